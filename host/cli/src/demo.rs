@@ -1,0 +1,139 @@
+//! The demo: a service under real traffic, whose plugin is replaced again and again while clients check every answer.
+//!
+//! A demo that counts in the place where it acts can't fail. So those who check stand outside: the clients hold formulas of their
+//! own and judge each answer by what the wire and the event stream tell them; nothing of the service counts anything. `--plant`
+//! breaks the service on purpose, and the same clients have to find it.
+
+mod answers;
+mod director;
+mod ledger;
+mod libraries;
+mod live;
+mod observer;
+mod plan;
+mod plant;
+mod report;
+mod traffic;
+
+use anyhow::Context;
+use director::Director;
+use exchange::Exchange;
+use ledger::Ledger;
+use libraries::Libraries;
+use live::Live;
+use midflight::Host;
+use observer::Observer;
+use plant::Plant;
+use report::Report;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use traffic::Traffic;
+
+/// A start that hangs is given up after this long: the demo has one, and would rather not wait for the usual deadline.
+const START_DEADLINE: Duration = Duration::from_millis(500);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Swap two versions of a plugin under real HTTP traffic, try bad ones, and prove that the old ones are gone.
+///
+/// Builds the example's plugins first, so it runs inside of a checkout of Midflight.
+#[derive(clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// How long the traffic lasts; building is not counted.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    seconds: u64,
+    /// Print one JSON object on stdout at the end, instead of what happens as it happens.
+    #[arg(long)]
+    json: bool,
+    /// Break the mechanism on purpose: the run has to fail.
+    #[arg(long, value_enum, hide = true)]
+    plant: Option<Plant>,
+}
+
+/// Runs the demo; `false` if something that it was to show did not happen.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let workplace = tempfile::Builder::new().prefix("midflight-demo-").tempdir()?;
+    let libraries = Libraries::build(&workplace.path().join("libraries"))?;
+    let plugins = workplace.path().join("plugins");
+    fs::create_dir(&plugins)?;
+
+    let exchange = Exchange::start(Host::builder().plugins(&plugins).start_deadline(START_DEADLINE))?;
+    let ledger = Arc::new(Ledger::new());
+    let observer = Observer::start(exchange.host(), ledger.clone());
+    let mut director = Director::new(exchange.host(), &libraries, &plugins, &ledger, &observer);
+    let service = Service::start(&exchange, arguments.plant)?;
+
+    director.open()?;
+    let capacity = traffic::calibrate(service.address)?;
+    let traffic = Traffic::start(service.address, capacity / 2.0, ledger.clone())?;
+    let live = (!arguments.json).then(|| Live::start(ledger.clone(), observer.scene(), capacity / 2.0));
+    for window in plan::windows(Duration::from_secs(arguments.seconds)) {
+        director.run(window);
+    }
+    traffic.stop();
+    if let Some(live) = live {
+        live.stop();
+    }
+
+    service.stop()?;
+    let played = director.finish();
+    let status = exchange.host().shutdown(SHUTDOWN_DEADLINE);
+    let report = Report::new(&ledger, played, observer.finish(), &status, libraries.mark_left());
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        live::summary(&report);
+    }
+    let shortcomings = report.shortcomings(arguments.seconds);
+    for shortcoming in &shortcomings {
+        eprintln!("not as it should be: {shortcoming}");
+    }
+    Ok(shortcomings.is_empty())
+}
+
+/// The exchange on a port of its own, on a runtime of its own: what the clients do must not wait for it, nor it for them.
+struct Service {
+    address: SocketAddr,
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Service {
+    fn start(exchange: &Exchange, plant: Option<Plant>) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("service")
+            .enable_all()
+            .build()?;
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .context("no port to listen on")?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let serve = axum::serve(listener, plant::router(exchange, plant));
+        let served = runtime.spawn(async {
+            serve
+                .with_graceful_shutdown(async {
+                    let _ = stopped.await;
+                })
+                .await
+        });
+        Ok(Service {
+            address,
+            runtime,
+            stop,
+            served,
+        })
+    }
+
+    fn stop(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(());
+        self.runtime.block_on(self.served)??;
+        Ok(())
+    }
+}

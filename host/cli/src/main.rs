@@ -1,0 +1,46 @@
+//! The command `midflight`.
+
+mod demo;
+
+use clap::{Parser, Subcommand};
+use std::io;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything that was to be shown was shown
+  1  it ran, and something of it failed: stderr says what
+  2  it could not run: wrong usage, no checkout here, a build that failed";
+
+/// Replaces the code of a running Rust service while calls are in flight.
+#[derive(Parser)]
+#[command(name = "midflight", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
+        .with_writer(io::stderr)
+        .init();
+    let done = match &cli.command {
+        Command::Demo(arguments) => demo::run(arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("midflight: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,1281 @@
+//! The control plane: one thread that owns every transition of a host.
+//!
+//! It never waits for anything but its queue. What runs a plugin's code or may block there goes to a worker, which answers through the
+//! same queue and is given up at its deadline; so a start that hangs holds up its own group's updates and nothing else.
+//!
+//! The life of an update: `Candidate` in the queue of its group → `Transition` on a worker → published → the old generation
+//! `Retiring` (drains) → `Ending` (stops and closes on a worker) → unmapped, or `Resident` with its reasons.
+
+use crate::event::{About, EventKind};
+use crate::gate::{GroupCell, pin};
+use crate::host::Applied;
+use crate::library::is_mapped;
+use crate::refusal::{Code, Refusal};
+use crate::release::{Checked, Generation, Known, Left, Release, Wanted};
+use crate::runtime::Provided;
+use crate::shared::Shared;
+use crate::stage::image::{Image, RunDirectory};
+use crate::stage::{self, Candidate, Order, Refused, Step};
+use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How many unmapped generations the status remembers.
+const UNMAPPED_KEPT_MAX: usize = 256;
+/// How often a generation that stayed mapped is looked at again.
+const RESIDENT_POLL: Duration = Duration::from_millis(500);
+
+pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
+
+/// What arrives in the control plane's queue: from handles and the watcher above, from workers below.
+pub(crate) enum Command {
+    Update {
+        candidate: Box<Candidate>,
+        by: By,
+        took: Duration,
+    },
+    Rollback {
+        plugin: String,
+        reply: Reply,
+    },
+    Slot {
+        wanted: Wanted,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
+    Shutdown {
+        deadline: Duration,
+        reply: Option<SyncSender<()>>,
+    },
+
+    Progress {
+        generation: u64,
+        step: Step,
+    },
+    Prepared {
+        generation: u64,
+        result: Result<Box<Generation>, Refused>,
+    },
+    Compared {
+        job: u64,
+        result: Result<Vec<Checked>, Refusal>,
+    },
+    Stopped {
+        generation: u64,
+        panic: Option<String>,
+    },
+    Closed {
+        generation: u64,
+        left: Left,
+    },
+}
+
+/// On whose word an update comes.
+pub(crate) enum By {
+    Watcher,
+    Operator(Reply),
+}
+
+/// What the control plane is started with.
+pub(crate) struct Setup {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) run: Arc<RunDirectory>,
+    pub(crate) services: Arc<[Provided]>,
+    pub(crate) known: Vec<Known>,
+    /// Plugin to group, where the operator overrides the author.
+    pub(crate) groups: BTreeMap<String, String>,
+}
+
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    run: Arc<RunDirectory>,
+    services: Arc<[Provided]>,
+    known: Vec<Known>,
+    overrides: BTreeMap<String, String>,
+
+    groups: BTreeMap<Arc<str>, GroupState>,
+    plugins: BTreeMap<Arc<str>, PluginState>,
+    /// By slot index.
+    slots: Vec<Wanted>,
+    records: BTreeMap<u64, GenerationStatus>,
+
+    draining: Vec<Draining>,
+    retiring: Vec<Retiring>,
+    ending: BTreeMap<u64, Ending>,
+    resident: Vec<Resident>,
+    /// Starts and loads that were given up and have not returned.
+    lost: BTreeMap<u64, Option<JoinHandle<()>>>,
+
+    generations: u64,
+    releases: u64,
+    jobs: u64,
+    /// Looks at the drains since something last happened: they get rarer.
+    looks: u32,
+    changed: bool,
+    shutdown: Option<Shutdown>,
+}
+
+struct GroupState {
+    cell: Arc<GroupCell>,
+    active: Vec<Arc<Generation>>,
+    transition: Option<Transition>,
+    waiting: VecDeque<Operation>,
+}
+
+#[derive(Default)]
+struct PluginState {
+    group: Arc<str>,
+    active: Option<u64>,
+    last_good: Option<Arc<Image>>,
+    held: BTreeSet<[u8; 32]>,
+}
+
+/// What waits for its turn in a group.
+enum Operation {
+    Update {
+        candidate: Box<Candidate>,
+        by: By,
+        took: Duration,
+    },
+    Rollback {
+        plugin: Arc<str>,
+        reply: Reply,
+    },
+    Slot {
+        wanted: Wanted,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
+}
+
+/// The one operation of a group that a worker is at.
+enum Transition {
+    Update {
+        generation: u64,
+        plugin: Arc<str>,
+        version: Arc<str>,
+        rollback: bool,
+        reply: Option<Reply>,
+        began: Instant,
+        step: Step,
+        step_began: Instant,
+        worker: Option<JoinHandle<()>>,
+    },
+    Slot {
+        job: u64,
+        wanted: Wanted,
+        generation: u64,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
+}
+
+/// A release that was replaced. Its generations are let go when nobody is inside.
+struct Draining {
+    release: Arc<Release>,
+    cell: Arc<GroupCell>,
+    /// No thread is inside, and none can enter: only leases are left.
+    empty: bool,
+}
+
+/// A generation that is in no current release.
+struct Retiring {
+    generation: Arc<Generation>,
+    since: Instant,
+    stalled: bool,
+}
+
+/// A generation that a worker stops and closes.
+struct Ending {
+    began: Instant,
+    stopped: bool,
+    overdue: bool,
+}
+
+/// Code that could not be unmapped, with what it may still use.
+struct Resident {
+    generation: u64,
+    left: Left,
+    looked: Instant,
+}
+
+struct Shutdown {
+    until: Instant,
+    reply: Option<SyncSender<()>>,
+}
+
+impl Control {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Control {
+            shared: setup.shared,
+            run: setup.run,
+            services: setup.services,
+            known: setup.known,
+            overrides: setup.groups,
+            groups: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            slots: Vec::new(),
+            records: BTreeMap::new(),
+            draining: Vec::new(),
+            retiring: Vec::new(),
+            ending: BTreeMap::new(),
+            resident: Vec::new(),
+            lost: BTreeMap::new(),
+            generations: 0,
+            releases: 0,
+            jobs: 0,
+            looks: 0,
+            changed: false,
+            shutdown: None,
+        }
+    }
+
+    /// The thread's body: until a shutdown is over.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(self.pause()) {
+                Ok(command) => {
+                    self.looks = 0;
+                    self.take(command);
+                }
+                Err(RecvTimeoutError::Timeout) => self.looks = self.looks.saturating_add(1),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look();
+            if mem::take(&mut self.changed) {
+                self.shared.status.store(Arc::new(self.status()));
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        self.end(commands);
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Update { candidate, by, took } => self.update(candidate, by, took),
+            Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
+            Command::Slot { wanted, reply } => self.slot(wanted, reply),
+            Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
+            Command::Progress { generation, step } => self.progress(generation, step),
+            Command::Prepared { generation, result } => self.prepared(generation, result),
+            Command::Compared { job, result } => self.compared(job, result),
+            Command::Stopped { generation, panic } => self.stopped(generation, panic),
+            Command::Closed { generation, left } => self.closed(generation, left),
+        }
+    }
+}
+
+/// Operations: into their group's queue, and out of it one at a time.
+impl Control {
+    fn update(&mut self, candidate: Box<Candidate>, by: By, took: Duration) {
+        let manifest = candidate.manifest();
+        let name: Arc<str> = manifest.name.as_str().into();
+        let wanted = self.group_for(&candidate);
+        let group = match self.plugins.get(&name) {
+            Some(plugin) if plugin.group != wanted => {
+                let reason = format!("it runs in group {}, this version names {wanted}", plugin.group);
+                let refusal = candidate.refused(Refusal::new(Code::GroupChanged, reason));
+                return self.refuse(None, refusal, by.reply());
+            }
+            _ => wanted,
+        };
+        if !self.groups.contains_key(&group) {
+            let cell = self.shared.join(&name, &group);
+            self.groups.insert(Arc::clone(&group), GroupState::new(cell));
+        }
+        if !self.plugins.contains_key(&name) {
+            self.shared.join(&name, &group);
+            let state = PluginState {
+                group: Arc::clone(&group),
+                ..PluginState::default()
+            };
+            self.plugins.insert(Arc::clone(&name), state);
+        }
+        // Of watched files only the newest waits.
+        if matches!(by, By::Watcher) {
+            self.drop_waiting(&group, &name);
+        }
+        self.enqueue(&group, Operation::Update { candidate, by, took });
+    }
+
+    fn group_for(&self, candidate: &Candidate) -> Arc<str> {
+        let manifest = candidate.manifest();
+        let chosen = self.overrides.get(&manifest.name).map(String::as_str);
+        chosen
+            .or(manifest.group.as_deref())
+            .unwrap_or(&manifest.name)
+            .into()
+    }
+
+    fn drop_waiting(&mut self, group: &str, name: &str) {
+        let Some(state) = self.groups.get_mut(group) else {
+            return;
+        };
+        state.waiting.retain(|operation| match operation {
+            Operation::Update {
+                candidate,
+                by: By::Watcher,
+                took,
+            } if candidate.manifest().name == *name => {
+                let version = candidate.manifest().version.to_string();
+                self.shared
+                    .events
+                    .add(about(name, &version, None), *took, EventKind::Superseded);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    fn rollback(&mut self, plugin: &str, reply: Reply) {
+        match self.plugins.get_key_value(plugin) {
+            Some((name, state)) => {
+                let (plugin, group) = (Arc::clone(name), Arc::clone(&state.group));
+                self.enqueue(&group, Operation::Rollback { plugin, reply });
+            }
+            None => {
+                let reason = format!("no plugin {plugin} was ever active");
+                self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+            }
+        }
+    }
+
+    fn slot(&mut self, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>>) {
+        match self
+            .plugins
+            .get(&wanted.plugin)
+            .map(|plugin| Arc::clone(&plugin.group))
+        {
+            Some(group) => self.enqueue(&group, Operation::Slot { wanted, reply }),
+            None => {
+                let index = self.index_of(wanted);
+                answer(&reply, Ok(index));
+            }
+        }
+    }
+
+    fn enqueue(&mut self, group: &Arc<str>, operation: Operation) {
+        if self.shutdown.is_some() {
+            return self.turn_away(operation);
+        }
+        if let Some(state) = self.groups.get_mut(group) {
+            state.waiting.push_back(operation);
+        }
+        self.next(group);
+    }
+
+    fn turn_away(&mut self, operation: Operation) {
+        let refusal = || Refusal::new(Code::ShuttingDown, "the host is ending");
+        match operation {
+            Operation::Update { candidate, by, .. } => {
+                self.refuse(None, candidate.refused(refusal()), by.reply());
+            }
+            Operation::Rollback { reply, .. } => self.refuse(None, refusal(), Some(reply)),
+            Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
+        }
+    }
+
+    /// Begins the group's next operation that a worker must do; those that need none are done on the way.
+    fn next(&mut self, group: &Arc<str>) {
+        while let Some(state) = self.groups.get_mut(group)
+            && state.transition.is_none()
+            && let Some(operation) = state.waiting.pop_front()
+        {
+            match operation {
+                Operation::Update { candidate, by, took } => self.begin_update(group, candidate, by, took),
+                Operation::Rollback { plugin, reply } => self.begin_rollback(group, &plugin, reply),
+                Operation::Slot { wanted, reply } => self.begin_slot(group, wanted, reply),
+            }
+        }
+    }
+
+    fn begin_update(&mut self, group: &Arc<str>, candidate: Box<Candidate>, by: By, took: Duration) {
+        let version: Arc<str> = candidate.manifest().version.to_string().into();
+        let Some((name, plugin)) = self.plugins.get_key_value(candidate.manifest().name.as_str()) else {
+            return;
+        };
+        let name = Arc::clone(name);
+        let digest = candidate.digest();
+        let serving = self.groups.get(group).and_then(|state| state.serving(&name));
+        if let Some(serving) = serving.filter(|serving| serving.image.digest == digest) {
+            let applied = Applied {
+                plugin: name.to_string(),
+                version: serving.version.to_string(),
+                generation: serving.number,
+                switched: false,
+                took,
+            };
+            let about = about(&name, &version, Some(serving.number));
+            self.shared.events.add(about, took, EventKind::Unchanged);
+            return answer_if(by.reply().as_ref(), Ok(applied));
+        }
+        if matches!(by, By::Watcher) && plugin.held.contains(digest.as_bytes()) {
+            return self
+                .shared
+                .events
+                .add(about(&name, &version, None), took, EventKind::Held);
+        }
+        if let Err(refusal) = self.admit(&name) {
+            return self.refuse(None, candidate.refused(refusal), by.reply());
+        }
+        let generation = self.next_generation();
+        self.shared
+            .events
+            .add(about(&name, &version, Some(generation)), took, EventKind::Staged);
+        let began = Instant::now().checked_sub(took).unwrap_or_else(Instant::now);
+        self.begin(
+            group,
+            generation,
+            name,
+            version,
+            false,
+            by.reply(),
+            began,
+            move || Ok(candidate),
+        );
+    }
+
+    fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
+        let image = self.plugins.get(name).and_then(|plugin| plugin.last_good.clone());
+        let Some(image) = image else {
+            let reason = format!("no version of {name} was replaced since it was last rolled back");
+            return self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+        };
+        if let Err(refusal) = self.admit(name) {
+            return self.refuse(None, refusal.of(name, &image.version), Some(reply));
+        }
+        let generation = self.next_generation();
+        let version = Arc::clone(&image.version);
+        let again = move || Candidate::again(&image).map(Box::new);
+        let name = Arc::clone(name);
+        self.begin(
+            group,
+            generation,
+            name,
+            version,
+            true,
+            Some(reply),
+            Instant::now(),
+            again,
+        );
+    }
+
+    /// Is there room for one more generation of `plugin`?
+    fn admit(&self, plugin: &str) -> Result<(), Refusal> {
+        let mut there = Vec::new();
+        for record in self.records.values().filter(|record| *record.plugin == *plugin) {
+            if record.residency != Residency::Unmapped {
+                there.push(format!("generation {} {}", record.generation, record.residency));
+            }
+        }
+        let max = self.shared.bounds.generations_max;
+        if there.len() < max {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::TooManyGenerations,
+            format!("generations_max is {max}, in memory are: {}", there.join(", ")),
+        ))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call for each of two callers; a struct would only rename them"
+    )]
+    fn begin(
+        &mut self,
+        group: &Arc<str>,
+        generation: u64,
+        plugin: Arc<str>,
+        version: Arc<str>,
+        rollback: bool,
+        reply: Option<Reply>,
+        began: Instant,
+        candidate: impl FnOnce() -> Result<Box<Candidate>, Refusal> + Send + 'static,
+    ) {
+        let order = Order {
+            generation,
+            run: Arc::clone(&self.run),
+            services: Arc::clone(&self.services),
+            known: self.known.clone(),
+            required: self.required(&plugin),
+        };
+        let now = Instant::now();
+        if let Some(state) = self.groups.get_mut(group) {
+            state.transition = Some(Transition::Update {
+                generation,
+                plugin,
+                version,
+                rollback,
+                reply,
+                began,
+                step: Step::Loading,
+                step_began: now,
+                worker: None,
+            });
+        }
+        let commands = self.shared.commands();
+        let started = spawn("midflight-stage", move || {
+            let progress = |step| post(&commands, Command::Progress { generation, step });
+            let prepared = candidate()
+                .map_err(|refusal| Refused { refusal, left: None })
+                .and_then(|candidate| stage::prepare(&candidate, order, progress));
+            let result = prepared.map(Box::new);
+            post(&commands, Command::Prepared { generation, result });
+        });
+        match started {
+            Err(refusal) => self.prepared(generation, Err(Refused { refusal, left: None })),
+            Ok(thread) => {
+                if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
+                    *worker = Some(thread);
+                }
+            }
+        }
+    }
+
+    fn begin_slot(&mut self, group: &Arc<str>, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>>) {
+        let serving = self
+            .groups
+            .get(group)
+            .and_then(|state| state.serving(&wanted.plugin))
+            .cloned();
+        let Some(serving) = serving.filter(|serving| !serving.is_checked(&wanted.contract)) else {
+            let known = self.slots.len();
+            let index = self.index_of(wanted);
+            if index >= known {
+                self.publish(group);
+            }
+            return answer(&reply, Ok(index));
+        };
+        self.jobs += 1;
+        let (job, contract, number) = (self.jobs, wanted.contract.clone(), serving.number);
+        let commands = self.shared.commands();
+        let started = spawn("midflight-check", move || {
+            let contract = [contract];
+            let result = stage::check(&serving.library, &[], &contract)
+                .map_err(|refusal| refusal.of(&serving.plugin, &serving.version));
+            drop(serving);
+            post(&commands, Command::Compared { job, result });
+        });
+        match started {
+            Err(refusal) => answer(&reply, Err(refusal)),
+            Ok(_) => {
+                let Some(state) = self.groups.get_mut(group) else {
+                    return;
+                };
+                state.transition = Some(Transition::Slot {
+                    job,
+                    wanted,
+                    generation: number,
+                    reply,
+                });
+            }
+        }
+    }
+
+    /// The index of what a slot asks for; the same for the same question.
+    fn index_of(&mut self, wanted: Wanted) -> usize {
+        let same =
+            |slot: &Wanted| slot.plugin == wanted.plugin && slot.contract.layout == wanted.contract.layout;
+        if let Some(index) = self.slots.iter().position(same) {
+            return index;
+        }
+        if self
+            .known
+            .iter()
+            .all(|known| known.layout != wanted.contract.layout)
+        {
+            self.known.push(wanted.contract.clone());
+        }
+        self.slots.push(wanted);
+        self.slots.len() - 1
+    }
+
+    fn required(&self, plugin: &str) -> Vec<Known> {
+        let of_plugin = self.slots.iter().filter(|wanted| *wanted.plugin == *plugin);
+        of_plugin.map(|wanted| wanted.contract.clone()).collect()
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+
+    fn refuse(&mut self, generation: Option<u64>, refusal: Refusal, reply: Option<Reply>) {
+        let (plugin, version) = (refusal.plugin().unwrap_or(""), refusal.version().unwrap_or(""));
+        let about = about(plugin, version, generation);
+        self.shared
+            .events
+            .add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));
+        answer_if(reply.as_ref(), Err(refusal));
+    }
+}
+
+/// Transitions: what the staging workers answer, and the switch.
+impl Control {
+    fn progress(&mut self, of: u64, now_at: Step) {
+        let Some((_, transition)) = self.transition(of) else {
+            return;
+        };
+        let Transition::Update {
+            plugin,
+            version,
+            step,
+            step_began,
+            ..
+        } = transition
+        else {
+            return;
+        };
+        let took = step_began.elapsed();
+        *step = now_at;
+        if now_at != Step::Starting {
+            *step_began = Instant::now();
+        }
+        let (plugin, version) = (Arc::clone(plugin), Arc::clone(version));
+        if now_at == Step::Loaded {
+            self.shared
+                .events
+                .add(about(&plugin, &version, Some(of)), took, EventKind::Loaded);
+        }
+    }
+
+    fn transition(&mut self, generation: u64) -> Option<(Arc<str>, &mut Transition)> {
+        self.groups
+            .iter_mut()
+            .find_map(|(name, state)| match &mut state.transition {
+                Some(transition @ Transition::Update { .. }) if transition.generation() == generation => {
+                    Some((Arc::clone(name), transition))
+                }
+                _ => None,
+            })
+    }
+
+    fn prepared(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+        let Some((group, _)) = self.transition(number) else {
+            return self.returned_late(number, result);
+        };
+        let Some(Transition::Update {
+            plugin,
+            version,
+            rollback,
+            reply,
+            began,
+            step_began,
+            worker,
+            ..
+        }) = self
+            .groups
+            .get_mut(&group)
+            .and_then(|state| state.transition.take())
+        else {
+            return;
+        };
+        match result {
+            Ok(mut generation) => {
+                generation.starter = worker;
+                let took = step_began.elapsed();
+                self.shared
+                    .events
+                    .add(about(&plugin, &version, Some(number)), took, EventKind::Prepared);
+                let applied = self.activate(&group, *generation, rollback, began);
+                answer_if(reply.as_ref(), Ok(applied));
+            }
+            Err(Refused { refusal, left }) => {
+                if let Some(left) = left {
+                    self.keep(number, left, "the loader kept it after the refusal");
+                }
+                self.refuse(Some(number), refusal, reply);
+            }
+        }
+        self.next(&group);
+    }
+
+    /// The one store, and what follows for the books.
+    fn activate(
+        &mut self,
+        group: &Arc<str>,
+        generation: Generation,
+        rollback: bool,
+        began: Instant,
+    ) -> Applied {
+        let new = Arc::new(generation);
+        let (name, number) = (Arc::clone(&new.plugin), new.number);
+        self.records.insert(number, record(&new, Residency::Active));
+        let old = match self.groups.get_mut(group) {
+            Some(state) => {
+                let at = state.active.iter().position(|active| active.plugin == name);
+                let old = at.map(|at| state.active.swap_remove(at));
+                state.active.push(Arc::clone(&new));
+                old
+            }
+            None => None,
+        };
+        let release = self.publish(group);
+
+        if let Some(plugin) = self.plugins.get_mut(&name) {
+            plugin.active = Some(number);
+            plugin.held.remove(new.image.digest.as_bytes());
+            plugin.last_good = old
+                .as_ref()
+                .map(|old| Arc::clone(&old.image))
+                .filter(|_| !rollback);
+            if let Some(old) = old.as_ref().filter(|_| rollback) {
+                plugin.held.insert(*old.image.digest.as_bytes());
+            }
+        }
+        let took = began.elapsed();
+        let previous = old.as_ref().map(|old| old.number);
+        let active = EventKind::Active { release, previous };
+        self.shared
+            .events
+            .add(about(&name, &new.version, Some(number)), took, active);
+        if let Some(old) = old {
+            self.retire(old);
+        }
+        Applied {
+            plugin: name.to_string(),
+            version: new.version.to_string(),
+            generation: number,
+            switched: true,
+            took,
+        }
+    }
+
+    /// Makes a release of the group's active generations the current one.
+    fn publish(&mut self, group: &Arc<str>) -> u64 {
+        let Some(state) = self.groups.get(group) else {
+            return 0;
+        };
+        self.releases += 1;
+        let release = Release::new(self.releases, state.active.clone(), &self.slots);
+        let old = state.cell.publish(Arc::new(release));
+        self.draining.push(Draining {
+            release: old,
+            cell: Arc::clone(&state.cell),
+            empty: false,
+        });
+        self.changed = true;
+        self.releases
+    }
+
+    fn compared(&mut self, answered: u64, result: Result<Vec<Checked>, Refusal>) {
+        let group = self
+            .groups
+            .iter()
+            .find_map(|(name, state)| match state.transition {
+                Some(Transition::Slot { job, .. }) if job == answered => Some(Arc::clone(name)),
+                _ => None,
+            });
+        let Some(group) = group else { return };
+        let Some(state) = self.groups.get_mut(&group) else {
+            return;
+        };
+        let Some(Transition::Slot {
+            wanted,
+            generation,
+            reply,
+            ..
+        }) = state.transition.take()
+        else {
+            return;
+        };
+        match result {
+            Ok(checked) => {
+                // Still the same: a group has one operation at a time.
+                if let Some(serving) = state.active.iter().find(|active| active.number == generation) {
+                    serving.add_checked(checked);
+                }
+                let index = self.index_of(wanted);
+                self.publish(&group);
+                answer(&reply, Ok(index));
+            }
+            Err(refusal) => answer(&reply, Err(refusal)),
+        }
+        self.next(&group);
+    }
+
+    /// A load or start that was given up came back after all.
+    fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+        let worker = self.lost.remove(&number).flatten();
+        self.changed = true;
+        match result {
+            Ok(mut generation) => {
+                generation.starter = worker;
+                self.retire(Arc::new(*generation));
+            }
+            Err(Refused { left: Some(left), .. }) => {
+                self.keep(number, left, "the loader kept it after the refusal")
+            }
+            Err(Refused { left: None, .. }) => self.unmapped(number),
+        }
+    }
+}
+
+/// The way out: drain, stop, close, prove.
+impl Control {
+    fn retire(&mut self, generation: Arc<Generation>) {
+        self.mark(generation.number, Residency::Retiring);
+        self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
+        self.retiring.push(Retiring {
+            generation,
+            since: Instant::now(),
+            stalled: false,
+        });
+    }
+
+    /// What is due by time: drains that may have ended, deadlines, code that may have gone.
+    fn look(&mut self) {
+        self.look_at_drains();
+        self.look_at_deadlines();
+        self.look_at_residents();
+    }
+
+    fn look_at_drains(&mut self) {
+        for draining in mem::take(&mut self.draining) {
+            let Draining {
+                release, cell, empty, ..
+            } = draining;
+            let empty = empty || pin::holders(&release).is_empty();
+            if !empty {
+                self.draining.push(Draining { release, cell, empty });
+                continue;
+            }
+            // Leases are taken inside of a pin, so from here on shares only become fewer.
+            match Arc::try_unwrap(release) {
+                Ok(release) => drop(release),
+                Err(release) => self.draining.push(Draining { release, cell, empty }),
+            }
+        }
+        let drain_deadline = self.shared.bounds.drain_deadline;
+        for mut retiring in mem::take(&mut self.retiring) {
+            let (number, took) = (retiring.generation.number, retiring.since.elapsed());
+            match Arc::try_unwrap(retiring.generation) {
+                Ok(generation) => {
+                    self.tell(number, took, EventKind::Drained);
+                    self.end_generation(generation);
+                }
+                Err(generation) => {
+                    if took >= drain_deadline && !retiring.stalled {
+                        retiring.stalled = true;
+                        let threads = self.inside(&generation);
+                        self.tell(number, took, EventKind::Stalled { threads });
+                    }
+                    self.retiring.push(Retiring {
+                        generation,
+                        ..retiring
+                    });
+                }
+            }
+        }
+    }
+
+    /// The threads that are inside of calls on a release that `generation` is part of.
+    fn inside(&self, generation: &Arc<Generation>) -> Vec<u32> {
+        let releases = self.draining.iter().map(|draining| &draining.release);
+        let of_it = releases.filter(|release| {
+            release
+                .generations()
+                .iter()
+                .any(|part| Arc::ptr_eq(part, generation))
+        });
+        of_it.flat_map(|release| pin::holders(release)).collect()
+    }
+
+    fn end_generation(&mut self, generation: Generation) {
+        let number = generation.number;
+        self.ending.insert(
+            number,
+            Ending {
+                began: Instant::now(),
+                stopped: false,
+                overdue: false,
+            },
+        );
+        let commands = self.shared.commands();
+        // A generation is not dropped where no thread can be had: it stays mapped, and says so.
+        let generation = Arc::new(parking_lot::Mutex::new(Some(generation)));
+        let taken = Arc::clone(&generation);
+        let started = spawn("midflight-retire", move || {
+            let Some(generation) = taken.lock().take() else {
+                return;
+            };
+            generation.end(
+                |panic| {
+                    let panic = panic.map(|fault| fault.to_string());
+                    post(
+                        &commands,
+                        Command::Stopped {
+                            generation: number,
+                            panic,
+                        },
+                    );
+                },
+                |left| {
+                    post(
+                        &commands,
+                        Command::Closed {
+                            generation: number,
+                            left,
+                        },
+                    )
+                },
+            );
+        });
+        if let Err(refusal) = started {
+            mem::forget(generation.lock().take());
+            self.ending.remove(&number);
+            self.reside(number, refusal.reason());
+        }
+    }
+
+    fn stopped(&mut self, number: u64, panic: Option<String>) {
+        let Some(ending) = self.ending.get_mut(&number) else {
+            return;
+        };
+        let took = ending.began.elapsed();
+        ending.began = Instant::now();
+        ending.stopped = true;
+        self.tell(number, took, EventKind::Stopped { panic });
+    }
+
+    fn closed(&mut self, number: u64, left: Left) {
+        self.ending.remove(&number);
+        let keeps = left.image.keeps.join("; ");
+        match keeps.as_str() {
+            "" if !is_mapped(left.image.path()) => self.unmapped(number),
+            "" => self.keep(
+                number,
+                left,
+                "kept by the loader: destructors of thread-locals on threads that still run",
+            ),
+            why => self.keep(number, left, why),
+        }
+    }
+
+    fn keep(&mut self, number: u64, left: Left, why: &str) {
+        self.records.entry(number).or_insert_with(|| GenerationStatus {
+            plugin: left.image.plugin.to_string(),
+            version: left.image.version.to_string(),
+            generation: number,
+            build_id: left.image.build_id.clone(),
+            residency: Residency::Retiring,
+        });
+        self.resident.push(Resident {
+            generation: number,
+            left,
+            looked: Instant::now(),
+        });
+        self.reside(number, why);
+    }
+
+    fn reside(&mut self, number: u64, why: &str) {
+        let reasons = vec![why.to_owned()];
+        self.mark(number, Residency::Resident(reasons.clone()));
+        self.tell(number, Duration::ZERO, EventKind::Resident(reasons));
+    }
+
+    fn unmapped(&mut self, number: u64) {
+        self.mark(number, Residency::Unmapped);
+        self.tell(number, Duration::ZERO, EventKind::Unmapped);
+        let mut unmapped = self
+            .records
+            .values()
+            .filter(|record| record.residency == Residency::Unmapped);
+        let oldest = unmapped.next().map(|record| record.generation);
+        if unmapped.count() >= UNMAPPED_KEPT_MAX
+            && let Some(oldest) = oldest
+        {
+            self.records.remove(&oldest);
+        }
+    }
+
+    fn look_at_deadlines(&mut self) {
+        let bounds = &self.shared.bounds;
+        let (start, stop) = (bounds.start_deadline, bounds.stop_deadline);
+        let late: Vec<_> = (self.groups.iter())
+            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step_began, .. }) if step_began.elapsed() >= start))
+            .map(|(group, _)| Arc::clone(group))
+            .collect();
+        for group in late {
+            self.give_up(&group);
+        }
+        let mut overdue = Vec::new();
+        for (number, ending) in &mut self.ending {
+            if !ending.overdue && ending.began.elapsed() >= stop {
+                ending.overdue = true;
+                overdue.push((*number, if ending.stopped { "close" } else { "stop" }));
+            }
+        }
+        for (number, what) in overdue {
+            self.reside(number, &format!("{what} still running"));
+        }
+    }
+
+    /// The worker stays behind in the plugin's code; its group goes on without it.
+    fn give_up(&mut self, group: &Arc<str>) {
+        let Some(Transition::Update {
+            generation,
+            plugin,
+            version,
+            reply,
+            step,
+            worker,
+            ..
+        }) = self
+            .groups
+            .get_mut(group)
+            .and_then(|state| state.transition.take())
+        else {
+            return;
+        };
+        let deadline = self.shared.bounds.start_deadline;
+        let (code, what) = match step {
+            Step::Loading => (Code::LoadTimedOut, "load"),
+            Step::Loaded | Step::Starting => (Code::StartTimedOut, "start"),
+        };
+        self.lost.insert(generation, worker);
+        self.records.insert(
+            generation,
+            GenerationStatus {
+                plugin: plugin.to_string(),
+                version: version.to_string(),
+                generation,
+                build_id: String::new(),
+                residency: Residency::Retiring,
+            },
+        );
+        let reason = format!("{what} has not returned within {deadline:?}");
+        self.refuse(
+            Some(generation),
+            Refusal::new(code, reason).of(&plugin, &version),
+            reply,
+        );
+        self.reside(generation, &format!("{what} still running"));
+        self.next(group);
+    }
+
+    fn look_at_residents(&mut self) {
+        for mut resident in mem::take(&mut self.resident) {
+            if resident.looked.elapsed() < RESIDENT_POLL {
+                self.resident.push(resident);
+                continue;
+            }
+            resident.looked = Instant::now();
+            if resident.left.image.keeps.is_empty() && !is_mapped(resident.left.image.path()) {
+                self.unmapped(resident.generation);
+            } else {
+                self.resident.push(resident);
+            }
+        }
+    }
+
+    /// How long the queue may be waited for before something is due.
+    fn pause(&self) -> Duration {
+        if !self.draining.is_empty() || !self.retiring.is_empty() {
+            // Calls mostly end within microseconds; what doesn't is looked at ever less often.
+            return Duration::from_micros(50 << (self.looks / 8).min(8));
+        }
+        let working = self.groups.values().any(|state| state.transition.is_some()) || !self.ending.is_empty();
+        if working || self.shutdown.is_some() {
+            return Duration::from_millis(10);
+        }
+        if !self.resident.is_empty() {
+            return RESIDENT_POLL;
+        }
+        Duration::from_secs(3600)
+    }
+}
+
+/// The host's end.
+impl Control {
+    fn shut_down(&mut self, deadline: Duration, reply: Option<SyncSender<()>>) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        let until = Instant::now() + deadline;
+        self.shutdown = Some(Shutdown { until, reply });
+        let groups: Vec<_> = self.groups.keys().cloned().collect();
+        for group in groups {
+            let Some(state) = self.groups.get_mut(&group) else {
+                continue;
+            };
+            let waiting = mem::take(&mut state.waiting);
+            let active = mem::take(&mut state.active);
+            for operation in waiting {
+                self.turn_away(operation);
+            }
+            if active.is_empty() {
+                continue;
+            }
+            self.publish(&group);
+            for generation in active {
+                if let Some(plugin) = self.plugins.get_mut(&generation.plugin) {
+                    plugin.active = None;
+                    plugin.last_good = None;
+                }
+                self.retire(generation);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else {
+            return false;
+        };
+        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || !self.ending.is_empty();
+        !(busy || leaving) || Instant::now() >= shutdown.until
+    }
+
+    /// What did not end in time is left as it is: mapped, with all that its code may use.
+    fn end(mut self, commands: &Receiver<Command>) {
+        self.shared.status.store(Arc::new(self.status()));
+        mem::forget(mem::take(&mut self.draining));
+        mem::forget(mem::take(&mut self.retiring));
+        mem::forget(mem::take(&mut self.resident));
+        for command in commands.try_iter() {
+            command.leave();
+        }
+        if let Some(Shutdown {
+            reply: Some(reply), ..
+        }) = self.shutdown.take()
+        {
+            let _ = reply.send(());
+        }
+    }
+}
+
+/// Books.
+impl Control {
+    fn mark(&mut self, number: u64, residency: Residency) {
+        self.changed = true;
+        if let Some(record) = self.records.get_mut(&number) {
+            record.residency = residency;
+        }
+    }
+
+    fn tell(&self, number: u64, took: Duration, kind: EventKind) {
+        if let Some(record) = self.records.get(&number) {
+            self.shared
+                .events
+                .add(about(&record.plugin, &record.version, Some(number)), took, kind);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let plugins = self.plugins.iter().map(|(name, plugin)| PluginStatus {
+            name: name.to_string(),
+            group: plugin.group.to_string(),
+            active: plugin.active,
+            version: plugin
+                .active
+                .and_then(|active| Some(self.records.get(&active)?.version.clone())),
+            rollback_to: plugin.last_good.as_ref().map(|image| image.version.to_string()),
+            held: plugin
+                .held
+                .iter()
+                .map(|digest| blake3::Hash::from(*digest).to_hex().to_string())
+                .collect(),
+        });
+        Status {
+            plugins: plugins.collect(),
+            generations: self.records.values().cloned().collect(),
+        }
+    }
+}
+
+impl By {
+    fn reply(self) -> Option<Reply> {
+        match self {
+            By::Watcher => None,
+            By::Operator(reply) => Some(reply),
+        }
+    }
+}
+
+impl GroupState {
+    fn new(cell: Arc<GroupCell>) -> Self {
+        GroupState {
+            cell,
+            active: Vec::new(),
+            transition: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn serving(&self, plugin: &str) -> Option<&Arc<Generation>> {
+        self.active.iter().find(|active| *active.plugin == *plugin)
+    }
+}
+
+impl Transition {
+    fn generation(&self) -> u64 {
+        match self {
+            Transition::Update { generation, .. } | Transition::Slot { generation, .. } => *generation,
+        }
+    }
+}
+
+impl Command {
+    /// Drops what may be dropped. A generation whose end nobody is left to see stays mapped, with what its code may use.
+    fn leave(self) {
+        match self {
+            Command::Prepared {
+                result: Ok(generation),
+                ..
+            } => mem::forget(generation),
+            Command::Prepared {
+                result: Err(Refused { left, .. }),
+                ..
+            } => mem::forget(left),
+            Command::Closed { left, .. } => mem::forget(left),
+            other => drop(other),
+        }
+    }
+}
+
+fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
+    GenerationStatus {
+        plugin: generation.plugin.to_string(),
+        version: generation.version.to_string(),
+        generation: generation.number,
+        build_id: generation.image.build_id.clone(),
+        residency,
+    }
+}
+
+fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> About<'a> {
+    About {
+        plugin,
+        version,
+        generation,
+    }
+}
+
+/// Nobody need be waiting for it any more.
+fn answer<T>(reply: &SyncSender<T>, with: T) {
+    let _ = reply.send(with);
+}
+
+fn answer_if(reply: Option<&Reply>, with: Result<Applied, Refusal>) {
+    if let Some(reply) = reply {
+        answer(reply, with);
+    }
+}
+
+fn post(commands: &Sender<Command>, command: Command) {
+    if let Err(unsent) = commands.send(command) {
+        unsent.0.leave();
+    }
+}
+
+/// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
+    let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
+    spawned.map_err(failed)
+}

@@ -1,0 +1,308 @@
+//! Events: what happened, in order, for people and for programs.
+
+use crate::refusal::Refusal;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// One thing that happened to one plugin.
+///
+/// Its text is the golden log's line: it holds no times, so that two runs of one script read the same.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Counts up by one, from 1 at the host's start.
+    pub seq: u64,
+    /// The wall clock when it was written down.
+    pub at: SystemTime,
+    /// The plugin's name. Empty where a file was refused before it named one.
+    pub plugin: String,
+    /// The plugin's version. Empty where a file was refused before it named one.
+    pub version: String,
+    /// The generation, where the candidate had come far enough to get a number.
+    pub generation: Option<u64>,
+    /// How long the step that ended took; for [`EventKind::Active`] the whole way from the read.
+    pub took: Duration,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened to a candidate, a generation or a release.
+#[non_exhaustive]
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// The file was read and inspected.
+    Staged,
+    /// The library is mapped and its contracts fit.
+    Loaded,
+    /// Its `start` has returned an instance.
+    Prepared,
+    /// New calls run on it.
+    Active {
+        /// The number of the group's release.
+        release: u64,
+        /// The generation that served before.
+        previous: Option<u64>,
+    },
+    /// A candidate is what already serves: nothing to do.
+    Unchanged,
+    /// A candidate was rolled back before: it waits until an operator applies it.
+    Held,
+    /// A waiting candidate was overtaken by a newer one.
+    Superseded,
+    /// A candidate was refused. What served before serves on.
+    Refused(Refusal),
+    /// The generation gets no new calls.
+    Retiring,
+    /// The generation's last call and last lease have ended.
+    Drained,
+    /// The drain has taken longer than `drain_deadline`. It goes on.
+    Stalled {
+        /// Thread ids that are inside a call; none where a lease holds it.
+        threads: Vec<u32>,
+    },
+    /// The plugin's instance was dropped; or it panicked in that, which ends it as well.
+    Stopped {
+        /// What it panicked with.
+        panic: Option<String>,
+    },
+    /// Proven: no code of the generation is in this process any more.
+    Unmapped,
+    /// The generation's code is still in this process, and why.
+    Resident(Vec<String>),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.plugin.as_str(), self.generation) {
+            ("", _) => {}
+            (plugin, Some(generation)) => write!(f, "{plugin} {} (generation {generation}): ", self.version)?,
+            (plugin, None) => write!(f, "{plugin} {}: ", self.version)?,
+        }
+        self.kind.fmt(f)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventKind::Active {
+                release,
+                previous: Some(previous),
+            } => write!(f, "active in release {release}, after generation {previous}"),
+            EventKind::Active { release, .. } => write!(f, "active in release {release}"),
+            EventKind::Refused(refusal) => refusal.fmt(f),
+            EventKind::Stalled { threads } if threads.is_empty() => f.write_str("stalled: held by a lease"),
+            EventKind::Stalled { threads } => write!(f, "stalled: inside of calls on threads {threads:?}"),
+            EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
+            EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
+            plain => f.write_str(plain.name()),
+        }
+    }
+}
+
+impl EventKind {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EventKind::Staged => "staged",
+            EventKind::Loaded => "loaded",
+            EventKind::Prepared => "prepared",
+            EventKind::Active { .. } => "active",
+            EventKind::Unchanged => "unchanged",
+            EventKind::Held => "held",
+            EventKind::Superseded => "superseded",
+            EventKind::Refused(_) => "refused",
+            EventKind::Retiring => "retiring",
+            EventKind::Drained => "drained",
+            EventKind::Stalled { .. } => "stalled",
+            EventKind::Stopped { .. } => "stopped",
+            EventKind::Unmapped => "unmapped",
+            EventKind::Resident(_) => "resident",
+        }
+    }
+
+    fn is_bad(&self) -> bool {
+        matches!(
+            self,
+            EventKind::Refused(_)
+                | EventKind::Stalled { .. }
+                | EventKind::Resident(_)
+                | EventKind::Stopped { panic: Some(_) }
+        )
+    }
+}
+
+/// The last `events_kept_max` events, and those who wait for the next.
+pub(crate) struct EventLog {
+    kept_max: usize,
+    ring: Mutex<Ring>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Ring {
+    /// The `seq` of the next event, less one.
+    last: u64,
+    events: VecDeque<Event>,
+}
+
+/// Whom an event is about.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) plugin: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) generation: Option<u64>,
+}
+
+impl EventLog {
+    pub(crate) fn new(kept_max: usize) -> Self {
+        EventLog {
+            kept_max: kept_max.max(1),
+            ring: Mutex::default(),
+            grown: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn add(&self, about: About<'_>, took: Duration, kind: EventKind) {
+        let About {
+            plugin,
+            version,
+            generation,
+        } = about;
+        let (event, took_us) = (kind.name(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        match &kind {
+            bad if bad.is_bad() => {
+                tracing::warn!(target: "midflight", event, plugin, version, generation, took_us, "{kind}");
+            }
+            _ => tracing::info!(target: "midflight", event, plugin, version, generation, took_us, "{kind}"),
+        }
+        let mut ring = self.ring.lock();
+        ring.last += 1;
+        let event = Event {
+            seq: ring.last,
+            at: SystemTime::now(),
+            plugin: plugin.to_owned(),
+            version: version.to_owned(),
+            generation,
+            took,
+            kind,
+        };
+        if ring.events.len() == self.kept_max {
+            ring.events.pop_front();
+        }
+        ring.events.push_back(event);
+        drop(ring);
+        self.grown.notify_all();
+    }
+
+    pub(crate) fn kept(&self) -> Vec<Event> {
+        self.ring.lock().events.iter().cloned().collect()
+    }
+
+    pub(crate) fn follow(self: &Arc<Self>) -> Events {
+        Events {
+            seen: self.ring.lock().last,
+            log: Arc::clone(self),
+            lost: 0,
+        }
+    }
+}
+
+/// A reader of events, from the moment it was made on.
+///
+/// It never holds the host up: who reads too slowly misses events, and [`lost`](Events::lost) counts them.
+pub struct Events {
+    log: Arc<EventLog>,
+    seen: u64,
+    lost: u64,
+}
+
+impl Events {
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        let log = Arc::clone(&self.log);
+        self.take(&log.ring.lock())
+    }
+
+    /// The next event; `None` if none comes within `timeout`.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
+        let deadline = Instant::now() + timeout;
+        let log = Arc::clone(&self.log);
+        let mut ring = log.ring.lock();
+        loop {
+            if let Some(event) = self.take(&ring) {
+                return Some(event);
+            }
+            if log.grown.wait_until(&mut ring, deadline).timed_out() {
+                return self.take(&ring);
+            }
+        }
+    }
+
+    /// How many events were dropped before they were read.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn take(&mut self, ring: &Ring) -> Option<Event> {
+        let first = ring.events.front()?.seq;
+        if self.seen + 1 < first {
+            self.lost += first - self.seen - 1;
+            self.seen = first - 1;
+        }
+        let at = usize::try_from(self.seen + 1 - first).ok()?;
+        let event = ring.events.get(at)?.clone();
+        self.seen = event.seq;
+        Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(log: &EventLog, kind: EventKind) {
+        let about = About {
+            plugin: "p",
+            version: "1.0.0",
+            generation: Some(1),
+        };
+        log.add(about, Duration::ZERO, kind);
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_how_much_it_missed() {
+        let log = Arc::new(EventLog::new(2));
+        let mut events = log.follow();
+        assert!(events.try_next().is_none());
+        for kind in [
+            EventKind::Staged,
+            EventKind::Loaded,
+            EventKind::Prepared,
+            EventKind::Drained,
+        ] {
+            add(&log, kind);
+        }
+        assert_eq!(events.try_next().map(|event| event.kind.name()), Some("prepared"));
+        assert_eq!(events.lost(), 2);
+        assert_eq!(events.try_next().map(|event| event.seq), Some(4));
+        assert!(events.next_timeout(Duration::from_millis(1)).is_none());
+        assert_eq!(log.kept().len(), 2);
+    }
+
+    #[test]
+    fn a_waiting_reader_is_woken() {
+        let log = Arc::new(EventLog::new(2));
+        let mut events = log.follow();
+        std::thread::scope(|scope| {
+            scope.spawn(|| add(&log, EventKind::Unmapped));
+            let event = events.next_timeout(Duration::from_secs(10));
+            assert_eq!(
+                event.map(|event| event.to_string()).as_deref(),
+                Some("p 1.0.0 (generation 1): unmapped")
+            );
+        });
+    }
+}

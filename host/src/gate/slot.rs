@@ -1,0 +1,252 @@
+//! Slots, groups, requests and leases: the handles through which a service calls its plugins.
+
+use super::{GroupCell, LeaseGate, Link, RequestGate, SlotGate, Target};
+use crate::release::Release;
+use crate::shared::Shared;
+use midflight_plugin::{Contract, Fault};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A typed handle on one contract of one plugin: it derefs to the contract's methods, and each call runs on the version
+/// that serves at that moment.
+///
+/// A cheap clone over shared state; `Send` and `Sync`. It stays good through every update, before the plugin's first load and
+/// after the host's end: a call that finds nothing is [`Fault::NotLoaded`].
+pub struct Slot<C: Contract + ?Sized> {
+    gate: SlotGate,
+    proxy: C::Proxy<SlotGate>,
+}
+
+impl<C: Contract + ?Sized> Slot<C> {
+    /// # Safety
+    /// `index` is what the control plane gave for the contract `C` of `plugin`.
+    pub(crate) unsafe fn new(link: Link, plugin: &str, index: usize) -> Self {
+        let target = Target {
+            plugin: plugin.into(),
+            index,
+        };
+        // SAFETY: by the caller's promise.
+        unsafe { Self::through(SlotGate { link, target }) }
+    }
+
+    /// # Safety
+    /// The gate's index stands for the contract `C`.
+    unsafe fn through(gate: SlotGate) -> Self {
+        Slot {
+            // SAFETY: releases bind to an index what was checked against the contract that it stands for.
+            proxy: unsafe { C::proxy(gate.clone()) },
+            gate,
+        }
+    }
+
+    /// The plugin's name.
+    pub fn plugin(&self) -> &str {
+        &self.gate.target.plugin
+    }
+}
+
+impl<C: Contract + ?Sized> Deref for Slot<C> {
+    type Target = C::Proxy<SlotGate>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.proxy
+    }
+}
+
+impl<C: Contract + ?Sized> Clone for Slot<C> {
+    fn clone(&self) -> Self {
+        // SAFETY: its own gate, which `new` was given for `C`.
+        unsafe { Self::through(self.gate.clone()) }
+    }
+}
+
+impl<C: Contract + ?Sized> fmt::Debug for Slot<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("contract", &C::NAME)
+            .field("plugin", &self.plugin())
+            .finish()
+    }
+}
+
+/// A handle on a group: the plugins that are switched together.
+///
+/// A cheap clone over shared state. It may be made before the group's first plugin is loaded.
+#[derive(Clone)]
+pub struct Group {
+    name: Arc<str>,
+    link: Link,
+}
+
+impl Group {
+    pub(crate) fn new(shared: &Arc<Shared>, name: &str) -> Self {
+        let cell = shared.group(name);
+        Group {
+            name: name.into(),
+            link: Link::new(Arc::clone(shared), cell.as_ref()),
+        }
+    }
+
+    /// The group's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the release that a new call would run on; 0 before the first.
+    pub fn release(&self) -> u64 {
+        self.cell().map_or(0, GroupCell::release)
+    }
+
+    /// Runs `f` on one release: every call that it makes through [`Request::get`] runs on the same versions, whatever is published
+    /// meanwhile, and so do calls that the plugins make back into the group.
+    ///
+    /// The release stays loaded until `f` returns, so keep requests short; across an `.await` take a [`lease`](Group::lease).
+    ///
+    /// # Errors
+    /// What `f` returns; [`Fault::NotLoaded`] with the group's name where no plugin of it was ever loaded;
+    /// [`Fault::NestedTooDeep`] and [`Fault::TooManyGroups`] beyond the bounds.
+    pub fn request<R, E, F>(&self, f: F) -> Result<R, E>
+    where
+        F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
+        E: From<Fault>,
+    {
+        let cell = self.cell().ok_or_else(|| self.absent())?;
+        cell.enter(|release| {
+            f(&Request {
+                cell,
+                release,
+                here: PhantomData,
+            })
+        })
+    }
+
+    /// A share in the release that a request would run on, to keep for as long as it is needed.
+    ///
+    /// # Errors
+    /// As [`request`](Group::request).
+    pub fn lease(&self) -> Result<Lease, Fault> {
+        let cell = self.cell().ok_or_else(|| self.absent())?;
+        Ok(Lease {
+            release: cell.lease()?,
+            link: self.link.clone(),
+        })
+    }
+
+    fn cell(&self) -> Option<&GroupCell> {
+        let vacant = |link: &Link| std::ptr::eq(link.cell(), &*link.shared().vacant);
+        if vacant(&self.link) && !self.link.resolve(|shared| shared.group(&self.name)) {
+            return None;
+        }
+        Some(self.link.cell())
+    }
+
+    #[cold]
+    fn absent(&self) -> Fault {
+        Fault::NotLoaded {
+            plugin: (*self.name).into(),
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("release", &self.release())
+            .finish()
+    }
+}
+
+/// One pinned release, for the length of a closure on one thread.
+pub struct Request<'r> {
+    cell: &'r GroupCell,
+    release: &'r Release,
+    here: PhantomData<*const ()>,
+}
+
+impl Request<'_> {
+    /// The contract's methods, on this request's release.
+    ///
+    /// It can't leave the closure:
+    /// ```compile_fail
+    /// # midflight_plugin::contract_crate!();
+    /// # #[midflight_plugin::contract] pub trait Greeter { fn greet(&self, name: &str) -> String; }
+    /// # use midflight::{Fault, Group, Slot};
+    /// # fn main() {}
+    /// fn demo(group: &Group, slot: &Slot<dyn Greeter>) {
+    ///     let escaped = group.request(|r| Ok::<_, Fault>(r.get(slot)));
+    /// }
+    /// ```
+    /// ```
+    /// # midflight_plugin::contract_crate!();
+    /// # #[midflight_plugin::contract] pub trait Greeter { fn greet(&self, name: &str) -> String; }
+    /// # use midflight::{Fault, Group, Slot};
+    /// # fn main() {}
+    /// fn demo(group: &Group, slot: &Slot<dyn Greeter>) {
+    ///     let text = group.request(|r| Ok::<_, Fault>(r.get(slot).greet("you")?));
+    /// }
+    /// ```
+    pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
+        let gate = RequestGate {
+            slot: &slot.gate,
+            cell: self.cell,
+            release: self.release,
+            here: PhantomData,
+        };
+        // SAFETY: the slot's index stands for `C`.
+        unsafe { C::proxy(gate) }
+    }
+
+    /// The release's number.
+    pub fn release(&self) -> u64 {
+        self.release.number
+    }
+
+    /// The generation that serves `slot` in this release.
+    pub fn generation<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<u64> {
+        Some(self.release.generation(slot.plugin())?.number)
+    }
+}
+
+/// A share in one release, owned and `Send`: for sessions, background work and everything that outlives a closure.
+///
+/// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking and dropping it writes a counter
+/// that threads share.
+pub struct Lease {
+    release: Arc<Release>,
+    link: Link,
+}
+
+impl Lease {
+    /// The contract's methods, on the lease's release.
+    pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<LeaseGate<'a>> {
+        let gate = LeaseGate {
+            slot: &slot.gate,
+            cell: self.link.cell(),
+            release: &self.release,
+        };
+        // SAFETY: the slot's index stands for `C`.
+        unsafe { C::proxy(gate) }
+    }
+
+    /// The release's number.
+    pub fn release(&self) -> u64 {
+        self.release.number
+    }
+
+    /// The generation that serves `slot` in this release.
+    pub fn generation<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<u64> {
+        Some(self.release.generation(slot.plugin())?.number)
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("release", &self.release.number)
+            .finish()
+    }
+}

@@ -1,0 +1,447 @@
+//! The host: what a service builds, keeps, and asks.
+
+use crate::control::{By, Command, Control, Setup};
+use crate::event::{Event, Events};
+use crate::gate::slot::{Group, Lease, Request, Slot};
+use crate::gate::{self, pin};
+use crate::refusal::Refusal;
+use crate::release::Known;
+use crate::runtime::Provided;
+use crate::shared::Shared;
+use crate::stage::Candidate;
+use crate::stage::image::RunDirectory;
+use crate::status::Status;
+use crate::watch::{self, Watch};
+use midflight_plugin::{Contract, Fault, ImplementedBy};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// A running host: its plugins, the thread that switches them, and the watch on their directory.
+///
+/// A cheap clone over shared state. When the last clone is dropped the host ends in the background, as by
+/// [`shutdown`](Host::shutdown); slots and leases that are left stay valid, and answer [`Fault::NotLoaded`].
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+    end: Arc<End>,
+}
+
+/// Ends the host with its last handle.
+struct End {
+    shared: Arc<Shared>,
+    watch: Mutex<Option<Watch>>,
+}
+
+impl Host {
+    /// Everything has a default: `Host::builder().plugins("plugins").start()` is a whole host.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// A handle on the contract `C` of the plugin named `plugin`.
+    ///
+    /// The plugin need not be there yet: until it is, calls are [`Fault::NotLoaded`]. From now on every version of it must
+    /// offer the contract, with the layout that this binary knows.
+    ///
+    /// # Errors
+    /// The version that serves does not offer the contract (`contract_missing`), or with another layout (`layout_mismatch`).
+    pub fn slot<C: Contract + ?Sized>(&self, plugin: &str) -> Result<Slot<C>, Refusal> {
+        gate::slot(&self.shared, plugin)
+    }
+
+    /// A handle on a group. A plugin that names no group is a group of its own name.
+    pub fn group(&self, name: &str) -> Group {
+        Group::new(&self.shared, name)
+    }
+
+    /// [`Group::request`] on the group named `group`; with a [`Group`] at hand the look-up is saved.
+    ///
+    /// # Errors
+    /// As [`Group::request`].
+    pub fn request<R, E, F>(&self, group: &str, f: F) -> Result<R, E>
+    where
+        F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
+        E: From<Fault>,
+    {
+        self.group(group).request(f)
+    }
+
+    /// [`Group::lease`] on the group named `group`.
+    ///
+    /// # Errors
+    /// As [`Group::lease`].
+    pub fn lease(&self, group: &str) -> Result<Lease, Fault> {
+        self.group(group).lease()
+    }
+
+    /// Loads the library at `path` and switches its plugin to it. Returns when new calls run on it; the old version's calls
+    /// may still be ending then.
+    ///
+    /// It waits its turn behind other updates of the same group, and blocks the calling thread meanwhile.
+    ///
+    /// # Errors
+    /// Any [`Code`](crate::Code): nothing was switched, and what served before serves on.
+    pub fn apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
+        let began = Instant::now();
+        let candidate = Box::new(Candidate::read(
+            path.as_ref(),
+            self.shared.bounds.library_bytes_max,
+        )?);
+        let took = began.elapsed();
+        self.shared.ask(|reply| Command::Update {
+            candidate,
+            by: By::Operator(reply),
+            took,
+        })?
+    }
+
+    /// Switches `plugin` back to the version that served before the current one. What is left is held: the watcher does not bring
+    /// it back, only [`apply`](Host::apply) does.
+    ///
+    /// # Errors
+    /// `nothing_to_roll_back`, or what stops any update: then the current version serves on.
+    pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
+        let plugin = plugin.to_owned();
+        self.shared.ask(|reply| Command::Rollback { plugin, reply })?
+    }
+
+    /// What runs, what is on its way out, and what stayed.
+    pub fn status(&self) -> Arc<Status> {
+        self.shared.status.load_full()
+    }
+
+    /// Follows what happens from now on.
+    pub fn events(&self) -> Events {
+        self.shared.events.follow()
+    }
+
+    /// The last `events_kept_max` events.
+    pub fn events_kept(&self) -> Vec<Event> {
+        self.shared.events.kept()
+    }
+
+    /// Ends the host: no more updates, every plugin retired, drained, stopped and unmapped. Returns when that is done or
+    /// `deadline` is over, with the status at that time. What had not ended then stays mapped until the process ends.
+    pub fn shutdown(&self, deadline: Duration) -> Arc<Status> {
+        self.end.watch.lock().take();
+        // An error is a host that has ended already.
+        let _ = self.shared.ask(|reply| Command::Shutdown {
+            deadline,
+            reply: Some(reply),
+        });
+        self.status()
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let deadline = self.shared.bounds.drain_deadline;
+        let _ = self.shared.send(Command::Shutdown {
+            deadline,
+            reply: None,
+        });
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("status", &self.status()).finish()
+    }
+}
+
+/// An update that is active.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The version that serves.
+    pub version: String,
+    /// The generation that serves.
+    pub generation: u64,
+    /// False where the same content served already: nothing was done.
+    pub switched: bool,
+    /// From the first read to the switch.
+    pub took: Duration,
+}
+
+/// Configures a [`Host`]. Contradictions fail in [`start`](HostBuilder::start).
+#[derive(Default)]
+pub struct HostBuilder {
+    plugins: Option<PathBuf>,
+    run_directory: Option<PathBuf>,
+    services: Vec<Provided>,
+    known: Vec<Known>,
+    groups: BTreeMap<String, String>,
+    bounds: Bounds,
+}
+
+/// Every bound of a host, with its default.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    pub(crate) generations_max: usize,
+    pub(crate) drain_deadline: Duration,
+    pub(crate) start_deadline: Duration,
+    pub(crate) stop_deadline: Duration,
+    pub(crate) library_bytes_max: u64,
+    pub(crate) events_kept_max: usize,
+    pub(crate) calls_nested_max: usize,
+    pub(crate) groups_nested_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            generations_max: 4,
+            drain_deadline: Duration::from_secs(30),
+            start_deadline: Duration::from_secs(10),
+            stop_deadline: Duration::from_secs(10),
+            library_bytes_max: 256 << 20,
+            events_kept_max: 1_000,
+            calls_nested_max: pin::FRAMES,
+            groups_nested_max: 8,
+        }
+    }
+}
+
+impl HostBuilder {
+    /// The directory to watch: its `*.so` files are loaded at the start, and again whenever one is written or renamed in.
+    #[must_use]
+    pub fn plugins(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.plugins = Some(directory.into());
+        self
+    }
+
+    /// Provides `service` to plugins that ask their `Context` for the contract `C`.
+    #[must_use]
+    pub fn provide<C, T>(mut self, service: Arc<T>) -> Self
+    where
+        C: ImplementedBy<T> + ?Sized,
+        T: Send + Sync + 'static,
+    {
+        self.services.push(Provided::of::<C, T>(service));
+        self
+    }
+
+    /// Makes a contract known before the first slot asks for it, so that the very first load is checked against it.
+    #[must_use]
+    pub fn contract<C: Contract + ?Sized>(mut self) -> Self {
+        self.known.push(Known::of::<C>());
+        self
+    }
+
+    /// Puts `plugin` into `group`, whatever its author says.
+    #[must_use]
+    pub fn group(mut self, plugin: &str, group: &str) -> Self {
+        self.groups.insert(plugin.to_owned(), group.to_owned());
+        self
+    }
+
+    /// Where private images are written; by default a directory of this user's in the system's temporary directory. Others must not be able to
+    /// write to it, and it must not be mounted noexec.
+    #[must_use]
+    pub fn run_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.run_directory = Some(directory.into());
+        self
+    }
+
+    /// Generations of one plugin in memory, the active one included; beyond it updates are refused. Default 4.
+    #[must_use]
+    pub fn generations_max(mut self, count: usize) -> Self {
+        self.bounds.generations_max = count;
+        self
+    }
+
+    /// After which a drain is reported as stalled; it goes on. Default 30 s.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.drain_deadline = deadline;
+        self
+    }
+
+    /// For a load, and again for a start. Default 10 s.
+    #[must_use]
+    pub fn start_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.start_deadline = deadline;
+        self
+    }
+
+    /// After which a stop is reported as still running. Default 10 s.
+    #[must_use]
+    pub fn stop_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.stop_deadline = deadline;
+        self
+    }
+
+    /// The largest library that is read. Default 256 MiB.
+    #[must_use]
+    pub fn library_bytes_max(mut self, bytes: u64) -> Self {
+        self.bounds.library_bytes_max = bytes;
+        self
+    }
+
+    /// How many events are kept for [`Host::events_kept`] and slow readers. Default 1,000.
+    #[must_use]
+    pub fn events_kept_max(mut self, count: usize) -> Self {
+        self.bounds.events_kept_max = count;
+        self
+    }
+
+    /// How deep calls may nest on one thread. Default and most 64.
+    #[must_use]
+    pub fn calls_nested_max(mut self, depth: usize) -> Self {
+        self.bounds.calls_nested_max = depth;
+        self
+    }
+
+    /// How many groups one thread may be inside of. Default 8.
+    #[must_use]
+    pub fn groups_nested_max(mut self, count: usize) -> Self {
+        self.bounds.groups_nested_max = count;
+        self
+    }
+
+    /// Starts the host, and loads what lies in the plugins' directory. A file there that is refused is an event, not an error.
+    ///
+    /// # Errors
+    /// A directory that can't be used, or settings that contradict each other.
+    pub fn start(self) -> Result<Host, HostError> {
+        self.check()?;
+        midflight_plugin::rt::use_host_panics();
+        let base = self.run_directory.clone().unwrap_or_else(default_run_directory);
+        let run =
+            RunDirectory::create(&base).map_err(|source| HostError::RunDirectory { path: base, source })?;
+
+        let (send, commands) = channel();
+        let shared = Arc::new(Shared::new(self.bounds, send));
+        let setup = Setup {
+            shared: Arc::clone(&shared),
+            run: Arc::new(run),
+            services: self.services.into(),
+            known: self.known,
+            groups: self.groups,
+        };
+        std::thread::Builder::new()
+            .name("midflight".to_owned())
+            .spawn(move || Control::new(setup).run(&commands))
+            .map_err(HostError::Thread)?;
+        let host = Host {
+            end: Arc::new(End {
+                shared: Arc::clone(&shared),
+                watch: Mutex::new(None),
+            }),
+            shared,
+        };
+        if let Some(directory) = self.plugins {
+            host.watch(directory)?;
+        }
+        Ok(host)
+    }
+
+    fn check(&self) -> Result<(), HostError> {
+        let bounds = &self.bounds;
+        let depth = bounds.calls_nested_max;
+        if bounds.generations_max < 2 {
+            let why = format!(
+                "{} leaves no room for an update beside what serves",
+                bounds.generations_max
+            );
+            return Err(HostError::Bound {
+                name: "generations_max",
+                why,
+            });
+        }
+        if depth == 0 || depth > pin::FRAMES {
+            let why = format!("{depth} is not between 1 and {}", pin::FRAMES);
+            return Err(HostError::Bound {
+                name: "calls_nested_max",
+                why,
+            });
+        }
+        if bounds.groups_nested_max == 0 {
+            let why = "0 allows no call at all".to_owned();
+            return Err(HostError::Bound {
+                name: "groups_nested_max",
+                why,
+            });
+        }
+        let names: Vec<_> = self.services.iter().map(Provided::name).collect();
+        match names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names[..*at].contains(name))
+        {
+            Some((_, name)) => Err(HostError::ProvidedTwice(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Host {
+    /// Watches first and looks second, so that no file falls between.
+    fn watch(&self, directory: PathBuf) -> Result<(), HostError> {
+        let failed = |path: &Path, source: io::Error| HostError::Plugins {
+            path: path.to_owned(),
+            source,
+        };
+        let watch = Watch::start(&directory, Arc::clone(&self.shared))
+            .map_err(|error| failed(&directory, io::Error::other(error)))?;
+        *self.end.watch.lock() = Some(watch);
+        let found = watch::initial(&self.shared, &directory).map_err(|error| failed(&directory, error))?;
+        for (candidate, took) in found {
+            // A refusal is an event.
+            let _ = self.shared.ask(|reply| Command::Update {
+                candidate: Box::new(candidate),
+                by: By::Operator(reply),
+                took,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why a host did not start.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The plugins' directory can't be watched or read.
+    #[error("can't watch the plugins' directory {}", path.display())]
+    Plugins {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory for private images can't be used.
+    #[error("can't use the run directory {}", path.display())]
+    RunDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A bound that makes no sense.
+    #[error("{name}: {why}")]
+    Bound {
+        /// The builder's method.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Two services for one contract.
+    #[error("two services are provided for {0}")]
+    ProvidedTwice(&'static str),
+    /// No thread could be started.
+    #[error("can't start the control thread")]
+    Thread(#[source] io::Error),
+}
+
+fn default_run_directory() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("midflight-{user}"))
+}

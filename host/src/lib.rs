@@ -1,0 +1,35 @@
+//! Midflight replaces the code of a running Rust service while calls are in flight.
+//!
+//! A host keeps its state; logic lives in plugins, cdylibs behind contracts that both sides share. When a new version shows up, its bytes are
+//! checked before an instruction of it runs, it is switched in with one store, the calls of the old version end on the
+//! old version, and then that is unmapped. Whatever goes wrong before the switch, the old version serves on.
+//!
+//! - [`Host`]: builds, watches, applies, rolls back, tells.
+//! - [`Slot`]: a typed handle on one contract of one plugin. [`Group::request`] holds many calls on one release, [`Lease`] holds a
+//!   release for longer than a closure.
+//! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came back.
+//! - [`Event`] and [`Status`]: what happened, and what is.
+
+mod control;
+mod event;
+mod gate;
+mod host;
+mod layout;
+mod library;
+mod refusal;
+mod release;
+mod runtime;
+mod shared;
+mod stage;
+mod status;
+mod watch;
+
+pub use event::{Event, EventKind, Events};
+pub use gate::slot::{Group, Lease, Request, Slot};
+pub use host::{Applied, Host, HostBuilder, HostError};
+pub use midflight_plugin::{CallError, Fault, PanicReport};
+pub use refusal::{Code, Refusal, Stage};
+pub use status::{GenerationStatus, PluginStatus, Residency, Status};
+
+#[doc(hidden)]
+pub use gate::{LeaseGate, RequestGate, SlotGate};

@@ -1,0 +1,245 @@
+//! Mapped libraries: the only place that opens, asks, starts, stops and closes one.
+//!
+//! `dlopen` answers with an older library where a path or an inode was seen before, and `dlclose` returns 0 whether or
+//! not it unmapped anything. Neither is believed: what was mapped is proven by an address that was written into this
+//! very image, and what was unmapped by the absence of its path from the process.
+#![allow(unsafe_code, reason = "one of the five places: calls into libraries")]
+
+use crate::refusal::{Code, Refusal};
+use crate::release::Layout;
+use crate::stage::image::Image;
+use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Offered, Origin, PLACE_MAGIC, Place};
+use midflight_plugin::{CallError, Fault, PanicReport};
+use std::ffi::{CStr, OsStr, c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+
+/// An open library whose entry was found and whose bytes are known to be the image's.
+///
+/// Dropping it leaves it mapped: only [`close`](Library::close) unmaps, and asks for the reason why that is safe.
+pub(crate) struct Library {
+    handle: ManuallyDrop<Handle>,
+    /// INVARIANT: of format `FORMAT`, in the mapped library.
+    entry: NonNull<Entry>,
+    image: Arc<Image>,
+}
+
+// SAFETY: the entry is an immutable static of the library, and glibc's handles may be used from any thread.
+unsafe impl Send for Library {}
+// SAFETY: as above.
+unsafe impl Sync for Library {}
+
+/// A started plugin's object. Only the library that made it can stop it.
+pub(crate) struct Instance(*const ());
+
+// SAFETY: `Plugin: Send + Sync`, which `Entry::of` demands of every instance.
+unsafe impl Send for Instance {}
+// SAFETY: as above.
+unsafe impl Sync for Instance {}
+
+/// Why `start` gave no instance.
+pub(crate) enum NotStarted {
+    Failed(String),
+    Panicked(PanicReport),
+}
+
+impl Library {
+    /// Maps `image` and runs its constructors. On a refusal nothing stays mapped, or `Refused::left` says so.
+    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, Refusal> {
+        // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
+        // its constructors are sound is what every user of native plugins has to trust.
+        let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
+        let handle = opened.map_err(|error| {
+            let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
+            Refusal::new(Code::LoadFailed, format!("the loader says: {reason}"))
+        })?;
+        // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
+        // another address in its place, is another library.
+        // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
+        let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
+        // SAFETY: a static of the mapped library.
+        let place = unsafe { place.as_ref() };
+        let expected = std::ptr::from_ref(table).addr();
+        let found = place.table.load(Acquire);
+        if place.magic != *PLACE_MAGIC || found != expected {
+            return Err(Refusal::new(
+                Code::WrongImage,
+                format!("the loader mapped a library that holds {found:#x} where {expected:#x} was written"),
+            ));
+        }
+        // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
+        let entry: NonNull<Entry> = unsafe { static_of(&handle, b"midflight_entry\0") }?;
+        // SAFETY: `format` is the first field in every format.
+        let format = unsafe { entry.as_ref() }.format;
+        if format != FORMAT {
+            return Err(Refusal::new(
+                Code::EntryInvalid,
+                format!("its entry says format {format}, its manifest says {FORMAT}"),
+            ));
+        }
+        let library = Library {
+            handle: ManuallyDrop::new(handle),
+            entry,
+            image: Arc::clone(image),
+        };
+        let (name, version) = (library.entry().name.as_str(), library.entry().version.as_str());
+        if name != &*image.plugin || version != &*image.version {
+            let reason = format!(
+                "its entry says {name} {version}, its manifest says {} {}",
+                image.plugin, image.version
+            );
+            library.close();
+            return Err(Refusal::new(Code::EntryInvalid, reason));
+        }
+        Ok(library)
+    }
+
+    /// The contracts that the library says it implements: name, version, layout.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
+        self.entry()
+            .offers
+            .as_slice()
+            .iter()
+            .map(|offered: &Offered| Offer {
+                name: offered.name.as_str(),
+                version: offered.version.as_str(),
+                layout: Layout(offered.layout),
+            })
+    }
+
+    /// Runs the plugin's `start`.
+    pub(crate) fn start(&self, table: &HostTable, config: &str) -> Result<Instance, NotStarted> {
+        // SAFETY: the format fixes the function's type; `table` is alive for as long as the library is mapped, as the
+        // generation owns both.
+        let reply = unsafe { (self.entry().start)(table, config.into()) };
+        let origin = Origin {
+            plugin: (*self.image.plugin).into(),
+            version: (*self.image.version).into(),
+            generation: table.generation,
+        };
+        // SAFETY: the library that answered is open, and the origin is a local.
+        match unsafe { reply.finish_result::<usize, String>(&nobody(&origin)) } {
+            Ok(instance) => Ok(Instance(std::ptr::with_exposed_provenance(instance))),
+            Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
+            Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(*report)),
+            Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
+        }
+    }
+
+    /// What a release hands to calls of the `offer`th contract.
+    pub(crate) fn bound(&self, instance: &Instance, offer: usize, origin: &Origin) -> Bound {
+        Bound {
+            this: instance.0,
+            table: self.entry().offers.as_slice()[offer].table,
+            origin,
+        }
+    }
+
+    /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
+    pub(crate) fn stop(&self, instance: Instance, origin: &Origin) -> Result<(), Fault> {
+        // SAFETY: an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
+        let reply = unsafe { (self.entry().stop)(instance.0) };
+        // SAFETY: the library that answered is open, and the caller holds the origin.
+        unsafe { reply.finish::<()>(&nobody(origin)) }
+    }
+
+    /// Closes the library; true if it is proven to be unmapped. Its instance was stopped, or never was.
+    pub(crate) fn close(self) -> bool {
+        let Library { handle, image, .. } = self;
+        // An error of dlclose is no proof of anything, nor is its success.
+        let _ = ManuallyDrop::into_inner(handle).close();
+        !is_mapped(image.path())
+    }
+
+    fn entry(&self) -> &Entry {
+        // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
+        unsafe { self.entry.as_ref() }
+    }
+}
+
+/// Who answered, where no contract was called.
+fn nobody(origin: &Origin) -> Bound {
+    Bound {
+        this: std::ptr::null(),
+        table: std::ptr::null(),
+        origin,
+    }
+}
+
+/// One contract of a library, borrowed from it.
+pub(crate) struct Offer<'l> {
+    pub(crate) name: &'l str,
+    pub(crate) version: &'l str,
+    pub(crate) layout: Layout,
+}
+
+/// # Safety
+/// A symbol of this name is a static of type `T`.
+unsafe fn static_of<T>(handle: &Handle, name: &[u8]) -> Result<NonNull<T>, Refusal> {
+    // SAFETY: the caller's.
+    let symbol = unsafe { handle.get::<*mut T>(name) };
+    let missing = || {
+        let name = String::from_utf8_lossy(&name[..name.len() - 1]).into_owned();
+        Refusal::new(
+            Code::WrongImage,
+            format!("the mapped library has no symbol {name}"),
+        )
+    };
+    NonNull::new(*symbol.map_err(|_| missing())?).ok_or_else(missing)
+}
+
+fn text_of(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// Is any code of the image at `path` in this process? Other mappings of the file don't count: a symboliser that maps it to read
+/// names can leave one behind, and nothing runs there.
+pub(crate) fn is_mapped(path: &Path) -> bool {
+    is_loaded(path) || has_executable_mapping(path)
+}
+
+fn is_loaded(path: &Path) -> bool {
+    struct Search<'p> {
+        path: &'p OsStr,
+        found: bool,
+    }
+    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+        // SAFETY: `dl_iterate_phdr` passes a valid info, and the pointer that it was given below.
+        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
+        if !info.dlpi_name.is_null() {
+            // SAFETY: a C string of the loader's, which holds its lock for the length of this call.
+            let name = unsafe { CStr::from_ptr(info.dlpi_name) };
+            search.found |= name.to_bytes() == search.path.as_bytes();
+        }
+        c_int::from(search.found)
+    }
+    let mut search = Search {
+        path: path.as_os_str(),
+        found: false,
+    };
+    // SAFETY: `visit` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
+}
+
+fn has_executable_mapping(path: &Path) -> bool {
+    let Ok(maps) = std::fs::read("/proc/self/maps") else {
+        return true; // unproven
+    };
+    let path = path.as_os_str().as_bytes();
+    maps.split(|byte| *byte == b'\n').any(|line| {
+        let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+        let executable = fields
+            .nth(1)
+            .is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
+        executable && line.windows(path.len()).any(|part| part == path)
+    })
+}

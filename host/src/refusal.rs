@@ -1,0 +1,254 @@
+//! Refusals: why a candidate did not become a release, in words that an operator can act on.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What stopped an update. Nothing was switched: the release that served before serves on.
+///
+/// The [`code`](Refusal::code) is stable and for machines; [`reason`](Refusal::reason) and [`advice`](Refusal::advice) are for people.
+#[derive(Debug, Clone)]
+pub struct Refusal(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    code: Code,
+    reason: String,
+    plugin: Option<String>,
+    version: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
+        Refusal(Box::new(Inner {
+            code,
+            reason: reason.into(),
+            plugin: None,
+            version: None,
+            file: None,
+        }))
+    }
+
+    pub(crate) fn of(mut self, plugin: &str, version: &str) -> Self {
+        self.0.plugin = Some(plugin.to_owned());
+        self.0.version = Some(version.to_owned());
+        self
+    }
+
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        self.0.file = Some(file.to_owned());
+        self
+    }
+
+    /// The stable code, for scripts and alarms.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The stage at which the candidate was stopped.
+    pub fn stage(&self) -> Stage {
+        self.0.code.stage()
+    }
+
+    /// What was found, with both sides named where two things disagree.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        self.0.code.advice()
+    }
+
+    /// The candidate's plugin, if it got far enough to name one.
+    pub fn plugin(&self) -> Option<&str> {
+        self.0.plugin.as_deref()
+    }
+
+    /// The candidate's version, if it got far enough to name one.
+    pub fn version(&self) -> Option<&str> {
+        self.0.version.as_deref()
+    }
+
+    /// The file that the candidate came from.
+    pub fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "refused at {} [{}]: {}; {}",
+            self.stage(),
+            self.code(),
+            self.reason(),
+            self.advice()
+        )
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Where on its way from file to release a candidate was stopped.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The file was read, once.
+    Read,
+    /// Its bytes were looked at as data: headers, sections, needed libraries.
+    Inspect,
+    /// Its own description was read and compared with this host.
+    Manifest,
+    /// It asked for a place among the generations of its plugin.
+    Admit,
+    /// Its private image was written.
+    Image,
+    /// The loader mapped it and its constructors ran.
+    Load,
+    /// The layouts of its contracts were compared with the host's.
+    Layout,
+    /// Its `start` ran.
+    Start,
+    /// It was to become part of a release.
+    Publish,
+}
+
+impl Stage {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Read => "read",
+            Stage::Inspect => "inspect",
+            Stage::Manifest => "manifest",
+            Stage::Admit => "admit",
+            Stage::Image => "image",
+            Stage::Load => "load",
+            Stage::Layout => "layout",
+            Stage::Start => "start",
+            Stage::Publish => "publish",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! codes {
+    ($( $(#[$doc:meta])* $name:ident $text:literal at $stage:ident, $advice:literal; )*) => {
+        /// The stable code of a [`Refusal`].
+        #[non_exhaustive]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $( $(#[$doc])* $name, )* }
+
+        impl Code {
+            /// Every code that this version can give.
+            pub const ALL: &'static [Code] = &[$( Code::$name, )*];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $( Code::$name => $text, )* }
+            }
+
+            /// The stage that gives it.
+            pub fn stage(self) -> Stage {
+                match self { $( Code::$name => Stage::$stage, )* }
+            }
+
+            /// What to do about it.
+            pub fn advice(self) -> &'static str {
+                match self { $( Code::$name => $advice, )* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file could not be opened or read.
+    FileUnreadable "file_unreadable" at Read, "check that the file exists and that this process may read it";
+    /// A directory, FIFO, socket or device.
+    NotAFile "not_a_file" at Read, "give the path of a regular file";
+    /// A file of no bytes.
+    FileEmpty "file_empty" at Read, "copy the library again; write it beside its place and rename it in";
+    /// More bytes than `library_bytes_max`.
+    LibraryTooLarge "library_too_large" at Read, "strip the library, or raise library_bytes_max";
+    /// Somebody wrote to the file while it was read.
+    FileChanged "file_changed" at Read, "write the library beside its place and rename it in";
+
+    /// No ELF file at all.
+    NotElf "not_elf" at Inspect, "give a shared library built with crate-type cdylib";
+    /// 32-bit, or big-endian.
+    WrongClass "wrong_class" at Inspect, "build the plugin for the host's target";
+    /// Made for another machine.
+    WrongMachine "wrong_machine" at Inspect, "build the plugin for the host's target";
+    /// An executable, an object file, a core dump.
+    WrongFileType "wrong_file_type" at Inspect, "build the plugin with crate-type cdylib";
+    /// A header or section lies outside the file.
+    FileTruncated "file_truncated" at Inspect, "the copy is incomplete: copy the library again and rename it into place";
+    /// Headers that contradict each other or the loader's rules.
+    HeadersInconsistent "headers_inconsistent" at Inspect, "the file is damaged or edited: build or copy it again";
+    /// RPATH or RUNPATH is set.
+    RunpathSet "runpath_set" at Inspect, "link the plugin without -rpath";
+    /// Needs libstd as a shared library.
+    SharedLibstd "shared_libstd" at Inspect, "build the plugin without -C prefer-dynamic";
+
+    /// A sound library, but not a plugin of ours.
+    NotAPlugin "not_a_plugin" at Manifest, "a plugin's cdylib has one line: midflight_plugin::export!(…)";
+    /// The note is there and can't be read.
+    ManifestInvalid "manifest_invalid" at Manifest, "build the plugin again with a released midflight-plugin";
+    /// The note's format is another one than this host's.
+    FormatUnsupported "format_unsupported" at Manifest, "build host and plugin with compatible versions of midflight and midflight-plugin";
+    /// Built with `panic = "abort"`.
+    PanicAbort "panic_abort" at Manifest, "build the plugin with panic = \"unwind\": an abort would take the host with it";
+    /// The manifest names another target than the host's.
+    WrongTarget "wrong_target" at Manifest, "build the plugin for the host's target";
+    /// The entry or the place of the host's table is missing.
+    EntryMissing "entry_missing" at Manifest, "export!(…) must stand in the cdylib crate itself, and its symbols must stay exported";
+
+    /// `generations_max` of the plugin are in memory already.
+    TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
+    /// The version names another group than the one that runs.
+    GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
+    /// The host is shutting down.
+    ShuttingDown "shutting_down" at Admit, "start the host again";
+    /// A newer candidate of the same plugin came first.
+    Superseded "superseded" at Admit, "nothing: the newer file is being applied";
+    /// There is no earlier good version to go back to.
+    NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
+
+    /// The private image could not be written or read back.
+    ImageUnwritable "image_unwritable" at Image, "check space and permissions of the run directory";
+
+    /// The loader said no.
+    LoadFailed "load_failed" at Load, "the reason is the dynamic loader's own: check the libraries that the plugin needs";
+    /// No thread could be started for it.
+    ThreadUnavailable "thread_unavailable" at Load, "check the limits on threads and memory of this process";
+    /// A constructor did not return within the deadline.
+    LoadTimedOut "load_timed_out" at Load, "look for a constructor that blocks; the thread is left behind and counted";
+    /// What the loader mapped is not what was written.
+    WrongImage "wrong_image" at Load, "restart the host and report this: another library answered under the image's name";
+    /// The library's entry disagrees with its manifest.
+    EntryInvalid "entry_invalid" at Load, "build the plugin again with a released midflight-plugin";
+
+    /// A contract's table or a type in it differs between host and plugin.
+    LayoutMismatch "layout_mismatch" at Layout, "build the plugin against the contract crate that the host uses";
+    /// A contract that the host uses is not offered any more.
+    ContractMissing "contract_missing" at Layout, "implement the contract, or restart the host without it";
+
+    /// `start` returned an error.
+    StartFailed "start_failed" at Start, "the reason is the plugin's own";
+    /// `start` panicked.
+    StartPanicked "start_panicked" at Start, "the reason is the plugin's own panic";
+    /// `start` did not return within the deadline.
+    StartTimedOut "start_timed_out" at Start, "the thread is left behind and counted; fix the start, or raise start_deadline";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,201 @@
+//! Releases and generations: what serves, and the copies of plugins that it is made of.
+
+use crate::library::{Instance, Library};
+use crate::runtime::Owner;
+use crate::stage::image::Image;
+use midflight_plugin::Fault;
+use midflight_plugin::rt::{Bound, Origin};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
+///
+/// Owned by its group's cell while it is current, by the control plane while it drains, and by leases.
+pub(crate) struct Release {
+    /// 0 where nothing was ever loaded.
+    pub(crate) number: u64,
+    /// By a slot's index; `None` for slots of other groups and for plugins that are not loaded.
+    entries: Box<[Option<Bound>]>,
+    generations: Box<[Arc<Generation>]>,
+}
+
+impl Release {
+    pub(crate) fn vacant() -> Self {
+        Release {
+            number: 0,
+            entries: Box::default(),
+            generations: Box::default(),
+        }
+    }
+
+    /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
+    pub(crate) fn new(number: u64, generations: Vec<Arc<Generation>>, slots: &[Wanted]) -> Self {
+        let bind = |wanted: &Wanted| {
+            let generation = generations
+                .iter()
+                .find(|generation| *generation.plugin == *wanted.plugin)?;
+            generation.bind(&wanted.contract)
+        };
+        Release {
+            number,
+            entries: slots.iter().map(bind).collect(),
+            generations: generations.into(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
+        self.entries.get(index)?.as_ref()
+    }
+
+    pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {
+        let mut generations = self.generations.iter();
+        generations.find(|generation| *generation.plugin == *plugin)
+    }
+
+    pub(crate) fn generations(&self) -> &[Arc<Generation>] {
+        &self.generations
+    }
+}
+
+/// A contract as the host's own code knows it.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) layout: Layout,
+}
+
+/// A table's description, comparable by where it stands: two contracts of one name can be different types.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout(pub(crate) &'static midflight_plugin::rt::TypeLayout);
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+/// What a slot asks for. Its place in the host's list is the slot's index.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) contract: Known,
+}
+
+/// One loaded copy of one plugin version.
+///
+/// Held by the releases that it is in and by the control plane. When the control plane's is the last share, no call
+/// can be inside of it and none can come.
+pub(crate) struct Generation {
+    pub(crate) number: u64,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: Arc<str>,
+    pub(crate) image: Arc<Image>,
+    /// INVARIANT: the layout of each was checked against this generation's table of that contract.
+    checked: Mutex<Vec<Checked>>,
+    /// What faults name. Boxed: every `Bound` of this generation points to it.
+    origin: Box<Origin>,
+    instance: Instance,
+    pub(crate) library: Library,
+    /// What the plugin may call for as long as its code is mapped.
+    owner: Box<Owner>,
+    /// The thread that ran `start`.
+    pub(crate) starter: Option<JoinHandle<()>>,
+}
+
+/// What must outlive code that could not be unmapped.
+pub(crate) struct Left {
+    pub(crate) image: Arc<Image>,
+    #[expect(dead_code, reason = "kept, not used: code that is still mapped may call it")]
+    pub(crate) owner: Box<Owner>,
+}
+
+/// A host's contract, and the offer of this generation whose layout fits it.
+pub(crate) struct Checked {
+    pub(crate) layout: Layout,
+    pub(crate) offer: usize,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        number: u64,
+        image: Arc<Image>,
+        library: Library,
+        instance: Instance,
+        owner: Box<Owner>,
+        checked: Vec<Checked>,
+    ) -> Self {
+        let (plugin, version) = (image.plugin.clone(), image.version.clone());
+        let origin = Box::new(Origin {
+            plugin: (*plugin).into(),
+            version: (*version).into(),
+            generation: number,
+        });
+        Generation {
+            number,
+            plugin,
+            version,
+            image,
+            checked: Mutex::new(checked),
+            origin,
+            instance,
+            library,
+            owner,
+            starter: None,
+        }
+    }
+
+    /// The layouts of further contracts were found to fit.
+    pub(crate) fn add_checked(&self, more: Vec<Checked>) {
+        self.checked.lock().extend(more);
+    }
+
+    pub(crate) fn is_checked(&self, contract: &Known) -> bool {
+        self.checked
+            .lock()
+            .iter()
+            .any(|checked| checked.layout == contract.layout)
+    }
+
+    /// Ends a generation that nothing is inside of: stops the plugin, then unmaps it. On a worker: both run its code.
+    pub(crate) fn end(self, stopped: impl FnOnce(Option<Fault>), closed: impl FnOnce(Left)) {
+        let Generation {
+            library,
+            instance,
+            origin,
+            image,
+            owner,
+            starter,
+            ..
+        } = self;
+        // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
+        // `start` must have ended before the code goes, and `stop` runs on one of its own, which ends first as well.
+        if let Some(starter) = starter {
+            let _ = starter.join();
+        }
+        let stop = std::thread::scope(|scope| {
+            let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
+            let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));
+            stop.map(|stop| stop.join())
+        });
+        match stop {
+            Ok(Ok(result)) => stopped(result.err()),
+            Ok(Err(_)) | Err(_) => stopped(None),
+        }
+        if image.keeps.is_empty() {
+            library.close();
+        }
+        closed(Left { image, owner });
+    }
+
+    fn bind(&self, contract: &Known) -> Option<Bound> {
+        let checked = self.checked.lock();
+        let offer = checked
+            .iter()
+            .find(|checked| checked.layout == contract.layout)?
+            .offer;
+        Some(self.library.bound(&self.instance, offer, &self.origin))
+    }
+}

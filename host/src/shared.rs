@@ -1,0 +1,92 @@
+//! What the data plane, the control plane and the user's handles share.
+
+use crate::control::Command;
+use crate::event::EventLog;
+use crate::gate::GroupCell;
+use crate::host::Bounds;
+use crate::refusal::{Code, Refusal};
+use crate::status::Status;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender, sync_channel};
+
+/// One host, as its handles see it. Slots and leases keep it; the host's threads end without it.
+pub(crate) struct Shared {
+    pub(crate) bounds: Bounds,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) status: ArcSwap<Status>,
+    /// The group of plugins that are not there: it never gets a release.
+    pub(crate) vacant: Arc<GroupCell>,
+    directory: ArcSwap<Directory>,
+    commands: Sender<Command>,
+}
+
+/// INVARIANT: cells are added and never removed: `Link`s point to them.
+#[derive(Clone, Default)]
+struct Directory {
+    groups: BTreeMap<Arc<str>, Arc<GroupCell>>,
+    plugins: BTreeMap<Arc<str>, Arc<GroupCell>>,
+}
+
+impl Shared {
+    pub(crate) fn new(bounds: Bounds, commands: Sender<Command>) -> Self {
+        Shared {
+            events: Arc::new(EventLog::new(bounds.events_kept_max)),
+            status: ArcSwap::default(),
+            vacant: Arc::new(GroupCell::new(
+                "",
+                bounds.calls_nested_max,
+                bounds.groups_nested_max,
+            )),
+            directory: ArcSwap::default(),
+            bounds,
+            commands,
+        }
+    }
+
+    /// The group of a plugin that was active at least once.
+    pub(crate) fn group_of(&self, plugin: &str) -> Option<Arc<GroupCell>> {
+        self.directory.load().plugins.get(plugin).cloned()
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<Arc<GroupCell>> {
+        self.directory.load().groups.get(name).cloned()
+    }
+
+    /// Puts `plugin` into `group`, for good. The control plane alone calls it.
+    pub(crate) fn join(&self, plugin: &Arc<str>, group: &Arc<str>) -> Arc<GroupCell> {
+        let mut directory = Directory::clone(&self.directory.load());
+        let new = || {
+            let bounds = &self.bounds;
+            Arc::new(GroupCell::new(
+                group,
+                bounds.calls_nested_max,
+                bounds.groups_nested_max,
+            ))
+        };
+        let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
+        directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));
+        self.directory.store(Arc::new(directory));
+        cell
+    }
+
+    pub(crate) fn send(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.send(command).map_err(|_| ended())
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Refusal> {
+        let (reply, answer) = sync_channel(1);
+        self.send(command(reply))?;
+        answer.recv().map_err(|_| ended())
+    }
+
+    pub(crate) fn commands(&self) -> Sender<Command> {
+        self.commands.clone()
+    }
+}
+
+fn ended() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "the host has ended")
+}

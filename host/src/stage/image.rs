@@ -1,0 +1,216 @@
+//! Private images: the file that is mapped.
+//!
+//! A library that others can still write to can change under the running code, and a path that was seen before makes the loader
+//! answer with what it has. So the verified bytes themselves are written to a file of our own, read-only, in a
+//! directory that only this user can enter, under a name that is used once.
+
+use super::Candidate;
+use crate::refusal::{Code, Refusal};
+use midflight_plugin::rt::HostTable;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A library's file in the run directory. Removed when the last owner drops it.
+///
+/// Owned by its generation until that is unmapped, and by the control plane while it is what a rollback would load.
+pub(crate) struct Image {
+    path: PathBuf,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: Arc<str>,
+    /// Of the bytes as they were read and verified.
+    pub(crate) digest: blake3::Hash,
+    pub(crate) build_id: String,
+    /// Why its code must stay mapped whatever happens; empty where it may go.
+    pub(crate) keeps: Vec<String>,
+    /// What was written over, so that the verified bytes can be had back.
+    patches: Vec<Patch>,
+}
+
+struct Patch {
+    offset: usize,
+    original: Vec<u8>,
+}
+
+impl Image {
+    /// Writes the candidate's bytes with the address of `table` in their place.
+    pub(crate) fn write(
+        run: &RunDirectory,
+        candidate: &Candidate,
+        generation: u64,
+        table: &HostTable,
+    ) -> Result<Image, Refusal> {
+        let manifest = &candidate.inspected.manifest;
+        let digest = candidate.bytes.digest;
+        let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
+        let mut image = Image {
+            path: run.path.join(name),
+            plugin: manifest.name.as_str().into(),
+            version: manifest.version.to_string().into(),
+            digest,
+            build_id: candidate.build_id(),
+            keeps: candidate.keeps(),
+            patches: Vec::new(),
+        };
+        let mut bytes = candidate.bytes.data.clone();
+        let address = std::ptr::from_ref(table).addr().to_ne_bytes();
+        image.patch(&mut bytes, candidate.inspected.place.table_offset, &address)?;
+        write_new(&image.path, &bytes).map_err(|error| {
+            Refusal::new(
+                Code::ImageUnwritable,
+                format!("can't write {}: {error}", image.path.display()),
+            )
+        })?;
+        Ok(image)
+    }
+
+    fn patch(&mut self, bytes: &mut [u8], offset: usize, new: &[u8]) -> Result<(), Refusal> {
+        let place = bytes.get_mut(offset..offset + new.len());
+        let place =
+            place.ok_or_else(|| Refusal::new(Code::EntryMissing, "the place lies outside the file"))?;
+        self.patches.push(Patch {
+            offset,
+            original: place.to_vec(),
+        });
+        place.copy_from_slice(new);
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The verified bytes, read back: the digest proves that they are still the same.
+    pub(crate) fn pristine(&self) -> Result<Vec<u8>, Refusal> {
+        let lost = |why: String| {
+            let path = self.path.display();
+            Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
+        };
+        let mut bytes = std::fs::read(&self.path).map_err(|error| lost(error.to_string()))?;
+        for patch in &self.patches {
+            let place = bytes.get_mut(patch.offset..patch.offset + patch.original.len());
+            place
+                .ok_or_else(|| lost("it was cut".into()))?
+                .copy_from_slice(&patch.original);
+        }
+        if blake3::hash(&bytes) != self.digest {
+            return Err(lost("it was changed".into()));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(target: "midflight", path = %self.path.display(), %error, "an image can't be removed");
+        }
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::XUSR)?);
+    let written = file.write_all(bytes);
+    if written.is_err() {
+        // What could not be written whole is no image.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and the host are gone.
+pub(crate) struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Makes the directory, and removes those of processes that are no more.
+    pub(crate) fn create(base: &Path) -> io::Result<Self> {
+        use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+        static HOSTS: AtomicU64 = AtomicU64::new(0);
+        private_directory(base)?;
+        let all = base.join("run");
+        private_directory(&all)?;
+        remove_dead(&all);
+        let own = std::process::id();
+        let started = start_time(own).unwrap_or_default();
+        let path = all.join(format!("{own}-{started}-{}", HOSTS.fetch_add(1, Relaxed)));
+        // The name can only be in the way if the process that had it is gone: same pid, same start, same boot is us.
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        private_directory(&path)?;
+        Ok(RunDirectory { path })
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        // Not empty where an image is still mapped; then the next host that starts removes it after this process.
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// Makes `path` a directory of this user's that nobody else can enter, or says why it isn't.
+fn private_directory(path: &Path) -> io::Result<()> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::EXIST) => {}
+        Err(rustix::io::Errno::NOENT) => {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+            rustix::fs::mkdir(path, Mode::RWXU)?;
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let found = rustix::fs::lstat(path)?;
+    let directory = rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir();
+    let open_to_others = found.st_mode & 0o022 != 0;
+    if !directory || found.st_uid != rustix::process::geteuid().as_raw() || open_to_others {
+        return Err(io::Error::other(format!(
+            "{} is not a directory of this user's that only this user can write to",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Removes what processes left behind that did not end by themselves.
+fn remove_dead(all: &Path) {
+    let Ok(entries) = std::fs::read_dir(all) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some((pid, started)) = name.to_str().and_then(owner_of) else {
+            continue;
+        };
+        if start_time(pid).as_deref() != Some(started)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(target: "midflight", path = %entry.path().display(), %error, "can't remove a dead process's images");
+        }
+    }
+}
+
+fn owner_of(name: &str) -> Option<(u32, &str)> {
+    let mut parts = name.split('-');
+    let pid = parts.next()?.parse().ok()?;
+    let started = parts.next()?;
+    parts.next()?.parse::<u64>().ok()?;
+    Some((pid, started))
+}
+
+/// Clock ticks after boot at which a process started: a pid alone is used again.
+fn start_time(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses, which may hold anything; the start time is the 22nd.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19).map(str::to_owned)
+}

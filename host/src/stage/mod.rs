@@ -1,0 +1,219 @@
+//! Staging: the way from a file to a started generation.
+//!
+//! Each step takes what only the step before can make, so none can be skipped:
+//! [`Bytes`] are read once, [`Candidate`] has been looked at as data, an [`Image`] holds its exact bytes, a
+//! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs before it is an image.
+
+pub(crate) mod image;
+mod inspect;
+mod manifest;
+mod read;
+pub(crate) mod writers;
+
+use crate::layout::{self, Sides};
+use crate::library::{Library, NotStarted, is_mapped};
+use crate::refusal::{Code, Refusal};
+use crate::release::{Checked, Generation, Known, Left};
+use crate::runtime::{Owner, Provided};
+use image::{Image, RunDirectory};
+use inspect::Inspected;
+use manifest::Manifest;
+use read::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A library whose bytes are in memory and were found to be a plugin's. Nothing of it has run.
+pub(crate) struct Candidate {
+    bytes: Bytes,
+    inspected: Inspected,
+}
+
+impl Candidate {
+    /// Reads and inspects the file at `path`.
+    pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Self, Refusal> {
+        let bytes = read::read(path, library_bytes_max)?;
+        Self::inspect(bytes)
+    }
+
+    /// The version that `image` was made from, as a candidate again.
+    pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
+        let data = image.pristine()?;
+        Self::inspect(Bytes {
+            digest: image.digest,
+            file: image.path().to_owned(),
+            data,
+        })
+    }
+
+    fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
+        match inspect::inspect(&bytes.data) {
+            Ok(inspected) => Ok(Candidate { bytes, inspected }),
+            Err(refusal) => Err(refusal.in_file(&bytes.file)),
+        }
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.inspected.manifest
+    }
+
+    pub(crate) fn digest(&self) -> blake3::Hash {
+        self.bytes.digest
+    }
+
+    /// The linker's build id, or the content's hash where the linker made none.
+    pub(crate) fn build_id(&self) -> String {
+        let inspected = self.inspected.build_id.clone();
+        inspected.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
+    }
+
+    /// Why this library can never be unmapped. A library of others that it needs can keep pointers into it that nobody sees.
+    fn keeps(&self) -> Vec<String> {
+        let unfamiliar = self
+            .inspected
+            .unfamiliar
+            .iter()
+            .map(|name| format!("shared library: {name}"));
+        let nodelete = self
+            .inspected
+            .nodelete
+            .map(|_| "linked with -z nodelete".to_owned());
+        let unique = self.inspected.unique_symbols.then(|| "unique symbols".to_owned());
+        unfamiliar.chain(nodelete).chain(unique).collect()
+    }
+
+    pub(crate) fn refused(&self, refusal: Refusal) -> Refusal {
+        let manifest = self.manifest();
+        refusal
+            .of(&manifest.name, &manifest.version.to_string())
+            .in_file(&self.bytes.file)
+    }
+}
+
+/// What a candidate needs to become a generation.
+pub(crate) struct Order {
+    pub(crate) generation: u64,
+    pub(crate) run: Arc<RunDirectory>,
+    pub(crate) services: Arc<[Provided]>,
+    /// Contracts that the host's code knows: offers of the same name must fit.
+    pub(crate) known: Vec<Known>,
+    /// Contracts that slots ask this plugin for: they must be offered.
+    pub(crate) required: Vec<Known>,
+}
+
+/// How far a candidate has come on its worker. The deadline counts from each step anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Loading,
+    Loaded,
+    Starting,
+}
+
+/// A candidate that was refused, and what it left behind: nothing, unless the loader kept it.
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) left: Option<Left>,
+}
+
+/// Image, load, check, start. Runs on a worker: everything but the first step runs the plugin's code.
+pub(crate) fn prepare(
+    candidate: &Candidate,
+    order: Order,
+    mut progress: impl FnMut(Step),
+) -> Result<Generation, Refused> {
+    let refuse = |refusal| candidate.refused(refusal);
+    let owner = Owner::new(order.generation, order.services);
+    let image = Image::write(&order.run, candidate, order.generation, owner.table());
+    let image = match image {
+        Ok(image) => Arc::new(image),
+        Err(refusal) => {
+            return Err(Refused {
+                refusal: refuse(refusal),
+                left: None,
+            });
+        }
+    };
+    // From here on every refusal says whether the image is gone.
+    let refused = |refusal, owner| Refused {
+        refusal: refuse(refusal),
+        left: is_mapped(image.path()).then(|| Left {
+            image: Arc::clone(&image),
+            owner,
+        }),
+    };
+
+    progress(Step::Loading);
+    let library = match Library::open(&image, owner.table()) {
+        Ok(library) => library,
+        Err(refusal) => return Err(refused(refusal, owner)),
+    };
+    let checked = match check(&library, &order.known, &order.required) {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            library.close();
+            return Err(refused(refusal, owner));
+        }
+    };
+    progress(Step::Loaded);
+
+    progress(Step::Starting);
+    match library.start(owner.table(), "") {
+        Ok(instance) => Ok(Generation::new(
+            order.generation,
+            image,
+            library,
+            instance,
+            owner,
+            checked,
+        )),
+        Err(reason) => {
+            library.close();
+            let refusal = match reason {
+                NotStarted::Failed(reason) => {
+                    Refusal::new(Code::StartFailed, format!("start says: {reason}"))
+                }
+                NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),
+            };
+            Err(refused(refusal, owner))
+        }
+    }
+}
+
+/// Compares every offer that the host knows, and demands those that its slots ask for.
+pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> Result<Vec<Checked>, Refusal> {
+    let mut checked = Vec::new();
+    let offers: Vec<_> = library.offers().collect();
+    for contract in known.iter().chain(required) {
+        let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
+            continue;
+        };
+        if checked
+            .iter()
+            .any(|done: &Checked| done.layout == contract.layout)
+        {
+            continue;
+        }
+        let offer = &offers[at];
+        layout::check(contract.name, contract.layout, offer.layout, Sides::HOST_CALLS).map_err(|reason| {
+            let versions = format!("plugin has {}, host has {}", offer.version, contract.version);
+            Refusal::new(
+                Code::LayoutMismatch,
+                format!("{reason} (contract versions: {versions})"),
+            )
+        })?;
+        checked.push(Checked {
+            layout: contract.layout,
+            offer: at,
+        });
+    }
+    let missing = required
+        .iter()
+        .find(|contract| offers.iter().all(|offer| offer.name != contract.name));
+    if let Some(contract) = missing {
+        let names: Vec<_> = offers.iter().map(|offer| offer.name).collect();
+        return Err(Refusal::new(
+            Code::ContractMissing,
+            format!("host uses {}, plugin offers {}", contract.name, names.join(", ")),
+        ));
+    }
+    Ok(checked)
+}

@@ -1,0 +1,69 @@
+//! Status: what runs, what is on its way out, and what stayed.
+
+use std::fmt;
+
+/// A snapshot of a host, taken when the control plane last changed something.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Every plugin that was ever active, by name.
+    pub plugins: Vec<PluginStatus>,
+    /// Every generation that is or was active, oldest first; of the unmapped ones the last few hundred.
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// One plugin.
+#[derive(Debug, Clone)]
+pub struct PluginStatus {
+    /// Its name.
+    pub name: String,
+    /// The group that it is switched with.
+    pub group: String,
+    /// The generation that new calls run on.
+    pub active: Option<u64>,
+    /// That generation's version.
+    pub version: Option<String>,
+    /// The version that a rollback would bring back.
+    pub rollback_to: Option<String>,
+    /// Hashes (blake3, hex) of contents that were rolled back: the watcher leaves them alone.
+    pub held: Vec<String>,
+}
+
+/// One generation: a loaded copy of one version of a plugin.
+#[derive(Debug, Clone)]
+pub struct GenerationStatus {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The plugin's version.
+    pub version: String,
+    /// The number, never used again.
+    pub generation: u64,
+    /// The linker's build id, in hex; the content's hash where the linker made none.
+    pub build_id: String,
+    /// What became of it.
+    pub residency: Residency,
+}
+
+/// Whether a generation's code is in this process, and why.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Residency {
+    /// New calls run on it.
+    Active,
+    /// It gets no new calls; its last ones are ending, or it is being stopped.
+    Retiring,
+    /// Proven: nothing of its code is mapped.
+    Unmapped,
+    /// It is still mapped, for these reasons.
+    Resident(Vec<String>),
+}
+
+impl fmt::Display for Residency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Residency::Active => f.write_str("active"),
+            Residency::Retiring => f.write_str("retiring"),
+            Residency::Unmapped => f.write_str("unmapped"),
+            Residency::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
+        }
+    }
+}

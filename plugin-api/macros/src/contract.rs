@@ -1,0 +1,591 @@
+//! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
+
+use crate::at;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result, ReturnType,
+    TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
+};
+
+/// The table says in one word of 64 bits which of its functions are there.
+const METHODS_MAX: usize = 64;
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut author: ItemTrait = match syn::parse2(item.clone()) {
+        Ok(author) => author,
+        Err(error) => {
+            let error = Error::new(error.span(), format!("`#[contract]` stands on a trait: {error}")).into_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let checked = match arguments.is_empty() {
+        true => Contract::of(&author),
+        false => Err(Error::new_spanned(arguments, "`#[contract]` takes no arguments")),
+    };
+    // The trait stays in either case, so that one mistake brings one error.
+    let generated = checked.map_or_else(Error::into_compile_error, |contract| contract.generated());
+    if author.supertraits.is_empty() {
+        author.colon_token = Some(Default::default());
+        author.supertraits = parse_quote!(::core::marker::Send + ::core::marker::Sync + 'static);
+    }
+    quote!(#author #generated)
+}
+
+struct Contract<'a> {
+    author: &'a ItemTrait,
+    methods: Vec<Method<'a>>,
+}
+
+struct Method<'a> {
+    name: &'a Ident,
+    /// Documentation and the like, for the calls.
+    attributes: Vec<&'a Attribute>,
+    arguments: Vec<Argument<'a>>,
+    result: Type,
+    /// Of a `Result<T, E>`.
+    value_and_error: Option<(Type, Type)>,
+}
+
+struct Argument<'a> {
+    name: Ident,
+    written: &'a Type,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    /// `&str`
+    Text,
+    /// `&[T]`
+    Slice(&'a Type),
+    /// `&T`
+    Lent(&'a Type),
+    /// `T`
+    Owned(&'a Type),
+}
+
+// What can't cross is found here, and all of it: an author sees every mistake of a trait at once.
+
+impl<'a> Contract<'a> {
+    fn of(author: &'a ItemTrait) -> Result<Self> {
+        let mut errors = Errors::default();
+        if let Some(word) = &author.unsafety {
+            errors.add(word, "a contract can't be an unsafe trait: nobody could meet its conditions over a boundary");
+        }
+        if let Some(word) = &author.auto_token {
+            errors.add(word, "a contract can't be an auto trait");
+        }
+        if !author.generics.params.is_empty() {
+            errors.add(
+                &author.generics,
+                "a contract has no generic parameters: its functions are compiled once, into the plugin",
+            );
+        }
+        if let Some(clause) = &author.generics.where_clause {
+            errors.add(clause, "a contract has no `where`");
+        }
+        if !author.supertraits.is_empty() {
+            errors.add(
+                &author.supertraits,
+                "a contract has no supertraits of its own; it is `Send + Sync + 'static` already",
+            );
+        }
+        let mut methods = Vec::new();
+        for item in &author.items {
+            match item {
+                TraitItem::Fn(method) => match Method::of(method) {
+                    Ok(method) => methods.push(method),
+                    Err(error) => errors.all.push(error),
+                },
+                TraitItem::Type(item) => {
+                    errors.add(item, "a contract has no associated types: the caller doesn't know which plugin serves");
+                }
+                TraitItem::Const(item) => {
+                    errors.add(item, "a contract has no associated constants: make it a method");
+                }
+                other => errors.add(other, "a contract has methods, and nothing else"),
+            }
+        }
+        if author.items.is_empty() {
+            errors.add(&author.ident, "a contract has at least one method");
+        }
+        if methods.len() > METHODS_MAX {
+            errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
+        }
+        errors.or(Contract { author, methods })
+    }
+}
+
+impl<'a> Method<'a> {
+    fn of(method: &'a TraitItemFn) -> Result<Self> {
+        let signature = &method.sig;
+        let mut errors = Errors::default();
+        for attribute in &method.attrs {
+            let path = attribute.path();
+            if path.is_ident("cfg") || path.is_ident("cfg_attr") {
+                errors.add(attribute, "a contract is the same for all who build it: no `cfg` on its methods");
+            } else if path.is_ident("since") {
+                errors.add(attribute, "`#[since]` comes in a later version");
+            }
+        }
+        if let Some(body) = &method.default {
+            errors.add(body, "a default body needs `#[since]`, which comes in a later version");
+        }
+        if let Some(word) = &signature.asyncness {
+            errors.add(word, "`async fn` comes in a later version; for now return the value itself");
+        }
+        if let Some(word) = &signature.constness {
+            errors.add(word, "a method of a contract is not `const`: it is called through a pointer");
+        }
+        if let Some(word) = &signature.unsafety {
+            errors.add(word, "a method of a contract is safe to call");
+        }
+        if let Some(word) = &signature.abi {
+            errors.add(word, "`#[contract]` chooses the calling convention itself: drop it");
+        }
+        if !signature.generics.params.is_empty() {
+            errors.add(
+                &signature.generics,
+                "a method of a contract has no generic parameters and no named lifetimes: what is lent, is lent for the call",
+            );
+        }
+        if let Some(clause) = &signature.generics.where_clause {
+            errors.add(clause, "a method of a contract has no `where`");
+        }
+        if let Some(dots) = &signature.variadic {
+            errors.add(dots, "a method of a contract has a fixed number of arguments");
+        }
+        let mut inputs = signature.inputs.iter();
+        match inputs.next() {
+            Some(FnArg::Receiver(receiver)) => errors.note(check_receiver(receiver)),
+            _ => errors.add(&signature.ident, "a method of a contract takes `&self`: it is a call to one instance"),
+        }
+        let mut arguments = Vec::new();
+        for (number, input) in inputs.enumerate() {
+            match Argument::of(number, input) {
+                Ok(argument) => arguments.push(argument),
+                Err(error) => errors.all.push(error),
+            }
+        }
+        let result = match &signature.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, result) => {
+                errors.note(check_result(result));
+                Type::clone(result)
+            }
+        };
+        let kept = |attribute: &&Attribute| attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated");
+        errors.or(Method {
+            name: &signature.ident,
+            attributes: method.attrs.iter().filter(kept).collect(),
+            arguments,
+            value_and_error: value_and_error(&result),
+            result,
+        })
+    }
+
+    fn wire(&self) -> TokenStream {
+        let result = &self.result;
+        quote_spanned!(at(result.span())=> ::midflight_plugin::rt::Reply<<#result as ::midflight_plugin::rt::Crosses>::Wire>)
+    }
+}
+
+fn check_receiver(receiver: &Receiver) -> Result<()> {
+    let problem = match &receiver.reference {
+        _ if receiver.colon_token.is_some() => "a method of a contract takes `&self`, written so",
+        None => "a method of a contract takes `&self`: the instance stays where it is, and others call it at the same time",
+        Some(_) if receiver.mutability.is_some() => {
+            "a method of a contract takes `&self`, since many threads call one instance: keep what changes in a `Mutex` or an atomic"
+        }
+        Some((_, Some(_))) => "a method of a contract takes `&self` with no named lifetime: it is lent for the call",
+        Some((_, None)) => return Ok(()),
+    };
+    Err(Error::new_spanned(receiver, problem))
+}
+
+impl<'a> Argument<'a> {
+    fn of(number: usize, input: &'a FnArg) -> Result<Self> {
+        let FnArg::Typed(input) = input else {
+            return Err(Error::new_spanned(input, "`self` comes first"));
+        };
+        if let Some(attribute) = input.attrs.first() {
+            return Err(Error::new_spanned(attribute, "an argument of a contract has no attributes"));
+        }
+        let name = match &*input.pat {
+            Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => pattern.ident.clone(),
+            Pat::Wild(wild) => Ident::new(&format!("argument_{}", number + 1), at(wild.span())),
+            other => return Err(Error::new_spanned(other, "an argument of a contract is a name")),
+        };
+        let kind = match plain(&input.ty) {
+            Type::Reference(reference) => lent(reference)?,
+            owned => {
+                check_owned(owned)?;
+                Kind::Owned(owned)
+            }
+        };
+        Ok(Argument { name, written: &input.ty, kind })
+    }
+
+    fn wire(&self) -> TokenStream {
+        let span = at(self.written.span());
+        match &self.kind {
+            Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
+            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
+            Kind::Lent(record) => quote_spanned!(span=> &#record),
+            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+        }
+    }
+
+    /// In the caller.
+    fn sent(&self) -> TokenStream {
+        let name = &self.name;
+        match &self.kind {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
+            Kind::Lent(_) => quote!(#name),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
+        }
+    }
+
+    /// In the callee.
+    fn received(&self) -> TokenStream {
+        let name = &self.name;
+        match &self.kind {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::as_str(&#name)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(&#name)),
+            Kind::Lent(_) => quote!(#name),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
+        }
+    }
+
+    /// What the compiler has to prove, at the author's type.
+    fn proof(&self) -> TokenStream {
+        let span = at(self.written.span());
+        match &self.kind {
+            Kind::Text => quote!(),
+            Kind::Slice(lent) | Kind::Lent(lent) => {
+                quote_spanned!(span=> ::midflight_plugin::rt::assert_portable::<#lent>();)
+            }
+            Kind::Owned(owned) => quote_spanned!(span=> ::midflight_plugin::rt::assert_crosses::<#owned>();),
+        }
+    }
+}
+
+fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
+    if reference.mutability.is_some() {
+        return Err(Error::new_spanned(
+            reference,
+            "`&mut` can't cross: the other side would put its own memory in it. Take `&T` or `T`, and return what is new",
+        ));
+    }
+    if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
+        return Err(Error::new_spanned(
+            lifetime,
+            "a reference is lent for the call and no longer, since the plugin may be unloaded after it: drop the lifetime",
+        ));
+    }
+    match plain(&reference.elem) {
+        Type::Slice(slice) => {
+            check_owned(&slice.elem)?;
+            Ok(Kind::Slice(&slice.elem))
+        }
+        text if last_segment(text, "str") => Ok(Kind::Text),
+        text if last_segment(text, "String") => Err(Error::new_spanned(reference, "write `&str`: it costs nothing to pass")),
+        list if last_segment(list, "Vec") => {
+            Err(Error::new_spanned(reference, "write `&[T]`: it costs nothing to pass"))
+        }
+        other @ Type::Path(_) if last_segment(other, "Option") || last_segment(other, "Result") => {
+            Err(Error::new_spanned(reference, "`Option` and `Result` cross by value: drop the `&`"))
+        }
+        record => {
+            check_owned(record)?;
+            Ok(Kind::Lent(record))
+        }
+    }
+}
+
+fn check_result(result: &Type) -> Result<()> {
+    match plain(result) {
+        Type::Reference(reference) => Err(Error::new_spanned(
+            reference,
+            "a result can't be borrowed: the plugin may be unloaded while the caller still holds it. Return an owned value, \
+             `String` for `&str`, `Vec<T>` for `&[T]`",
+        )),
+        owned => check_owned(owned),
+    }
+}
+
+/// Refuses what is known by its form; what is known by its traits is left to `Crosses` and `Portable`.
+fn check_owned(owned: &Type) -> Result<()> {
+    let problem = match plain(owned) {
+        Type::Path(path) => {
+            for segment in path.qself.iter().flat_map(|_| None).chain(&path.path.segments) {
+                if segment.ident == "Self" {
+                    return Err(Error::new_spanned(segment, "`Self` can't cross: it is another type in each plugin"));
+                }
+                if ["Box", "Rc", "Arc"].iter().any(|name| segment.ident == name) {
+                    let problem = format!(
+                        "`{}` can't cross: what it points to stays in the memory, and with the code, of the side that made it. \
+                         Pass the value itself, a `#[record]`",
+                        segment.ident
+                    );
+                    return Err(Error::new_spanned(segment, problem));
+                }
+                match &segment.arguments {
+                    PathArguments::None => {}
+                    PathArguments::Parenthesized(_) => return Err(Error::new_spanned(owned, CLOSURE)),
+                    PathArguments::AngleBracketed(list) => {
+                        for argument in &list.args {
+                            match argument {
+                                GenericArgument::Type(inner) => check_owned(inner)?,
+                                GenericArgument::Lifetime(lifetime) => {
+                                    return Err(Error::new_spanned(lifetime, BORROWED));
+                                }
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+            }
+            return Ok(());
+        }
+        Type::Array(array) => return check_owned(&array.elem),
+        Type::Tuple(tuple) if tuple.elems.is_empty() => return Ok(()),
+        Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
+        Type::Reference(_) => BORROWED,
+        Type::Slice(_) => "a slice is lent: write `&[T]`, or `Vec<T>` for one that is handed over",
+        Type::Ptr(_) => "a raw pointer can't cross: what it points to can be gone. Pass the value itself, or a number that names it",
+        Type::BareFn(_) => {
+            "a function pointer can't cross: its code can be unloaded. Let the other side implement a contract instead"
+        }
+        Type::ImplTrait(_) => CLOSURE,
+        Type::TraitObject(_) => {
+            "a trait object can't cross: its functions have no stable layout. Pass a `#[record]`, or let the host provide an object by a contract"
+        }
+        Type::Never(_) => "a method of a contract returns",
+        Type::Infer(_) => "a method of a contract names its types",
+        Type::Macro(_) => "write the type itself: what a macro makes of it can't be checked here",
+        _ => "this can't cross a plugin's boundary",
+    };
+    Err(Error::new_spanned(owned, problem))
+}
+
+const BORROWED: &str = "a reference inside of a value can't cross: it would outlive the call. Pass an owned value, \
+                        `String` for `&str`, `Vec<T>` for `&[T]`, or lend the whole as `&T`";
+const CLOSURE: &str = "`impl Trait` and closures can't cross: their code belongs to one side. Pass a `#[record]`, or let the \
+                       other side implement a contract";
+
+/// Without the parentheses and the invisible groups that macros make.
+fn plain(mut written: &Type) -> &Type {
+    loop {
+        written = match written {
+            Type::Paren(inner) => &inner.elem,
+            Type::Group(inner) => &inner.elem,
+            _ => return written,
+        };
+    }
+}
+
+fn last_segment(written: &Type, name: &str) -> bool {
+    matches!(written, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
+}
+
+/// `Result<T, E>`, by its name and its two arguments.
+fn value_and_error(result: &Type) -> Option<(Type, Type)> {
+    let Type::Path(path) = plain(result) else { return None };
+    let segment = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(list) = &segment.arguments else { return None };
+    let types: Vec<&Type> = list
+        .args
+        .iter()
+        .filter_map(|argument| match argument {
+            GenericArgument::Type(inner) => Some(inner),
+            _ => None,
+        })
+        .collect();
+    match types[..] {
+        [value, error] if list.args.len() == 2 => Some((value.clone(), error.clone())),
+        _ => None,
+    }
+}
+
+impl Contract<'_> {
+    fn generated(&self) -> TokenStream {
+        let table = self.table();
+        let functions = self.functions();
+        let calls = self.calls();
+        quote!(#table #functions #calls)
+    }
+
+    fn named(&self, what: &str) -> Ident {
+        format_ident!("{}{what}", self.author.ident.unraw(), span = at(self.author.ident.span()))
+    }
+
+    /// The functions in the order of the trait. Parameters have no names here, or renaming one would be a refusal.
+    fn table(&self) -> TokenStream {
+        let visible = &self.author.vis;
+        let (fields, table, prefix) = (self.named("Fields"), self.named("Table"), self.named("Prefix"));
+        let last = self.methods.len() - 1;
+        let functions = self.methods.iter().enumerate().map(|(number, method)| {
+            let (name, reply) = (method.name, method.wire());
+            let arguments = method.arguments.iter().map(Argument::wire);
+            let last = (number == last).then(|| quote!(#[sabi(last_prefix_field)]));
+            quote! {
+                #last
+                pub #name: unsafe extern "C" fn(*const () #(, #arguments)*) -> #reply
+            }
+        });
+        quote! {
+            #[doc(hidden)]
+            #[repr(C)]
+            #[derive(::midflight_plugin::rt::StableAbi)]
+            #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
+            #visible struct #fields {
+                #(#functions,)*
+            }
+        }
+    }
+
+    /// One table for each type that implements the contract, in a plugin or in the host.
+    fn functions(&self) -> TokenStream {
+        let contract = &self.author.ident;
+        let (fields, table, calls) = (self.named("Fields"), self.named("Table"), self.named("Calls"));
+        let name = contract.unraw().to_string();
+        let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
+        let plain_names = names.iter().map(|name| name.unraw().to_string());
+        let proofs = self.methods.iter().map(|method| {
+            let arguments = method.arguments.iter().map(Argument::proof);
+            let result = &method.result;
+            let result = quote_spanned!(at(result.span())=> ::midflight_plugin::rt::assert_crosses::<#result>(););
+            quote!(#(#arguments)* #result)
+        });
+        let this = Ident::new("this", Span::mixed_site());
+        let functions = self.methods.iter().map(|method| {
+            let (name, reply) = (method.name, method.wire());
+            let arguments = method.arguments.iter().map(|argument| {
+                let (name, wire) = (&argument.name, argument.wire());
+                quote!(#name: #wire)
+            });
+            let received = method.arguments.iter().map(Argument::received);
+            quote! {
+                unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
+                    ::midflight_plugin::rt::guard(move || {
+                        // SAFETY: the caller passes the instance that this table is bound to, and holds it.
+                        let #this = unsafe { &*#this.cast::<__Instance>() };
+                        <__Instance as #contract>::#name(#this #(, #received)*)
+                    })
+                }
+            }
+        });
+        quote! {
+            const _: () = {
+                struct __Functions<__Instance>(::core::marker::PhantomData<__Instance>);
+
+                #[allow(deprecated)]
+                impl<__Instance: #contract> __Functions<__Instance> {
+                    #(#functions)*
+                    ::midflight_plugin::rt::staticref! {
+                        const __TABLE: ::midflight_plugin::rt::WithMetadata<#fields> =
+                            ::midflight_plugin::rt::WithMetadata::new(#fields { #(#names: Self::#names),* });
+                    }
+                }
+
+                // SAFETY: each function casts its instance to the type that the table is made for.
+                unsafe impl<__Instance: #contract> ::midflight_plugin::rt::ImplementedBy<__Instance> for dyn #contract {
+                    const TABLE: #table = #table(__Functions::<__Instance>::__TABLE.as_prefix());
+                }
+
+                impl ::midflight_plugin::rt::Contract for dyn #contract {
+                    type Table = #table;
+                    type Proxy<__Gate: ::midflight_plugin::rt::Gate> = #calls<__Gate>;
+                    const NAME: &'static str = ::core::concat!(::core::env!("CARGO_PKG_NAME"), "::", #name);
+                    const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+                    const METHODS: &'static [&'static str] = &[#(#plain_names),*];
+                    unsafe fn proxy<__Gate: ::midflight_plugin::rt::Gate>(gate: __Gate) -> #calls<__Gate> {
+                        // SAFETY: the caller's promise is the same.
+                        #calls(unsafe { ::midflight_plugin::rt::Calls::new(gate) })
+                    }
+                }
+
+                const _: () = { #(#proofs)* };
+                const _: () = crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate::HERE;
+            };
+        }
+    }
+
+    /// What the caller sees: the methods of the trait, each with a way to say that no value came back.
+    fn calls(&self) -> TokenStream {
+        let (contract, visible, calls) = (&self.author.ident, &self.author.vis, self.named("Calls"));
+        let bound = Ident::new("bound", Span::mixed_site());
+        let docs = format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
+        let methods = self.methods.iter().enumerate().map(|(number, method)| {
+            let number = number as u16;
+            let (name, attributes) = (method.name, &method.attributes);
+            let undocumented = !attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
+            let docs = undocumented.then(|| {
+                let docs = format!("Calls [`{contract}::{name}`].");
+                quote!(#[doc = #docs])
+            });
+            let arguments = method.arguments.iter().map(|argument| {
+                let (name, written) = (&argument.name, argument.written);
+                quote!(#name: #written)
+            });
+            let sent = method.arguments.iter().map(Argument::sent);
+            let result = &method.result;
+            let (answer, finish) = match &method.value_and_error {
+                Some((value, error)) => (
+                    quote!(::core::result::Result<#value, ::midflight_plugin::rt::CallError<#error>>),
+                    quote!(finish_result::<#value, #error>(#bound)),
+                ),
+                None => (
+                    quote!(::core::result::Result<#result, ::midflight_plugin::rt::Fault>),
+                    quote!(finish::<#result>(#bound)),
+                ),
+            };
+            quote! {
+                #(#attributes)*
+                #docs
+                #[inline]
+                pub fn #name(&self #(, #arguments)*) -> #answer {
+                    // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                    self.0.enter(#number, move |#bound| unsafe {
+                        (#bound.table::<dyn #contract>().#name())(#bound.this #(, #sent)*).#finish
+                    })
+                }
+            }
+        });
+        quote! {
+            #[doc = #docs]
+            #visible struct #calls<__Gate>(::midflight_plugin::rt::Calls<dyn #contract, __Gate>);
+
+            impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
+                #(#methods)*
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Errors {
+    all: Vec<Error>,
+}
+
+impl Errors {
+    fn add(&mut self, place: impl ToTokens, problem: &str) {
+        self.all.push(Error::new_spanned(place, problem));
+    }
+
+    fn note(&mut self, checked: Result<()>) {
+        self.all.extend(checked.err());
+    }
+
+    fn or<T>(self, sound: T) -> Result<T> {
+        let all = self.all.into_iter().reduce(|mut all, error| {
+            all.combine(error);
+            all
+        });
+        all.map_or(Ok(sound), Err)
+    }
+}

@@ -1,0 +1,56 @@
+//! The attribute macros of midflight-plugin: `#[record]`, `#[contract]`, `#[plugin]`.
+//!
+//! Each takes what an author wrote, leaves it as it is, and puts the other half beside it: the layout that is compared,
+//! the functions that cross the boundary, the calls that the host makes. A signature that can't cross is refused here, at
+//! the type that can't, with the way out; what only the compiler can know is left to the bounds in the generated code.
+//!
+//! Generated code names everything by its full path, and carries the spans of the macro, at the author's places: so the
+//! compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
+
+mod contract;
+mod plugin;
+mod record;
+
+use proc_macro::TokenStream;
+use proc_macro2::Span;
+
+/// Makes a struct or an enum plain data that crosses the boundary, with a layout that is compared when a plugin is loaded.
+///
+/// Fields are numbers, `bool`, arrays, other records, and `Text`, `List<T>`, `Maybe<T>`. A reference to a record
+/// costs nothing to pass; one that is passed by value or returned is rebuilt as the receiver's own. A record has no `Drop`.
+#[proc_macro_attribute]
+pub fn record(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    record::attribute(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// The half of `#[record]` that sees the fields after `cfg` was decided.
+#[doc(hidden)]
+#[proc_macro_derive(Record)]
+pub fn derive_record(item: TokenStream) -> TokenStream {
+    record::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a trait a contract: what a plugin, or the host, implements and the other side calls.
+///
+/// The trait becomes `Send + Sync + 'static`. Beside it stand the calls, `FeesCalls` for a trait `Fees`, with the same
+/// methods, each of which can also bring a `Fault`: `u64` becomes `Result<u64, Fault>`, and `Result<T, E>` becomes
+/// `Result<T, CallError<E>>`.
+///
+/// Methods take `&self`, by reference `&str`, `&[T]` and `&Record`, and by value what is rebuilt as the receiver's own:
+/// records, `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, which they can return as well.
+#[proc_macro_attribute]
+pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    contract::attribute(arguments.into(), item.into()).into()
+}
+
+/// Says which contracts a plugin implements, and in which group it is switched:
+/// `#[plugin(implements(Fees, Risk), group = "exchange")]`. A plugin that names no group is a group of its own.
+#[proc_macro_attribute]
+pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    plugin::attribute(arguments.into(), item.into()).into()
+}
+
+/// The author's place in the text with the macro's own right to name and do things.
+fn at(place: Span) -> Span {
+    Span::call_site().located_at(place)
+}

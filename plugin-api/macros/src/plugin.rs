@@ -1,0 +1,95 @@
+//! `#[plugin]`: the list of what a plugin offers.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use std::collections::HashSet;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{DeriveInput, Error, LitStr, Path, Result, Token, parenthesized};
+
+const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\")]`";
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    // The author's item stays in either case, so that one mistake brings one error.
+    let offers = syn::parse2::<Arguments>(arguments).and_then(|arguments| offers(&arguments, item.clone()));
+    let offers = offers.unwrap_or_else(Error::into_compile_error);
+    quote!(#item #offers)
+}
+
+fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    if !item.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a plugin has no generic parameters: its functions are compiled once, for one type",
+        ));
+    }
+    let name = &item.ident;
+    let contracts = &arguments.contracts;
+    let group = arguments.group.as_ref().map_or_else(String::new, LitStr::value);
+    Ok(quote! {
+        const _: () = {
+            // SAFETY: each offer is made for this very type.
+            unsafe impl ::midflight_plugin::rt::Exported for #name {
+                const OFFERS: &'static [::midflight_plugin::rt::Offered] =
+                    &[#(::midflight_plugin::rt::Offered::of::<dyn #contracts, #name>()),*];
+                const CONTRACTS: &'static [(&'static str, &'static str)] = &[#((
+                    <dyn #contracts as ::midflight_plugin::rt::Contract>::NAME,
+                    <dyn #contracts as ::midflight_plugin::rt::Contract>::VERSION,
+                )),*];
+                const GROUP: &'static str = #group;
+            }
+        };
+    })
+}
+
+struct Arguments {
+    contracts: Vec<Path>,
+    group: Option<LitStr>,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let (mut contracts, mut group) = (None, None);
+        while !input.is_empty() {
+            let key: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), FORM))?;
+            match key.to_string().as_str() {
+                "implements" if contracts.is_none() => {
+                    let list;
+                    parenthesized!(list in input);
+                    contracts = Some(Punctuated::<Path, Token![,]>::parse_terminated(&list)?);
+                }
+                "group" if group.is_none() => {
+                    input.parse::<Token![=]>()?;
+                    group = Some(group_name(input.parse()?)?);
+                }
+                "implements" | "group" => return Err(Error::new(key.span(), "said twice")),
+                _ => return Err(Error::new(key.span(), FORM)),
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        let contracts: Vec<Path> = contracts.into_iter().flatten().collect();
+        if contracts.is_empty() {
+            return Err(input.error(format!("a plugin implements at least one contract: {FORM}")));
+        }
+        let mut named = HashSet::new();
+        for contract in &contracts {
+            let text = contract.to_token_stream().to_string();
+            if !named.insert(text.clone()) {
+                return Err(Error::new_spanned(contract, format!("`{text}` is named twice")));
+            }
+        }
+        Ok(Arguments { contracts, group })
+    }
+}
+
+fn group_name(literal: LitStr) -> Result<LitStr> {
+    let name = literal.value();
+    let sound = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    match !name.is_empty() && name.chars().all(sound) {
+        true => Ok(literal),
+        false => Err(Error::new(literal.span(), "a group's name is made of letters, digits, `-` and `_`")),
+    }
+}

@@ -1,0 +1,119 @@
+//! `#[record]`: a representation, a layout, and the proof that each field is plain data.
+//!
+//! It is an attribute and a derive. Only the attribute can choose the representation, and only a derive sees the fields
+//! that are left once `cfg` was decided.
+
+use crate::at;
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Error, Fields, Result, Type};
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    if !arguments.is_empty() {
+        return Err(Error::new_spanned(arguments, "`#[record]` takes no arguments"));
+    }
+    let item: DeriveInput = syn::parse2(item)?;
+    if let Some(taken) = item.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
+        return Err(Error::new_spanned(taken, "`#[record]` chooses the representation itself: drop this line"));
+    }
+    let repr = match &item.data {
+        Data::Struct(_) => quote!(C),
+        Data::Enum(data) if data.variants.iter().any(|variant| !variant.fields.is_empty()) => quote!(C, u8),
+        Data::Enum(_) => quote!(u8),
+        Data::Union(_) => {
+            return Err(Error::new_spanned(item, "a union can't be a record: nobody knows which of its fields to rebuild"));
+        }
+    };
+    Ok(quote! {
+        #[derive(::midflight_plugin::rt::StableAbi, ::midflight_plugin::rt::Record)]
+        #[repr(#repr)]
+        #item
+    })
+}
+
+pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    refuse(&item)?;
+    let name = &item.ident;
+    let (types, reown) = match &item.data {
+        Data::Struct(data) => {
+            let (types, arm) = rebuilt(quote!(Self), &data.fields);
+            (types, quote!(match self { #arm }))
+        }
+        Data::Enum(data) => {
+            let (types, arms): (Vec<_>, Vec<_>) = data
+                .variants
+                .iter()
+                .map(|variant| {
+                    let variant_name = &variant.ident;
+                    rebuilt(quote!(Self::#variant_name), &variant.fields)
+                })
+                .unzip();
+            (types.concat(), quote!(match self { #(#arms)* }))
+        }
+        Data::Union(_) => unreachable!("refused by the attribute"),
+    };
+    let bounds = types.iter().map(|field| {
+        quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable)
+    });
+    Ok(quote! {
+        const _: () = {
+            // What is not portable is reported by this `where`, once for each field.
+            impl ::midflight_plugin::rt::Reown for #name where #(#bounds,)* {
+                const PLAIN: bool = true #(&& <#types as ::midflight_plugin::rt::Reown>::PLAIN)*;
+                // Moves every field, or does not compile: neither does a record with a `Drop` of its own.
+                #[inline]
+                fn reown(self) -> Self {
+                    #reown
+                }
+            }
+            // SAFETY: every field is portable, as the bounds above prove, and `reown` rebuilds every field.
+            unsafe impl ::midflight_plugin::rt::Portable for #name {}
+            const _: () = ::midflight_plugin::rt::assert_record::<#name>();
+            const _: () = crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate::HERE;
+        };
+    })
+}
+
+fn refuse(item: &DeriveInput) -> Result<()> {
+    if !item.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a record has no generic parameters yet: write one record for each type that it is used with",
+        ));
+    }
+    if let Some(clause) = &item.generics.where_clause {
+        return Err(Error::new_spanned(clause, "a record has no `where`"));
+    }
+    let mut reprs = item.attrs.iter().filter(|attribute| attribute.path().is_ident("repr"));
+    if let (Some(_), Some(second)) = (reprs.next(), reprs.next()) {
+        return Err(Error::new_spanned(second, "`#[record]` chooses the representation itself: drop this line"));
+    }
+    let mut attributes: Vec<&Attribute> = item.attrs.iter().collect();
+    match &item.data {
+        Data::Enum(data) if data.variants.is_empty() => {
+            return Err(Error::new_spanned(item, "an enum with no variants has no values that could cross"));
+        }
+        Data::Enum(data) => data.variants.iter().for_each(|variant| {
+            attributes.extend(&variant.attrs);
+            attributes.extend(variant.fields.iter().flat_map(|field| &field.attrs));
+        }),
+        Data::Struct(data) => attributes.extend(data.fields.iter().flat_map(|field| &field.attrs)),
+        Data::Union(_) => {}
+    }
+    match attributes.iter().find(|attribute| attribute.path().is_ident("sabi")) {
+        Some(hidden) => Err(Error::new_spanned(hidden, "a record's layout is compared as it is: no `#[sabi]` here")),
+        None => Ok(()),
+    }
+}
+
+/// The types of the fields, and the arm that takes a value apart and puts it together again.
+fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
+    let members: Vec<_> = fields.members().collect();
+    let locals: Vec<_> = (0..members.len()).map(|number| format_ident!("field_{number}")).collect();
+    let arm = quote! {
+        #path { #(#members: #locals),* } => #path { #(#members: ::midflight_plugin::rt::Reown::reown(#locals)),* },
+    };
+    (fields.iter().map(|field| field.ty.clone()).collect(), arm)
+}

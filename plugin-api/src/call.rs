@@ -1,0 +1,356 @@
+//! One call over the boundary: a value or a panic, in registers where it fits.
+//!
+//! A panic must not unwind out of a plugin: through `extern "C"` it aborts, and as another library's exception it can't
+//! be caught. Nor may its payload leave: its type, its `Drop` and its text are the plugin's code and memory. Merely
+//! catching it is not enough, since the `Drop` of a payload can panic as well.
+//!
+//! So each exported function catches its own panics and answers with a [`Reply`]. The text goes, copied, into a
+//! thread-local of the *host* (one in the plugin would pin its library), from where the caller of the same call takes it.
+
+// A reply's value is there only if its status says so.
+#![allow(unsafe_code)]
+
+use crate::contract::Bound;
+use crate::{Crosses, Text};
+use abi_stable::{StableAbi, std_types::RStr};
+use std::any::Any;
+use std::cell::RefCell;
+use std::mem::{MaybeUninit, forget};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::OnceLock;
+
+/// Why a call brought no value.
+///
+/// The host goes on serving in every case: a fault is one call's answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The method panicked.
+    #[error("{0}")]
+    Panicked(Box<PanicReport>),
+    /// No generation of the plugin is active.
+    #[error("plugin `{plugin}` is not loaded")]
+    NotLoaded {
+        /// The plugin's name.
+        plugin: Box<str>,
+    },
+    /// The active version of the plugin is older than this method.
+    #[error("plugin `{plugin}` has no method `{method}`")]
+    MethodMissing {
+        /// The plugin's name.
+        plugin: Box<str>,
+        /// The method's name.
+        method: &'static str,
+    },
+    /// Calls within calls on one thread, beyond the bound.
+    #[error("calls are nested deeper than {bound}")]
+    NestedTooDeep {
+        /// `calls_nested_max` of the host.
+        bound: usize,
+    },
+    /// One thread is inside of too many groups at once.
+    #[error("a thread is inside of more than {bound} groups")]
+    TooManyGroups {
+        /// `groups_nested_max` of the host.
+        bound: usize,
+    },
+    /// A request or a lease of one group was asked for a plugin of another.
+    #[error("plugin `{plugin}` is not in the group `{group}`")]
+    WrongGroup {
+        /// The plugin's name.
+        plugin: Box<str>,
+        /// The group of the request or the lease.
+        group: Box<str>,
+    },
+}
+
+impl Fault {
+    /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`, `nested_too_deep`,
+    /// `too_many_groups`, `wrong_group`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Panicked(_) => "panicked",
+            Fault::NotLoaded { .. } => "not_loaded",
+            Fault::MethodMissing { .. } => "method_missing",
+            Fault::NestedTooDeep { .. } => "nested_too_deep",
+            Fault::TooManyGroups { .. } => "too_many_groups",
+            Fault::WrongGroup { .. } => "wrong_group",
+        }
+    }
+
+    /// The plugin that the fault is about. For a service of the host's it is the contract's name.
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Fault::Panicked(report) => Some(&report.plugin),
+            Fault::NotLoaded { plugin }
+            | Fault::MethodMissing { plugin, .. }
+            | Fault::WrongGroup { plugin, .. } => Some(plugin),
+            Fault::NestedTooDeep { .. } | Fault::TooManyGroups { .. } => None,
+        }
+    }
+}
+
+/// A panic that was caught in a plugin, or in a service of the host's that a plugin called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PanicReport {
+    /// The plugin's name; the contract's for a service of the host's.
+    pub plugin: String,
+    /// The plugin's version; empty for a service of the host's.
+    pub version: String,
+    /// The generation that panicked; 0 for a service of the host's.
+    pub generation: u64,
+    /// The panic's text.
+    pub message: String,
+    /// `src/lib.rs:10:5`, or empty where it is unknown.
+    pub location: String,
+}
+
+impl std::fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&*self.version, self.generation) {
+            ("", 0) => write!(f, "service `{}` panicked", self.plugin)?,
+            (version, generation) => {
+                write!(
+                    f,
+                    "plugin `{}` {version} (generation {generation}) panicked",
+                    self.plugin
+                )?;
+            }
+        }
+        if !self.location.is_empty() {
+            write!(f, " at {}", self.location)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// What a call of a method that returns `Result<T, E>` brings instead of a `T`.
+///
+/// ```
+/// use midflight_plugin::{CallError, Fault};
+///
+/// fn status(answer: Result<u64, CallError<String>>) -> u16 {
+///     match answer {
+///         Ok(_) => 200,
+///         Err(CallError::Refused(_)) => 422, // the plugin's own answer
+///         Err(CallError::Fault(_)) => 503,   // no answer of the plugin's
+///     }
+/// }
+/// assert_eq!(status(Err(CallError::Fault(Fault::NotLoaded { plugin: "flat-fees".into() }))), 503);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// The method ran and returned this error.
+    #[error("refused: {0:?}")]
+    Refused(E),
+    /// The method brought nothing.
+    #[error(transparent)]
+    Fault(Fault),
+}
+
+impl<E> From<Fault> for CallError<E> {
+    fn from(fault: Fault) -> Self {
+        CallError::Fault(fault)
+    }
+}
+
+/// Two words for a small `T`, which the C ABI returns in registers; through the caller's memory for a larger one.
+#[repr(C)]
+#[derive(StableAbi)]
+#[must_use]
+pub struct Reply<T> {
+    /// INVARIANT: initialised exactly when `status` is `Returned`. Written once, by the callee; read once, in `finish_wire`.
+    value: MaybeUninit<T>,
+    status: Status,
+}
+
+#[repr(u32)]
+#[derive(StableAbi, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Returned = 0,
+    Panicked = 1,
+}
+
+impl<W> Reply<W> {
+    #[inline(always)]
+    pub fn returned(value: W) -> Self {
+        Reply {
+            value: MaybeUninit::new(value),
+            status: Status::Returned,
+        }
+    }
+
+    pub fn panicked() -> Self {
+        Reply {
+            value: MaybeUninit::uninit(),
+            status: Status::Panicked,
+        }
+    }
+
+    /// The caller's half of a call.
+    ///
+    /// # Safety
+    /// `bound` is what answered, and is still held: its origin is valid.
+    #[inline(always)]
+    pub unsafe fn finish<T: Crosses<Wire = W>>(self, bound: &Bound) -> Result<T, Fault> {
+        // SAFETY: the caller's.
+        unsafe { self.finish_wire(bound) }.map(T::rebuild)
+    }
+
+    /// The caller's half of a call of a method that returns a `Result`.
+    ///
+    /// # Safety
+    /// As for `finish`.
+    #[inline(always)]
+    pub unsafe fn finish_result<T, E>(self, bound: &Bound) -> Result<T, CallError<E>>
+    where
+        Result<T, E>: Crosses<Wire = W>,
+    {
+        // SAFETY: the caller's.
+        match unsafe { self.finish_wire(bound) } {
+            Ok(wire) => Result::rebuild(wire).map_err(CallError::Refused),
+            Err(fault) => Err(CallError::Fault(fault)),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
+        match self.status {
+            // SAFETY: by the invariant.
+            Status::Returned => Ok(unsafe { self.value.assume_init() }),
+            // SAFETY: the caller's.
+            Status::Panicked => Err(unsafe { noted_panic(bound) }),
+        }
+    }
+}
+
+/// # Safety
+/// `bound.origin` is valid.
+#[cold]
+#[inline(never)]
+unsafe fn noted_panic(bound: &Bound) -> Fault {
+    // SAFETY: the caller's.
+    let origin = unsafe { &*bound.origin };
+    let report = PANICS.get().map(|panics| (panics.take)()).unwrap_or_default();
+    Fault::Panicked(Box::new(PanicReport {
+        plugin: origin.plugin.as_ref().into(),
+        version: origin.version.as_ref().into(),
+        generation: origin.generation,
+        message: report.message.as_str().into(),
+        location: report.location.as_str().into(),
+    }))
+}
+
+/// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned arguments too, which is part
+/// of `body`, and that of the result.
+#[inline(always)]
+pub fn guard<T: Crosses>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
+    match catch_unwind(AssertUnwindSafe(|| body().into_wire())) {
+        Ok(value) => Reply::returned(value),
+        Err(payload) => {
+            contain(payload);
+            Reply::panicked()
+        }
+    }
+}
+
+/// Notes a panic's text and drops its payload; where that panics, drops what it brings too, and forgets what panics again.
+#[cold]
+#[inline(never)]
+fn contain(payload: Box<dyn Any + Send>) {
+    // Taken first, since the hook notes the panics of the drops below as well.
+    let noted = PANICS.get().map(|panics| (panics.take)()).unwrap_or_default();
+    let message = text_of(&*payload).to_owned();
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+        && let Err(third) = catch_unwind(AssertUnwindSafe(|| drop(second)))
+    {
+        forget(third);
+    }
+    // A note of another text is of an earlier panic, which the callee caught by itself; this one came without a hook
+    // (`resume_unwind`, or a service in a host that sets none), so that nobody knows where.
+    let location = if noted.message == *message {
+        noted.location.as_str()
+    } else {
+        ""
+    };
+    if let Some(panics) = PANICS.get() {
+        (panics.note)(message.as_str().into(), location.into());
+    }
+}
+
+/// The body of the panic hook in a plugin. It never symbolises, which would leave a mapping of the plugin's file behind,
+/// and prints nothing: the host decides what becomes of a panic.
+pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
+    if let Some(panics) = PANICS.get() {
+        let location = panic.location().map_or_else(String::new, |at| at.to_string());
+        (panics.note)(text_of(panic.payload()).into(), location.as_str().into());
+    }
+}
+
+const NO_TEXT: &str = "a payload that is no text";
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = match (
+        payload.downcast_ref::<&'static str>(),
+        payload.downcast_ref::<String>(),
+    ) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text.as_str(),
+        _ => NO_TEXT,
+    };
+    &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]
+}
+
+/// Where a panic is noted. One a binary: a plugin's is the host's, given at start.
+static PANICS: OnceLock<Panics> = OnceLock::new();
+
+/// The two functions of the host's that keep a panic's text on the thread, between the callee and the caller.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Panics {
+    pub note: extern "C" fn(message: RStr<'_>, location: RStr<'_>),
+    pub take: extern "C" fn() -> Report,
+}
+
+/// A panic's text, in the host's memory.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Report {
+    pub message: Text,
+    pub location: Text,
+}
+
+/// Makes this binary the one that keeps the text of panics: the host calls it once, before anything else.
+pub fn use_host_panics() {
+    use_panics(Panics::HOST);
+}
+
+/// The first call wins: a binary stays with one host.
+pub(crate) fn use_panics(panics: Panics) {
+    let _ = PANICS.set(panics);
+}
+
+// Touched by the host's copy of this code alone: a thread-local with a Drop, touched in a plugin, pins its library.
+thread_local! { static LAST: RefCell<Option<Report>> = const { RefCell::new(None) }; }
+
+impl Panics {
+    /// The host's.
+    pub const HOST: Panics = Panics { note: keep, take };
+}
+
+extern "C" fn keep(message: RStr<'_>, location: RStr<'_>) {
+    let report = Report {
+        message: message.as_str().into(),
+        location: location.as_str().into(),
+    };
+    // On a thread whose locals are gone already there is nowhere to keep it.
+    let _ = LAST.try_with(|last| last.replace(Some(report)));
+}
+
+extern "C" fn take() -> Report {
+    LAST.try_with(|last| last.take())
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}

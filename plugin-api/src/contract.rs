@@ -1,0 +1,151 @@
+//! Contracts, and how a call finds the instance that serves it at this moment.
+//!
+//! A contract crate is shared by host and plugins, so it can't know how the host pins a release. It could take a
+//! `dyn Fees` that the host makes, but then the host would have to know each contract, and a call would cost two jumps.
+//!
+//! Instead the calls of a contract ([`Contract::Proxy`]) are generic over a [`Gate`], which the host brings: what it does
+//! to enter is inlined into each method, and only the plugin's own function is called through a pointer.
+
+// Tables and instances are untyped pointers here; only generated code pairs them with their contract again.
+#![allow(unsafe_code)]
+
+use crate::Fault;
+use abi_stable::StableAbi;
+use std::marker::PhantomData;
+
+/// A trait with [`#[contract]`](crate::contract), as the type `dyn Trait`. Implemented by that macro.
+///
+/// ```
+/// use midflight_plugin::{Contract, contract};
+/// midflight_plugin::contract_crate!(); // once, at the root of the contract crate
+///
+/// #[contract]
+/// pub trait Fees {
+///     fn fee(&self, quantity: u32) -> u64;
+/// }
+///
+/// # fn main() {
+/// assert!(<dyn Fees as Contract>::NAME.ends_with("::Fees"));
+/// assert_eq!(<dyn Fees as Contract>::METHODS, ["fee"]);
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no contract",
+    label = "not `dyn Trait` of a trait with `#[contract]`",
+    note = "put `#[contract]` on the trait, and name the contract as `dyn Trait`"
+)]
+pub trait Contract {
+    /// The reference to the table of functions.
+    #[doc(hidden)]
+    type Table: StableAbi + Copy + Send + Sync + 'static;
+    /// The methods of the contract as the caller sees them, each with a way to say that no value came back. This is
+    /// what a slot of the host and a [`Service`](crate::Service) deref to.
+    type Proxy<G: Gate>;
+    /// The contract's crate and trait: `exchange-contracts::Fees`.
+    const NAME: &'static str;
+    /// The version of the contract's crate.
+    const VERSION: &'static str;
+    /// The names of the methods, by their number.
+    const METHODS: &'static [&'static str];
+
+    /// The calls of this contract through a gate.
+    ///
+    /// # Safety
+    /// What the gate enters is bound to an instance and a table of this contract.
+    #[doc(hidden)]
+    unsafe fn proxy<G: Gate>(gate: G) -> Self::Proxy<G>;
+}
+
+/// `dyn Fees: ImplementedBy<FlatFees>`: `FlatFees` implements the contract `Fees`.
+///
+/// (This way round, since a contract crate can't implement a foreign trait for every type that implements its own.)
+///
+/// # Safety
+/// The functions of `TABLE` take a pointer to a `T` as their instance.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` does not implement the contract `{Self}`",
+    note = "a contract is a trait with `#[contract]`: write `impl` of that trait for `{T}`"
+)]
+pub unsafe trait ImplementedBy<T>: Contract {
+    /// The functions of `T`.
+    #[doc(hidden)]
+    const TABLE: Self::Table;
+}
+
+/// Where a call's answer came from, or should have come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub plugin: Box<str>,
+    pub version: Box<str>,
+    pub generation: u64,
+}
+
+/// One instance, its functions, and whose they are. Not typed: see [`Calls`].
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    pub this: *const (),
+    pub table: *const (),
+    pub origin: *const Origin,
+}
+
+// SAFETY: instances of contracts are Send + Sync, tables and origins are immutable.
+unsafe impl Send for Bound {}
+// SAFETY: as above.
+unsafe impl Sync for Bound {}
+
+impl Bound {
+    /// # Safety
+    /// `self.table` is a table of `C`: out of an `ImplementedBy::TABLE`, or checked against `C`'s layout. It is used no
+    /// longer than it is held: the gate's closure is where that is sure.
+    #[inline(always)]
+    pub unsafe fn table<C: Contract + ?Sized>(&self) -> C::Table {
+        const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
+        // SAFETY: a reference to a table, by the caller's promise, and of one size.
+        unsafe { std::mem::transmute_copy(&self.table) }
+    }
+}
+
+pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T>() -> *const () {
+    const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
+    let table = C::TABLE;
+    // SAFETY: of one size, and generated code makes it a transparent NonNull.
+    unsafe { std::mem::transmute_copy(&table) }
+}
+
+/// How a call gets at the instance that serves it at this moment.
+///
+/// # Safety
+/// Of the `Bound` that is passed to `f`, instance and table belong together, the table is of the contract that the gate
+/// was made for, and all three pointers are valid until `f` has returned or unwound.
+pub unsafe trait Gate {
+    /// Runs `f` on what serves now, or says why nothing does. `method` is its number in [`Contract::METHODS`].
+    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E>;
+}
+
+/// A gate that is known to be of the contract `C`: what generated proxies hold. Without the type, safe code beside a
+/// contract could put the gate of one contract into the proxy of another.
+pub struct Calls<C: ?Sized, G> {
+    gate: G,
+    contract: PhantomData<fn(&C)>,
+}
+
+impl<C: Contract + ?Sized, G: Gate> Calls<C, G> {
+    /// # Safety
+    /// As for [`Contract::proxy`].
+    #[inline(always)]
+    pub unsafe fn new(gate: G) -> Self {
+        Calls {
+            gate,
+            contract: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub fn enter<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.gate.enter(method, f)
+    }
+}

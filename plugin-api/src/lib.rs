@@ -1,0 +1,209 @@
+//! What contracts and plugins of Midflight link.
+//!
+//! Three kinds of crates use it. A *contract crate* holds the traits and records that host and plugins share. A plugin's
+//! *logic* is an ordinary library crate that implements them. Its *cdylib* is a crate of one line, [`export!`].
+//!
+//! ```
+//! # mod contract {
+//! // the contract crate; at its root: midflight_plugin::contract_crate!();
+//! use midflight_plugin::{Text, contract, record};
+//!
+//! #[record]
+//! #[derive(Debug, Clone)]
+//! pub struct Trade {
+//!     pub symbol: Text,
+//!     pub quantity: u32,
+//! }
+//!
+//! #[contract]
+//! pub trait Fees {
+//!     /// What the trade costs.
+//!     fn fee(&self, trade: &Trade) -> u64;
+//! }
+//! # }
+//! # midflight_plugin::contract_crate!();
+//! # use contract::{Fees, Trade};
+//!
+//! // the plugin's logic
+//! use midflight_plugin::{Context, Plugin, StartError, plugin};
+//!
+//! #[plugin(implements(Fees))]
+//! pub struct FlatFees {
+//!     rate: u64,
+//! }
+//! impl Plugin for FlatFees {
+//!     fn start(_cx: &Context<'_>) -> Result<Self, StartError> {
+//!         Ok(FlatFees { rate: 3 })
+//!     }
+//! }
+//! impl Fees for FlatFees {
+//!     fn fee(&self, trade: &Trade) -> u64 {
+//!         self.rate * u64::from(trade.quantity)
+//!     }
+//! }
+//!
+//! // the cdylib, whose crate has crate-type = ["cdylib"]
+//! midflight_plugin::export!(FlatFees);
+//! # fn main() {}
+//! ```
+//!
+//! # What may cross
+//!
+//! | in a method | what it costs |
+//! |---|---|
+//! | `&str`, `&[T]`, `&Trade` as arguments | nothing: it is borrowed for the call |
+//! | numbers, `bool`, records and enums with [`#[record]`](record) by value | a copy; the receiver rebuilds `Text` and `List` |
+//! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>` by value | the receiver rebuilds it |
+//!
+//! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
+//! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
+//!
+//! What is *not* promised: a plugin is native code in the host's process, and is trusted as such. It must produce valid
+//! values, and it can do whatever the host can.
+
+// What abi_stable's derive names in this crate itself.
+extern crate abi as abi_stable;
+
+mod call;
+mod contract;
+mod manifest;
+mod plugin;
+mod portable;
+
+pub use call::{CallError, Fault, PanicReport};
+pub use contract::{Contract, ImplementedBy};
+pub use midflight_macros::{contract, plugin, record};
+pub use plugin::{Context, Plugin, Service, StartError};
+pub use portable::{Crosses, List, Maybe, Portable, Reown, Text};
+
+/// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
+///
+/// ```
+/// midflight_plugin::contract_crate!();
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! contract_crate {
+    () => {
+        // The layouts that are compared name their types through this crate.
+        #[doc(hidden)]
+        extern crate midflight_plugin as abi_stable;
+        #[doc(hidden)]
+        mod the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate {
+            pub(crate) const HERE: () = ();
+        }
+    };
+}
+
+/// Makes a cdylib crate a plugin: its entry, its note, and the place where the host writes its table's address.
+///
+/// It stands once, in a crate that is nothing but a cdylib. Name and version are the crate's own unless they are given.
+///
+/// ```
+/// # midflight_plugin::contract_crate!();
+/// # #[midflight_plugin::contract] pub trait Fees { fn fee(&self) -> u64; }
+/// # mod flat_fees {
+/// #     #[midflight_plugin::plugin(implements(crate::Fees))] pub struct FlatFees;
+/// #     impl crate::Fees for FlatFees { fn fee(&self) -> u64 { 1 } }
+/// #     impl midflight_plugin::Plugin for FlatFees {
+/// #         fn start(_: &midflight_plugin::Context<'_>) -> Result<Self, midflight_plugin::StartError> { Ok(FlatFees) }
+/// #     }
+/// # }
+/// midflight_plugin::export!(flat_fees::FlatFees, name = "flat-fees", version = "2.0.0");
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty $(,)?) => {
+        $crate::export!(
+            $plugin,
+            name = ::core::env!("CARGO_PKG_NAME"),
+            version = ::core::env!("CARGO_PKG_VERSION")
+        );
+    };
+    ($plugin:ty, name = $name:expr $(,)?) => {
+        $crate::export!(
+            $plugin,
+            name = $name,
+            version = ::core::env!("CARGO_PKG_VERSION")
+        );
+    };
+    ($plugin:ty, version = $version:expr $(,)?) => {
+        $crate::export!(
+            $plugin,
+            name = ::core::env!("CARGO_PKG_NAME"),
+            version = $version
+        );
+    };
+    ($plugin:ty, name = $name:expr, version = $version:expr $(,)?) => {
+        const _: () = {
+            struct Here;
+            impl $crate::rt::Export for Here {
+                type Plugin = $plugin;
+                const NAME: &'static str = $name;
+                const VERSION: &'static str = $version;
+                const PANIC: &'static str = if ::core::cfg!(panic = "abort") {
+                    "abort"
+                } else {
+                    "unwind"
+                };
+                const COMMIT: &'static str = match ::core::option_env!("MIDFLIGHT_COMMIT") {
+                    ::core::option::Option::Some(commit) => commit,
+                    ::core::option::Option::None => "",
+                };
+            }
+
+            #[unsafe(no_mangle)]
+            #[allow(non_upper_case_globals)]
+            pub static midflight_entry: $crate::rt::Entry = $crate::rt::Entry::of::<Here>();
+
+            #[unsafe(no_mangle)]
+            #[allow(non_upper_case_globals)]
+            pub static midflight_place: $crate::rt::Place = $crate::rt::Place::new();
+
+            #[used]
+            #[unsafe(link_section = ".note.midflight")]
+            static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
+                $crate::rt::Note::of::<Here>();
+        };
+    };
+}
+
+// What abi_stable's derive names, under the name that `contract_crate!` gives to this crate.
+#[doc(hidden)]
+pub use abi_stable::*;
+
+/// Named by generated code and by the host. No promise of stability.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod rt {
+    pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
+    pub use crate::contract::{Bound, Calls, Gate, Origin};
+    pub use crate::manifest::{NOTE_NAME, Note};
+    pub use crate::plugin::{
+        Entry, Export, Exported, FORMAT, HostTable, Offered, PLACE_MAGIC, Place, RawService, ServiceGate,
+    };
+    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
+    pub use abi_stable::{
+        self, StableAbi,
+        abi_stability::abi_checking,
+        prefix_type::{PrefixTypeTrait, WithMetadata},
+        staticref,
+        std_types::{RResult, RSlice, RStr},
+        type_layout::TypeLayout,
+    };
+    pub use midflight_macros::Record;
+
+    /// The triple that this binary is built for.
+    pub const TARGET: &str = env!("MIDFLIGHT_TARGET");
+
+    /// A record that is plain is copied out of by `reown`, so that a `Drop` of its own would run twice.
+    pub const fn assert_record<T: Portable>() {
+        assert!(
+            !(T::PLAIN && std::mem::needs_drop::<T>()),
+            "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
+        );
+    }
+    pub const fn assert_portable<T: Portable>() {}
+    pub const fn assert_crosses<T: Crosses>() {}
+}

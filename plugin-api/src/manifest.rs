@@ -1,0 +1,126 @@
+//! What a plugin's file says about itself before any of it runs.
+//!
+//! Asking a library for its version means loading it, and loading it runs its constructors. So the manifest is an ELF
+//! note, put together by the compiler, that can be read from the bytes alone. It is a claim: what has to be true is
+//! checked again when the library is loaded.
+
+use crate::plugin::{Export, Exported};
+
+/// The vendor of the note. Its type is [`FORMAT`](crate::rt::FORMAT), its section `.note.midflight`.
+pub const NOTE_NAME: &str = "midflight";
+
+/// One ELF note. `N` is the length of the text, a multiple of four: [`Note::len`].
+#[repr(C, align(4))]
+#[derive(Debug)]
+pub struct Note<const N: usize> {
+    name_bytes: u32,
+    text_bytes: u32,
+    kind: u32,
+    name: [u8; 12],
+    text: [u8; N],
+}
+
+impl Note<0> {
+    /// How long the text of this plugin's note is, in bytes.
+    pub const fn len<X: Export>() -> usize {
+        text::<X, 0>().length.next_multiple_of(4)
+    }
+}
+
+impl<const N: usize> Note<N> {
+    /// The note of a plugin.
+    pub const fn of<X: Export>() -> Self {
+        assert!(N == Note::len::<X>());
+        Note {
+            name_bytes: NOTE_NAME.len() as u32 + 1,
+            text_bytes: N as u32,
+            kind: crate::rt::FORMAT,
+            name: *b"midflight\0\0\0",
+            text: text::<X, N>().bytes,
+        }
+    }
+}
+
+/// `key=value` lines, padded with line breaks.
+const fn text<X: Export, const N: usize>() -> Text<N> {
+    assert!(
+        is_name(X::NAME),
+        "a plugin's name is made of letters, digits, `-` and `_`"
+    );
+    assert!(
+        X::Plugin::GROUP.is_empty() || is_name(X::Plugin::GROUP),
+        "a group's name is made of letters, digits, `-` and `_`"
+    );
+    assert!(!X::VERSION.is_empty(), "a plugin has a version");
+    Text {
+        bytes: [b'\n'; N],
+        length: 0,
+    }
+    .line("name", X::NAME)
+    .line("version", X::VERSION)
+    .line("group", X::Plugin::GROUP)
+    .contracts(X::Plugin::CONTRACTS)
+    .line("rustc", env!("MIDFLIGHT_RUSTC"))
+    .line("target", env!("MIDFLIGHT_TARGET"))
+    .line("optimisation", env!("MIDFLIGHT_OPTIMISATION"))
+    .line("panic", X::PANIC)
+    .line("commit", X::COMMIT)
+}
+
+const fn is_name(name: &str) -> bool {
+    let (bytes, mut at) = (name.as_bytes(), 0);
+    while at < bytes.len() {
+        if !matches!(bytes[at], b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty()
+}
+
+/// Counts what it has no room for: with `N` = 0 it only measures.
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Text<N> {
+    const fn line(self, key: &str, value: &str) -> Self {
+        self.push(key).push("=").push(value).end()
+    }
+
+    const fn contracts(mut self, contracts: &[(&str, &str)]) -> Self {
+        self = self.push("contracts=");
+        let mut at = 0;
+        while at < contracts.len() {
+            if at > 0 {
+                self = self.push(",");
+            }
+            self = self.push(contracts[at].0).push("@").push(contracts[at].1);
+            at += 1;
+        }
+        self.end()
+    }
+
+    const fn push(mut self, text: &str) -> Self {
+        let (text, mut at) = (text.as_bytes(), 0);
+        while at < text.len() {
+            assert!(text[at] != b'\n', "a value of the manifest is one line");
+            self = self.byte(text[at]);
+            at += 1;
+        }
+        self
+    }
+
+    const fn end(self) -> Self {
+        self.byte(b'\n')
+    }
+
+    const fn byte(mut self, byte: u8) -> Self {
+        if self.length < N {
+            self.bytes[self.length] = byte;
+        }
+        self.length += 1;
+        self
+    }
+}

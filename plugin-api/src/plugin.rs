@@ -1,0 +1,400 @@
+//! A plugin: how it starts, what it gets from the host, and what its library exports.
+//!
+//! A library could export one symbol a function, but a symbol has no type, and a host that believes it calls into
+//! nowhere. So a library exports one table, [`Entry`]: a number that fixes the table's own format, then each contract
+//! that it offers with the layout of its functions, which the host compares before it calls any of them.
+
+// The tables that host and plugin exchange, and the instance behind them.
+#![allow(unsafe_code)]
+
+use crate::call::{Panics, Reply, guard, note_panic, use_panics};
+use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
+use crate::{Fault, Text};
+use abi_stable::StableAbi;
+use abi_stable::std_types::{RResult, RSlice, RStr};
+use abi_stable::type_layout::TypeLayout;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// What the author of a plugin writes, beside its contracts.
+///
+/// The instance is made once for each generation, and dropped when nothing can call it any more.
+///
+/// ```
+/// # mod exchange { #[midflight_plugin::contract] pub trait Fees { fn fee(&self, quantity: u32) -> u64; } }
+/// # midflight_plugin::contract_crate!();
+/// use midflight_plugin::{Context, Plugin, StartError, plugin};
+/// use exchange::Fees;
+///
+/// #[plugin(implements(Fees), group = "exchange")]
+/// pub struct FlatFees {
+///     rate: u64,
+/// }
+///
+/// impl Plugin for FlatFees {
+///     fn start(_cx: &Context<'_>) -> Result<Self, StartError> {
+///         Ok(FlatFees { rate: "3".parse()? }) // any error will do
+///     }
+/// }
+///
+/// impl Fees for FlatFees {
+///     fn fee(&self, quantity: u32) -> u64 {
+///         self.rate * u64::from(quantity)
+///     }
+/// }
+/// # fn main() {}
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no start",
+    note = "write `impl Plugin for {Self}` with `fn start(cx: &Context<'_>) -> Result<Self, StartError>`"
+)]
+pub trait Plugin: Send + Sync + Sized + 'static {
+    /// Makes the instance. It runs before the switch: where it fails or panics, the old version serves on.
+    fn start(cx: &Context<'_>) -> Result<Self, StartError>;
+}
+
+/// What a plugin gets while it starts.
+#[derive(Debug)]
+pub struct Context<'a> {
+    host: &'a HostTable,
+    name: &'a str,
+    version: &'a str,
+}
+
+impl Context<'_> {
+    /// An object of the host's that implements the contract `C`.
+    ///
+    /// ```
+    /// # midflight_plugin::contract_crate!();
+    /// # #[midflight_plugin::contract] pub trait Book { fn best(&self, symbol: &str) -> Option<i64>; }
+    /// use midflight_plugin::{Context, Fault, Plugin, Service, StartError};
+    ///
+    /// pub struct Spread {
+    ///     book: Service<dyn Book>,
+    /// }
+    ///
+    /// impl Plugin for Spread {
+    ///     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+    ///         Ok(Spread { book: cx.service::<dyn Book>()? })
+    ///     }
+    /// }
+    ///
+    /// impl Spread {
+    ///     fn best(&self) -> Result<Option<i64>, Fault> {
+    ///         self.book.best("ABC") // a panic of the host's object is a fault here
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// The host provides no such object, or its contract has another layout than this plugin's.
+    pub fn service<C: Contract + ?Sized>(&self) -> Result<Service<C>, StartError> {
+        let host = self.host;
+        // SAFETY: the host's own function with the host's own owner; both are valid while the plugin starts.
+        let found = unsafe { (host.service)(host.owner, C::NAME.into(), <C::Table as StableAbi>::LAYOUT) };
+        match found {
+            // SAFETY: the host paired instance and table, compared the table's layout with the one given to it, and
+            // keeps both until this library is unmapped.
+            RResult::ROk(raw) => Ok(unsafe { Service::new(raw) }),
+            RResult::RErr(reason) => Err(StartError::new(reason.as_str())),
+        }
+    }
+
+    /// The number of this generation: one loaded copy of one version, never used again.
+    pub fn generation(&self) -> u64 {
+        self.host.generation
+    }
+
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// The plugin's version.
+    pub fn version(&self) -> &str {
+        self.version
+    }
+}
+
+/// Why a plugin did not start. Any error becomes one with `?`, its sources included in the text.
+#[derive(Debug, Clone)]
+pub struct StartError(String);
+
+impl StartError {
+    /// A reason in the author's words.
+    pub fn new(reason: impl Into<String>) -> Self {
+        StartError(reason.into())
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Not an `Error` itself, or this would overlap with `From<T> for T`.
+impl<E: std::error::Error> From<E> for StartError {
+    fn from(error: E) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            source = error.source();
+        }
+        StartError(reason)
+    }
+}
+
+/// A handle on an object of the host's, with the methods of its contract. Cheap to clone, and valid as long as the
+/// plugin's instance. See [`Context::service`].
+pub struct Service<C: Contract + ?Sized> {
+    proxy: C::Proxy<ServiceGate>,
+    gate: ServiceGate,
+}
+
+impl<C: Contract + ?Sized> Service<C> {
+    /// # Safety
+    /// `raw` is an instance and a table of `C`, and both are kept until this library is unmapped.
+    unsafe fn new(raw: RawService) -> Self {
+        let origin = Arc::new(Origin {
+            plugin: C::NAME.into(),
+            version: "".into(),
+            generation: 0,
+        });
+        // SAFETY: by the caller's promise.
+        unsafe { Service::through(ServiceGate { raw, origin }) }
+    }
+
+    /// # Safety
+    /// The gate is of `C`.
+    unsafe fn through(gate: ServiceGate) -> Self {
+        // SAFETY: by the caller's promise.
+        let proxy = unsafe { C::proxy(gate.clone()) };
+        Service { proxy, gate }
+    }
+}
+
+impl<C: Contract + ?Sized> Deref for Service<C> {
+    type Target = C::Proxy<ServiceGate>;
+    fn deref(&self) -> &Self::Target {
+        &self.proxy
+    }
+}
+
+impl<C: Contract + ?Sized> Clone for Service<C> {
+    fn clone(&self) -> Self {
+        // SAFETY: its own gate, which `new` made for `C`.
+        unsafe { Service::through(self.gate.clone()) }
+    }
+}
+
+impl<C: Contract + ?Sized> std::fmt::Debug for Service<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Service({})", C::NAME)
+    }
+}
+
+/// The gate of what never changes and is held anyway: the host's services.
+#[derive(Clone)]
+pub struct ServiceGate {
+    raw: RawService,
+    origin: Arc<Origin>,
+}
+
+// SAFETY: by `Service::new`; the origin is owned.
+unsafe impl Gate for ServiceGate {
+    #[inline(always)]
+    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        f(&Bound {
+            this: self.raw.this,
+            table: self.raw.table,
+            origin: &*self.origin,
+        })
+    }
+}
+
+/// What `#[plugin]` adds to the author's type.
+///
+/// # Safety
+/// Each of `OFFERS` is made by [`Offered::of`] for this type: the host passes an instance of it to their functions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no plugin",
+    note = "put `#[plugin(implements(…))]` on the type"
+)]
+pub unsafe trait Exported: Plugin {
+    const OFFERS: &'static [Offered];
+    /// Name and version of each.
+    const CONTRACTS: &'static [(&'static str, &'static str)];
+    /// The author's group; empty for a group of its own.
+    const GROUP: &'static str;
+}
+
+/// What `export!` says in the cdylib's own crate.
+pub trait Export {
+    type Plugin: Exported;
+    const NAME: &'static str;
+    const VERSION: &'static str;
+    /// `unwind` or `abort`.
+    const PANIC: &'static str;
+    const COMMIT: &'static str;
+}
+
+/// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
+/// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
+pub const FORMAT: u32 = 1;
+
+/// What a library exports as `midflight_entry`.
+#[repr(C)]
+pub struct Entry {
+    pub format: u32,
+    pub name: RStr<'static>,
+    pub version: RStr<'static>,
+    pub offers: RSlice<'static, Offered>,
+    /// Makes the instance; once. The table of the host's is valid until the library is unmapped.
+    pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
+    /// Drops the instance that `start` made; once, when no call is running and none can come.
+    pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+}
+
+impl Entry {
+    pub const fn of<X: Export>() -> Entry {
+        Entry {
+            format: FORMAT,
+            name: RStr::from_str(X::NAME),
+            version: RStr::from_str(X::VERSION),
+            offers: RSlice::from_slice(X::Plugin::OFFERS),
+            start: start::<X>,
+            stop: stop::<X::Plugin>,
+        }
+    }
+}
+
+/// # Safety
+/// As [`Entry::start`] says.
+unsafe extern "C" fn start<X: Export>(
+    host: *const HostTable,
+    _config: RStr<'_>,
+) -> Reply<RResult<usize, Text>> {
+    // SAFETY: a table's first word is its format, whatever the rest is.
+    let format = unsafe { host.cast::<u32>().read() };
+    if format != FORMAT {
+        let reason = format!("the host's table has format {format}, the plugin's is {FORMAT}");
+        return Reply::returned(RResult::RErr(reason.into()));
+    }
+    // SAFETY: valid until the library is unmapped, by the caller's promise, and of this format.
+    let host = unsafe { &*host };
+    use_panics(host.panics);
+    guard(|| {
+        std::panic::set_hook(Box::new(note_panic));
+        let made = X::Plugin::start(&Context {
+            host,
+            name: X::NAME,
+            version: X::VERSION,
+        });
+        made.map(|plugin| Box::into_raw(Box::new(plugin)).expose_provenance())
+            .map_err(|error| error.0)
+    })
+}
+
+/// # Safety
+/// As [`Entry::stop`] says.
+unsafe extern "C" fn stop<P>(this: *const ()) -> Reply<()> {
+    // SAFETY: from `start`, once, by the caller's promise.
+    guard(|| drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) }))
+}
+
+/// What the host gives to a plugin. It outlives the library.
+#[repr(C)]
+#[derive(Debug)]
+pub struct HostTable {
+    pub format: u32,
+    pub generation: u64,
+    /// First argument of `service`.
+    pub owner: *const (),
+    pub panics: Panics,
+    /// The host's object of the contract with this name, if its functions fit this layout. It never unwinds; what it
+    /// gives is kept until the library is unmapped.
+    pub service: unsafe extern "C" fn(
+        owner: *const (),
+        name: RStr<'_>,
+        layout: &'static TypeLayout,
+    ) -> RResult<RawService, Text>,
+}
+
+// SAFETY: immutable, and `service` may be called with `owner` from any thread.
+unsafe impl Send for HostTable {}
+// SAFETY: as above.
+unsafe impl Sync for HostTable {}
+
+/// One object of the host's and its functions. Not typed: [`Service`] is.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct RawService {
+    pub this: *const (),
+    pub table: *const (),
+}
+
+// SAFETY: objects of contracts are Send + Sync, tables are immutable.
+unsafe impl Send for RawService {}
+// SAFETY: as above.
+unsafe impl Sync for RawService {}
+
+impl RawService {
+    pub fn of<C: ImplementedBy<T> + ?Sized, T>(object: &T) -> Self {
+        RawService {
+            this: (&raw const *object).cast(),
+            table: erase::<C, T>(),
+        }
+    }
+}
+
+/// One contract that a plugin implements. `layout` is the claim to check before `table` is used.
+#[repr(C)]
+pub struct Offered {
+    pub name: RStr<'static>,
+    pub version: RStr<'static>,
+    pub layout: &'static TypeLayout,
+    pub table: *const (),
+}
+
+// SAFETY: tables are immutable statics.
+unsafe impl Send for Offered {}
+// SAFETY: as above.
+unsafe impl Sync for Offered {}
+
+impl Offered {
+    pub const fn of<C: ImplementedBy<P> + ?Sized, P>() -> Self {
+        Offered {
+            name: RStr::from_str(C::NAME),
+            version: RStr::from_str(C::VERSION),
+            layout: <C::Table as StableAbi>::LAYOUT,
+            table: erase::<C, P>(),
+        }
+    }
+}
+
+/// First bytes of a [`Place`], by which the host finds it in the file.
+pub const PLACE_MAGIC: &[u8; 16] = b"midflight place\0";
+
+/// A word in the file, exported as `midflight_place`, into which the host writes the address of the generation's table
+/// before it maps the file. The magic keeps it out of `.bss`, which has no bytes in the file.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Place {
+    pub magic: [u8; 16],
+    pub table: AtomicUsize,
+}
+
+impl Place {
+    #[expect(clippy::new_without_default, reason = "a static needs a const fn")]
+    pub const fn new() -> Self {
+        Place {
+            magic: *PLACE_MAGIC,
+            table: AtomicUsize::new(0),
+        }
+    }
+}
