@@ -91,7 +91,6 @@ pub(crate) struct Setup {
 
 pub(crate) struct Control {
     shared: Arc<Shared>,
-    run: Arc<RunDirectory>,
     services: Arc<[Provided]>,
     known: Vec<Known>,
     overrides: BTreeMap<String, String>,
@@ -116,6 +115,8 @@ pub(crate) struct Control {
     looks: u32,
     changed: bool,
     shutdown: Option<Shutdown>,
+    /// Last, since it can be removed only when no image is left.
+    run: Arc<RunDirectory>,
 }
 
 struct GroupState {
@@ -159,7 +160,7 @@ enum Transition {
         rollback: bool,
         reply: Option<Reply>,
         began: Instant,
-        step: Step,
+        step: Option<Step>,
         step_began: Instant,
         worker: Option<JoinHandle<()>>,
     },
@@ -209,7 +210,6 @@ impl Control {
     pub(crate) fn new(setup: Setup) -> Self {
         Control {
             shared: setup.shared,
-            run: setup.run,
             services: setup.services,
             known: setup.known,
             overrides: setup.groups,
@@ -228,6 +228,7 @@ impl Control {
             looks: 0,
             changed: false,
             shutdown: None,
+            run: setup.run,
         }
     }
 
@@ -422,9 +423,6 @@ impl Control {
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
         let generation = self.next_generation();
-        self.shared
-            .events
-            .add(about(&name, &version, Some(generation)), took, EventKind::Staged);
         let began = Instant::now().checked_sub(took).unwrap_or_else(Instant::now);
         self.begin(
             group,
@@ -434,7 +432,7 @@ impl Control {
             false,
             by.reply(),
             began,
-            move || Ok(candidate),
+            move || Ok((candidate, took)),
         );
     }
 
@@ -449,7 +447,11 @@ impl Control {
         }
         let generation = self.next_generation();
         let version = Arc::clone(&image.version);
-        let again = move || Candidate::again(&image).map(Box::new);
+        let again = move || {
+            let began = Instant::now();
+            let candidate = Candidate::again(&image)?;
+            Ok((Box::new(candidate), began.elapsed()))
+        };
         let name = Arc::clone(name);
         self.begin(
             group,
@@ -494,7 +496,7 @@ impl Control {
         rollback: bool,
         reply: Option<Reply>,
         began: Instant,
-        candidate: impl FnOnce() -> Result<Box<Candidate>, Refusal> + Send + 'static,
+        candidate: impl FnOnce() -> Result<(Box<Candidate>, Duration), Refusal> + Send + 'static,
     ) {
         let order = Order {
             generation,
@@ -512,7 +514,7 @@ impl Control {
                 rollback,
                 reply,
                 began,
-                step: Step::Loading,
+                step: None,
                 step_began: now,
                 worker: None,
             });
@@ -520,9 +522,11 @@ impl Control {
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
             let progress = |step| post(&commands, Command::Progress { generation, step });
-            let prepared = candidate()
-                .map_err(|refusal| Refused { refusal, left: None })
-                .and_then(|candidate| stage::prepare(&candidate, order, progress));
+            let prepared = candidate().map_err(|refusal| Refused { refusal, left: None });
+            let prepared = prepared.and_then(|(candidate, took)| {
+                progress(Step::Staged(took));
+                stage::prepare(&candidate, order, progress)
+            });
             let result = prepared.map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
@@ -630,17 +634,14 @@ impl Control {
         else {
             return;
         };
-        let took = step_began.elapsed();
-        *step = now_at;
-        if now_at != Step::Starting {
-            *step_began = Instant::now();
-        }
+        let (took, kind) = match now_at {
+            Step::Staged(took) => (took, EventKind::Staged),
+            Step::Loaded => (step_began.elapsed(), EventKind::Loaded),
+        };
+        *step = Some(now_at);
+        *step_began = Instant::now();
         let (plugin, version) = (Arc::clone(plugin), Arc::clone(version));
-        if now_at == Step::Loaded {
-            self.shared
-                .events
-                .add(about(&plugin, &version, Some(of)), took, EventKind::Loaded);
-        }
+        self.shared.events.add(about(&plugin, &version, Some(of)), took, kind);
     }
 
     fn transition(&mut self, generation: u64) -> Option<(Arc<str>, &mut Transition)> {
@@ -1034,8 +1035,8 @@ impl Control {
         };
         let deadline = self.shared.bounds.start_deadline;
         let (code, what) = match step {
-            Step::Loading => (Code::LoadTimedOut, "load"),
-            Step::Loaded | Step::Starting => (Code::StartTimedOut, "start"),
+            Some(Step::Loaded) => (Code::StartTimedOut, "start"),
+            Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
         };
         self.lost.insert(generation, worker);
         self.records.insert(

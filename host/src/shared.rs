@@ -1,7 +1,7 @@
 //! What the data plane, the control plane and the user's handles share.
 
 use crate::control::Command;
-use crate::event::EventLog;
+use crate::event::{About, EventKind, EventLog};
 use crate::gate::GroupCell;
 use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// One host, as its handles see it. Slots and leases keep it; the host's threads end without it.
 pub(crate) struct Shared {
@@ -69,6 +70,16 @@ impl Shared {
         directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));
         self.directory.store(Arc::new(directory));
         cell
+    }
+
+    /// Writes down a refusal of a file that never became a candidate of a plugin.
+    pub(crate) fn refused(&self, refusal: &Refusal, took: Duration) {
+        let about = About {
+            plugin: refusal.plugin().unwrap_or(""),
+            version: refusal.version().unwrap_or(""),
+            generation: None,
+        };
+        self.events.add(about, took, EventKind::Refused(refusal.clone()));
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), Refusal> {

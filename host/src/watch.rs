@@ -5,7 +5,6 @@
 //! writes, and if so waits for the close that must come.
 
 use crate::control::{By, Command};
-use crate::event::{About, EventKind};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::stage::{Candidate, writers};
@@ -14,6 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -71,10 +71,13 @@ fn completed(directory: &Path, event: notify::Result<notify::Event>) -> Vec<Path
     }
     let closed = Seen::Access(AccessKind::Close(AccessMode::Write));
     let renamed_in = Seen::Modify(ModifyKind::Name(RenameMode::To));
-    match event.kind {
-        kind if kind == closed || kind == renamed_in => event.paths.into_iter().filter(is_library).collect(),
-        _ => Vec::new(),
-    }
+    let complete = |path: &PathBuf| match event.kind {
+        kind if kind == closed || kind == renamed_in => true,
+        // A hard link is complete when it appears, and nobody closes it. Another new file has one link, and a writer.
+        Seen::Create(_) => path.metadata().is_ok_and(|found| found.nlink() > 1),
+        _ => false,
+    };
+    event.paths.iter().filter(|path| is_library(path) && complete(path)).cloned().collect()
 }
 
 fn consider(shared: &Shared, path: &Path) {
@@ -101,12 +104,7 @@ fn reject(shared: &Shared, path: &Path, refusal: Refusal, took: Duration) {
     if writers::is_open_for_writing(path) {
         return tracing::debug!(target: "midflight", path = %path.display(), "its writer has not closed it yet");
     }
-    let about = About {
-        plugin: "",
-        version: "",
-        generation: None,
-    };
-    shared.events.add(about, took, EventKind::Refused(refusal));
+    shared.refused(&refusal, took);
 }
 
 /// What lies in the directory at the start: of each plugin the highest version, the newest of equals.
@@ -145,13 +143,13 @@ fn libraries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(directory)? {
         found.push(entry?.path());
     }
-    found.retain(is_library);
+    found.retain(|path| is_library(path));
     found.sort();
     Ok(found)
 }
 
 /// `*.so`, but no hidden file: those are what tools write before they rename.
-fn is_library(path: &PathBuf) -> bool {
+fn is_library(path: &Path) -> bool {
     let hidden = path
         .file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));

@@ -171,7 +171,7 @@ macro_rules! export {
 
 // What abi_stable's derive names, under the name that `contract_crate!` gives to this crate.
 #[doc(hidden)]
-pub use abi_stable::*;
+pub use abi::*;
 
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
@@ -184,8 +184,8 @@ pub mod rt {
         Entry, Export, Exported, FORMAT, HostTable, Offered, PLACE_MAGIC, Place, RawService, ServiceGate,
     };
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
-    pub use abi_stable::{
-        self, StableAbi,
+    pub use abi::{
+        self as abi_stable, StableAbi,
         abi_stability::abi_checking,
         prefix_type::{PrefixTypeTrait, WithMetadata},
         staticref,

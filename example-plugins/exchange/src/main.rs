@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
         .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
         .await?;
 
-    for generation in exchange.host().shutdown(Duration::from_secs(10)).generations {
+    for generation in &exchange.host().shutdown(Duration::from_secs(10)).generations {
         println!(
             "{} {}: {}",
             generation.plugin, generation.version, generation.residency

@@ -21,6 +21,7 @@ use manifest::Manifest;
 use read::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A library whose bytes are in memory and were found to be a plugin's. Nothing of it has run.
 pub(crate) struct Candidate {
@@ -101,11 +102,12 @@ pub(crate) struct Order {
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    Loading,
+    /// Read and inspected, which took so long.
+    Staged(Duration),
+    /// Mapped, with contracts that fit; its `start` is running.
     Loaded,
-    Starting,
 }
 
 /// A candidate that was refused, and what it left behind: nothing, unless the loader kept it.
@@ -141,7 +143,6 @@ pub(crate) fn prepare(
         }),
     };
 
-    progress(Step::Loading);
     let library = match Library::open(&image, owner.table()) {
         Ok(library) => library,
         Err(refusal) => return Err(refused(refusal, owner)),
@@ -155,7 +156,6 @@ pub(crate) fn prepare(
     };
     progress(Step::Loaded);
 
-    progress(Step::Starting);
     match library.start(owner.table(), "") {
         Ok(instance) => Ok(Generation::new(
             order.generation,

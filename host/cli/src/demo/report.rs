@@ -346,10 +346,13 @@ mod tests {
     fn each_condition_can_fail() {
         assert!(short(|r| r.failed = 1).contains("1 failed"));
         assert!(short(|r| r.mixed = 1).contains("more than one generation"));
-        assert!(short(|r| drop(r.answers_by_version.remove(V1))).contains("1.0.0 never answered"));
+        assert!(
+            short(|r| r.answers_by_version.retain(|version, _| version != V1))
+                .contains("1.0.0 never answered")
+        );
         assert!(short(|r| r.faults = 0).contains("never felt"));
         assert!(short(|r| r.swaps = 49).contains("49 swaps, 50 were to be"));
-        assert!(short(|r| drop(r.refused.pop())).contains("5 codes"));
+        assert!(short(|r| r.refused.truncate(5)).contains("5 codes"));
         assert!(short(|r| r.calls_spanning_a_swap = 49).contains("49 calls"));
         assert!(short(|r| drop(r.generations.remove(0))).contains("generation 1 served"));
         assert!(

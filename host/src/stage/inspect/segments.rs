@@ -153,6 +153,7 @@ fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
                 load.range
             )));
         }
+        contents.start = contents.start.min(range.address);
         contents.end = contents.end.max(range.end());
         if range.in_file != 0 {
             contents.file_end = contents.file_end.max(range.file_end());
@@ -164,10 +165,19 @@ fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
             contents.flags |= elf::PF_X;
         }
     }
-    // A section without bytes can be the first one, with room for alignment behind it.
+    // Sections without bytes count where a segment starts or ends: there can be room for alignment between them and others.
     let inside = load.range.address..=load.range.end();
-    let starts = elf.sections.iter().filter(|section| section.is_allocated()).map(|section| section.range.address);
-    contents.start = starts.filter(|start| inside.contains(start)).min().unwrap_or(u64::MAX);
+    let empty = |section: &&Section<'_>| section.is_allocated() && !is_mapped(section);
+    for section in elf.sections.iter().filter(empty).filter(|section| inside.contains(&section.range.address)) {
+        let range = section.range;
+        contents.start = contents.start.min(range.address);
+        if range.in_memory == 0 {
+            contents.end = contents.end.max(range.address);
+            if section.kind != elf::SHT_NOBITS && range.offset <= load.range.file_end() {
+                contents.file_end = contents.file_end.max(range.offset);
+            }
+        }
+    }
     Ok(contents)
 }
 
@@ -416,12 +426,9 @@ fn check_notes(elf: &Elf<'_>) -> Result<(), Refusal> {
                 segment.range
             )));
         }
-        let align = inside().map(|section| section.align).max();
-        if align != Some(segment.align) {
+        if !matches!(segment.align, 4 | 8) {
             let found = segment.align;
-            return Err(inconsistent(format!(
-                "{segment} has the alignment {found}, its sections another"
-            )));
+            return Err(inconsistent(format!("{segment} has the alignment {found}, expected 4 or 8")));
         }
     }
     match notes().find(|section| !segments().any(|segment| within(segment, section))) {
