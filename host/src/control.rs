@@ -8,10 +8,10 @@
 
 use crate::event::{About, EventKind};
 use crate::gate::{GroupCell, pin};
-use crate::host::Applied;
+use crate::host::{Applied, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Checked, Generation, Known, Left, Release, Wanted};
+use crate::release::{Generation, Known, Left, Release, Wanted};
 use crate::runtime::Provided;
 use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
@@ -20,6 +20,7 @@ use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,49 +34,24 @@ pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
 /// What arrives in the control plane's queue: from handles and the watcher above, from workers below.
 pub(crate) enum Command {
-    Update {
-        candidate: Box<Candidate>,
-        by: By,
-        took: Duration,
-    },
-    Rollback {
-        plugin: String,
-        reply: Reply,
-    },
-    Slot {
-        wanted: Wanted,
-        reply: SyncSender<Result<usize, Refusal>>,
-    },
-    Shutdown {
-        deadline: Duration,
-        reply: Option<SyncSender<()>>,
-    },
+    Update { candidate: Box<Candidate>, by: By, took: Duration },
+    Rollback { plugin: String, reply: Reply },
+    Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
+    SwitchPoint { reply: SyncSender<usize> },
+    Shutdown { deadline: Duration, reply: Option<SyncSender<()>> },
 
-    Progress {
-        generation: u64,
-        step: Step,
-    },
-    Prepared {
-        generation: u64,
-        result: Result<Box<Generation>, Refused>,
-    },
-    Compared {
-        job: u64,
-        result: Result<Vec<Checked>, Refusal>,
-    },
-    Stopped {
-        generation: u64,
-        panic: Option<String>,
-    },
-    Closed {
-        generation: u64,
-        left: Left,
-    },
+    Progress { generation: u64, step: Step },
+    Prepared { generation: u64, result: Result<Box<Generation>, Refused> },
+    Compared { job: u64, result: Result<(), Refusal> },
+    Stopped { generation: u64, panic: Option<String> },
+    Closed { generation: u64, left: Left },
 }
 
 /// On whose word an update comes.
 pub(crate) enum By {
     Watcher,
+    /// What lay in the directory when the host was started.
+    Start(Reply),
     Operator(Reply),
 }
 
@@ -124,6 +100,26 @@ struct GroupState {
     active: Vec<Arc<Generation>>,
     transition: Option<Transition>,
     waiting: VecDeque<Operation>,
+    /// Prepared, and waiting for a switch point. Of one plugin at most one.
+    ready: Vec<Ready>,
+}
+
+/// A generation that could be published.
+struct Ready {
+    generation: Arc<Generation>,
+    update: Update,
+}
+
+/// One update on its way.
+struct Update {
+    generation: u64,
+    plugin: Arc<str>,
+    version: Arc<str>,
+    /// It goes back: what it replaces is held.
+    rollback: bool,
+    publish: Publish,
+    began: Instant,
+    reply: Option<Reply>,
 }
 
 #[derive(Default)]
@@ -136,40 +132,15 @@ struct PluginState {
 
 /// What waits for its turn in a group.
 enum Operation {
-    Update {
-        candidate: Box<Candidate>,
-        by: By,
-        took: Duration,
-    },
-    Rollback {
-        plugin: Arc<str>,
-        reply: Reply,
-    },
-    Slot {
-        wanted: Wanted,
-        reply: SyncSender<Result<usize, Refusal>>,
-    },
+    Update { candidate: Box<Candidate>, by: By, took: Duration },
+    Rollback { plugin: Arc<str>, reply: Reply },
+    Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
 /// The one operation of a group that a worker is at.
 enum Transition {
-    Update {
-        generation: u64,
-        plugin: Arc<str>,
-        version: Arc<str>,
-        rollback: bool,
-        reply: Option<Reply>,
-        began: Instant,
-        step: Option<Step>,
-        step_began: Instant,
-        worker: Option<JoinHandle<()>>,
-    },
-    Slot {
-        job: u64,
-        wanted: Wanted,
-        generation: u64,
-        reply: SyncSender<Result<usize, Refusal>>,
-    },
+    Update { update: Update, step: Option<Step>, step_began: Instant, worker: Option<JoinHandle<()>> },
+    Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
 /// A release that was replaced. Its generations are let go when nobody is inside.
@@ -259,6 +230,7 @@ impl Control {
             Command::Update { candidate, by, took } => self.update(candidate, by, took),
             Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
+            Command::SwitchPoint { reply } => self.switch_point(&reply),
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
             Command::Prepared { generation, result } => self.prepared(generation, result),
@@ -289,10 +261,7 @@ impl Control {
         }
         if !self.plugins.contains_key(&name) {
             self.shared.join(&name, &group);
-            let state = PluginState {
-                group: Arc::clone(&group),
-                ..PluginState::default()
-            };
+            let state = PluginState { group: Arc::clone(&group), ..PluginState::default() };
             self.plugins.insert(Arc::clone(&name), state);
         }
         // Of watched files only the newest waits.
@@ -305,10 +274,7 @@ impl Control {
     fn group_for(&self, candidate: &Candidate) -> Arc<str> {
         let manifest = candidate.manifest();
         let chosen = self.overrides.get(&manifest.name).map(String::as_str);
-        chosen
-            .or(manifest.group.as_deref())
-            .unwrap_or(&manifest.name)
-            .into()
+        chosen.or(manifest.group.as_deref()).unwrap_or(&manifest.name).into()
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -316,15 +282,9 @@ impl Control {
             return;
         };
         state.waiting.retain(|operation| match operation {
-            Operation::Update {
-                candidate,
-                by: By::Watcher,
-                took,
-            } if candidate.manifest().name == *name => {
+            Operation::Update { candidate, by: By::Watcher, took } if candidate.manifest().name == *name => {
                 let version = candidate.manifest().version.to_string();
-                self.shared
-                    .events
-                    .add(about(name, &version, None), *took, EventKind::Superseded);
+                self.shared.events.add(about(name, &version, None), *took, EventKind::Superseded);
                 false
             }
             _ => true,
@@ -345,11 +305,7 @@ impl Control {
     }
 
     fn slot(&mut self, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>>) {
-        match self
-            .plugins
-            .get(&wanted.plugin)
-            .map(|plugin| Arc::clone(&plugin.group))
-        {
+        match self.plugins.get(&wanted.plugin).map(|plugin| Arc::clone(&plugin.group)) {
             Some(group) => self.enqueue(&group, Operation::Slot { wanted, reply }),
             None => {
                 let index = self.index_of(wanted);
@@ -400,40 +356,32 @@ impl Control {
         };
         let name = Arc::clone(name);
         let digest = candidate.digest();
-        let serving = self.groups.get(group).and_then(|state| state.serving(&name));
+        let serving = self.groups.get(group).and_then(|state| state.newest(&name));
         if let Some(serving) = serving.filter(|serving| serving.image.digest == digest) {
-            let applied = Applied {
-                plugin: name.to_string(),
-                version: serving.version.to_string(),
-                generation: serving.number,
-                switched: false,
-                took,
-            };
+            let applied = Applied { switched: false, ..Applied::switched(serving, took) };
             let about = about(&name, &version, Some(serving.number));
             self.shared.events.add(about, took, EventKind::Unchanged);
             return answer_if(by.reply().as_ref(), Ok(applied));
         }
         if matches!(by, By::Watcher) && plugin.held.contains(digest.as_bytes()) {
-            return self
-                .shared
-                .events
-                .add(about(&name, &version, None), took, EventKind::Held);
+            return self.shared.events.add(about(&name, &version, None), took, EventKind::Held);
         }
         if let Err(refusal) = self.admit(&name) {
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
-        let generation = self.next_generation();
-        let began = Instant::now().checked_sub(took).unwrap_or_else(Instant::now);
-        self.begin(
-            group,
-            generation,
-            name,
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: name,
             version,
-            false,
-            by.reply(),
-            began,
-            move || Ok((candidate, took)),
-        );
+            rollback: false,
+            publish: match by {
+                By::Start(_) => Publish::AtOnce,
+                By::Watcher | By::Operator(_) => self.shared.bounds.publish,
+            },
+            began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
+            reply: by.reply(),
+        };
+        self.begin(group, update, move || Ok((candidate, took)));
     }
 
     fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
@@ -445,24 +393,21 @@ impl Control {
         if let Err(refusal) = self.admit(name) {
             return self.refuse(None, refusal.of(name, &image.version), Some(reply));
         }
-        let generation = self.next_generation();
-        let version = Arc::clone(&image.version);
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: Arc::clone(name),
+            version: Arc::clone(&image.version),
+            rollback: true,
+            publish: self.shared.bounds.publish,
+            began: Instant::now(),
+            reply: Some(reply),
+        };
         let again = move || {
             let began = Instant::now();
             let candidate = Candidate::again(&image)?;
             Ok((Box::new(candidate), began.elapsed()))
         };
-        let name = Arc::clone(name);
-        self.begin(
-            group,
-            generation,
-            name,
-            version,
-            true,
-            Some(reply),
-            Instant::now(),
-            again,
-        );
+        self.begin(group, update, again);
     }
 
     /// Is there room for one more generation of `plugin`?
@@ -483,41 +428,23 @@ impl Control {
         ))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call for each of two callers; a struct would only rename them"
-    )]
     fn begin(
         &mut self,
         group: &Arc<str>,
-        generation: u64,
-        plugin: Arc<str>,
-        version: Arc<str>,
-        rollback: bool,
-        reply: Option<Reply>,
-        began: Instant,
+        update: Update,
         candidate: impl FnOnce() -> Result<(Box<Candidate>, Duration), Refusal> + Send + 'static,
     ) {
+        let generation = update.generation;
         let order = Order {
             generation,
             run: Arc::clone(&self.run),
             services: Arc::clone(&self.services),
             known: self.known.clone(),
-            required: self.required(&plugin),
+            required: self.required(&update.plugin),
         };
-        let now = Instant::now();
         if let Some(state) = self.groups.get_mut(group) {
-            state.transition = Some(Transition::Update {
-                generation,
-                plugin,
-                version,
-                rollback,
-                reply,
-                began,
-                step: None,
-                step_began: now,
-                worker: None,
-            });
+            let step_began = Instant::now();
+            state.transition = Some(Transition::Update { update, step: None, step_began, worker: None });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
@@ -541,43 +468,41 @@ impl Control {
     }
 
     fn begin_slot(&mut self, group: &Arc<str>, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>>) {
-        let serving = self
-            .groups
-            .get(group)
-            .and_then(|state| state.serving(&wanted.plugin))
-            .cloned();
-        let Some(serving) = serving.filter(|serving| !serving.is_checked(&wanted.contract)) else {
-            let known = self.slots.len();
-            let index = self.index_of(wanted);
-            if index >= known {
-                self.publish(group);
-            }
+        let Some(state) = self.groups.get(group) else { return };
+        let ready = state.ready.iter().map(|ready| &ready.generation);
+        let unchecked: Vec<_> = (state.active.iter().chain(ready))
+            .filter(|generation| {
+                generation.plugin == wanted.plugin && !generation.is_checked(&wanted.contract)
+            })
+            .cloned()
+            .collect();
+        if unchecked.is_empty() {
+            let index = self.bind_slot(group, wanted);
             return answer(&reply, Ok(index));
-        };
+        }
         self.jobs += 1;
-        let (job, contract, number) = (self.jobs, wanted.contract.clone(), serving.number);
+        let (job, contract) = (self.jobs, wanted.contract.clone());
         let commands = self.shared.commands();
         let started = spawn("midflight-check", move || {
-            let contract = [contract];
-            let result = stage::check(&serving.library, &[], &contract)
-                .map_err(|refusal| refusal.of(&serving.plugin, &serving.version));
-            drop(serving);
+            let result = unchecked.iter().try_for_each(|generation| generation.check(&contract));
+            drop(unchecked);
             post(&commands, Command::Compared { job, result });
         });
-        match started {
-            Err(refusal) => answer(&reply, Err(refusal)),
-            Ok(_) => {
-                let Some(state) = self.groups.get_mut(group) else {
-                    return;
-                };
-                state.transition = Some(Transition::Slot {
-                    job,
-                    wanted,
-                    generation: number,
-                    reply,
-                });
-            }
+        match (started, self.groups.get_mut(group)) {
+            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(_), None) => {}
+            (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
+    }
+
+    /// The slot's index, bound in the current release.
+    fn bind_slot(&mut self, group: &Arc<str>, wanted: Wanted) -> usize {
+        let known = self.slots.len();
+        let index = self.index_of(wanted);
+        if index >= known {
+            self.publish(group);
+        }
+        index
     }
 
     /// The index of what a slot asks for; the same for the same question.
@@ -587,11 +512,7 @@ impl Control {
         if let Some(index) = self.slots.iter().position(same) {
             return index;
         }
-        if self
-            .known
-            .iter()
-            .all(|known| known.layout != wanted.contract.layout)
-        {
+        if self.known.iter().all(|known| known.layout != wanted.contract.layout) {
             self.known.push(wanted.contract.clone());
         }
         self.slots.push(wanted);
@@ -611,9 +532,7 @@ impl Control {
     fn refuse(&mut self, generation: Option<u64>, refusal: Refusal, reply: Option<Reply>) {
         let (plugin, version) = (refusal.plugin().unwrap_or(""), refusal.version().unwrap_or(""));
         let about = about(plugin, version, generation);
-        self.shared
-            .events
-            .add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));
+        self.shared.events.add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));
         answer_if(reply.as_ref(), Err(refusal));
     }
 }
@@ -624,14 +543,7 @@ impl Control {
         let Some((_, transition)) = self.transition(of) else {
             return;
         };
-        let Transition::Update {
-            plugin,
-            version,
-            step,
-            step_began,
-            ..
-        } = transition
-        else {
+        let Transition::Update { update, step, step_began, .. } = transition else {
             return;
         };
         let (took, kind) = match now_at {
@@ -640,38 +552,28 @@ impl Control {
         };
         *step = Some(now_at);
         *step_began = Instant::now();
-        let (plugin, version) = (Arc::clone(plugin), Arc::clone(version));
+        let (plugin, version) = (Arc::clone(&update.plugin), Arc::clone(&update.version));
         self.shared.events.add(about(&plugin, &version, Some(of)), took, kind);
     }
 
     fn transition(&mut self, generation: u64) -> Option<(Arc<str>, &mut Transition)> {
-        self.groups
-            .iter_mut()
-            .find_map(|(name, state)| match &mut state.transition {
-                Some(transition @ Transition::Update { .. }) if transition.generation() == generation => {
+        self.groups.iter_mut().find_map(|(name, state)| match &mut state.transition {
+            Some(transition @ Transition::Update { .. }) => match transition {
+                Transition::Update { update, .. } if update.generation == generation => {
                     Some((Arc::clone(name), transition))
                 }
                 _ => None,
-            })
+            },
+            _ => None,
+        })
     }
 
     fn prepared(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update {
-            plugin,
-            version,
-            rollback,
-            reply,
-            began,
-            step_began,
-            worker,
-            ..
-        }) = self
-            .groups
-            .get_mut(&group)
-            .and_then(|state| state.transition.take())
+        let Some(Transition::Update { update, step_began, worker, .. }) =
+            self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
         };
@@ -679,70 +581,82 @@ impl Control {
             Ok(mut generation) => {
                 generation.starter = worker;
                 let took = step_began.elapsed();
-                self.shared
-                    .events
-                    .add(about(&plugin, &version, Some(number)), took, EventKind::Prepared);
-                let applied = self.activate(&group, *generation, rollback, began);
-                answer_if(reply.as_ref(), Ok(applied));
+                self.shared.events.add(update.about(), took, EventKind::Prepared);
+                let publish = update.publish;
+                let ready = Ready { generation: Arc::new(*generation), update };
+                match publish {
+                    Publish::AtOnce => self.activate(&group, vec![ready]),
+                    Publish::Manual => self.await_switch_point(&group, ready),
+                }
             }
             Err(Refused { refusal, left }) => {
                 if let Some(left) = left {
                     self.keep(number, left, "the loader kept it after the refusal");
                 }
-                self.refuse(Some(number), refusal, reply);
+                self.refuse(Some(number), refusal, update.reply);
             }
         }
         self.next(&group);
     }
 
-    /// The one store, and what follows for the books.
-    fn activate(
-        &mut self,
-        group: &Arc<str>,
-        generation: Generation,
-        rollback: bool,
-        began: Instant,
-    ) -> Applied {
-        let new = Arc::new(generation);
-        let (name, number) = (Arc::clone(&new.plugin), new.number);
-        self.records.insert(number, record(&new, Residency::Active));
-        let old = match self.groups.get_mut(group) {
-            Some(state) => {
-                let at = state.active.iter().position(|active| active.plugin == name);
-                let old = at.map(|at| state.active.swap_remove(at));
-                state.active.push(Arc::clone(&new));
-                old
-            }
-            None => None,
-        };
-        let release = self.publish(group);
+    /// Of one plugin the newest waits; what it overtakes never served.
+    fn await_switch_point(&mut self, group: &Arc<str>, ready: Ready) {
+        self.shared.waiting.store(true, SeqCst);
+        self.records.insert(ready.generation.number, record(&ready.generation, Residency::Prepared));
+        self.changed = true;
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let same = |other: &Ready| other.generation.plugin == ready.generation.plugin;
+        let overtaken = state.ready.iter().position(same).map(|at| state.ready.remove(at));
+        state.ready.push(ready);
+        if let Some(overtaken) = overtaken {
+            self.withdraw(overtaken, Code::Superseded, "a newer version of it is prepared");
+        }
+    }
 
-        if let Some(plugin) = self.plugins.get_mut(&name) {
-            plugin.active = Some(number);
-            plugin.held.remove(new.image.digest.as_bytes());
-            plugin.last_good = old
-                .as_ref()
-                .map(|old| Arc::clone(&old.image))
-                .filter(|_| !rollback);
-            if let Some(old) = old.as_ref().filter(|_| rollback) {
-                plugin.held.insert(*old.image.digest.as_bytes());
+    fn withdraw(&mut self, ready: Ready, code: Code, why: &str) {
+        let Ready { generation, update } = ready;
+        let refusal = Refusal::new(code, why).of(&update.plugin, &update.version);
+        self.refuse(Some(update.generation), refusal, update.reply);
+        self.retire(generation);
+    }
+
+    /// Publishes what waits: of each group with one store.
+    fn switch_point(&mut self, reply: &SyncSender<usize>) {
+        self.shared.waiting.store(false, SeqCst);
+        let mut switched = 0;
+        let groups: Vec<_> = self.groups.keys().cloned().collect();
+        for group in groups {
+            let ready = self.groups.get_mut(&group).map(|state| mem::take(&mut state.ready));
+            if let Some(ready) = ready.filter(|ready| !ready.is_empty()) {
+                switched += ready.len();
+                self.activate(&group, ready);
             }
         }
-        let took = began.elapsed();
-        let previous = old.as_ref().map(|old| old.number);
-        let active = EventKind::Active { release, previous };
-        self.shared
-            .events
-            .add(about(&name, &new.version, Some(number)), took, active);
-        if let Some(old) = old {
-            self.retire(old);
+        answer(reply, switched);
+    }
+
+    /// The one store, and what follows for the books.
+    fn activate(&mut self, group: &Arc<str>, ready: Vec<Ready>) {
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let mut replaced = Vec::new();
+        for Ready { generation: new, .. } in &ready {
+            let at = state.active.iter().position(|active| active.plugin == new.plugin);
+            replaced.push(at.map(|at| state.active.swap_remove(at)));
+            state.active.push(Arc::clone(new));
         }
-        Applied {
-            plugin: name.to_string(),
-            version: new.version.to_string(),
-            generation: number,
-            switched: true,
-            took,
+        let release = self.publish(group);
+        for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
+            self.records.insert(new.number, record(&new, Residency::Active));
+            if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
+                plugin.activate(&new, old.as_deref(), update.rollback);
+            }
+            let took = update.began.elapsed();
+            let active = EventKind::Active { release, previous: old.as_ref().map(|old| old.number) };
+            self.shared.events.add(update.about(), took, active);
+            answer_if(update.reply.as_ref(), Ok(Applied::switched(&new, took)));
+            if let Some(old) = old {
+                self.retire(old);
+            }
         }
     }
 
@@ -754,48 +668,21 @@ impl Control {
         self.releases += 1;
         let release = Release::new(self.releases, state.active.clone(), &self.slots);
         let old = state.cell.publish(Arc::new(release));
-        self.draining.push(Draining {
-            release: old,
-            cell: Arc::clone(&state.cell),
-            empty: false,
-        });
+        self.draining.push(Draining { release: old, cell: Arc::clone(&state.cell), empty: false });
         self.changed = true;
         self.releases
     }
 
-    fn compared(&mut self, answered: u64, result: Result<Vec<Checked>, Refusal>) {
-        let group = self
-            .groups
-            .iter()
-            .find_map(|(name, state)| match state.transition {
-                Some(Transition::Slot { job, .. }) if job == answered => Some(Arc::clone(name)),
-                _ => None,
-            });
+    fn compared(&mut self, answered: u64, result: Result<(), Refusal>) {
+        let group = self.groups.iter().find_map(|(name, state)| match state.transition {
+            Some(Transition::Slot { job, .. }) if job == answered => Some(Arc::clone(name)),
+            _ => None,
+        });
         let Some(group) = group else { return };
-        let Some(state) = self.groups.get_mut(&group) else {
-            return;
-        };
-        let Some(Transition::Slot {
-            wanted,
-            generation,
-            reply,
-            ..
-        }) = state.transition.take()
-        else {
-            return;
-        };
-        match result {
-            Ok(checked) => {
-                // Still the same: a group has one operation at a time.
-                if let Some(serving) = state.active.iter().find(|active| active.number == generation) {
-                    serving.add_checked(checked);
-                }
-                let index = self.index_of(wanted);
-                self.publish(&group);
-                answer(&reply, Ok(index));
-            }
-            Err(refusal) => answer(&reply, Err(refusal)),
-        }
+        let transition = self.groups.get_mut(&group).and_then(|state| state.transition.take());
+        let Some(Transition::Slot { wanted, reply, .. }) = transition else { return };
+        let result = result.map(|()| self.bind_slot(&group, wanted));
+        answer(&reply, result);
         self.next(&group);
     }
 
@@ -821,11 +708,7 @@ impl Control {
     fn retire(&mut self, generation: Arc<Generation>) {
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        self.retiring.push(Retiring {
-            generation,
-            since: Instant::now(),
-            stalled: false,
-        });
+        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: false });
     }
 
     /// What is due by time: drains that may have ended, deadlines, code that may have gone.
@@ -837,9 +720,7 @@ impl Control {
 
     fn look_at_drains(&mut self) {
         for draining in mem::take(&mut self.draining) {
-            let Draining {
-                release, cell, empty, ..
-            } = draining;
+            let Draining { release, cell, empty, .. } = draining;
             let empty = empty || pin::holders(&release).is_empty();
             if !empty {
                 self.draining.push(Draining { release, cell, empty });
@@ -865,10 +746,7 @@ impl Control {
                         let threads = self.inside(&generation);
                         self.tell(number, took, EventKind::Stalled { threads });
                     }
-                    self.retiring.push(Retiring {
-                        generation,
-                        ..retiring
-                    });
+                    self.retiring.push(Retiring { generation, ..retiring });
                 }
             }
         }
@@ -877,25 +755,14 @@ impl Control {
     /// The threads that are inside of calls on a release that `generation` is part of.
     fn inside(&self, generation: &Arc<Generation>) -> Vec<u32> {
         let releases = self.draining.iter().map(|draining| &draining.release);
-        let of_it = releases.filter(|release| {
-            release
-                .generations()
-                .iter()
-                .any(|part| Arc::ptr_eq(part, generation))
-        });
+        let of_it =
+            releases.filter(|release| release.generations().iter().any(|part| Arc::ptr_eq(part, generation)));
         of_it.flat_map(|release| pin::holders(release)).collect()
     }
 
     fn end_generation(&mut self, generation: Generation) {
         let number = generation.number;
-        self.ending.insert(
-            number,
-            Ending {
-                began: Instant::now(),
-                stopped: false,
-                overdue: false,
-            },
-        );
+        self.ending.insert(number, Ending { began: Instant::now(), stopped: false, overdue: false });
         let commands = self.shared.commands();
         // A generation is not dropped where no thread can be had: it stays mapped, and says so.
         let generation = Arc::new(parking_lot::Mutex::new(Some(generation)));
@@ -907,23 +774,9 @@ impl Control {
             generation.end(
                 |panic| {
                     let panic = panic.map(|fault| fault.to_string());
-                    post(
-                        &commands,
-                        Command::Stopped {
-                            generation: number,
-                            panic,
-                        },
-                    );
+                    post(&commands, Command::Stopped { generation: number, panic });
                 },
-                |left| {
-                    post(
-                        &commands,
-                        Command::Closed {
-                            generation: number,
-                            left,
-                        },
-                    )
-                },
+                |left| post(&commands, Command::Closed { generation: number, left }),
             );
         });
         if let Err(refusal) = started {
@@ -965,11 +818,7 @@ impl Control {
             build_id: left.image.build_id.clone(),
             residency: Residency::Retiring,
         });
-        self.resident.push(Resident {
-            generation: number,
-            left,
-            looked: Instant::now(),
-        });
+        self.resident.push(Resident { generation: number, left, looked: Instant::now() });
         self.reside(number, why);
     }
 
@@ -982,10 +831,7 @@ impl Control {
     fn unmapped(&mut self, number: u64) {
         self.mark(number, Residency::Unmapped);
         self.tell(number, Duration::ZERO, EventKind::Unmapped);
-        let mut unmapped = self
-            .records
-            .values()
-            .filter(|record| record.residency == Residency::Unmapped);
+        let mut unmapped = self.records.values().filter(|record| record.residency == Residency::Unmapped);
         let oldest = unmapped.next().map(|record| record.generation);
         if unmapped.count() >= UNMAPPED_KEPT_MAX
             && let Some(oldest) = oldest
@@ -1018,21 +864,12 @@ impl Control {
 
     /// The worker stays behind in the plugin's code; its group goes on without it.
     fn give_up(&mut self, group: &Arc<str>) {
-        let Some(Transition::Update {
-            generation,
-            plugin,
-            version,
-            reply,
-            step,
-            worker,
-            ..
-        }) = self
-            .groups
-            .get_mut(group)
-            .and_then(|state| state.transition.take())
+        let Some(Transition::Update { update, step, worker, .. }) =
+            self.groups.get_mut(group).and_then(|state| state.transition.take())
         else {
             return;
         };
+        let Update { generation, plugin, version, reply, .. } = update;
         let deadline = self.shared.bounds.start_deadline;
         let (code, what) = match step {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
@@ -1050,11 +887,7 @@ impl Control {
             },
         );
         let reason = format!("{what} has not returned within {deadline:?}");
-        self.refuse(
-            Some(generation),
-            Refusal::new(code, reason).of(&plugin, &version),
-            reply,
-        );
+        self.refuse(Some(generation), Refusal::new(code, reason).of(&plugin, &version), reply);
         self.reside(generation, &format!("{what} still running"));
         self.next(group);
     }
@@ -1106,8 +939,12 @@ impl Control {
             };
             let waiting = mem::take(&mut state.waiting);
             let active = mem::take(&mut state.active);
+            let ready = mem::take(&mut state.ready);
             for operation in waiting {
                 self.turn_away(operation);
+            }
+            for ready in ready {
+                self.withdraw(ready, Code::ShuttingDown, "the host is ending");
             }
             if active.is_empty() {
                 continue;
@@ -1141,10 +978,7 @@ impl Control {
         for command in commands.try_iter() {
             command.leave();
         }
-        if let Some(Shutdown {
-            reply: Some(reply), ..
-        }) = self.shutdown.take()
-        {
+        if let Some(Shutdown { reply: Some(reply), .. }) = self.shutdown.take() {
             let _ = reply.send(());
         }
     }
@@ -1161,9 +995,7 @@ impl Control {
 
     fn tell(&self, number: u64, took: Duration, kind: EventKind) {
         if let Some(record) = self.records.get(&number) {
-            self.shared
-                .events
-                .add(about(&record.plugin, &record.version, Some(number)), took, kind);
+            self.shared.events.add(about(&record.plugin, &record.version, Some(number)), took, kind);
         }
     }
 
@@ -1172,19 +1004,39 @@ impl Control {
             name: name.to_string(),
             group: plugin.group.to_string(),
             active: plugin.active,
-            version: plugin
-                .active
-                .and_then(|active| Some(self.records.get(&active)?.version.clone())),
+            version: plugin.active.and_then(|active| Some(self.records.get(&active)?.version.clone())),
             rollback_to: plugin.last_good.as_ref().map(|image| image.version.to_string()),
-            held: plugin
-                .held
-                .iter()
-                .map(|digest| blake3::Hash::from(*digest).to_hex().to_string())
-                .collect(),
+            held: plugin.held.iter().map(|digest| blake3::Hash::from(*digest).to_hex().to_string()).collect(),
         });
-        Status {
-            plugins: plugins.collect(),
-            generations: self.records.values().cloned().collect(),
+        Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }
+    }
+}
+
+impl Applied {
+    fn switched(to: &Generation, took: Duration) -> Self {
+        Applied {
+            plugin: to.plugin.to_string(),
+            version: to.version.to_string(),
+            generation: to.number,
+            switched: true,
+            took,
+        }
+    }
+}
+
+impl Update {
+    fn about(&self) -> About<'_> {
+        about(&self.plugin, &self.version, Some(self.generation))
+    }
+}
+
+impl PluginState {
+    fn activate(&mut self, new: &Generation, old: Option<&Generation>, rollback: bool) {
+        self.active = Some(new.number);
+        self.held.remove(new.image.digest.as_bytes());
+        self.last_good = old.filter(|_| !rollback).map(|old| Arc::clone(&old.image));
+        if let Some(old) = old.filter(|_| rollback) {
+            self.held.insert(*old.image.digest.as_bytes());
         }
     }
 }
@@ -1193,31 +1045,20 @@ impl By {
     fn reply(self) -> Option<Reply> {
         match self {
             By::Watcher => None,
-            By::Operator(reply) => Some(reply),
+            By::Start(reply) | By::Operator(reply) => Some(reply),
         }
     }
 }
 
 impl GroupState {
     fn new(cell: Arc<GroupCell>) -> Self {
-        GroupState {
-            cell,
-            active: Vec::new(),
-            transition: None,
-            waiting: VecDeque::new(),
-        }
+        GroupState { cell, active: Vec::new(), transition: None, waiting: VecDeque::new(), ready: Vec::new() }
     }
 
-    fn serving(&self, plugin: &str) -> Option<&Arc<Generation>> {
-        self.active.iter().find(|active| *active.plugin == *plugin)
-    }
-}
-
-impl Transition {
-    fn generation(&self) -> u64 {
-        match self {
-            Transition::Update { generation, .. } | Transition::Slot { generation, .. } => *generation,
-        }
+    /// What serves, or will from the next switch point on.
+    fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
+        let ready = self.ready.iter().map(|ready| &ready.generation);
+        ready.chain(&self.active).find(|generation| *generation.plugin == *plugin)
     }
 }
 
@@ -1225,14 +1066,8 @@ impl Command {
     /// Drops what may be dropped. A generation whose end nobody is left to see stays mapped, with what its code may use.
     fn leave(self) {
         match self {
-            Command::Prepared {
-                result: Ok(generation),
-                ..
-            } => mem::forget(generation),
-            Command::Prepared {
-                result: Err(Refused { left, .. }),
-                ..
-            } => mem::forget(left),
+            Command::Prepared { result: Ok(generation), .. } => mem::forget(generation),
+            Command::Prepared { result: Err(Refused { left, .. }), .. } => mem::forget(left),
             Command::Closed { left, .. } => mem::forget(left),
             other => drop(other),
         }
@@ -1250,11 +1085,7 @@ fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
 }
 
 fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> About<'a> {
-    About {
-        plugin,
-        version,
-        generation,
-    }
+    About { plugin, version, generation }
 }
 
 /// Nobody need be waiting for it any more.

@@ -87,10 +87,9 @@ impl fmt::Display for Event {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EventKind::Active {
-                release,
-                previous: Some(previous),
-            } => write!(f, "active in release {release}, after generation {previous}"),
+            EventKind::Active { release, previous: Some(previous) } => {
+                write!(f, "active in release {release}, after generation {previous}")
+            }
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
             EventKind::Stalled { threads } if threads.is_empty() => f.write_str("stalled: held by a lease"),
@@ -158,19 +157,11 @@ pub(crate) struct About<'a> {
 
 impl EventLog {
     pub(crate) fn new(kept_max: usize) -> Self {
-        EventLog {
-            kept_max: kept_max.max(1),
-            ring: Mutex::default(),
-            grown: Condvar::new(),
-        }
+        EventLog { kept_max: kept_max.max(1), ring: Mutex::default(), grown: Condvar::new() }
     }
 
     pub(crate) fn add(&self, about: About<'_>, took: Duration, kind: EventKind) {
-        let About {
-            plugin,
-            version,
-            generation,
-        } = about;
+        let About { plugin, version, generation } = about;
         let (event, took_us) = (kind.name(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         match &kind {
             bad if bad.is_bad() => {
@@ -202,11 +193,7 @@ impl EventLog {
     }
 
     pub(crate) fn follow(self: &Arc<Self>) -> Events {
-        Events {
-            seen: self.ring.lock().last,
-            log: Arc::clone(self),
-            lost: 0,
-        }
+        Events { seen: self.ring.lock().last, log: Arc::clone(self), lost: 0 }
     }
 }
 
@@ -264,11 +251,7 @@ mod tests {
     use super::*;
 
     fn add(log: &EventLog, kind: EventKind) {
-        let about = About {
-            plugin: "p",
-            version: "1.0.0",
-            generation: Some(1),
-        };
+        let about = About { plugin: "p", version: "1.0.0", generation: Some(1) };
         log.add(about, Duration::ZERO, kind);
     }
 
@@ -277,12 +260,7 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         assert!(events.try_next().is_none());
-        for kind in [
-            EventKind::Staged,
-            EventKind::Loaded,
-            EventKind::Prepared,
-            EventKind::Drained,
-        ] {
+        for kind in [EventKind::Staged, EventKind::Loaded, EventKind::Prepared, EventKind::Drained] {
             add(&log, kind);
         }
         assert_eq!(events.try_next().map(|event| event.kind.name()), Some("prepared"));

@@ -19,6 +19,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -89,16 +90,9 @@ impl Host {
     /// Any [`Code`](crate::Code): nothing was switched, and what served before serves on.
     pub fn apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
         let began = Instant::now();
-        let candidate = Box::new(Candidate::read(
-            path.as_ref(),
-            self.shared.bounds.library_bytes_max,
-        )?);
+        let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
         let took = began.elapsed();
-        self.shared.ask(|reply| Command::Update {
-            candidate,
-            by: By::Operator(reply),
-            took,
-        })?
+        self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
     }
 
     /// Switches `plugin` back to the version that served before the current one. What is left is held: the watcher does not bring
@@ -109,6 +103,16 @@ impl Host {
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Rollback { plugin, reply })?
+    }
+
+    /// Publishes everything that is prepared and waits, each group with one store, and returns how many plugins were switched.
+    ///
+    /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where nothing waits it is one load.
+    pub fn switch_point(&self) -> usize {
+        if !self.shared.waiting.load(Acquire) {
+            return 0;
+        }
+        self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0)
     }
 
     /// What runs, what is on its way out, and what stayed.
@@ -131,10 +135,7 @@ impl Host {
     pub fn shutdown(&self, deadline: Duration) -> Arc<Status> {
         self.end.watch.lock().take();
         // An error is a host that has ended already.
-        let _ = self.shared.ask(|reply| Command::Shutdown {
-            deadline,
-            reply: Some(reply),
-        });
+        let _ = self.shared.ask(|reply| Command::Shutdown { deadline, reply: Some(reply) });
         self.status()
     }
 }
@@ -142,10 +143,7 @@ impl Host {
 impl Drop for End {
     fn drop(&mut self) {
         let deadline = self.shared.bounds.drain_deadline;
-        let _ = self.shared.send(Command::Shutdown {
-            deadline,
-            reply: None,
-        });
+        let _ = self.shared.send(Command::Shutdown { deadline, reply: None });
     }
 }
 
@@ -170,6 +168,17 @@ pub struct Applied {
     pub took: Duration,
 }
 
+/// When a prepared version is switched in.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// As soon as it is prepared.
+    #[default]
+    AtOnce,
+    /// At the next [`Host::switch_point`]; until then [`Host::apply`] and [`Host::rollback`] wait.
+    Manual,
+}
+
 /// Configures a [`Host`]. Contradictions fail in [`start`](HostBuilder::start).
 #[derive(Default)]
 pub struct HostBuilder {
@@ -192,6 +201,7 @@ pub(crate) struct Bounds {
     pub(crate) events_kept_max: usize,
     pub(crate) calls_nested_max: usize,
     pub(crate) groups_nested_max: usize,
+    pub(crate) publish: Publish,
 }
 
 impl Default for Bounds {
@@ -205,6 +215,7 @@ impl Default for Bounds {
             events_kept_max: 1_000,
             calls_nested_max: pin::FRAMES,
             groups_nested_max: 8,
+            publish: Publish::AtOnce,
         }
     }
 }
@@ -306,6 +317,14 @@ impl HostBuilder {
         self
     }
 
+    /// When prepared versions are switched in. Default [`Publish::AtOnce`]. What lies in the plugins' directory at the start is
+    /// switched in by the start itself.
+    #[must_use]
+    pub fn publish(mut self, publish: Publish) -> Self {
+        self.bounds.publish = publish;
+        self
+    }
+
     /// Starts the host, and loads what lies in the plugins' directory. A file there that is refused is an event, not an error.
     ///
     /// # Errors
@@ -330,13 +349,8 @@ impl HostBuilder {
             .name("midflight".to_owned())
             .spawn(move || Control::new(setup).run(&commands))
             .map_err(HostError::Thread)?;
-        let host = Host {
-            end: Arc::new(End {
-                shared: Arc::clone(&shared),
-                watch: Mutex::new(None),
-            }),
-            shared,
-        };
+        let host =
+            Host { end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }), shared };
         if let Some(directory) = self.plugins {
             host.watch(directory)?;
         }
@@ -347,35 +361,19 @@ impl HostBuilder {
         let bounds = &self.bounds;
         let depth = bounds.calls_nested_max;
         if bounds.generations_max < 2 {
-            let why = format!(
-                "{} leaves no room for an update beside what serves",
-                bounds.generations_max
-            );
-            return Err(HostError::Bound {
-                name: "generations_max",
-                why,
-            });
+            let why = format!("{} leaves no room for an update beside what serves", bounds.generations_max);
+            return Err(HostError::Bound { name: "generations_max", why });
         }
         if depth == 0 || depth > pin::FRAMES {
             let why = format!("{depth} is not between 1 and {}", pin::FRAMES);
-            return Err(HostError::Bound {
-                name: "calls_nested_max",
-                why,
-            });
+            return Err(HostError::Bound { name: "calls_nested_max", why });
         }
         if bounds.groups_nested_max == 0 {
             let why = "0 allows no call at all".to_owned();
-            return Err(HostError::Bound {
-                name: "groups_nested_max",
-                why,
-            });
+            return Err(HostError::Bound { name: "groups_nested_max", why });
         }
         let names: Vec<_> = self.services.iter().map(Provided::name).collect();
-        match names
-            .iter()
-            .enumerate()
-            .find(|(at, name)| names[..*at].contains(name))
-        {
+        match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
             Some((_, name)) => Err(HostError::ProvidedTwice(name)),
             None => Ok(()),
         }
@@ -385,10 +383,7 @@ impl HostBuilder {
 impl Host {
     /// Watches first and looks second, so that no file falls between.
     fn watch(&self, directory: PathBuf) -> Result<(), HostError> {
-        let failed = |path: &Path, source: io::Error| HostError::Plugins {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
         let watch = Watch::start(&directory, Arc::clone(&self.shared))
             .map_err(|error| failed(&directory, io::Error::other(error)))?;
         *self.end.watch.lock() = Some(watch);
@@ -397,7 +392,7 @@ impl Host {
             // A refusal is an event.
             let _ = self.shared.ask(|reply| Command::Update {
                 candidate: Box::new(candidate),
-                by: By::Operator(reply),
+                by: By::Start(reply),
                 took,
             });
         }

@@ -19,14 +19,8 @@ pub(crate) struct Sides {
 }
 
 impl Sides {
-    pub(crate) const HOST_CALLS: Sides = Sides {
-        calls: "host",
-        implements: "plugin",
-    };
-    pub(crate) const PLUGIN_CALLS: Sides = Sides {
-        calls: "plugin",
-        implements: "host",
-    };
+    pub(crate) const HOST_CALLS: Sides = Sides { calls: "host", implements: "plugin" };
+    pub(crate) const PLUGIN_CALLS: Sides = Sides { calls: "plugin", implements: "host" };
 }
 
 /// Compares what the caller of `contract` expects with what is offered. The error is one sentence that names both sides.
@@ -37,9 +31,7 @@ pub(crate) fn check(contract: &str, expected: Layout, offered: Layout, sides: Si
     let compare = || abi_checking::check_layout_compatibility_with_globals(expected.0, offered.0, &globals);
     let checked = catch_unwind(AssertUnwindSafe(compare));
     let Ok(checked) = checked else {
-        return Err(format!(
-            "the description of {contract} can't be compared: the check itself failed"
-        ));
+        return Err(format!("the description of {contract} can't be compared: the check itself failed"));
     };
     match checked {
         Err(errors) if errors.errors.iter().any(|error| !only_shorter(error)) => {
@@ -74,14 +66,12 @@ fn first_difference(errors: &AbiInstabilityErrors, sides: Sides) -> String {
         AbiInstability::FieldCountMismatch(_) | AbiInstability::MismatchedPrefixSize(_) => 1,
         _ => 0,
     };
-    let all = errors
-        .errors
-        .iter()
-        .flat_map(|error| error.errs.iter().map(move |difference| (error, difference)));
+    let all =
+        errors.errors.iter().flat_map(|error| error.errs.iter().map(move |difference| (error, difference)));
     match all.min_by_key(|(error, difference)| (rank(difference), error.index)) {
-        Some((error, difference)) => format!("{} {}", say(difference, sides), place(error, difference))
-            .trim_end()
-            .to_owned(),
+        Some((error, difference)) => {
+            format!("{} {}", say(difference, sides), place(error, difference)).trim_end().to_owned()
+        }
         None => "the layouts differ".to_owned(),
     }
 }
@@ -106,10 +96,8 @@ fn place(error: &AbiInstabilityError, difference: &AbiInstability) -> String {
             }
         }
     }
-    let of_the_type_itself = matches!(
-        difference,
-        AbiInstability::Name(_) | AbiInstability::MismatchedPrimitive(_)
-    );
+    let of_the_type_itself =
+        matches!(difference, AbiInstability::Name(_) | AbiInstability::MismatchedPrimitive(_));
     let at = match field_of {
         Some(field) if of_the_type_itself => format!("at {field} "),
         None if of_the_type_itself => String::new(),

@@ -26,7 +26,7 @@ mod watch;
 
 pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
-pub use host::{Applied, Host, HostBuilder, HostError};
+pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{CallError, Fault, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
 pub use status::{GenerationStatus, PluginStatus, Residency, Status};

@@ -82,11 +82,7 @@ impl Library {
                 format!("its entry says format {format}, its manifest says {FORMAT}"),
             ));
         }
-        let library = Library {
-            handle: ManuallyDrop::new(handle),
-            entry,
-            image: Arc::clone(image),
-        };
+        let library = Library { handle: ManuallyDrop::new(handle), entry, image: Arc::clone(image) };
         let (name, version) = (library.entry().name.as_str(), library.entry().version.as_str());
         if name != &*image.plugin || version != &*image.version {
             let reason = format!(
@@ -101,15 +97,11 @@ impl Library {
 
     /// The contracts that the library says it implements: name, version, layout.
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        self.entry()
-            .offers
-            .as_slice()
-            .iter()
-            .map(|offered: &Offered| Offer {
-                name: offered.name.as_str(),
-                version: offered.version.as_str(),
-                layout: Layout(offered.layout),
-            })
+        self.entry().offers.as_slice().iter().map(|offered: &Offered| Offer {
+            name: offered.name.as_str(),
+            version: offered.version.as_str(),
+            layout: Layout(offered.layout),
+        })
     }
 
     /// Runs the plugin's `start`.
@@ -133,11 +125,7 @@ impl Library {
 
     /// What a release hands to calls of the `offer`th contract.
     pub(crate) fn bound(&self, instance: &Instance, offer: usize, origin: &Origin) -> Bound {
-        Bound {
-            this: instance.0,
-            table: self.entry().offers.as_slice()[offer].table,
-            origin,
-        }
+        Bound { this: instance.0, table: self.entry().offers.as_slice()[offer].table, origin }
     }
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
@@ -164,11 +152,7 @@ impl Library {
 
 /// Who answered, where no contract was called.
 fn nobody(origin: &Origin) -> Bound {
-    Bound {
-        this: std::ptr::null(),
-        table: std::ptr::null(),
-        origin,
-    }
+    Bound { this: std::ptr::null(), table: std::ptr::null(), origin }
 }
 
 /// One contract of a library, borrowed from it.
@@ -185,10 +169,7 @@ unsafe fn static_of<T>(handle: &Handle, name: &[u8]) -> Result<NonNull<T>, Refus
     let symbol = unsafe { handle.get::<*mut T>(name) };
     let missing = || {
         let name = String::from_utf8_lossy(&name[..name.len() - 1]).into_owned();
-        Refusal::new(
-            Code::WrongImage,
-            format!("the mapped library has no symbol {name}"),
-        )
+        Refusal::new(Code::WrongImage, format!("the mapped library has no symbol {name}"))
     };
     NonNull::new(*symbol.map_err(|_| missing())?).ok_or_else(missing)
 }
@@ -221,10 +202,7 @@ fn is_loaded(path: &Path) -> bool {
         }
         c_int::from(search.found)
     }
-    let mut search = Search {
-        path: path.as_os_str(),
-        found: false,
-    };
+    let mut search = Search { path: path.as_os_str(), found: false };
     // SAFETY: `visit` takes what it is given here.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
@@ -237,9 +215,7 @@ fn has_executable_mapping(path: &Path) -> bool {
     let path = path.as_os_str().as_bytes();
     maps.split(|byte| *byte == b'\n').any(|line| {
         let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-        let executable = fields
-            .nth(1)
-            .is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
+        let executable = fields.nth(1).is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
         executable && line.windows(path.len()).any(|part| part == path)
     })
 }

@@ -20,13 +20,7 @@ struct Inner {
 
 impl Refusal {
     pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
-        Refusal(Box::new(Inner {
-            code,
-            reason: reason.into(),
-            plugin: None,
-            version: None,
-            file: None,
-        }))
+        Refusal(Box::new(Inner { code, reason: reason.into(), plugin: None, version: None, file: None }))
     }
 
     pub(crate) fn of(mut self, plugin: &str, version: &str) -> Self {
@@ -78,14 +72,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "refused at {} [{}]: {}; {}",
-            self.stage(),
-            self.code(),
-            self.reason(),
-            self.advice()
-        )
+        write!(f, "refused at {} [{}]: {}; {}", self.stage(), self.code(), self.reason(), self.advice())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
 use crate::library::{Instance, Library};
+use crate::refusal::Refusal;
 use crate::runtime::Owner;
+use crate::stage;
 use crate::stage::image::Image;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Origin};
 use parking_lot::Mutex;
+use std::slice;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -22,26 +25,16 @@ pub(crate) struct Release {
 
 impl Release {
     pub(crate) fn vacant() -> Self {
-        Release {
-            number: 0,
-            entries: Box::default(),
-            generations: Box::default(),
-        }
+        Release { number: 0, entries: Box::default(), generations: Box::default() }
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
     pub(crate) fn new(number: u64, generations: Vec<Arc<Generation>>, slots: &[Wanted]) -> Self {
         let bind = |wanted: &Wanted| {
-            let generation = generations
-                .iter()
-                .find(|generation| *generation.plugin == *wanted.plugin)?;
+            let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
-        Release {
-            number,
-            entries: slots.iter().map(bind).collect(),
-            generations: generations.into(),
-        }
+        Release { number, entries: slots.iter().map(bind).collect(), generations: generations.into() }
     }
 
     #[inline(always)]
@@ -98,7 +91,7 @@ pub(crate) struct Generation {
     /// What faults name. Boxed: every `Bound` of this generation points to it.
     origin: Box<Origin>,
     instance: Instance,
-    pub(crate) library: Library,
+    library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Box<Owner>,
     /// The thread that ran `start`.
@@ -128,11 +121,8 @@ impl Generation {
         checked: Vec<Checked>,
     ) -> Self {
         let (plugin, version) = (image.plugin.clone(), image.version.clone());
-        let origin = Box::new(Origin {
-            plugin: (*plugin).into(),
-            version: (*version).into(),
-            generation: number,
-        });
+        let origin =
+            Box::new(Origin { plugin: (*plugin).into(), version: (*version).into(), generation: number });
         Generation {
             number,
             plugin,
@@ -147,29 +137,21 @@ impl Generation {
         }
     }
 
-    /// The layouts of further contracts were found to fit.
-    pub(crate) fn add_checked(&self, more: Vec<Checked>) {
-        self.checked.lock().extend(more);
+    /// Compares a further contract of the host's, so that releases can bind it. On a worker.
+    pub(crate) fn check(&self, contract: &Known) -> Result<(), Refusal> {
+        let checked = stage::check(&self.library, &[], slice::from_ref(contract))
+            .map_err(|refusal| refusal.of(&self.plugin, &self.version))?;
+        self.checked.lock().extend(checked);
+        Ok(())
     }
 
     pub(crate) fn is_checked(&self, contract: &Known) -> bool {
-        self.checked
-            .lock()
-            .iter()
-            .any(|checked| checked.layout == contract.layout)
+        self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }
 
     /// Ends a generation that nothing is inside of: stops the plugin, then unmaps it. On a worker: both run its code.
     pub(crate) fn end(self, stopped: impl FnOnce(Option<Fault>), closed: impl FnOnce(Left)) {
-        let Generation {
-            library,
-            instance,
-            origin,
-            image,
-            owner,
-            starter,
-            ..
-        } = self;
+        let Generation { library, instance, origin, image, owner, starter, .. } = self;
         // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
         // `start` must have ended before the code goes, and `stop` runs on one of its own, which ends first as well.
         if let Some(starter) = starter {
@@ -192,10 +174,7 @@ impl Generation {
 
     fn bind(&self, contract: &Known) -> Option<Bound> {
         let checked = self.checked.lock();
-        let offer = checked
-            .iter()
-            .find(|checked| checked.layout == contract.layout)?
-            .offer;
+        let offer = checked.iter().find(|checked| checked.layout == contract.layout)?.offer;
         Some(self.library.bound(&self.instance, offer, &self.origin))
     }
 }

@@ -1,8 +1,5 @@
 //! The host's runtime for plugins: what a generation's code may call in the host.
-#![allow(
-    unsafe_code,
-    reason = "one of the five places: plugins call it through raw pointers"
-)]
+#![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
 
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
@@ -67,11 +64,7 @@ impl Provided {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        Provided {
-            contract: Known::of::<C>(),
-            service: RawService::of::<C, T>(&object),
-            _object: object,
-        }
+        Provided { contract: Known::of::<C>(), service: RawService::of::<C, T>(&object), _object: object }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -81,11 +74,7 @@ impl Provided {
 
 impl Known {
     pub(crate) fn of<C: Contract + ?Sized>() -> Self {
-        Known {
-            name: C::NAME,
-            version: C::VERSION,
-            layout: Layout(<C::Table as StableAbi>::LAYOUT),
-        }
+        Known { name: C::NAME, version: C::VERSION, layout: Layout(<C::Table as StableAbi>::LAYOUT) }
     }
 }
 
@@ -109,17 +98,9 @@ unsafe extern "C" fn service(
 fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawService, String> {
     let Some(provided) = owner.services.iter().find(|provided| provided.name() == name) else {
         let names: Vec<_> = owner.services.iter().map(Provided::name).collect();
-        return Err(format!(
-            "the host provides no {name}; it provides: {}",
-            names.join(", ")
-        ));
+        return Err(format!("the host provides no {name}; it provides: {}", names.join(", ")));
     };
     // Here the plugin calls and the host implements.
-    layout::check(
-        name,
-        Layout(layout),
-        provided.contract.layout,
-        Sides::PLUGIN_CALLS,
-    )?;
+    layout::check(name, Layout(layout), provided.contract.layout, Sides::PLUGIN_CALLS)?;
     Ok(provided.service)
 }

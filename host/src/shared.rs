@@ -9,6 +9,7 @@ use crate::status::Status;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) status: ArcSwap<Status>,
     /// The group of plugins that are not there: it never gets a release.
     pub(crate) vacant: Arc<GroupCell>,
+    /// Something waits for a switch point: set by the control plane, read at every switch point.
+    pub(crate) waiting: AtomicBool,
     directory: ArcSwap<Directory>,
     commands: Sender<Command>,
 }
@@ -35,11 +38,8 @@ impl Shared {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             status: ArcSwap::default(),
-            vacant: Arc::new(GroupCell::new(
-                "",
-                bounds.calls_nested_max,
-                bounds.groups_nested_max,
-            )),
+            vacant: Arc::new(GroupCell::new("", bounds.calls_nested_max, bounds.groups_nested_max)),
+            waiting: AtomicBool::new(false),
             directory: ArcSwap::default(),
             bounds,
             commands,
@@ -60,11 +60,7 @@ impl Shared {
         let mut directory = Directory::clone(&self.directory.load());
         let new = || {
             let bounds = &self.bounds;
-            Arc::new(GroupCell::new(
-                group,
-                bounds.calls_nested_max,
-                bounds.groups_nested_max,
-            ))
+            Arc::new(GroupCell::new(group, bounds.calls_nested_max, bounds.groups_nested_max))
         };
         let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
         directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));

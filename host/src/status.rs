@@ -49,6 +49,8 @@ pub struct GenerationStatus {
 pub enum Residency {
     /// New calls run on it.
     Active,
+    /// It has started, and waits for a switch point.
+    Prepared,
     /// It gets no new calls; its last ones are ending, or it is being stopped.
     Retiring,
     /// Proven: nothing of its code is mapped.
@@ -61,6 +63,7 @@ impl fmt::Display for Residency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Residency::Active => f.write_str("active"),
+            Residency::Prepared => f.write_str("prepared"),
             Residency::Retiring => f.write_str("retiring"),
             Residency::Unmapped => f.write_str("unmapped"),
             Residency::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),

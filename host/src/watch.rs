@@ -87,11 +87,7 @@ fn consider(shared: &Shared, path: &Path) {
             let candidate = Box::new(candidate);
             let took = began.elapsed();
             // A host that is ending wants no more candidates.
-            let _ = shared.send(Command::Update {
-                candidate,
-                by: By::Watcher,
-                took,
-            });
+            let _ = shared.send(Command::Update { candidate, by: By::Watcher, took });
         }
         Err(refusal) => reject(shared, path, refusal, began.elapsed()),
     }
@@ -150,8 +146,6 @@ fn libraries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// `*.so`, but no hidden file: those are what tools write before they rename.
 fn is_library(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     path.extension().is_some_and(|extension| extension == "so") && !hidden
 }

@@ -3,10 +3,7 @@
 //! A slot can't hold its plugin's table, which will be replaced and unmapped. It holds its group; a call pins the
 //! group's current release ([`pin`]), finds the table there, and calls. A request pins once for many calls, a lease
 //! holds a release for as long as it lives.
-#![allow(
-    unsafe_code,
-    reason = "one of the five places: pins hand out references to releases"
-)]
+#![allow(unsafe_code, reason = "one of the five places: pins hand out references to releases")]
 
 pub(crate) mod pin;
 pub(crate) mod slot;
@@ -83,10 +80,7 @@ impl GroupCell {
 
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the index.
 pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> Result<Slot<C>, Refusal> {
-    let wanted = Wanted {
-        plugin: plugin.into(),
-        contract: Known::of::<C>(),
-    };
+    let wanted = Wanted { plugin: plugin.into(), contract: Known::of::<C>() };
     let index = shared.ask(|reply| Command::Slot { wanted, reply })??;
     let link = Link::new(Arc::clone(shared), shared.group_of(plugin).as_ref());
     // SAFETY: the index is the answer to `wanted`, which was made of `C` and `plugin`.
@@ -103,10 +97,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>, cell: Option<&Arc<GroupCell>>) -> Self {
         let cell = Arc::as_ptr(cell.unwrap_or(&shared.vacant)).cast_mut();
-        Link {
-            shared,
-            cell: AtomicPtr::new(cell),
-        }
+        Link { shared, cell: AtomicPtr::new(cell) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -132,10 +123,7 @@ impl Link {
 
 impl Clone for Link {
     fn clone(&self) -> Self {
-        Link {
-            shared: Arc::clone(&self.shared),
-            cell: AtomicPtr::new(self.cell.load(Acquire)),
-        }
+        Link { shared: Arc::clone(&self.shared), cell: AtomicPtr::new(self.cell.load(Acquire)) }
     }
 }
 
@@ -172,10 +160,9 @@ impl SlotGate {
     fn absent(&self, entered: &GroupCell) -> Fault {
         let plugin = Box::from(&*self.target.plugin);
         match self.link.shared.group_of(&self.target.plugin) {
-            Some(own) if !std::ptr::eq(&*own, entered) => Fault::WrongGroup {
-                plugin,
-                group: entered.name.clone(),
-            },
+            Some(own) if !std::ptr::eq(&*own, entered) => {
+                Fault::WrongGroup { plugin, group: entered.name.clone() }
+            }
             _ => Fault::NotLoaded { plugin },
         }
     }

@@ -71,9 +71,7 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     }
     let frame = &thread.frames[depth];
     frame.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
-    frame
-        .release
-        .store(std::ptr::from_ref(release).cast_mut(), Relaxed);
+    frame.release.store(std::ptr::from_ref(release).cast_mut(), Relaxed);
     let _leave = Leave::deeper(thread, depth);
     f()
 }
@@ -120,18 +118,14 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
         groups += usize::from(!entered.is_null());
     }
     if groups >= group.groups_nested_max {
-        return Err(Fault::TooManyGroups {
-            bound: group.groups_nested_max,
-        });
+        return Err(Fault::TooManyGroups { bound: group.groups_nested_max });
     }
     Ok(None)
 }
 
 #[cold]
 fn too_deep(group: &GroupCell) -> Fault {
-    Fault::NestedTooDeep {
-        bound: group.calls_nested_max,
-    }
+    Fault::NestedTooDeep { bound: group.calls_nested_max }
 }
 
 /// The threads that are inside of `release` at this moment. Empty is final once nobody can enter it any more: after
@@ -211,17 +205,9 @@ fn this_thread() -> &'static Thread {
 #[cold]
 #[inline(never)]
 fn register() -> &'static Thread {
-    let free = threads().find(|thread| {
-        thread
-            .taken
-            .compare_exchange(false, true, AcqRel, Relaxed)
-            .is_ok()
-    });
+    let free = threads().find(|thread| thread.taken.compare_exchange(false, true, AcqRel, Relaxed).is_ok());
     let thread = free.unwrap_or_else(append);
-    thread.tid.store(
-        rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
-        Relaxed,
-    );
+    thread.tid.store(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), Relaxed);
     THREAD.set(thread);
     // A Rust thread-local's destructor would be too early: others that run after it may still call plugins. Keys come
     // after all of them, and one that is set again in a destructor is asked again.
@@ -283,10 +269,7 @@ fn key() -> libc::pthread_key_t {
         let mut key = 0;
         // SAFETY: `key` is a place to write to, and `ended` is host code, which is never unloaded.
         let made = unsafe { libc::pthread_key_create(&mut key, Some(ended)) };
-        assert_eq!(
-            made, 0,
-            "the process has no pthread key left for midflight's gate"
-        );
+        assert_eq!(made, 0, "the process has no pthread key left for midflight's gate");
         key
     })
 }

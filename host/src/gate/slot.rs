@@ -23,10 +23,7 @@ impl<C: Contract + ?Sized> Slot<C> {
     /// # Safety
     /// `index` is what the control plane gave for the contract `C` of `plugin`.
     pub(crate) unsafe fn new(link: Link, plugin: &str, index: usize) -> Self {
-        let target = Target {
-            plugin: plugin.into(),
-            index,
-        };
+        let target = Target { plugin: plugin.into(), index };
         // SAFETY: by the caller's promise.
         unsafe { Self::through(SlotGate { link, target }) }
     }
@@ -65,10 +62,7 @@ impl<C: Contract + ?Sized> Clone for Slot<C> {
 
 impl<C: Contract + ?Sized> fmt::Debug for Slot<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("contract", &C::NAME)
-            .field("plugin", &self.plugin())
-            .finish()
+        f.debug_struct("Slot").field("contract", &C::NAME).field("plugin", &self.plugin()).finish()
     }
 }
 
@@ -84,10 +78,7 @@ pub struct Group {
 impl Group {
     pub(crate) fn new(shared: &Arc<Shared>, name: &str) -> Self {
         let cell = shared.group(name);
-        Group {
-            name: name.into(),
-            link: Link::new(Arc::clone(shared), cell.as_ref()),
-        }
+        Group { name: name.into(), link: Link::new(Arc::clone(shared), cell.as_ref()) }
     }
 
     /// The group's name.
@@ -114,13 +105,7 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        cell.enter(|release| {
-            f(&Request {
-                cell,
-                release,
-                here: PhantomData,
-            })
-        })
+        cell.enter(|release| f(&Request { cell, release, here: PhantomData }))
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed.
@@ -129,10 +114,7 @@ impl Group {
     /// As [`request`](Group::request).
     pub fn lease(&self) -> Result<Lease, Fault> {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        Ok(Lease {
-            release: cell.lease()?,
-            link: self.link.clone(),
-        })
+        Ok(Lease { release: cell.lease()?, link: self.link.clone() })
     }
 
     fn cell(&self) -> Option<&GroupCell> {
@@ -145,18 +127,13 @@ impl Group {
 
     #[cold]
     fn absent(&self) -> Fault {
-        Fault::NotLoaded {
-            plugin: (*self.name).into(),
-        }
+        Fault::NotLoaded { plugin: (*self.name).into() }
     }
 }
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group")
-            .field("name", &self.name)
-            .field("release", &self.release())
-            .finish()
+        f.debug_struct("Group").field("name", &self.name).field("release", &self.release()).finish()
     }
 }
 
@@ -190,12 +167,8 @@ impl Request<'_> {
     /// }
     /// ```
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
-        let gate = RequestGate {
-            slot: &slot.gate,
-            cell: self.cell,
-            release: self.release,
-            here: PhantomData,
-        };
+        let gate =
+            RequestGate { slot: &slot.gate, cell: self.cell, release: self.release, here: PhantomData };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
@@ -223,11 +196,7 @@ pub struct Lease {
 impl Lease {
     /// The contract's methods, on the lease's release.
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<LeaseGate<'a>> {
-        let gate = LeaseGate {
-            slot: &slot.gate,
-            cell: self.link.cell(),
-            release: &self.release,
-        };
+        let gate = LeaseGate { slot: &slot.gate, cell: self.link.cell(), release: &self.release };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
@@ -245,8 +214,6 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("release", &self.release.number)
-            .finish()
+        f.debug_struct("Lease").field("release", &self.release.number).finish()
     }
 }

@@ -58,10 +58,7 @@ impl Image {
         let address = std::ptr::from_ref(table).addr().to_ne_bytes();
         image.patch(&mut bytes, candidate.inspected.place.table_offset, &address)?;
         write_new(&image.path, &bytes).map_err(|error| {
-            Refusal::new(
-                Code::ImageUnwritable,
-                format!("can't write {}: {error}", image.path.display()),
-            )
+            Refusal::new(Code::ImageUnwritable, format!("can't write {}: {error}", image.path.display()))
         })?;
         Ok(image)
     }
@@ -70,10 +67,7 @@ impl Image {
         let place = bytes.get_mut(offset..offset + new.len());
         let place =
             place.ok_or_else(|| Refusal::new(Code::EntryMissing, "the place lies outside the file"))?;
-        self.patches.push(Patch {
-            offset,
-            original: place.to_vec(),
-        });
+        self.patches.push(Patch { offset, original: place.to_vec() });
         place.copy_from_slice(new);
         Ok(())
     }
@@ -91,9 +85,7 @@ impl Image {
         let mut bytes = std::fs::read(&self.path).map_err(|error| lost(error.to_string()))?;
         for patch in &self.patches {
             let place = bytes.get_mut(patch.offset..patch.offset + patch.original.len());
-            place
-                .ok_or_else(|| lost("it was cut".into()))?
-                .copy_from_slice(&patch.original);
+            place.ok_or_else(|| lost("it was cut".into()))?.copy_from_slice(&patch.original);
         }
         if blake3::hash(&bytes) != self.digest {
             return Err(lost("it was changed".into()));

@@ -85,10 +85,7 @@ fn manifest(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Manifest, Refusal> {
         }
     }
     let Some(note) = ours else {
-        let name = dynamic
-            .soname
-            .as_deref()
-            .map_or(String::new(), |name| format!(" ({name})"));
+        let name = dynamic.soname.as_deref().map_or(String::new(), |name| format!(" ({name})"));
         let reason = format!("a sound shared library{name}, but it has no note `{NOTE_NAME}`");
         return Err(Refusal::new(Code::NotAPlugin, reason));
     };
@@ -96,10 +93,7 @@ fn manifest(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Manifest, Refusal> {
 }
 
 fn build_id(elf: &Elf<'_>) -> Result<Option<String>, Refusal> {
-    let id = elf
-        .notes()?
-        .into_iter()
-        .find(|note| note.name == b"GNU" && note.kind == elf::NT_GNU_BUILD_ID.0);
+    let id = elf.notes()?.into_iter().find(|note| note.name == b"GNU" && note.kind == elf::NT_GNU_BUILD_ID.0);
     let hex = |note: Note<'_>| note.text.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(id.filter(|note| !note.text.is_empty()).map(hex))
 }
@@ -114,9 +108,7 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
             _ => return Err(missing(&format!("the dynamic symbols have `{name}` twice"))),
         };
         if symbol.kind != elf::STT_OBJECT || symbol.bind != elf::STB_GLOBAL || !symbol.defined {
-            return Err(missing(&format!(
-                "`{name}` is no static that this file defines and exports"
-            )));
+            return Err(missing(&format!("`{name}` is no static that this file defines and exports")));
         }
         Ok(symbol)
     };
@@ -129,16 +121,10 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
         return Err(missing(&reason));
     }
     if !place.address.is_multiple_of(WORD) {
-        return Err(missing(&format!(
-            "`midflight_place` at {:#x} is not aligned to {WORD}",
-            place.address
-        )));
+        return Err(missing(&format!("`midflight_place` at {:#x} is not aligned to {WORD}", place.address)));
     }
     let Some((load, offset)) = elf.in_file(place.address, size) else {
-        let reason = format!(
-            "`midflight_place` at {:#x} has no bytes in the file",
-            place.address
-        );
+        let reason = format!("`midflight_place` at {:#x} has no bytes in the file", place.address);
         return Err(missing(&reason));
     };
     if !load.flags.contains(elf::PF_W) {
@@ -149,13 +135,9 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
         return Err(missing("`midflight_place` does not begin with its magic"));
     };
     if word.iter().any(|byte| *byte != 0) {
-        return Err(missing(
-            "the word in `midflight_place` is set already, expected 0",
-        ));
+        return Err(missing("the word in `midflight_place` is set already, expected 0"));
     }
-    let table_offset = usize::try_from(offset)
-        .ok()
-        .and_then(|offset| offset.checked_add(PLACE_MAGIC.len()));
+    let table_offset = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(PLACE_MAGIC.len()));
     let table_offset = table_offset.ok_or_else(|| missing("`midflight_place` is out of reach"))?;
     Ok(Place { table_offset })
 }

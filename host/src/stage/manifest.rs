@@ -71,10 +71,7 @@ struct Fields<'a>(HashMap<&'a str, &'a str>);
 impl<'a> Fields<'a> {
     fn split(text: &'a [u8]) -> Result<Self, Refusal> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(invalid(format!(
-                "it has {} bytes, at most {TEXT_BYTES_MAX} are read",
-                text.len()
-            )));
+            return Err(invalid(format!("it has {} bytes, at most {TEXT_BYTES_MAX} are read", text.len())));
         }
         let text = std::str::from_utf8(text).map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
         let mut fields = HashMap::new();
@@ -100,19 +97,12 @@ impl<'a> Fields<'a> {
         if let Some(group) = group {
             check_name("group", group)?;
         }
-        let contracts = self
-            .optional("contracts")?
-            .map(parse_contracts)
-            .transpose()?
-            .unwrap_or_default();
+        let contracts = self.optional("contracts")?.map(parse_contracts).transpose()?.unwrap_or_default();
         let one_of = |key, known: &[&str]| {
             let value = self.value(key)?;
             match known.contains(&value) {
                 true => Ok(value.to_owned()),
-                false => Err(invalid(format!(
-                    "`{key}` is {value:?}, expected one of {}",
-                    known.join(", ")
-                ))),
+                false => Err(invalid(format!("`{key}` is {value:?}, expected one of {}", known.join(", ")))),
             }
         };
         Ok(Manifest {
@@ -130,8 +120,7 @@ impl<'a> Fields<'a> {
 
     /// A value that must say something.
     fn value(&self, key: &str) -> Result<&'a str, Refusal> {
-        self.optional(key)?
-            .ok_or_else(|| invalid(format!("`{key}` is empty")))
+        self.optional(key)?.ok_or_else(|| invalid(format!("`{key}` is empty")))
     }
 
     /// A value that may be empty; its key must be there all the same.
@@ -148,15 +137,11 @@ fn parse_contracts(list: &str) -> Result<Vec<(String, String)>, Refusal> {
     let mut contracts: Vec<(String, String)> = Vec::new();
     for entry in list.split(',') {
         let Some((name, version)) = entry.rsplit_once('@') else {
-            return Err(invalid(format!(
-                "`contracts` has {entry:?}, expected NAME@VERSION"
-            )));
+            return Err(invalid(format!("`contracts` has {entry:?}, expected NAME@VERSION")));
         };
         let known = |c: char| c.is_ascii_alphanumeric() || "_-:".contains(c);
         if name.is_empty() || !name.chars().all(known) {
-            return Err(invalid(format!(
-                "`contracts` has {entry:?}, which names no contract"
-            )));
+            return Err(invalid(format!("`contracts` has {entry:?}, which names no contract")));
         }
         check_version("contracts", version)?;
         if contracts.iter().any(|(other, _)| other == name) {
@@ -209,10 +194,7 @@ pub(super) mod tests {
             name: "flat-fees".into(),
             version: Version::new(1, 2, 0),
             group: Some("exchange".into()),
-            contracts: vec![
-                ("shop::Fees".into(), "1.0.0".into()),
-                ("shop::Risk".into(), "0.2.0".into()),
-            ],
+            contracts: vec![("shop::Fees".into(), "1.0.0".into()), ("shop::Risk".into(), "0.2.0".into())],
             rustc: "rustc 1.95.0 (59807616e 2026-04-14)".into(),
             target: OURS.into(),
             optimisation: "3".into(),
@@ -224,14 +206,9 @@ pub(super) mod tests {
 
     #[test]
     fn empty_group_contracts_and_commit_are_none() {
-        let text = TEXT
-            .replace("exchange", "")
-            .replace("shop::Fees@1.0.0,shop::Risk@0.2.0", "");
+        let text = TEXT.replace("exchange", "").replace("shop::Fees@1.0.0,shop::Risk@0.2.0", "");
         let read = Manifest::parse(FORMAT, text.replace("abc", "").as_bytes(), OURS).unwrap();
-        assert_eq!(
-            (read.group, read.contracts, read.commit),
-            (None, Vec::new(), None)
-        );
+        assert_eq!((read.group, read.contracts, read.commit), (None, Vec::new(), None));
     }
 
     #[test]
@@ -259,31 +236,15 @@ pub(super) mod tests {
         refused("flat-fees", "../fees", "`name` is \"../fees\"");
         refused("flat-fees", &"a".repeat(65), "`name` is \"aaaa");
         refused("exchange", "a b", "`group` is \"a b\"");
-        refused(
-            "version=1.2.0",
-            "version=1.2",
-            "`version` has \"1.2\", which is no SemVer",
-        );
-        refused(
-            "Fees@1.0.0",
-            "Fees",
-            "`contracts` has \"shop::Fees\", expected NAME@VERSION",
-        );
-        refused(
-            "Fees@1.0.0",
-            "Fees@one",
-            "`contracts` has \"one\", which is no SemVer",
-        );
+        refused("version=1.2.0", "version=1.2", "`version` has \"1.2\", which is no SemVer");
+        refused("Fees@1.0.0", "Fees", "`contracts` has \"shop::Fees\", expected NAME@VERSION");
+        refused("Fees@1.0.0", "Fees@one", "`contracts` has \"one\", which is no SemVer");
         refused("shop::Fees@1.0.0", "@1.0.0", "names no contract");
         refused("shop::Risk", "shop::Fees", "`contracts` has shop::Fees twice");
         refused("optimisation=3", "optimisation=4", "`optimisation` is \"4\"");
         refused("panic=unwind", "panic=never", "`panic` is \"never\"");
         refused("commit=abc", "commit=\u{1b}[2J", "control character");
-        refused(
-            "commit=abc",
-            &"c".repeat(TEXT_BYTES_MAX),
-            "at most 65536 are read",
-        );
+        refused("commit=abc", &"c".repeat(TEXT_BYTES_MAX), "at most 65536 are read");
         let refusal = Manifest::parse(FORMAT, b"name=\xff", OURS).unwrap_err();
         assert_eq!(refusal.code(), Code::ManifestInvalid);
         assert!(refusal.reason().contains("not UTF-8"), "{refusal}");
@@ -297,18 +258,8 @@ pub(super) mod tests {
 
     #[test]
     fn panic_abort_is_refused() {
-        check(
-            "unwind",
-            "abort",
-            Code::PanicAbort,
-            "panic = \"abort\", this host needs \"unwind\"",
-        );
-        check(
-            "unwind",
-            "immediate-abort",
-            Code::PanicAbort,
-            "\"immediate-abort\"",
-        );
+        check("unwind", "abort", Code::PanicAbort, "panic = \"abort\", this host needs \"unwind\"");
+        check("unwind", "immediate-abort", Code::PanicAbort, "\"immediate-abort\"");
     }
 
     #[test]
@@ -321,9 +272,6 @@ pub(super) mod tests {
     fn a_readable_manifest_puts_its_name_into_the_refusal() {
         let text = TEXT.replace("unwind", "abort");
         let refusal = Manifest::parse(FORMAT, text.as_bytes(), OURS).unwrap_err();
-        assert_eq!(
-            (refusal.plugin(), refusal.version()),
-            (Some("flat-fees"), Some("1.2.0"))
-        );
+        assert_eq!((refusal.plugin(), refusal.version()), (Some("flat-fees"), Some("1.2.0")));
     }
 }

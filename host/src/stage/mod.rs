@@ -39,11 +39,7 @@ impl Candidate {
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
         let data = image.pristine()?;
-        Self::inspect(Bytes {
-            digest: image.digest,
-            file: image.path().to_owned(),
-            data,
-        })
+        Self::inspect(Bytes { digest: image.digest, file: image.path().to_owned(), data })
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
@@ -69,24 +65,15 @@ impl Candidate {
 
     /// Why this library can never be unmapped. A library of others that it needs can keep pointers into it that nobody sees.
     fn keeps(&self) -> Vec<String> {
-        let unfamiliar = self
-            .inspected
-            .unfamiliar
-            .iter()
-            .map(|name| format!("shared library: {name}"));
-        let nodelete = self
-            .inspected
-            .nodelete
-            .map(|_| "linked with -z nodelete".to_owned());
+        let unfamiliar = self.inspected.unfamiliar.iter().map(|name| format!("shared library: {name}"));
+        let nodelete = self.inspected.nodelete.map(|_| "linked with -z nodelete".to_owned());
         let unique = self.inspected.unique_symbols.then(|| "unique symbols".to_owned());
         unfamiliar.chain(nodelete).chain(unique).collect()
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) -> Refusal {
         let manifest = self.manifest();
-        refusal
-            .of(&manifest.name, &manifest.version.to_string())
-            .in_file(&self.bytes.file)
+        refusal.of(&manifest.name, &manifest.version.to_string()).in_file(&self.bytes.file)
     }
 }
 
@@ -128,19 +115,13 @@ pub(crate) fn prepare(
     let image = match image {
         Ok(image) => Arc::new(image),
         Err(refusal) => {
-            return Err(Refused {
-                refusal: refuse(refusal),
-                left: None,
-            });
+            return Err(Refused { refusal: refuse(refusal), left: None });
         }
     };
     // From here on every refusal says whether the image is gone.
     let refused = |refusal, owner| Refused {
         refusal: refuse(refusal),
-        left: is_mapped(image.path()).then(|| Left {
-            image: Arc::clone(&image),
-            owner,
-        }),
+        left: is_mapped(image.path()).then(|| Left { image: Arc::clone(&image), owner }),
     };
 
     let library = match Library::open(&image, owner.table()) {
@@ -157,14 +138,7 @@ pub(crate) fn prepare(
     progress(Step::Loaded);
 
     match library.start(owner.table(), "") {
-        Ok(instance) => Ok(Generation::new(
-            order.generation,
-            image,
-            library,
-            instance,
-            owner,
-            checked,
-        )),
+        Ok(instance) => Ok(Generation::new(order.generation, image, library, instance, owner, checked)),
         Err(reason) => {
             library.close();
             let refusal = match reason {
@@ -186,28 +160,17 @@ pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> R
         let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
             continue;
         };
-        if checked
-            .iter()
-            .any(|done: &Checked| done.layout == contract.layout)
-        {
+        if checked.iter().any(|done: &Checked| done.layout == contract.layout) {
             continue;
         }
         let offer = &offers[at];
         layout::check(contract.name, contract.layout, offer.layout, Sides::HOST_CALLS).map_err(|reason| {
             let versions = format!("plugin has {}, host has {}", offer.version, contract.version);
-            Refusal::new(
-                Code::LayoutMismatch,
-                format!("{reason} (contract versions: {versions})"),
-            )
+            Refusal::new(Code::LayoutMismatch, format!("{reason} (contract versions: {versions})"))
         })?;
-        checked.push(Checked {
-            layout: contract.layout,
-            offer: at,
-        });
+        checked.push(Checked { layout: contract.layout, offer: at });
     }
-    let missing = required
-        .iter()
-        .find(|contract| offers.iter().all(|offer| offer.name != contract.name));
+    let missing = required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));
     if let Some(contract) = missing {
         let names: Vec<_> = offers.iter().map(|offer| offer.name).collect();
         return Err(Refusal::new(

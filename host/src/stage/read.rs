@@ -21,11 +21,7 @@ pub(crate) struct Bytes {
 /// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on what is no file.
 pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Bytes, Refusal> {
     let data = read_whole(path, library_bytes_max, || {}).map_err(|refusal| refusal.in_file(path))?;
-    Ok(Bytes {
-        digest: blake3::hash(&data),
-        data,
-        file: path.to_owned(),
-    })
+    Ok(Bytes { digest: blake3::hash(&data), data, file: path.to_owned() })
 }
 
 /// `meanwhile` runs between the read and the second look; a test writes to the file there.
@@ -56,19 +52,12 @@ fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> 
     let mut data = Vec::new();
     let expected = usize::try_from(before.len()).map_err(|_| too_large(before.len()))?;
     // The capacity is a file's claim; one that memory can't meet is an error, not an abort.
-    data.try_reserve_exact(expected.saturating_add(1))
-        .map_err(|error| unreadable(error.into()))?;
-    (&mut file)
-        .take(library_bytes_max.saturating_add(1))
-        .read_to_end(&mut data)
-        .map_err(unreadable)?;
+    data.try_reserve_exact(expected.saturating_add(1)).map_err(|error| unreadable(error.into()))?;
+    (&mut file).take(library_bytes_max.saturating_add(1)).read_to_end(&mut data).map_err(unreadable)?;
     meanwhile();
     let after = file.metadata().map_err(unreadable)?;
     if let Some(what) = difference(&before, &after, data.len()) {
-        return Err(Refusal::new(
-            Code::FileChanged,
-            format!("while it was read, {what}"),
-        ));
+        return Err(Refusal::new(Code::FileChanged, format!("while it was read, {what}")));
     }
     Ok(data)
 }
@@ -145,11 +134,7 @@ mod tests {
         let directory = directory();
         let path = directory.path().join("a");
         std::fs::write(&path, [7; 101]).unwrap();
-        check(
-            &path,
-            Code::LibraryTooLarge,
-            "101 bytes, library_bytes_max is 100",
-        );
+        check(&path, Code::LibraryTooLarge, "101 bytes, library_bytes_max is 100");
         // Sparse: reading it would take the memory that the bound is there for.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         check(&path, Code::LibraryTooLarge, "1099511627776 bytes");
@@ -165,11 +150,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_refused() {
-        check(
-            &directory().path().join("a"),
-            Code::FileUnreadable,
-            "No such file",
-        );
+        check(&directory().path().join("a"), Code::FileUnreadable, "No such file");
     }
 
     #[test]

@@ -68,11 +68,7 @@ mod tests {
     /// A child that another test forks holds a copy of every descriptor until it execs, so a few looks may be needed.
     #[track_caller]
     fn check_no_writer(path: &Path) {
-        assert!(
-            (0..1_000).any(|_| !is_open_for_writing(path)),
-            "{} still has a writer",
-            path.display()
-        );
+        assert!((0..1_000).any(|_| !is_open_for_writing(path)), "{} still has a writer", path.display());
     }
 
     #[test]
@@ -119,11 +115,7 @@ mod tests {
         let writer = File::create(&path).unwrap();
         fs::hard_link(&path, &link).unwrap();
         // `cat` holds the file as its standard output for as long as its input is open.
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(writer)
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
         assert!(is_open_for_writing(&path));
         assert!(is_open_for_writing(&link));
         drop(child.stdin.take());

@@ -60,15 +60,10 @@ impl Dynamic {
         let string = |value| {
             let bytes = text(strings, value, STRING_BYTES_MAX);
             let string = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            string
-                .map(str::to_owned)
-                .ok_or_else(|| inconsistent(format!("{section} has an unreadable name")))
+            string.map(str::to_owned).ok_or_else(|| inconsistent(format!("{section} has an unreadable name")))
         };
         let mut dynamic = Dynamic {
-            strings: Strings {
-                section: section.link,
-                ..Strings::default()
-            },
+            strings: Strings { section: section.link, ..Strings::default() },
             ..Dynamic::default()
         };
         for (offset, tag, value) in entries(elf, section)? {
@@ -98,9 +93,7 @@ impl Dynamic {
         let (found, range) = (dynamic.strings, names.range);
         if (found.address, found.size) != (range.address, range.in_file) {
             let says = format!("{:#x} bytes of strings at {:#x}", found.size, found.address);
-            return Err(inconsistent(format!(
-                "{section} says {says}, {names} has {range}"
-            )));
+            return Err(inconsistent(format!("{section} says {says}, {names} has {range}")));
         }
         Ok(dynamic)
     }
@@ -131,11 +124,7 @@ impl Dynamic {
 
     /// Needed libraries that may keep pointers into the plugin.
     pub(super) fn unfamiliar(&self) -> Vec<String> {
-        self.needed
-            .iter()
-            .filter(|name| !FAMILIAR.contains(&name.as_str()))
-            .cloned()
-            .collect()
+        self.needed.iter().filter(|name| !FAMILIAR.contains(&name.as_str())).cloned().collect()
     }
 }
 
@@ -162,15 +151,9 @@ fn entries(elf: &Elf<'_>, section: &Section<'_>) -> Result<Vec<(usize, elf::Dyna
         if tag == elf::DT_NULL {
             return Ok(entries);
         }
-        entries.push((
-            usize::try_from(offset).unwrap_or(usize::MAX),
-            tag,
-            entry.d_val(Little),
-        ));
+        entries.push((usize::try_from(offset).unwrap_or(usize::MAX), tag, entry.d_val(Little)));
     }
-    Err(inconsistent(format!(
-        "{section} has no last entry: the loader would read on"
-    )))
+    Err(inconsistent(format!("{section} has no last entry: the loader would read on")))
 }
 
 /// What the dynamic symbols say. Names are compared, never searched for their end, so the work is one pass.
@@ -192,11 +175,7 @@ pub(super) struct Symbol {
 
 impl Symbols {
     pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Self, Refusal> {
-        let mut symbols = Symbols {
-            entry: Vec::new(),
-            place: Vec::new(),
-            unique: false,
-        };
+        let mut symbols = Symbols { entry: Vec::new(), place: Vec::new(), unique: false };
         let Some(section) = only(elf, elf::SHT_DYNSYM)? else {
             return Ok(symbols);
         };
@@ -215,9 +194,7 @@ impl Symbols {
             )));
         }
         let names = elf.sections.get(section.link as usize);
-        let names = names.map_or(Ok(&[][..]), |names| {
-            elf.bytes(names.range.offset, names.range.in_file)
-        })?;
+        let names = names.map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
         let all: &[Sym64<Little>] = elf.records(section.range.offset, size / SIZE, "symbols")?;
         for symbol in all {
             let found = Symbol {
@@ -230,10 +207,9 @@ impl Symbols {
             symbols.unique |= found.defined && found.bind == elf::STB_GNU_UNIQUE;
             let start = usize::try_from(symbol.st_name(Little)).ok();
             let name = start.and_then(|start| names.get(start..)).unwrap_or_default();
-            for (expected, list) in [
-                (&b"midflight_entry\0"[..], &mut symbols.entry),
-                (b"midflight_place\0", &mut symbols.place),
-            ] {
+            for (expected, list) in
+                [(&b"midflight_entry\0"[..], &mut symbols.entry), (b"midflight_place\0", &mut symbols.place)]
+            {
                 // Two are enough to say that there is not one.
                 if name.starts_with(expected) && list.len() < 2 {
                     list.push(found);

@@ -79,23 +79,13 @@ impl<'data> Elf<'data> {
             read_table(data, table.0, header.e_phnum(Little).into(), "program headers")?;
         // Before the single ranges: whatever was cut off, the table at the end of the file is gone.
         let sections = read_sections(data, header)?;
-        let segments = headers
-            .iter()
-            .enumerate()
-            .map(|(index, header)| Segment::read(data, index, header));
-        Ok(Elf {
-            data,
-            table,
-            segments: segments.collect::<Result<_, _>>()?,
-            sections,
-        })
+        let segments = headers.iter().enumerate().map(|(index, header)| Segment::read(data, index, header));
+        Ok(Elf { data, table, segments: segments.collect::<Result<_, _>>()?, sections })
     }
 
     /// `size` bytes from `offset`.
     pub(super) fn bytes(&self, offset: u64, size: u64) -> Result<&'data [u8], Refusal> {
-        self.data
-            .read_bytes_at(offset, size)
-            .map_err(|()| truncated(self.data, offset.saturating_add(size)))
+        self.data.read_bytes_at(offset, size).map_err(|()| truncated(self.data, offset.saturating_add(size)))
     }
 
     /// `count` records from `offset`.
@@ -107,29 +97,19 @@ impl<'data> Elf<'data> {
     pub(super) fn in_file(&self, address: u64, size: u64) -> Option<(&Segment, u64)> {
         let end = address.checked_add(size)?;
         let load = self.loads().find(|load| {
-            let Range {
-                address: start,
-                in_file,
-                ..
-            } = load.range;
+            let Range { address: start, in_file, .. } = load.range;
             start <= address && end <= start.saturating_add(in_file)
         })?;
-        let offset = address
-            .checked_sub(load.range.address)?
-            .checked_add(load.range.offset)?;
+        let offset = address.checked_sub(load.range.address)?.checked_add(load.range.offset)?;
         Some((load, offset))
     }
 
     pub(super) fn loads(&self) -> impl Iterator<Item = &Segment> {
-        self.segments
-            .iter()
-            .filter(|segment| segment.kind == elf::PT_LOAD)
+        self.segments.iter().filter(|segment| segment.kind == elf::PT_LOAD)
     }
 
     pub(super) fn section(&self, name: &str) -> Option<&Section<'data>> {
-        self.sections
-            .iter()
-            .find(|section| section.name == name.as_bytes())
+        self.sections.iter().find(|section| section.name == name.as_bytes())
     }
 
     /// The notes that are part of the loaded library.
@@ -145,11 +125,7 @@ impl<'data> Elf<'data> {
                 if notes.len() == NOTES_MAX {
                     return Err(inconsistent(format!("more than {NOTES_MAX} notes")));
                 }
-                notes.push(Note {
-                    name: note.name(),
-                    kind: note.n_type(Little).0,
-                    text: note.desc(),
-                });
+                notes.push(Note { name: note.name(), kind: note.n_type(Little).0, text: note.desc() });
             }
         }
         Ok(notes)
@@ -233,9 +209,7 @@ impl Range {
         let in_file = self.offset.checked_add(self.in_file);
         let in_memory = self.address.checked_add(self.in_memory);
         let (Some(in_file), Some(_)) = (in_file, in_memory) else {
-            return Err(inconsistent(format!(
-                "{owner} wraps around the end of memory: {self}"
-            )));
+            return Err(inconsistent(format!("{owner} wraps around the end of memory: {self}")));
         };
         // A section of zeros may stand anywhere: it has no bytes there.
         if self.in_file != 0 && in_file > data.len() as u64 {
@@ -257,16 +231,8 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Range {
-            offset,
-            address,
-            in_file,
-            in_memory,
-        } = self;
-        write!(
-            f,
-            "{in_file:#x} bytes from {offset:#x} as {in_memory:#x} bytes at {address:#x}"
-        )
+        let Range { offset, address, in_file, in_memory } = self;
+        write!(f, "{in_file:#x} bytes from {offset:#x} as {in_memory:#x} bytes at {address:#x}")
     }
 }
 
@@ -310,10 +276,7 @@ pub(super) fn inconsistent(what: String) -> Refusal {
 }
 
 fn truncated(data: &[u8], end: u64) -> Refusal {
-    let reason = format!(
-        "something ends at byte {end:#x} of a file of {:#x} bytes",
-        data.len()
-    );
+    let reason = format!("something ends at byte {end:#x} of a file of {:#x} bytes", data.len());
     Refusal::new(Code::FileTruncated, reason)
 }
 
@@ -321,10 +284,7 @@ fn truncated(data: &[u8], end: u64) -> Refusal {
 fn check_class(data: &[u8]) -> Result<(), Refusal> {
     if !data.starts_with(&elf::ELFMAG) {
         let start = data.get(..4).unwrap_or(data);
-        let reason = format!(
-            "it begins with \"{}\", an ELF file with \"\\x7fELF\"",
-            start.escape_ascii()
-        );
+        let reason = format!("it begins with \"{}\", an ELF file with \"\\x7fELF\"", start.escape_ascii());
         return Err(Refusal::new(Code::NotElf, reason));
     }
     let (Some(class), Some(encoding)) = (data.get(4), data.get(5)) else {
@@ -345,9 +305,7 @@ fn check_class(data: &[u8]) -> Result<(), Refusal> {
 fn check_ident(ident: &Ident) -> Result<(), Refusal> {
     if ident.version != elf::EV_CURRENT {
         let version = ident.version.0;
-        return Err(inconsistent(format!(
-            "the ELF identification has version {version}, expected 1"
-        )));
+        return Err(inconsistent(format!("the ELF identification has version {version}, expected 1")));
     }
     if !matches!(ident.os_abi, elf::ELFOSABI_NONE | elf::ELFOSABI_GNU) || ident.abi_version != 0 {
         let (abi, version) = (ident.os_abi.0, ident.abi_version);
@@ -356,9 +314,7 @@ fn check_ident(ident: &Ident) -> Result<(), Refusal> {
         )));
     }
     if ident.padding != [0; 7] {
-        return Err(inconsistent(
-            "the ELF identification is not padded with zeros".into(),
-        ));
+        return Err(inconsistent("the ELF identification is not padded with zeros".into()));
     }
     Ok(())
 }
@@ -367,11 +323,7 @@ fn check_ident(ident: &Ident) -> Result<(), Refusal> {
 fn check_header(header: &FileHeader64<Little>) -> Result<(), Refusal> {
     let machine = header.e_machine(Little);
     if machine != HOST_MACHINE {
-        let reason = format!(
-            "the file is for {}, this host is {}",
-            Machine(machine),
-            Machine(HOST_MACHINE)
-        );
+        let reason = format!("the file is for {}, this host is {}", Machine(machine), Machine(HOST_MACHINE));
         return Err(Refusal::new(Code::WrongMachine, reason));
     }
     let kind = match header.e_type(Little) {
@@ -387,29 +339,15 @@ fn check_header(header: &FileHeader64<Little>) -> Result<(), Refusal> {
     }
     let expect = |what: &str, found: u32, expected: usize| match usize::try_from(found) == Ok(expected) {
         true => Ok(()),
-        false => Err(inconsistent(format!(
-            "the ELF header has {what} {found}, expected {expected}"
-        ))),
+        false => Err(inconsistent(format!("the ELF header has {what} {found}, expected {expected}"))),
     };
     expect("version", header.e_version(Little), 1)?;
     expect("flags", header.e_flags(Little).0, 0)?;
-    expect(
-        "its own size as",
-        header.e_ehsize(Little).into(),
-        size_of::<FileHeader64<Little>>(),
-    )?;
+    expect("its own size as", header.e_ehsize(Little).into(), size_of::<FileHeader64<Little>>())?;
     let segment = size_of::<ProgramHeader64<Little>>();
-    expect(
-        "a program header's size as",
-        header.e_phentsize(Little).into(),
-        segment,
-    )?;
+    expect("a program header's size as", header.e_phentsize(Little).into(), segment)?;
     let section = size_of::<SectionHeader64<Little>>();
-    expect(
-        "a section header's size as",
-        header.e_shentsize(Little).into(),
-        section,
-    )
+    expect("a section header's size as", header.e_shentsize(Little).into(), section)
 }
 
 struct Machine(elf::Machine);
@@ -433,9 +371,7 @@ impl fmt::Display for Machine {
 fn segment_table(header: &FileHeader64<Little>) -> Result<(u64, u64), Refusal> {
     let count = header.e_phnum(Little);
     if count == 0 || count > SEGMENTS_MAX {
-        return Err(inconsistent(format!(
-            "{count} program headers, expected 1 to {SEGMENTS_MAX}"
-        )));
+        return Err(inconsistent(format!("{count} program headers, expected 1 to {SEGMENTS_MAX}")));
     }
     let size = u64::from(count).saturating_mul(size_of::<ProgramHeader64<Little>>() as u64);
     Ok((header.e_phoff(Little), size))
@@ -448,14 +384,10 @@ fn read_sections<'data>(
     let (offset, count) = (header.e_shoff(Little), header.e_shnum(Little));
     if offset == 0 || count == 0 {
         let why = "they are the second description, with which the program headers are compared";
-        return Err(inconsistent(format!(
-            "the section headers were stripped, but {why}"
-        )));
+        return Err(inconsistent(format!("the section headers were stripped, but {why}")));
     }
     if count > SECTIONS_MAX {
-        return Err(inconsistent(format!(
-            "{count} section headers, expected at most {SECTIONS_MAX}"
-        )));
+        return Err(inconsistent(format!("{count} section headers, expected at most {SECTIONS_MAX}")));
     }
     let headers: &[SectionHeader64<Little>] = read_table(data, offset, count.into(), "section headers")?;
     let null = headers.first().is_some_and(|null| {
@@ -466,36 +398,27 @@ fn read_sections<'data>(
         return Err(inconsistent("section 0 is not empty".into()));
     }
     let index = header.e_shstrndx(Little).0;
-    let names = headers
-        .get(usize::from(index))
-        .filter(|names| names.sh_type(Little) == elf::SHT_STRTAB);
+    let names = headers.get(usize::from(index)).filter(|names| names.sh_type(Little) == elf::SHT_STRTAB);
     let Some(names) = names else {
         return Err(inconsistent(format!(
             "section {index} of {count} is to hold the sections' names, and is no string table"
         )));
     };
     let (offset, size) = (names.sh_offset(Little), names.sh_size(Little));
-    let names = data
-        .read_bytes_at(offset, size)
-        .map_err(|()| truncated(data, offset.saturating_add(size)))?;
-    let sections = headers
-        .iter()
-        .enumerate()
-        .map(|(index, header)| Section::read(data, index, header, names));
+    let names =
+        data.read_bytes_at(offset, size).map_err(|()| truncated(data, offset.saturating_add(size)))?;
+    let sections =
+        headers.iter().enumerate().map(|(index, header)| Section::read(data, index, header, names));
     sections.collect()
 }
 
 fn read_header(data: &[u8]) -> Result<&FileHeader64<Little>, Refusal> {
     let expected = size_of::<FileHeader64<Little>>();
     if data.len() < expected {
-        let reason = format!(
-            "the file ends after {} bytes, its header has {expected}",
-            data.len()
-        );
+        let reason = format!("the file ends after {} bytes, its header has {expected}", data.len());
         return Err(Refusal::new(Code::FileTruncated, reason));
     }
-    data.read_at(0)
-        .map_err(|()| inconsistent("the ELF header is not aligned in memory".into()))
+    data.read_at(0).map_err(|()| inconsistent("the ELF header is not aligned in memory".into()))
 }
 
 fn read_table<'data, T: Pod>(
@@ -505,18 +428,12 @@ fn read_table<'data, T: Pod>(
     what: &str,
 ) -> Result<&'data [T], Refusal> {
     let size = data.len() as u64;
-    let end = count
-        .checked_mul(size_of::<T>() as u64)
-        .and_then(|bytes| offset.checked_add(bytes));
+    let end = count.checked_mul(size_of::<T>() as u64).and_then(|bytes| offset.checked_add(bytes));
     let Some(end) = end.filter(|end| *end <= size) else {
         let reason = format!("{count} {what} from byte {offset:#x} go beyond a file of {size:#x} bytes");
         return Err(Refusal::new(Code::FileTruncated, reason));
     };
     let count = usize::try_from(count).ok();
     let table = count.and_then(|count| data.read_slice_at(offset, count).ok());
-    table.ok_or_else(|| {
-        inconsistent(format!(
-            "the {what} at bytes {offset:#x}..{end:#x} are not aligned"
-        ))
-    })
+    table.ok_or_else(|| inconsistent(format!("the {what} at bytes {offset:#x}..{end:#x} are not aligned")))
 }

@@ -3,8 +3,8 @@
 //! The loader believes each program header by itself. A damaged one that is still plausible maps the right bytes to the
 //! wrong place, protects memory that is written to, or hides the unwind tables from the first panic. The linker
 //! derived all of them from the sections, so each field that is used at run time is derived here again and compared.
-//! Fields that nothing reads (the alignment of PT_GNU_STACK, say, or the flags of PT_GNU_RELRO) may differ between linkers and
-//! are left alone.
+//! Fields that nothing reads differ between linkers (the alignment of PT_GNU_STACK, the flags of PT_GNU_RELRO) and are left
+//! alone.
 
 use super::headers::{Elf, Range, Section, Segment, inconsistent};
 use crate::refusal::{Code, Refusal};
@@ -34,9 +34,7 @@ pub(super) fn check(elf: &Elf<'_>) -> Result<(), Refusal> {
 pub(super) fn check_unwinds(elf: &Elf<'_>) -> Result<(), Refusal> {
     match elf.section(".eh_frame_hdr") {
         Some(_) => Ok(()),
-        None => Err(inconsistent(
-            "there is no .eh_frame_hdr: the first panic would end the process".into(),
-        )),
+        None => Err(inconsistent("there is no .eh_frame_hdr: the first panic would end the process".into())),
     }
 }
 
@@ -59,17 +57,13 @@ fn check_types(elf: &Elf<'_>) -> Result<(), Refusal> {
             return Err(Refusal::new(Code::WrongFileType, reason));
         }
         if !MANY.contains(&segment.kind) && !ONCE.contains(&segment.kind) {
-            return Err(inconsistent(format!(
-                "{segment} is of no type that a library has"
-            )));
+            return Err(inconsistent(format!("{segment} is of no type that a library has")));
         }
         let mut before = elf.segments.iter().take(index);
         if ONCE.contains(&segment.kind)
             && let Some(other) = before.find(|other| other.kind == segment.kind)
         {
-            return Err(inconsistent(format!(
-                "{other} and {segment} are of the same type"
-            )));
+            return Err(inconsistent(format!("{other} and {segment} are of the same type")));
         }
         if segment.range.in_file > segment.range.in_memory {
             let range = segment.range;
@@ -94,13 +88,12 @@ fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
     for load in elf.loads() {
         if !load.align.is_power_of_two() || load.align < PAGE_BYTES || load.align > ALIGN_MAX {
             let align = load.align;
-            return Err(inconsistent(format!(
-                "{load} has the alignment {align:#x}, expected one of pages"
-            )));
+            return Err(inconsistent(format!("{load} has the alignment {align:#x}, expected one of pages")));
         }
         let Range { offset, address, .. } = load.range;
-        if !address.wrapping_sub(offset).is_multiple_of(load.align) {
-            let reason = format!("{load} puts byte {offset:#x} at {address:#x}, which a mapping can't");
+        if !address.wrapping_sub(offset).is_multiple_of(PAGE_BYTES) {
+            let reason =
+                format!("{load} puts byte {offset:#x} at {address:#x}, which no mapping of pages can");
             return Err(inconsistent(reason));
         }
         if let Some(previous) = previous
@@ -116,9 +109,7 @@ fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
     }
     for section in elf.sections.iter().filter(|section| is_mapped(section)) {
         if !elf.loads().any(|load| touches(load, section)) {
-            return Err(inconsistent(format!(
-                "{section} is part of the library, but of no PT_LOAD"
-            )));
+            return Err(inconsistent(format!("{section} is part of the library, but of no PT_LOAD")));
         }
     }
     Ok(())
@@ -133,25 +124,13 @@ fn touches(load: &Segment, section: &Section<'_>) -> bool {
 }
 
 fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
-    let mut contents = Contents {
-        start: u64::MAX,
-        file_end: 0,
-        end: 0,
-        flags: elf::PF_R,
-    };
-    for section in elf
-        .sections
-        .iter()
-        .filter(|section| is_mapped(section) && touches(load, section))
-    {
+    let mut contents = Contents { start: u64::MAX, file_end: 0, end: 0, flags: elf::PF_R };
+    for section in elf.sections.iter().filter(|section| is_mapped(section) && touches(load, section)) {
         let range = section.range;
         let moved =
             range.address.wrapping_sub(range.offset) != load.range.address.wrapping_sub(load.range.offset);
         if range.in_file != 0 && moved {
-            return Err(inconsistent(format!(
-                "{section} is {range}, but {load} is {}",
-                load.range
-            )));
+            return Err(inconsistent(format!("{section} is {range}, but {load} is {}", load.range)));
         }
         contents.start = contents.start.min(range.address);
         contents.end = contents.end.max(range.end());
@@ -165,37 +144,28 @@ fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
             contents.flags |= elf::PF_X;
         }
     }
-    // Sections without bytes count where a segment starts or ends: there can be room for alignment between them and others.
+    // A section without bytes can be the last one, with room for alignment before it.
     let inside = load.range.address..=load.range.end();
-    let empty = |section: &&Section<'_>| section.is_allocated() && !is_mapped(section);
-    for section in elf.sections.iter().filter(empty).filter(|section| inside.contains(&section.range.address)) {
-        let range = section.range;
-        contents.start = contents.start.min(range.address);
-        if range.in_memory == 0 {
-            contents.end = contents.end.max(range.address);
-            if section.kind != elf::SHT_NOBITS && range.offset <= load.range.file_end() {
-                contents.file_end = contents.file_end.max(range.offset);
-            }
+    let empty = |section: &&Section<'_>| section.is_allocated() && section.range.in_memory == 0;
+    for section in elf.sections.iter().filter(empty).filter(|section| inside.contains(&section.range.address))
+    {
+        contents.end = contents.end.max(section.range.address);
+        if section.kind != elf::SHT_NOBITS && section.range.offset <= load.range.file_end() {
+            contents.file_end = contents.file_end.max(section.range.offset);
         }
     }
     Ok(contents)
 }
 
 fn check_contents(load: &Segment, contents: &Contents) -> Result<(), Refusal> {
-    let Range { offset, address, .. } = load.range;
-    // The first segment begins with the ELF header, which is no section.
-    if address != contents.start && offset != 0 {
+    let address = load.range.address;
+    if address > contents.start {
         let start = contents.start;
-        return Err(inconsistent(format!(
-            "{load} starts at {address:#x}, its first section at {start:#x}"
-        )));
+        return Err(inconsistent(format!("{load} starts at {address:#x}, its first section at {start:#x}")));
     }
     let end = (load.range.end(), contents.end);
     if end.0 != end.1 {
-        return Err(inconsistent(format!(
-            "{load} ends at {:#x}, its last section at {:#x}",
-            end.0, end.1
-        )));
+        return Err(inconsistent(format!("{load} ends at {:#x}, its last section at {:#x}", end.0, end.1)));
     }
     let file_end = (load.range.file_end(), contents.file_end);
     if file_end.0 != file_end.1 && (load.range.in_file, contents.file_end) != (0, 0) {
@@ -205,9 +175,7 @@ fn check_contents(load: &Segment, contents: &Contents) -> Result<(), Refusal> {
     }
     if load.flags != contents.flags {
         let (found, expected) = (load.flags.0, contents.flags.0);
-        return Err(inconsistent(format!(
-            "{load} has the flags {found:#x}, its sections {expected:#x}"
-        )));
+        return Err(inconsistent(format!("{load} has the flags {found:#x}, its sections {expected:#x}")));
     }
     if load.flags.contains(elf::PF_W) && load.flags.contains(elf::PF_X) {
         return Err(inconsistent(format!("{load} is writable and executable")));
@@ -216,27 +184,17 @@ fn check_contents(load: &Segment, contents: &Contents) -> Result<(), Refusal> {
 }
 
 fn check_dynamic(elf: &Elf<'_>) -> Result<(), Refusal> {
-    let Some(section) = elf
-        .sections
-        .iter()
-        .find(|section| section.kind == elf::SHT_DYNAMIC)
-    else {
+    let Some(section) = elf.sections.iter().find(|section| section.kind == elf::SHT_DYNAMIC) else {
         return Err(inconsistent("the file has no dynamic section".into()));
     };
     let Some(segment) = only(elf, elf::PT_DYNAMIC) else {
         return Err(inconsistent(format!("{section} has no PT_DYNAMIC")));
     };
     let writable = section.flags.contains(elf::SHF_WRITE);
-    let flags = if writable {
-        elf::PF_R | elf::PF_W
-    } else {
-        elf::PF_R
-    };
+    let flags = if writable { elf::PF_R | elf::PF_W } else { elf::PF_R };
     if segment.flags != flags {
         let (found, expected) = (segment.flags.0, flags.0);
-        return Err(inconsistent(format!(
-            "{segment} has the flags {found:#x}, {section} {expected:#x}"
-        )));
+        return Err(inconsistent(format!("{segment} has the flags {found:#x}, {section} {expected:#x}")));
     }
     compare(segment, section)
 }
@@ -250,9 +208,9 @@ enum Missing {
 fn check_same(elf: &Elf<'_>, kind: ProgramType, name: &str, missing: Missing) -> Result<(), Refusal> {
     match (only(elf, kind), elf.section(name), missing) {
         (None, None, _) | (None, Some(_), Missing::Allowed) => Ok(()),
-        (None, Some(section), Missing::Refused) => Err(inconsistent(format!(
-            "{section} has no program header of its own"
-        ))),
+        (None, Some(section), Missing::Refused) => {
+            Err(inconsistent(format!("{section} has no program header of its own")))
+        }
         (Some(segment), None, _) => Err(inconsistent(format!("{segment} has no section {name}"))),
         (Some(segment), Some(section), _) => compare(segment, section),
     }
@@ -262,22 +220,16 @@ fn compare(segment: &Segment, section: &Section<'_>) -> Result<(), Refusal> {
     let (found, expected) = (segment.range, section.range);
     match found == expected {
         true => Ok(()),
-        false => Err(inconsistent(format!(
-            "{segment} is {found}, {section} is {expected}"
-        ))),
+        false => Err(inconsistent(format!("{segment} is {found}, {section} is {expected}"))),
     }
 }
 
 fn check_tls(elf: &Elf<'_>) -> Result<(), Refusal> {
     let sections: Vec<_> = elf.sections.iter().filter(|section| section.is_tls()).collect();
-    let Some(first) = sections
-        .iter()
-        .min_by_key(|section| (section.range.address, section.range.end()))
+    let Some(first) = sections.iter().min_by_key(|section| (section.range.address, section.range.end()))
     else {
         return match only(elf, elf::PT_TLS) {
-            Some(segment) => Err(inconsistent(format!(
-                "{segment} has no section of thread-local data"
-            ))),
+            Some(segment) => Err(inconsistent(format!("{segment} has no section of thread-local data"))),
             None => Ok(()),
         };
     };
@@ -286,43 +238,28 @@ fn check_tls(elf: &Elf<'_>) -> Result<(), Refusal> {
     };
     let data = sections.iter().filter(|section| section.kind != elf::SHT_NOBITS);
     let start = first.range.address;
-    let end = sections
-        .iter()
-        .map(|section| section.range.end())
-        .max()
-        .unwrap_or(start);
+    let end = sections.iter().map(|section| section.range.end()).max().unwrap_or(start);
     let data_end = data.map(|section| section.range.end()).max().unwrap_or(start);
     let align = sections.iter().map(|section| section.align).max().unwrap_or(1);
     let expected = Range {
         // A linker may leave zeros no place in the file.
-        offset: if first.kind == elf::SHT_NOBITS {
-            segment.range.offset
-        } else {
-            first.range.offset
-        },
+        offset: if first.kind == elf::SHT_NOBITS { segment.range.offset } else { first.range.offset },
         address: start,
         in_file: data_end.saturating_sub(start),
         in_memory: end.saturating_sub(start),
     };
     // Some linkers round the size up, which no single bit does.
     let rounded = Range {
-        in_memory: expected
-            .in_memory
-            .checked_next_multiple_of(align.max(1))
-            .unwrap_or(u64::MAX),
+        in_memory: expected.in_memory.checked_next_multiple_of(align.max(1)).unwrap_or(u64::MAX),
         ..expected
     };
     if segment.range != expected && segment.range != rounded {
         let found = segment.range;
-        return Err(inconsistent(format!(
-            "{segment} is {found}, its sections are {expected}"
-        )));
+        return Err(inconsistent(format!("{segment} is {found}, its sections are {expected}")));
     }
     if segment.align != align {
         let found = segment.align;
-        return Err(inconsistent(format!(
-            "{segment} has the alignment {found}, its sections {align}"
-        )));
+        return Err(inconsistent(format!("{segment} has the alignment {found}, its sections {align}")));
     }
     Ok(())
 }
@@ -358,36 +295,18 @@ fn check_relro(elf: &Elf<'_>) -> Result<(), Refusal> {
             None => Ok(()),
         };
     };
-    let Range {
-        offset,
-        address,
-        in_file,
-        in_memory,
-    } = segment.range;
-    let load = elf
-        .loads()
-        .find(|load| (load.range.offset, load.range.address) == (offset, address));
+    let (address, end) = (segment.range.address, segment.range.end());
+    let load = elf.loads().find(|load| load.range.address == address);
     let Some(load) = load.filter(|load| load.flags.contains(elf::PF_W)) else {
         return Err(inconsistent(format!(
             "{segment} starts at {address:#x}, where no writable PT_LOAD does"
         )));
     };
-    let end = segment.range.end();
     if end > page_up(load.range.end()) {
         let load_end = load.range.end();
-        return Err(inconsistent(format!(
-            "{segment} ends at {end:#x}, {load} at {load_end:#x}"
-        )));
+        return Err(inconsistent(format!("{segment} ends at {end:#x}, {load} at {load_end:#x}")));
     }
-    let expected = in_memory.min(load.range.in_file);
-    if in_file != expected {
-        let reason = format!("{segment} has {in_file:#x} bytes in the file, expected {expected:#x}");
-        return Err(inconsistent(reason));
-    }
-    let inside = elf
-        .sections
-        .iter()
-        .filter(|section| is_mapped(section) && touches(load, section));
+    let inside = elf.sections.iter().filter(|section| is_mapped(section) && touches(load, section));
     for section in inside {
         let Range { address: start, .. } = section.range;
         if start < page_down(end) && !is_relro(section) {
@@ -402,11 +321,7 @@ fn check_relro(elf: &Elf<'_>) -> Result<(), Refusal> {
 
 /// Each PT_NOTE is a run of note sections, and each note section is in one.
 fn check_notes(elf: &Elf<'_>) -> Result<(), Refusal> {
-    let notes = || {
-        elf.sections
-            .iter()
-            .filter(|section| section.is_note() && section.range.in_memory != 0)
-    };
+    let notes = || elf.sections.iter().filter(|section| section.is_note() && section.range.in_memory != 0);
     let segments = || elf.segments.iter().filter(|segment| segment.kind == elf::PT_NOTE);
     let within = |segment: &Segment, section: &Section<'_>| {
         segment.range.address <= section.range.address && section.range.end() <= segment.range.end()
@@ -421,10 +336,7 @@ fn check_notes(elf: &Elf<'_>) -> Result<(), Refusal> {
             ..first.range
         });
         if expected != Some(segment.range) {
-            return Err(inconsistent(format!(
-                "{segment} is {}, which is no run of notes",
-                segment.range
-            )));
+            return Err(inconsistent(format!("{segment} is {}, which is no run of notes", segment.range)));
         }
         if !matches!(segment.align, 4 | 8) {
             let found = segment.align;
@@ -457,28 +369,16 @@ fn check_table(elf: &Elf<'_>) -> Result<(), Refusal> {
 /// Without the header, or with its X, the loader would make every stack of the process executable.
 fn check_stack(elf: &Elf<'_>) -> Result<(), Refusal> {
     let Some(segment) = only(elf, elf::PT_GNU_STACK) else {
-        return Err(inconsistent(
-            "there is no PT_GNU_STACK: stacks would become executable".into(),
-        ));
+        return Err(inconsistent("there is no PT_GNU_STACK: stacks would become executable".into()));
     };
     if segment.flags != elf::PF_R | elf::PF_W {
         let found = segment.flags.0;
-        return Err(inconsistent(format!(
-            "{segment} has the flags {found:#x}, expected 0x6 (read, write)"
-        )));
+        return Err(inconsistent(format!("{segment} has the flags {found:#x}, expected 0x6 (read, write)")));
     }
-    let Range {
-        offset,
-        address,
-        in_file,
-        ..
-    } = segment.range;
+    let Range { offset, address, in_file, .. } = segment.range;
     match (offset, address, in_file) {
         (0, 0, 0) => Ok(()),
-        _ => Err(inconsistent(format!(
-            "{segment} is {}, expected no range",
-            segment.range
-        ))),
+        _ => Err(inconsistent(format!("{segment} is {}, expected no range", segment.range))),
     }
 }
 
