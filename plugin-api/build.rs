@@ -6,19 +6,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let rustc = var("RUSTC").expect("cargo names the compiler");
-    let version = Command::new(rustc)
-        .arg("--version")
-        .output()
-        .expect("the compiler says its version");
+    let version = Command::new(rustc).arg("--version").output().expect("the compiler says its version");
     let version = String::from_utf8(version.stdout).expect("a version is text");
     println!("cargo::rustc-env=MIDFLIGHT_RUSTC={}", version.trim());
-    for (name, from) in [
-        ("MIDFLIGHT_TARGET", "TARGET"),
-        ("MIDFLIGHT_OPTIMISATION", "OPT_LEVEL"),
-    ] {
-        println!(
-            "cargo::rustc-env={name}={}",
-            var(from).expect("cargo sets it for build scripts")
-        );
+    for (name, from) in [("MIDFLIGHT_TARGET", "TARGET"), ("MIDFLIGHT_OPTIMISATION", "OPT_LEVEL")] {
+        println!("cargo::rustc-env={name}={}", var(from).expect("cargo sets it for build scripts"));
     }
 }

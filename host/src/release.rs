@@ -5,9 +5,10 @@ use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage;
 use crate::stage::image::Image;
-use midflight_plugin::Fault;
-use midflight_plugin::rt::{Bound, Origin};
+use midflight_plugin::rt::{Bound, Origin, RawService};
+use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
+use std::any::Any;
 use std::slice;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,11 +22,13 @@ pub(crate) struct Release {
     /// By a slot's index; `None` for slots of other groups and for plugins that are not loaded.
     entries: Box<[Option<Bound>]>,
     generations: Box<[Arc<Generation>]>,
+    /// What the entries of a release without libraries point into.
+    _linked: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Release {
     pub(crate) fn vacant() -> Self {
-        Release { number: 0, entries: Box::default(), generations: Box::default() }
+        Release { number: 0, entries: Box::default(), generations: Box::default(), _linked: None }
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
@@ -34,7 +37,25 @@ impl Release {
             let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
-        Release { number, entries: slots.iter().map(bind).collect(), generations: generations.into() }
+        Release {
+            number,
+            entries: slots.iter().map(bind).collect(),
+            generations: generations.into(),
+            _linked: None,
+        }
+    }
+
+    /// One object, linked in, as what index 0 stands for.
+    pub(crate) fn fixed<C, T>(object: T) -> Self
+    where
+        C: ImplementedBy<T> + ?Sized,
+        T: Send + Sync + 'static,
+    {
+        let origin = Box::new(Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 });
+        let linked = Box::new((object, origin));
+        let service = RawService::of::<C, T>(&linked.0);
+        let bound = Bound { this: service.this, table: service.table, origin: &raw const *linked.1 };
+        Release { entries: [Some(bound)].into(), _linked: Some(linked), ..Release::vacant() }
     }
 
     #[inline(always)]

@@ -3,6 +3,11 @@
 //! It acts on a file when its writer closes it or renames it into place, at once and with no settling time. What it reads then is
 //! complete, unless the writer has it open a second time; so where the bytes are refused it asks whether anybody still
 //! writes, and if so waits for the close that must come.
+//!
+//! A watch is on a directory, not on a name. So the directory's parent is watched too: when the directory goes away and comes
+//! back, or another one is renamed into its place, the watch moves over and everything in it is looked at again. And where
+//! a link in the directory is replaced, every library there may be another one, as in the volumes of Kubernetes, whose files are
+//! links through a link that is swapped.
 
 use crate::control::{By, Command};
 use crate::refusal::Refusal;
@@ -16,91 +21,156 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A watched directory. Dropping it ends the watch and its thread.
 pub(crate) struct Watch {
-    _watcher: RecommendedWatcher,
+    messages: Sender<Message>,
+}
+
+enum Message {
+    Seen(notify::Result<notify::Event>),
+    End,
 }
 
 impl Watch {
     pub(crate) fn start(directory: &Path, shared: Arc<Shared>) -> notify::Result<Self> {
-        let (send, receive) = channel();
+        let (messages, receive) = channel();
+        let seen = messages.clone();
         let mut watcher = notify::recommended_watcher(move |event| {
-            // The thread below has ended: so will the watcher.
-            let _ = send.send(event);
+            // An error is a thread that has ended, and the watcher with it.
+            let _ = seen.send(Message::Seen(event));
         })?;
-        watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        let directory = directory.to_owned();
+        // The names in events are then comparable, whatever the current directory becomes.
+        let directory = std::path::absolute(directory).map_err(notify::Error::io)?;
+        watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+        if let Some(parent) = directory.parent() {
+            watcher.watch(parent, RecursiveMode::NonRecursive)?;
+        }
+        let mut follower = Follower { directory, watcher, shared };
         std::thread::Builder::new()
             .name("midflight-watch".to_owned())
-            .spawn(move || follow(&directory, &shared, &receive))
+            .spawn(move || follower.follow(&receive))
             .map_err(notify::Error::io)?;
-        Ok(Watch { _watcher: watcher })
+        Ok(Watch { messages })
     }
 }
 
-fn follow(directory: &Path, shared: &Shared, events: &Receiver<notify::Result<notify::Event>>) {
-    while let Ok(first) = events.recv() {
-        // A burst is one look at each file, in the order of the last writes.
-        let mut due = Vec::new();
-        for event in std::iter::once(first).chain(events.try_iter()) {
-            for path in completed(directory, event) {
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::End);
+    }
+}
+
+struct Follower {
+    directory: PathBuf,
+    watcher: RecommendedWatcher,
+    shared: Arc<Shared>,
+}
+
+/// What an event asks for.
+enum Look {
+    At(PathBuf),
+    /// At all that is in the directory.
+    Everywhere,
+    /// The directory itself is another one.
+    Anew,
+}
+
+impl Follower {
+    fn follow(&mut self, messages: &Receiver<Message>) {
+        while let Ok(first) = messages.recv() {
+            // A burst is one look at each file, in the order of the last writes.
+            let mut due = Vec::new();
+            for message in std::iter::once(first).chain(messages.try_iter()) {
+                let Message::Seen(event) = message else { return };
+                for look in self.asked_by(event) {
+                    self.collect(look, &mut due);
+                }
+            }
+            for path in due {
+                consider(&self.shared, &path);
+            }
+        }
+    }
+
+    fn collect(&mut self, look: Look, due: &mut Vec<PathBuf>) {
+        match look {
+            Look::At(path) => {
                 due.retain(|earlier| *earlier != path);
                 due.push(path);
             }
-        }
-        for path in due {
-            consider(shared, &path);
+            Look::Everywhere => *due = libraries(&self.directory).unwrap_or_default(),
+            Look::Anew => {
+                let _ = self.watcher.unwatch(&self.directory);
+                match self.watcher.watch(&self.directory, RecursiveMode::NonRecursive) {
+                    Ok(()) => *due = libraries(&self.directory).unwrap_or_default(),
+                    Err(error) => self.disturbed(&error),
+                }
+            }
         }
     }
-}
 
-/// The files that `event` says are complete now.
-fn completed(directory: &Path, event: notify::Result<notify::Event>) -> Vec<PathBuf> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => {
-            tracing::warn!(target: "midflight", %error, directory = %directory.display(), "the watch is disturbed");
-            return Vec::new();
+    fn asked_by(&self, event: notify::Result<notify::Event>) -> Vec<Look> {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                self.disturbed(&error);
+                return vec![Look::Everywhere];
+            }
+        };
+        if event.need_rescan() {
+            return vec![Look::Everywhere];
         }
-    };
-    if event.need_rescan() {
-        return libraries(directory).unwrap_or_default();
+        event.paths.iter().filter_map(|path| self.asked_of(path, event.kind)).collect()
     }
-    let closed = Seen::Access(AccessKind::Close(AccessMode::Write));
-    let renamed_in = Seen::Modify(ModifyKind::Name(RenameMode::To));
-    let complete = |path: &PathBuf| match event.kind {
-        kind if kind == closed || kind == renamed_in => true,
-        // A hard link is complete when it appears, and nobody closes it. Another new file has one link, and a writer.
-        Seen::Create(_) => path.metadata().is_ok_and(|found| found.nlink() > 1),
-        _ => false,
-    };
-    event.paths.iter().filter(|path| is_library(path) && complete(path)).cloned().collect()
+
+    fn asked_of(&self, path: &Path, kind: Seen) -> Option<Look> {
+        let closed = kind == Seen::Access(AccessKind::Close(AccessMode::Write));
+        let renamed_in = kind == Seen::Modify(ModifyKind::Name(RenameMode::To));
+        let created = matches!(kind, Seen::Create(_));
+        if path == self.directory {
+            return (created || renamed_in).then_some(Look::Anew);
+        }
+        if path.parent() != Some(&self.directory) {
+            return None;
+        }
+        let found = path.symlink_metadata().ok()?;
+        if !is_library(path) {
+            let link = found.is_symlink() && (created || renamed_in);
+            return link.then_some(Look::Everywhere);
+        }
+        // A link is complete when it appears, and nobody closes it. Another new file has one name, and a writer.
+        let linked = created && (found.is_symlink() || found.nlink() > 1);
+        (closed || renamed_in || linked).then(|| Look::At(path.to_owned()))
+    }
+
+    fn disturbed(&self, error: &notify::Error) {
+        tracing::warn!(target: "midflight", %error, directory = %self.directory.display(), "the watch is disturbed");
+    }
 }
 
 fn consider(shared: &Shared, path: &Path) {
     let began = Instant::now();
     match Candidate::read(path, shared.bounds.library_bytes_max) {
         Ok(candidate) => {
-            let candidate = Box::new(candidate);
-            let took = began.elapsed();
+            let (candidate, took) = (Box::new(candidate), began.elapsed());
             // A host that is ending wants no more candidates.
             let _ = shared.send(Command::Update { candidate, by: By::Watcher, took });
         }
-        Err(refusal) => reject(shared, path, refusal, began.elapsed()),
+        Err(refusal) => reject(shared, path, &refusal, began.elapsed()),
     }
 }
 
-fn reject(shared: &Shared, path: &Path, refusal: Refusal, took: Duration) {
+fn reject(shared: &Shared, path: &Path, refusal: &Refusal, took: Duration) {
     if !path.exists() {
         return tracing::debug!(target: "midflight", path = %path.display(), "gone before it was read");
     }
     if writers::is_open_for_writing(path) {
         return tracing::debug!(target: "midflight", path = %path.display(), "its writer has not closed it yet");
     }
-    shared.refused(&refusal, took);
+    shared.refused(refusal, took);
 }
 
 /// What lies in the directory at the start: of each plugin the highest version, the newest of equals.
@@ -115,18 +185,17 @@ pub(crate) fn initial(shared: &Shared, directory: &Path) -> io::Result<Vec<(Cand
             Ok(candidate) => {
                 let took = began.elapsed();
                 let manifest = candidate.manifest();
-                let rank = (manifest.version.clone(), modified(&path), Reverse(path.clone()));
-                let entry = best.entry(manifest.name.clone());
-                let other = entry.or_insert_with(|| None::<(_, Candidate, Duration)>);
-                if other.as_ref().is_none_or(|(earlier, ..)| *earlier < rank) {
-                    *other = Some((rank, candidate, took));
+                let rank = (manifest.version.clone(), modified(&path), Reverse(path));
+                let best =
+                    best.entry(manifest.name.clone()).or_insert_with(|| None::<(_, Candidate, Duration)>);
+                if best.as_ref().is_none_or(|(other, ..)| *other < rank) {
+                    *best = Some((rank, candidate, took));
                 }
             }
-            Err(refusal) => reject(shared, &path, refusal, began.elapsed()),
+            Err(refusal) => reject(shared, &path, &refusal, began.elapsed()),
         }
     }
-    let best = best.into_values().flatten();
-    Ok(best.map(|(_, candidate, took)| (candidate, took)).collect())
+    Ok(best.into_values().flatten().map(|(_, candidate, took)| (candidate, took)).collect())
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

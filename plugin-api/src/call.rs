@@ -110,11 +110,7 @@ impl std::fmt::Display for PanicReport {
         match (&*self.version, self.generation) {
             ("", 0) => write!(f, "service `{}` panicked", self.plugin)?,
             (version, generation) => {
-                write!(
-                    f,
-                    "plugin `{}` {version} (generation {generation}) panicked",
-                    self.plugin
-                )?;
+                write!(f, "plugin `{}` {version} (generation {generation}) panicked", self.plugin)?;
             }
         }
         if !self.location.is_empty() {
@@ -164,27 +160,26 @@ pub struct Reply<T> {
     status: Status,
 }
 
+/// What became of a call.
 #[repr(u32)]
-#[derive(StableAbi, Clone, Copy, PartialEq, Eq)]
+#[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// There is a value.
     Returned = 0,
+    /// There is none; the text is with the host, on this thread.
     Panicked = 1,
 }
 
 impl<W> Reply<W> {
+    /// An answer.
     #[inline(always)]
     pub fn returned(value: W) -> Self {
-        Reply {
-            value: MaybeUninit::new(value),
-            status: Status::Returned,
-        }
+        Reply { value: MaybeUninit::new(value), status: Status::Returned }
     }
 
+    /// No answer.
     pub fn panicked() -> Self {
-        Reply {
-            value: MaybeUninit::uninit(),
-            status: Status::Panicked,
-        }
+        Reply { value: MaybeUninit::uninit(), status: Status::Panicked }
     }
 
     /// The caller's half of a call.
@@ -268,11 +263,7 @@ fn contain(payload: Box<dyn Any + Send>) {
     }
     // A note of another text is of an earlier panic, which the callee caught by itself; this one came without a hook
     // (`resume_unwind`, or a service in a host that sets none), so that nobody knows where.
-    let location = if noted.message == *message {
-        noted.location.as_str()
-    } else {
-        ""
-    };
+    let location = if noted.message == *message { noted.location.as_str() } else { "" };
     if let Some(panics) = PANICS.get() {
         (panics.note)(message.as_str().into(), location.into());
     }
@@ -291,10 +282,7 @@ const NO_TEXT: &str = "a payload that is no text";
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 fn text_of(payload: &(dyn Any + Send)) -> &str {
-    let text = match (
-        payload.downcast_ref::<&'static str>(),
-        payload.downcast_ref::<String>(),
-    ) {
+    let text = match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text.as_str(),
         _ => NO_TEXT,
@@ -309,7 +297,9 @@ static PANICS: OnceLock<Panics> = OnceLock::new();
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Panics {
+    /// Keeps a copy of both, instead of what was kept before.
     pub note: extern "C" fn(message: RStr<'_>, location: RStr<'_>),
+    /// What was kept last, if it was not taken yet.
     pub take: extern "C" fn() -> Report,
 }
 
@@ -317,7 +307,9 @@ pub struct Panics {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Empty if none is known.
     pub message: Text,
+    /// `src/lib.rs:10:5`, or empty.
     pub location: Text,
 }
 
@@ -340,17 +332,11 @@ impl Panics {
 }
 
 extern "C" fn keep(message: RStr<'_>, location: RStr<'_>) {
-    let report = Report {
-        message: message.as_str().into(),
-        location: location.as_str().into(),
-    };
+    let report = Report { message: message.as_str().into(), location: location.as_str().into() };
     // On a thread whose locals are gone already there is nowhere to keep it.
     let _ = LAST.try_with(|last| last.replace(Some(report)));
 }
 
 extern "C" fn take() -> Report {
-    LAST.try_with(|last| last.take())
-        .ok()
-        .flatten()
-        .unwrap_or_default()
+    LAST.try_with(|last| last.take()).ok().flatten().unwrap_or_default()
 }

@@ -75,16 +75,22 @@ pub unsafe trait ImplementedBy<T>: Contract {
 /// Where a call's answer came from, or should have come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
+    /// The plugin's name; the contract's for a service of the host's.
     pub plugin: Box<str>,
+    /// The plugin's version; empty for a service of the host's.
     pub version: Box<str>,
+    /// 0 for a service of the host's.
     pub generation: u64,
 }
 
 /// One instance, its functions, and whose they are. Not typed: see [`Calls`].
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
+    /// The instance.
     pub this: *const (),
+    /// Its functions.
     pub table: *const (),
+    /// Whose they are.
     pub origin: *const Origin,
 }
 
@@ -94,6 +100,8 @@ unsafe impl Send for Bound {}
 unsafe impl Sync for Bound {}
 
 impl Bound {
+    /// The functions, with their type.
+    ///
     /// # Safety
     /// `self.table` is a table of `C`: out of an `ImplementedBy::TABLE`, or checked against `C`'s layout. It is used no
     /// longer than it is held: the gate's closure is where that is sure.
@@ -130,16 +138,16 @@ pub struct Calls<C: ?Sized, G> {
 }
 
 impl<C: Contract + ?Sized, G: Gate> Calls<C, G> {
+    /// Gives a gate its contract.
+    ///
     /// # Safety
     /// As for [`Contract::proxy`].
     #[inline(always)]
     pub unsafe fn new(gate: G) -> Self {
-        Calls {
-            gate,
-            contract: PhantomData,
-        }
+        Calls { gate, contract: PhantomData }
     }
 
+    /// [`Gate::enter`].
     #[inline(always)]
     pub fn enter<R, E: From<Fault>>(
         &self,

@@ -122,18 +122,10 @@ macro_rules! export {
         );
     };
     ($plugin:ty, name = $name:expr $(,)?) => {
-        $crate::export!(
-            $plugin,
-            name = $name,
-            version = ::core::env!("CARGO_PKG_VERSION")
-        );
+        $crate::export!($plugin, name = $name, version = ::core::env!("CARGO_PKG_VERSION"));
     };
     ($plugin:ty, version = $version:expr $(,)?) => {
-        $crate::export!(
-            $plugin,
-            name = ::core::env!("CARGO_PKG_NAME"),
-            version = $version
-        );
+        $crate::export!($plugin, name = ::core::env!("CARGO_PKG_NAME"), version = $version);
     };
     ($plugin:ty, name = $name:expr, version = $version:expr $(,)?) => {
         const _: () = {
@@ -142,11 +134,7 @@ macro_rules! export {
                 type Plugin = $plugin;
                 const NAME: &'static str = $name;
                 const VERSION: &'static str = $version;
-                const PANIC: &'static str = if ::core::cfg!(panic = "abort") {
-                    "abort"
-                } else {
-                    "unwind"
-                };
+                const PANIC: &'static str = if ::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
                 const COMMIT: &'static str = match ::core::option_env!("MIDFLIGHT_COMMIT") {
                     ::core::option::Option::Some(commit) => commit,
                     ::core::option::Option::None => "",
@@ -175,7 +163,6 @@ pub use abi::*;
 
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
-#[allow(missing_docs)]
 pub mod rt {
     pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
     pub use crate::contract::{Bound, Calls, Gate, Origin};
@@ -204,6 +191,8 @@ pub mod rt {
             "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
         );
     }
+    /// Compiles for what is portable.
     pub const fn assert_portable<T: Portable>() {}
+    /// Compiles for what crosses.
     pub const fn assert_crosses<T: Crosses>() {}
 }

@@ -43,28 +43,22 @@ impl<const N: usize> Note<N> {
 
 /// `key=value` lines, padded with line breaks.
 const fn text<X: Export, const N: usize>() -> Text<N> {
-    assert!(
-        is_name(X::NAME),
-        "a plugin's name is made of letters, digits, `-` and `_`"
-    );
+    assert!(is_name(X::NAME), "a plugin's name is made of letters, digits, `-` and `_`");
     assert!(
         X::Plugin::GROUP.is_empty() || is_name(X::Plugin::GROUP),
         "a group's name is made of letters, digits, `-` and `_`"
     );
     assert!(!X::VERSION.is_empty(), "a plugin has a version");
-    Text {
-        bytes: [b'\n'; N],
-        length: 0,
-    }
-    .line("name", X::NAME)
-    .line("version", X::VERSION)
-    .line("group", X::Plugin::GROUP)
-    .contracts(X::Plugin::CONTRACTS)
-    .line("rustc", env!("MIDFLIGHT_RUSTC"))
-    .line("target", env!("MIDFLIGHT_TARGET"))
-    .line("optimisation", env!("MIDFLIGHT_OPTIMISATION"))
-    .line("panic", X::PANIC)
-    .line("commit", X::COMMIT)
+    Text { bytes: [b'\n'; N], length: 0 }
+        .line("name", X::NAME)
+        .line("version", X::VERSION)
+        .line("group", X::Plugin::GROUP)
+        .contracts(X::Plugin::CONTRACTS)
+        .line("rustc", env!("MIDFLIGHT_RUSTC"))
+        .line("target", env!("MIDFLIGHT_TARGET"))
+        .line("optimisation", env!("MIDFLIGHT_OPTIMISATION"))
+        .line("panic", X::PANIC)
+        .line("commit", X::COMMIT)
 }
 
 const fn is_name(name: &str) -> bool {

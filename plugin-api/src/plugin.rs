@@ -160,11 +160,7 @@ impl<C: Contract + ?Sized> Service<C> {
     /// # Safety
     /// `raw` is an instance and a table of `C`, and both are kept until this library is unmapped.
     unsafe fn new(raw: RawService) -> Self {
-        let origin = Arc::new(Origin {
-            plugin: C::NAME.into(),
-            version: "".into(),
-            generation: 0,
-        });
+        let origin = Arc::new(Origin { plugin: C::NAME.into(), version: "".into(), generation: 0 });
         // SAFETY: by the caller's promise.
         unsafe { Service::through(ServiceGate { raw, origin }) }
     }
@@ -209,11 +205,7 @@ pub struct ServiceGate {
 unsafe impl Gate for ServiceGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        f(&Bound {
-            this: self.raw.this,
-            table: self.raw.table,
-            origin: &*self.origin,
-        })
+        f(&Bound { this: self.raw.this, table: self.raw.table, origin: &*self.origin })
     }
 }
 
@@ -226,8 +218,9 @@ unsafe impl Gate for ServiceGate {
     note = "put `#[plugin(implements(…))]` on the type"
 )]
 pub unsafe trait Exported: Plugin {
+    /// Its contracts, with their functions for this type.
     const OFFERS: &'static [Offered];
-    /// Name and version of each.
+    /// Name and version of each of them.
     const CONTRACTS: &'static [(&'static str, &'static str)];
     /// The author's group; empty for a group of its own.
     const GROUP: &'static str;
@@ -235,11 +228,15 @@ pub unsafe trait Exported: Plugin {
 
 /// What `export!` says in the cdylib's own crate.
 pub trait Export {
+    /// The author's type.
     type Plugin: Exported;
+    /// The plugin's name.
     const NAME: &'static str;
+    /// The plugin's version.
     const VERSION: &'static str;
     /// `unwind` or `abort`.
     const PANIC: &'static str;
+    /// `MIDFLIGHT_COMMIT` of the build; empty if it was not set.
     const COMMIT: &'static str;
 }
 
@@ -250,9 +247,13 @@ pub const FORMAT: u32 = 1;
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
 pub struct Entry {
+    /// [`FORMAT`]
     pub format: u32,
+    /// The plugin's name.
     pub name: RStr<'static>,
+    /// The plugin's version.
     pub version: RStr<'static>,
+    /// The contracts that it implements.
     pub offers: RSlice<'static, Offered>,
     /// Makes the instance; once. The table of the host's is valid until the library is unmapped.
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
@@ -261,6 +262,7 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry of a plugin.
     pub const fn of<X: Export>() -> Entry {
         Entry {
             format: FORMAT,
@@ -290,13 +292,8 @@ unsafe extern "C" fn start<X: Export>(
     use_panics(host.panics);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
-        let made = X::Plugin::start(&Context {
-            host,
-            name: X::NAME,
-            version: X::VERSION,
-        });
-        made.map(|plugin| Box::into_raw(Box::new(plugin)).expose_provenance())
-            .map_err(|error| error.0)
+        let made = X::Plugin::start(&Context { host, name: X::NAME, version: X::VERSION });
+        made.map(|plugin| Box::into_raw(Box::new(plugin)).expose_provenance()).map_err(|error| error.0)
     })
 }
 
@@ -311,10 +308,13 @@ unsafe extern "C" fn stop<P>(this: *const ()) -> Reply<()> {
 #[repr(C)]
 #[derive(Debug)]
 pub struct HostTable {
+    /// [`FORMAT`]
     pub format: u32,
+    /// The number of the generation that the table is for.
     pub generation: u64,
     /// First argument of `service`.
     pub owner: *const (),
+    /// Where the plugin's panics are noted: [`Panics::HOST`].
     pub panics: Panics,
     /// The host's object of the contract with this name, if its functions fit this layout. It never unwinds; what it
     /// gives is kept until the library is unmapped.
@@ -334,7 +334,9 @@ unsafe impl Sync for HostTable {}
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct RawService {
+    /// The object.
     pub this: *const (),
+    /// Its functions.
     pub table: *const (),
 }
 
@@ -344,20 +346,22 @@ unsafe impl Send for RawService {}
 unsafe impl Sync for RawService {}
 
 impl RawService {
+    /// An object as an implementation of `C`. Whoever gives it away keeps the object for as long as it is used.
     pub fn of<C: ImplementedBy<T> + ?Sized, T>(object: &T) -> Self {
-        RawService {
-            this: (&raw const *object).cast(),
-            table: erase::<C, T>(),
-        }
+        RawService { this: (&raw const *object).cast(), table: erase::<C, T>() }
     }
 }
 
 /// One contract that a plugin implements. `layout` is the claim to check before `table` is used.
 #[repr(C)]
 pub struct Offered {
+    /// [`Contract::NAME`]
     pub name: RStr<'static>,
+    /// [`Contract::VERSION`]
     pub version: RStr<'static>,
+    /// Of the table.
     pub layout: &'static TypeLayout,
+    /// The functions, for the plugin's type.
     pub table: *const (),
 }
 
@@ -367,6 +371,7 @@ unsafe impl Send for Offered {}
 unsafe impl Sync for Offered {}
 
 impl Offered {
+    /// The contract `C` as the type `P` implements it.
     pub const fn of<C: ImplementedBy<P> + ?Sized, P>() -> Self {
         Offered {
             name: RStr::from_str(C::NAME),
@@ -385,16 +390,16 @@ pub const PLACE_MAGIC: &[u8; 16] = b"midflight place\0";
 #[repr(C)]
 #[derive(Debug)]
 pub struct Place {
+    /// [`PLACE_MAGIC`]
     pub magic: [u8; 16],
+    /// The address of the generation's [`HostTable`]; 0 in a file that no host has prepared.
     pub table: AtomicUsize,
 }
 
 impl Place {
+    /// A place with no address yet.
     #[expect(clippy::new_without_default, reason = "a static needs a const fn")]
     pub const fn new() -> Self {
-        Place {
-            magic: *PLACE_MAGIC,
-            table: AtomicUsize::new(0),
-        }
+        Place { magic: *PLACE_MAGIC, table: AtomicUsize::new(0) }
     }
 }

@@ -106,13 +106,9 @@ struct Service {
 
 impl Service {
     fn start(exchange: &Exchange, plant: Option<Plant>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("service")
-            .enable_all()
-            .build()?;
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .context("no port to listen on")?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().thread_name("service").enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let serve = axum::serve(listener, plant::router(exchange, plant));
@@ -123,12 +119,7 @@ impl Service {
                 })
                 .await
         });
-        Ok(Service {
-            address,
-            runtime,
-            stop,
-            served,
-        })
+        Ok(Service { address, runtime, stop, served })
     }
 
     fn stop(self) -> anyhow::Result<()> {

@@ -89,31 +89,60 @@ pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> 
 
 /// Where a handle finds its group: at first perhaps nowhere, since its plugin need not exist yet.
 pub(crate) struct Link {
-    shared: Arc<Shared>,
-    /// INVARIANT: a cell that `shared` keeps for as long as it lives.
+    keep: Keep,
+    /// INVARIANT: a cell that `keep` keeps.
     cell: AtomicPtr<GroupCell>,
+}
+
+#[derive(Clone)]
+enum Keep {
+    Host(Arc<Shared>),
+    Fixed(Arc<Fixed>),
+}
+
+/// The group of one object that is linked in: one release, for good.
+struct Fixed {
+    cell: GroupCell,
+    release: Arc<Release>,
 }
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>, cell: Option<&Arc<GroupCell>>) -> Self {
         let cell = Arc::as_ptr(cell.unwrap_or(&shared.vacant)).cast_mut();
-        Link { shared, cell: AtomicPtr::new(cell) }
+        Link { keep: Keep::Host(shared), cell: AtomicPtr::new(cell) }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    fn fixed(release: Release) -> Self {
+        let cell = GroupCell::new("", pin::FRAMES, pin::FRAMES);
+        let release = Arc::new(release);
+        cell.publish(Arc::clone(&release));
+        let fixed = Arc::new(Fixed { cell, release });
+        let cell = AtomicPtr::new(std::ptr::from_ref(&fixed.cell).cast_mut());
+        Link { keep: Keep::Fixed(fixed), cell }
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        match &self.keep {
+            Keep::Host(shared) => Some(shared),
+            Keep::Fixed(_) => None,
+        }
+    }
+
+    /// Its group did not exist when it was last looked up.
+    fn is_vacant(&self) -> bool {
+        self.shared().is_some_and(|shared| std::ptr::eq(self.cell(), &*shared.vacant))
     }
 
     #[inline(always)]
     pub(crate) fn cell(&self) -> &GroupCell {
-        // SAFETY: by the invariant, and `self` holds `shared`.
+        // SAFETY: by the invariant, and `self` holds `keep`.
         unsafe { &*self.cell.load(Acquire) }
     }
 
     /// Looks the group up again: true if it is another one than before.
     #[cold]
     pub(crate) fn resolve(&self, find: impl FnOnce(&Shared) -> Option<Arc<GroupCell>>) -> bool {
-        let Some(found) = find(&self.shared) else {
+        let Some(found) = self.shared().and_then(|shared| find(shared)) else {
             return false;
         };
         let found = Arc::as_ptr(&found).cast_mut();
@@ -123,7 +152,7 @@ impl Link {
 
 impl Clone for Link {
     fn clone(&self) -> Self {
-        Link { shared: Arc::clone(&self.shared), cell: AtomicPtr::new(self.cell.load(Acquire)) }
+        Link { keep: self.keep.clone(), cell: AtomicPtr::new(self.cell.load(Acquire)) }
     }
 }
 
@@ -159,7 +188,8 @@ impl SlotGate {
     #[cold]
     fn absent(&self, entered: &GroupCell) -> Fault {
         let plugin = Box::from(&*self.target.plugin);
-        match self.link.shared.group_of(&self.target.plugin) {
+        let own = self.link.shared().and_then(|shared| shared.group_of(&self.target.plugin));
+        match own {
             Some(own) if !std::ptr::eq(&*own, entered) => {
                 Fault::WrongGroup { plugin, group: entered.name.clone() }
             }
@@ -188,20 +218,34 @@ impl SlotGate {
     }
 }
 
+impl SlotGate {
+    /// What serves the slot in a release that is held for 'r. An index means something within its own host alone, so a slot of
+    /// another host finds nothing.
+    fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
+        match (&self.link.keep, &link.keep) {
+            (Keep::Fixed(fixed), _) => fixed.release.bound(self.target.index),
+            (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => {
+                release.bound(self.target.index)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The gate of a slot inside of a request: the request's pin serves for all.
 pub struct RequestGate<'r> {
-    pub(crate) slot: &'r SlotGate,
-    pub(crate) cell: &'r GroupCell,
-    pub(crate) release: &'r Release,
+    slot: &'r SlotGate,
+    cell: &'r GroupCell,
+    bound: Option<&'r Bound>,
     /// Neither Send nor Sync: the pin is this thread's.
-    pub(crate) here: PhantomData<*const ()>,
+    here: PhantomData<*const ()>,
 }
 
 // SAFETY: as for `SlotGate`; the pin is the request's, whose closure 'r can't leave.
 unsafe impl Gate for RequestGate<'_> {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        match self.release.bound(self.slot.target.index) {
+        match self.bound {
             Some(bound) => f(bound),
             None => Err(self.slot.absent(self.cell).into()),
         }
@@ -210,16 +254,17 @@ unsafe impl Gate for RequestGate<'_> {
 
 /// The gate of a slot through a lease: nested calls of the same thread into the group get the lease's release.
 pub struct LeaseGate<'l> {
-    pub(crate) slot: &'l SlotGate,
-    pub(crate) cell: &'l GroupCell,
-    pub(crate) release: &'l Release,
+    slot: &'l SlotGate,
+    cell: &'l GroupCell,
+    release: &'l Release,
+    bound: Option<&'l Bound>,
 }
 
 // SAFETY: as for `SlotGate`; the lease owns a share in the release for 'l.
 unsafe impl Gate for LeaseGate<'_> {
     #[inline]
     fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        match self.release.bound(self.slot.target.index) {
+        match self.bound {
             Some(bound) => pin::enter_held(self.cell, self.release, || f(bound)),
             None => Err(self.slot.absent(self.cell).into()),
         }

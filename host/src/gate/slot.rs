@@ -3,7 +3,7 @@
 use super::{GroupCell, LeaseGate, Link, RequestGate, SlotGate, Target};
 use crate::release::Release;
 use crate::shared::Shared;
-use midflight_plugin::{Contract, Fault};
+use midflight_plugin::{Contract, Fault, ImplementedBy};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -38,7 +38,36 @@ impl<C: Contract + ?Sized> Slot<C> {
         }
     }
 
-    /// The plugin's name.
+    /// A slot on an object that is linked in: no library, no host, no update. For tests, for a build without plugins, for platforms
+    /// that can't unload.
+    ///
+    /// ```
+    /// # midflight_plugin::contract_crate!();
+    /// # #[midflight_plugin::contract] pub trait Fees { fn fee(&self, quantity: u32) -> u64; }
+    /// # use midflight::Slot;
+    /// struct Flat { rate: u64 }
+    /// impl Fees for Flat {
+    ///     fn fee(&self, quantity: u32) -> u64 {
+    ///         self.rate * u64::from(quantity)
+    ///     }
+    /// }
+    ///
+    /// # fn main() {
+    /// let fees = Slot::<dyn Fees>::fixed(Flat { rate: 3 });
+    /// assert_eq!(fees.fee(7).unwrap(), 21);
+    /// # }
+    /// ```
+    pub fn fixed<T>(object: T) -> Self
+    where
+        C: ImplementedBy<T>,
+        T: Send + Sync + 'static,
+    {
+        let link = Link::fixed(Release::fixed::<C, T>(object));
+        // SAFETY: the only binding of that release is of `C`, at 0.
+        unsafe { Self::new(link, "", 0) }
+    }
+
+    /// The plugin's name; empty for a [`fixed`](Slot::fixed) slot.
     pub fn plugin(&self) -> &str {
         &self.gate.target.plugin
     }
@@ -105,7 +134,7 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        cell.enter(|release| f(&Request { cell, release, here: PhantomData }))
+        cell.enter(|release| f(&Request { link: &self.link, cell, release, here: PhantomData }))
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed.
@@ -118,8 +147,7 @@ impl Group {
     }
 
     fn cell(&self) -> Option<&GroupCell> {
-        let vacant = |link: &Link| std::ptr::eq(link.cell(), &*link.shared().vacant);
-        if vacant(&self.link) && !self.link.resolve(|shared| shared.group(&self.name)) {
+        if self.link.is_vacant() && !self.link.resolve(|shared| shared.group(&self.name)) {
             return None;
         }
         Some(self.link.cell())
@@ -139,6 +167,7 @@ impl fmt::Debug for Group {
 
 /// One pinned release, for the length of a closure on one thread.
 pub struct Request<'r> {
+    link: &'r Link,
     cell: &'r GroupCell,
     release: &'r Release,
     here: PhantomData<*const ()>,
@@ -167,8 +196,8 @@ impl Request<'_> {
     /// }
     /// ```
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
-        let gate =
-            RequestGate { slot: &slot.gate, cell: self.cell, release: self.release, here: PhantomData };
+        let bound = slot.gate.find(self.link, self.release);
+        let gate = RequestGate { slot: &slot.gate, cell: self.cell, bound, here: PhantomData };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
@@ -196,7 +225,8 @@ pub struct Lease {
 impl Lease {
     /// The contract's methods, on the lease's release.
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<LeaseGate<'a>> {
-        let gate = LeaseGate { slot: &slot.gate, cell: self.link.cell(), release: &self.release };
+        let bound = slot.gate.find(&self.link, &self.release);
+        let gate = LeaseGate { slot: &slot.gate, cell: self.link.cell(), release: &self.release, bound };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }

@@ -6,8 +6,8 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result, ReturnType,
-    TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result,
+    ReturnType, TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
 };
 
 /// The table says in one word of 64 bits which of its functions are there.
@@ -17,7 +17,8 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     let mut author: ItemTrait = match syn::parse2(item.clone()) {
         Ok(author) => author,
         Err(error) => {
-            let error = Error::new(error.span(), format!("`#[contract]` stands on a trait: {error}")).into_compile_error();
+            let error = Error::new(error.span(), format!("`#[contract]` stands on a trait: {error}"))
+                .into_compile_error();
             return quote!(#item #error);
         }
     };
@@ -72,7 +73,10 @@ impl<'a> Contract<'a> {
     fn of(author: &'a ItemTrait) -> Result<Self> {
         let mut errors = Errors::default();
         if let Some(word) = &author.unsafety {
-            errors.add(word, "a contract can't be an unsafe trait: nobody could meet its conditions over a boundary");
+            errors.add(
+                word,
+                "a contract can't be an unsafe trait: nobody could meet its conditions over a boundary",
+            );
         }
         if let Some(word) = &author.auto_token {
             errors.add(word, "a contract can't be an auto trait");
@@ -100,7 +104,10 @@ impl<'a> Contract<'a> {
                     Err(error) => errors.all.push(error),
                 },
                 TraitItem::Type(item) => {
-                    errors.add(item, "a contract has no associated types: the caller doesn't know which plugin serves");
+                    errors.add(
+                        item,
+                        "a contract has no associated types: the caller doesn't know which plugin serves",
+                    );
                 }
                 TraitItem::Const(item) => {
                     errors.add(item, "a contract has no associated constants: make it a method");
@@ -160,7 +167,8 @@ impl<'a> Method<'a> {
         let mut inputs = signature.inputs.iter();
         match inputs.next() {
             Some(FnArg::Receiver(receiver)) => errors.note(check_receiver(receiver)),
-            _ => errors.add(&signature.ident, "a method of a contract takes `&self`: it is a call to one instance"),
+            _ => errors
+                .add(&signature.ident, "a method of a contract takes `&self`: it is a call to one instance"),
         }
         let mut arguments = Vec::new();
         for (number, input) in inputs.enumerate() {
@@ -176,7 +184,9 @@ impl<'a> Method<'a> {
                 Type::clone(result)
             }
         };
-        let kept = |attribute: &&Attribute| attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated");
+        let kept = |attribute: &&Attribute| {
+            attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")
+        };
         errors.or(Method {
             name: &signature.ident,
             attributes: method.attrs.iter().filter(kept).collect(),
@@ -184,6 +194,14 @@ impl<'a> Method<'a> {
             value_and_error: value_and_error(&result),
             result,
         })
+    }
+
+    /// Its name in the table, whose derive knows no raw ones.
+    fn field(&self) -> Ident {
+        match self.name.to_string().strip_prefix("r#") {
+            Some(word) => format_ident!("{word}_", span = self.name.span()),
+            None => self.name.clone(),
+        }
     }
 
     fn wire(&self) -> TokenStream {
@@ -195,11 +213,15 @@ impl<'a> Method<'a> {
 fn check_receiver(receiver: &Receiver) -> Result<()> {
     let problem = match &receiver.reference {
         _ if receiver.colon_token.is_some() => "a method of a contract takes `&self`, written so",
-        None => "a method of a contract takes `&self`: the instance stays where it is, and others call it at the same time",
+        None => {
+            "a method of a contract takes `&self`: the instance stays where it is, and others call it at the same time"
+        }
         Some(_) if receiver.mutability.is_some() => {
             "a method of a contract takes `&self`, since many threads call one instance: keep what changes in a `Mutex` or an atomic"
         }
-        Some((_, Some(_))) => "a method of a contract takes `&self` with no named lifetime: it is lent for the call",
+        Some((_, Some(_))) => {
+            "a method of a contract takes `&self` with no named lifetime: it is lent for the call"
+        }
         Some((_, None)) => return Ok(()),
     };
     Err(Error::new_spanned(receiver, problem))
@@ -214,7 +236,9 @@ impl<'a> Argument<'a> {
             return Err(Error::new_spanned(attribute, "an argument of a contract has no attributes"));
         }
         let name = match &*input.pat {
-            Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => pattern.ident.clone(),
+            Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
+                pattern.ident.clone()
+            }
             Pat::Wild(wild) => Ident::new(&format!("argument_{}", number + 1), at(wild.span())),
             other => return Err(Error::new_spanned(other, "an argument of a contract is a name")),
         };
@@ -292,7 +316,9 @@ fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
             Ok(Kind::Slice(&slice.elem))
         }
         text if last_segment(text, "str") => Ok(Kind::Text),
-        text if last_segment(text, "String") => Err(Error::new_spanned(reference, "write `&str`: it costs nothing to pass")),
+        text if last_segment(text, "String") => {
+            Err(Error::new_spanned(reference, "write `&str`: it costs nothing to pass"))
+        }
         list if last_segment(list, "Vec") => {
             Err(Error::new_spanned(reference, "write `&[T]`: it costs nothing to pass"))
         }
@@ -323,7 +349,10 @@ fn check_owned(owned: &Type) -> Result<()> {
         Type::Path(path) => {
             for segment in path.qself.iter().flat_map(|_| None).chain(&path.path.segments) {
                 if segment.ident == "Self" {
-                    return Err(Error::new_spanned(segment, "`Self` can't cross: it is another type in each plugin"));
+                    return Err(Error::new_spanned(
+                        segment,
+                        "`Self` can't cross: it is another type in each plugin",
+                    ));
                 }
                 if ["Box", "Rc", "Arc"].iter().any(|name| segment.ident == name) {
                     let problem = format!(
@@ -356,7 +385,9 @@ fn check_owned(owned: &Type) -> Result<()> {
         Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
         Type::Reference(_) => BORROWED,
         Type::Slice(_) => "a slice is lent: write `&[T]`, or `Vec<T>` for one that is handed over",
-        Type::Ptr(_) => "a raw pointer can't cross: what it points to can be gone. Pass the value itself, or a number that names it",
+        Type::Ptr(_) => {
+            "a raw pointer can't cross: what it points to can be gone. Pass the value itself, or a number that names it"
+        }
         Type::BareFn(_) => {
             "a function pointer can't cross: its code can be unloaded. Let the other side implement a contract instead"
         }
@@ -429,7 +460,7 @@ impl Contract<'_> {
         let (fields, table, prefix) = (self.named("Fields"), self.named("Table"), self.named("Prefix"));
         let last = self.methods.len() - 1;
         let functions = self.methods.iter().enumerate().map(|(number, method)| {
-            let (name, reply) = (method.name, method.wire());
+            let (name, reply) = (method.field(), method.wire());
             let arguments = method.arguments.iter().map(Argument::wire);
             let last = (number == last).then(|| quote!(#[sabi(last_prefix_field)]));
             quote! {
@@ -454,11 +485,13 @@ impl Contract<'_> {
         let (fields, table, calls) = (self.named("Fields"), self.named("Table"), self.named("Calls"));
         let name = contract.unraw().to_string();
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
+        let fields_of_names = self.methods.iter().map(Method::field);
         let plain_names = names.iter().map(|name| name.unraw().to_string());
         let proofs = self.methods.iter().map(|method| {
             let arguments = method.arguments.iter().map(Argument::proof);
             let result = &method.result;
-            let result = quote_spanned!(at(result.span())=> ::midflight_plugin::rt::assert_crosses::<#result>(););
+            let result =
+                quote_spanned!(at(result.span())=> ::midflight_plugin::rt::assert_crosses::<#result>(););
             quote!(#(#arguments)* #result)
         });
         let this = Ident::new("this", Span::mixed_site());
@@ -488,7 +521,7 @@ impl Contract<'_> {
                     #(#functions)*
                     ::midflight_plugin::rt::staticref! {
                         const __TABLE: ::midflight_plugin::rt::WithMetadata<#fields> =
-                            ::midflight_plugin::rt::WithMetadata::new(#fields { #(#names: Self::#names),* });
+                            ::midflight_plugin::rt::WithMetadata::new(#fields { #(#fields_of_names: Self::#names),* });
                     }
                 }
 
@@ -519,10 +552,11 @@ impl Contract<'_> {
     fn calls(&self) -> TokenStream {
         let (contract, visible, calls) = (&self.author.ident, &self.author.vis, self.named("Calls"));
         let bound = Ident::new("bound", Span::mixed_site());
-        let docs = format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
+        let docs =
+            format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
         let methods = self.methods.iter().enumerate().map(|(number, method)| {
             let number = number as u16;
-            let (name, attributes) = (method.name, &method.attributes);
+            let (name, field, attributes) = (method.name, method.field(), &method.attributes);
             let undocumented = !attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
             let docs = undocumented.then(|| {
                 let docs = format!("Calls [`{contract}::{name}`].");
@@ -551,7 +585,7 @@ impl Contract<'_> {
                 pub fn #name(&self #(, #arguments)*) -> #answer {
                     // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
                     self.0.enter(#number, move |#bound| unsafe {
-                        (#bound.table::<dyn #contract>().#name())(#bound.this #(, #sent)*).#finish
+                        (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
                     })
                 }
             }

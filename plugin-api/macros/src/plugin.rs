@@ -7,7 +7,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{DeriveInput, Error, LitStr, Path, Result, Token, parenthesized};
 
-const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\")]`";
+const FORM: &str =
+    "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\")]`";
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // The author's item stays in either case, so that one mistake brings one error.

@@ -15,14 +15,20 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> Result<Tok
     }
     let item: DeriveInput = syn::parse2(item)?;
     if let Some(taken) = item.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
-        return Err(Error::new_spanned(taken, "`#[record]` chooses the representation itself: drop this line"));
+        return Err(Error::new_spanned(
+            taken,
+            "`#[record]` chooses the representation itself: drop this line",
+        ));
     }
     let repr = match &item.data {
         Data::Struct(_) => quote!(C),
         Data::Enum(data) if data.variants.iter().any(|variant| !variant.fields.is_empty()) => quote!(C, u8),
         Data::Enum(_) => quote!(u8),
         Data::Union(_) => {
-            return Err(Error::new_spanned(item, "a union can't be a record: nobody knows which of its fields to rebuild"));
+            return Err(Error::new_spanned(
+                item,
+                "a union can't be a record: nobody knows which of its fields to rebuild",
+            ));
         }
     };
     Ok(quote! {
@@ -54,9 +60,8 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         }
         Data::Union(_) => unreachable!("refused by the attribute"),
     };
-    let bounds = types.iter().map(|field| {
-        quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable)
-    });
+    let bounds =
+        types.iter().map(|field| quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable));
     Ok(quote! {
         const _: () = {
             // What is not portable is reported by this `where`, once for each field.
@@ -88,7 +93,10 @@ fn refuse(item: &DeriveInput) -> Result<()> {
     }
     let mut reprs = item.attrs.iter().filter(|attribute| attribute.path().is_ident("repr"));
     if let (Some(_), Some(second)) = (reprs.next(), reprs.next()) {
-        return Err(Error::new_spanned(second, "`#[record]` chooses the representation itself: drop this line"));
+        return Err(Error::new_spanned(
+            second,
+            "`#[record]` chooses the representation itself: drop this line",
+        ));
     }
     let mut attributes: Vec<&Attribute> = item.attrs.iter().collect();
     match &item.data {
@@ -103,7 +111,9 @@ fn refuse(item: &DeriveInput) -> Result<()> {
         Data::Union(_) => {}
     }
     match attributes.iter().find(|attribute| attribute.path().is_ident("sabi")) {
-        Some(hidden) => Err(Error::new_spanned(hidden, "a record's layout is compared as it is: no `#[sabi]` here")),
+        Some(hidden) => {
+            Err(Error::new_spanned(hidden, "a record's layout is compared as it is: no `#[sabi]` here"))
+        }
         None => Ok(()),
     }
 }

@@ -43,10 +43,7 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new(seed: u64, settle_us: u32) -> Self {
-        Orders {
-            state: seed,
-            settle_us,
-        }
+        Orders { state: seed, settle_us }
     }
 
     /// SplitMix64.
@@ -101,10 +98,9 @@ pub(crate) fn judge(order: &Order, status: u16, body: &[u8], floor: u64) -> Judg
     match status {
         200 => match serde_json::from_slice(body) {
             Ok(receipt) => judge_receipt(order, receipt, floor),
-            Err(error) => Judgement::Wrong(format!(
-                "an answer that can't be read ({error}): {}",
-                excerpt(body)
-            )),
+            Err(error) => {
+                Judgement::Wrong(format!("an answer that can't be read ({error}): {}", excerpt(body)))
+            }
         },
         422 if order.quantity == 0 && body.starts_with(br#"{"refused":"#) => Judgement::Refused,
         503 => match serde_json::from_slice::<Fault>(body) {
@@ -116,21 +112,9 @@ pub(crate) fn judge(order: &Order, status: u16, body: &[u8], floor: u64) -> Judg
 }
 
 fn judge_receipt(order: &Order, receipt: Receipt, floor: u64) -> Judgement {
-    let Receipt {
-        fee,
-        version,
-        generation,
-        served_by,
-        release,
-        release_after,
-    } = receipt;
-    if served_by
-        .iter()
-        .any(|witness| witness.is_none() || *witness != generation)
-    {
-        return Judgement::Mixed(format!(
-            "bound to generation {generation:?}, answered by {served_by:?}"
-        ));
+    let Receipt { fee, version, generation, served_by, release, release_after } = receipt;
+    if served_by.iter().any(|witness| witness.is_none() || *witness != generation) {
+        return Judgement::Mixed(format!("bound to generation {generation:?}, answered by {served_by:?}"));
     }
     if generation < Some(floor) {
         return Judgement::Wrong(format!(
@@ -139,14 +123,9 @@ fn judge_receipt(order: &Order, receipt: Receipt, floor: u64) -> Judgement {
     }
     let due = order.fee(&version);
     if due != Some(fee) {
-        return Judgement::Wrong(format!(
-            "{version} asks for {fee} instead of {due:?} for {order:?}"
-        ));
+        return Judgement::Wrong(format!("{version} asks for {fee} instead of {due:?} for {order:?}"));
     }
-    Judgement::Right {
-        version,
-        spanned: release != release_after,
-    }
+    Judgement::Right { version, spanned: release != release_after }
 }
 
 #[derive(Deserialize)]
@@ -185,13 +164,7 @@ mod tests {
     use super::*;
 
     fn order(quantity: u32, price_ticks: i64) -> Order {
-        Order {
-            symbol: "ABC",
-            side: "buy",
-            quantity,
-            price_ticks,
-            settle_us: 0,
-        }
+        Order { symbol: "ABC", side: "buy", quantity, price_ticks, settle_us: 0 }
     }
 
     fn receipt(fee: u64, version: &str, served_by: [u64; 3], releases: [u64; 2]) -> Vec<u8> {
@@ -203,10 +176,7 @@ mod tests {
     }
 
     fn right(version: &str, spanned: bool) -> Judgement {
-        Judgement::Right {
-            version: version.into(),
-            spanned,
-        }
+        Judgement::Right { version: version.into(), spanned }
     }
 
     #[test]
@@ -223,21 +193,10 @@ mod tests {
     #[test]
     fn right_answers_are_right() {
         let large = order(100_000, 42_950);
+        assert_eq!(judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 3), right(V1, false));
+        assert_eq!(judge(&large, 200, &receipt(2_147_500, V2, [4, 4, 4], [5, 6]), 3), right(V2, true));
         assert_eq!(
-            judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 3),
-            right(V1, false)
-        );
-        assert_eq!(
-            judge(&large, 200, &receipt(2_147_500, V2, [4, 4, 4], [5, 6]), 3),
-            right(V2, true)
-        );
-        assert_eq!(
-            judge(
-                &order(0, 1),
-                422,
-                br#"{"refused":"an order needs a quantity"}"#,
-                3
-            ),
+            judge(&order(0, 1), 422, br#"{"refused":"an order needs a quantity"}"#, 3),
             Judgement::Refused
         );
     }
@@ -245,10 +204,7 @@ mod tests {
     #[test]
     fn another_version_s_fee_is_wrong() {
         let large = order(100_000, 42_950);
-        assert!(matches!(
-            judge(&large, 200, &receipt(16, V2, [3, 3, 3], [4, 4]), 3),
-            Judgement::Wrong(_)
-        ));
+        assert!(matches!(judge(&large, 200, &receipt(16, V2, [3, 3, 3], [4, 4]), 3), Judgement::Wrong(_)));
     }
 
     #[test]
@@ -256,20 +212,14 @@ mod tests {
         let large = order(100_000, 42_950);
         for served_by in [[3, 4, 3], [3, 3, 4], [4, 3, 3]] {
             let body = receipt(16, V1, served_by, [4, 4]);
-            assert!(
-                matches!(judge(&large, 200, &body, 3), Judgement::Mixed(_)),
-                "{served_by:?}"
-            );
+            assert!(matches!(judge(&large, 200, &body, 3), Judgement::Mixed(_)), "{served_by:?}");
         }
     }
 
     #[test]
     fn older_than_what_was_active_is_wrong() {
         let large = order(100_000, 42_950);
-        assert!(matches!(
-            judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 4),
-            Judgement::Wrong(_)
-        ));
+        assert!(matches!(judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 4), Judgement::Wrong(_)));
     }
 
     #[test]
@@ -283,10 +233,7 @@ mod tests {
             )
             .unwrap()
         };
-        assert_eq!(
-            judge(&order(99, 1), 503, &fault(PLUGIN, PANICS), 3),
-            Judgement::Fault
-        );
+        assert_eq!(judge(&order(99, 1), 503, &fault(PLUGIN, PANICS), 3), Judgement::Fault);
         for (order, body) in [
             (order(100, 1), fault(PLUGIN, PANICS)),
             (order(99, 1), fault(PLUGIN, V2)),

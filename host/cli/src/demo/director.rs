@@ -56,20 +56,10 @@ impl<'a> Director<'a> {
         ledger: &'a Ledger,
         observer: &'a Observer,
     ) -> Self {
-        let swap_us = Histogram::new(3).expect("a precision that a histogram can have");
-        let played = Played {
-            swaps: 0,
-            swap_us,
-            refused: Vec::new(),
-        };
-        Director {
-            host,
-            libraries,
-            plugins,
-            ledger,
-            observer,
-            played,
-        }
+        let swap_us = Histogram::new_with_bounds(1, VERDICT_DEADLINE.as_micros() as u64, 3)
+            .expect("bounds that a histogram can have");
+        let played = Played { swaps: 0, swap_us, refused: Vec::new() };
+        Director { host, libraries, plugins, ledger, observer, played }
     }
 
     /// Puts the first version in place. Without it there is nothing to show.
@@ -108,9 +98,7 @@ impl<'a> Director<'a> {
                     self.played.swaps += 1;
                     self.played.swap_us.saturating_record(took.as_micros() as u64);
                 }
-                Err(why) => self
-                    .ledger
-                    .fail(format!("a swap to {version} did not happen: {why}")),
+                Err(why) => self.ledger.fail(format!("a swap to {version} did not happen: {why}")),
             }
             next = (next + SWAP_EVERY).max(Instant::now());
         }
@@ -120,27 +108,17 @@ impl<'a> Director<'a> {
         for (name, code) in BAD {
             let before = self.observer.serving();
             match self.offer(name, name) {
-                Ok((
-                    _,
-                    News {
-                        what: What::Refused(refusal),
-                        ..
-                    },
-                )) => {
+                Ok((_, News { what: What::Refused(refusal), .. })) => {
                     if refusal.code().as_str() != code {
-                        self.ledger
-                            .fail(format!("{name} was refused as {}, not {code}", refusal.code()));
+                        self.ledger.fail(format!("{name} was refused as {}, not {code}", refusal.code()));
                     }
                     self.played.refused.push(refused_file(name, &refusal));
                 }
-                Ok((_, news)) => self
-                    .ledger
-                    .fail(format!("{name} was not refused but {}", told(&news))),
+                Ok((_, news)) => self.ledger.fail(format!("{name} was not refused but {}", told(&news))),
                 Err(why) => self.ledger.fail(format!("{name}: {why}")),
             }
             if self.observer.serving() != before {
-                self.ledger
-                    .fail(format!("{name} was refused, and yet something else serves now"));
+                self.ledger.fail(format!("{name} was refused, and yet something else serves now"));
             }
         }
         if let Err(why) = self.serve_the_one_that_panics() {
@@ -156,15 +134,9 @@ impl<'a> Director<'a> {
         while self.ledger.faults() < FAULTS_WANTED && Instant::now() < patience {
             thread::sleep(Duration::from_millis(5));
         }
-        let rolled_back = self
-            .host
-            .rollback(PLUGIN)
-            .map_err(|refusal| refusal.to_string())?;
+        let rolled_back = self.host.rollback(PLUGIN).map_err(|refusal| refusal.to_string())?;
         if Some(&rolled_back.version) != before.as_ref() {
-            return Err(format!(
-                "rolled back to {}, not to {before:?}",
-                rolled_back.version
-            ));
+            return Err(format!("rolled back to {}, not to {before:?}", rolled_back.version));
         }
         self.expect_active(&rolled_back.version)?;
         self.ledger.faults_end();
@@ -175,14 +147,9 @@ impl<'a> Director<'a> {
     /// from the rename on.
     fn replace(&self, name: &str, place: &str, version: &str) -> Result<Duration, String> {
         match self.offer(name, place)? {
-            (
-                renamed,
-                News {
-                    seen,
-                    version: active,
-                    what: What::Active,
-                },
-            ) if active == version => Ok(seen - renamed),
+            (renamed, News { seen, version: active, what: What::Active }) if active == version => {
+                Ok(seen - renamed)
+            }
             (_, news) => Err(told(&news)),
         }
     }
@@ -193,8 +160,7 @@ impl<'a> Director<'a> {
         let renamed = Instant::now();
         fs::rename(copy, self.plugins.join(file(place))).map_err(|error| format!("can't rename: {error}"))?;
         let news = self.observer.next_news(renamed + VERDICT_DEADLINE);
-        news.map(|news| (renamed, news))
-            .ok_or_else(|| format!("no verdict within {VERDICT_DEADLINE:?}"))
+        news.map(|news| (renamed, news)).ok_or_else(|| format!("no verdict within {VERDICT_DEADLINE:?}"))
     }
 
     /// Beside the watched directory: a rename is only one within a file system.
@@ -206,15 +172,9 @@ impl<'a> Director<'a> {
 
     fn expect_active(&self, version: &str) -> Result<(), String> {
         match self.observer.next_news(Instant::now() + VERDICT_DEADLINE) {
-            Some(News {
-                version: active,
-                what: What::Active,
-                ..
-            }) if active == version => Ok(()),
+            Some(News { version: active, what: What::Active, .. }) if active == version => Ok(()),
             Some(news) => Err(told(&news)),
-            None => Err(format!(
-                "{version} was not seen active within {VERDICT_DEADLINE:?}"
-            )),
+            None => Err(format!("{version} was not seen active within {VERDICT_DEADLINE:?}")),
         }
     }
 }

@@ -99,10 +99,7 @@ impl Ledger {
 
     /// A request that is about to be sent.
     pub(crate) fn send(&self) -> Sent {
-        Sent {
-            floor: self.floor.load(SeqCst),
-            at: Instant::now(),
-        }
+        Sent { floor: self.floor.load(SeqCst), at: Instant::now() }
     }
 
     /// What came of it.
@@ -186,11 +183,7 @@ mod tests {
     fn lost_answers_fail() {
         let ledger = Ledger::new();
         let order = Orders::new(1, 0).next().unwrap();
-        ledger.judge(
-            &order,
-            &ledger.send(),
-            &Err::<(u16, &[u8]), _>("connection closed".into()),
-        );
+        ledger.judge(&order, &ledger.send(), &Err::<(u16, &[u8]), _>("connection closed".into()));
         ledger.read(|tally| {
             assert_eq!((tally.requests, tally.failed), (1, 1));
             assert_eq!(tally.complaints, ["lost: connection closed"]);
@@ -205,10 +198,7 @@ mod tests {
         ledger.faults_begin();
         assert!(ledger.read(|tally| tally.faults_explained(Instant::now())));
         ledger.faults_end();
-        assert!(
-            ledger.read(|tally| tally.faults_explained(before)),
-            "sent while it served, answered later"
-        );
+        assert!(ledger.read(|tally| tally.faults_explained(before)), "sent while it served, answered later");
         assert!(!ledger.read(|tally| tally.faults_explained(Instant::now())));
     }
 

@@ -27,7 +27,7 @@ impl Libraries {
     /// Builds them with cargo, in release, from the workspace of the current directory.
     pub(crate) fn build(directory: &Path) -> anyhow::Result<Self> {
         let workspace = MetadataCommand::new().no_deps().exec().context(
-            "no cargo workspace here; the demo builds plugins, so run it inside of a checkout of Midflight",
+            "cargo finds no workspace here that it can read; the demo builds plugins, so it has to run in a checkout of Midflight",
         )?;
         let missing = BUILDS
             .iter()
@@ -49,13 +49,8 @@ impl Libraries {
         }
         let whole = fs::read(directory.join(file("v2")))?;
         fs::write(directory.join(file("half")), &whole[..whole.len() / 2])?;
-        fs::write(
-            directory.join(file("text")),
-            "These are not the bytes of a library.\n",
-        )?;
-        let libraries = Libraries {
-            directory: directory.to_owned(),
-        };
+        fs::write(directory.join(file("text")), "These are not the bytes of a library.\n")?;
+        let libraries = Libraries { directory: directory.to_owned() };
         let _ = fs::remove_file(libraries.mark()); // of an earlier process with this number
         Ok(libraries)
     }
@@ -82,18 +77,11 @@ pub(crate) fn file(name: &str) -> String {
 fn build(workspace: &Path, package: &str, feature: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace);
-    cargo.args([
-        "build",
-        "--release",
-        "--message-format=json-render-diagnostics",
-        "--package",
-        package,
-    ]);
+    cargo.args(["build", "--release", "--message-format=json-render-diagnostics", "--package", package]);
     cargo.args(feature.iter().flat_map(|feature| ["--features", feature]));
-    let mut child = cargo
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("can't start cargo")?;
+    // As for production: what is left out is nine tenths of the file, and the host reads all of it.
+    cargo.args(["--config", &format!("profile.release.package.{package}.strip=\"debuginfo\"")]);
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("can't start cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     let mut library = None;
     for message in Message::parse_stream(BufReader::new(stdout)) {
@@ -101,10 +89,7 @@ fn build(workspace: &Path, package: &str, feature: Option<&str>) -> anyhow::Resu
             && artifact.target.kind.contains(&TargetKind::CDyLib)
             && artifact.target.name == package.replace('-', "_")
         {
-            library = artifact
-                .filenames
-                .into_iter()
-                .find(|file| file.extension() == Some("so"));
+            library = artifact.filenames.into_iter().find(|file| file.extension() == Some("so"));
         }
     }
     if !child.wait()?.success() {

@@ -26,9 +26,7 @@ impl Live {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_secs(1)) {
                 let (requests, us) = ledger.look();
                 let scene = scene.lock().clone();
-                let refusal = scene
-                    .last_refusal
-                    .filter(|refusal| shown_refusal.as_ref() != Some(refusal));
+                let refusal = scene.last_refusal.filter(|refusal| shown_refusal.as_ref() != Some(refusal));
                 let (version, generation) = scene.serving.unwrap_or_default();
                 println!(
                     "{:>4} s  {:>7} req/s  p99 {:>6.2} ms  {} {version} (generation {generation})  {} unmapped{}",
@@ -58,28 +56,13 @@ impl Live {
 /// The report, for people.
 pub(crate) fn summary(report: &Report) {
     let bad = |count: u64| {
-        if count == 0 {
-            count.to_string()
-        } else {
-            colour(RED, &count.to_string())
-        }
+        if count == 0 { count.to_string() } else { colour(RED, &count.to_string()) }
     };
     println!();
-    println!(
-        "requests     {}, failed {}, mixed {}",
-        report.requests,
-        bad(report.failed),
-        bad(report.mixed)
-    );
-    let answers = report
-        .answers_by_version
-        .iter()
-        .map(|(version, answers)| format!("{version}: {answers}"));
+    println!("requests     {}, failed {}, mixed {}", report.requests, bad(report.failed), bad(report.mixed));
+    let answers = report.answers_by_version.iter().map(|(version, answers)| format!("{version}: {answers}"));
     println!("answers      {}", answers.collect::<Vec<_>>().join(", "));
-    println!(
-        "faults       {}, all of the version that panics, before the rollback",
-        report.faults
-    );
+    println!("faults       {}, all of the version that panics, before the rollback", report.faults);
     println!(
         "swaps        {}, {} calls were in the middle of one",
         report.swaps, report.calls_spanning_a_swap
@@ -89,33 +72,18 @@ pub(crate) fn summary(report: &Report) {
         "swap time    p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms from rename to active",
         swap.p50, swap.p99, swap.max
     );
-    println!(
-        "latency      {}",
-        latency(&report.latency_us_quiet, "while nothing changes")
-    );
-    println!(
-        "             {}",
-        latency(&report.latency_us, "while versions are swapped")
-    );
+    println!("latency      {}", latency(&report.latency_us_quiet, "while nothing changes"));
+    println!("             {}", latency(&report.latency_us, "while versions are swapped"));
     println!("             p99 {:.2} times as long", report.p99_ratio);
     for (at, refused) in report.refused.iter().enumerate() {
         let title = if at == 0 { "refused" } else { "" };
         let code = colour(YELLOW, refused.code);
-        println!(
-            "{title:<12} {}: {code} at {}: {}",
-            refused.file, refused.stage, refused.message
-        );
+        println!("{title:<12} {}: {code} at {}: {}", refused.file, refused.stage, refused.message);
     }
     let (unmapped, others): (Vec<_>, Vec<_>) =
         report.generations.iter().partition(|g| g.residency == "unmapped");
     println!("generations  {} {}", unmapped.len(), colour(GREEN, "unmapped"));
-    for Generation {
-        plugin,
-        version,
-        generation,
-        residency,
-    } in others
-    {
+    for Generation { plugin, version, generation, residency } in others {
         println!("             {plugin} {version} (generation {generation}): {residency}");
     }
 }
@@ -130,9 +98,5 @@ const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 
 fn colour(code: u8, text: &str) -> String {
-    if stdout().is_terminal() {
-        format!("\x1b[{code}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

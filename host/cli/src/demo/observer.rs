@@ -63,12 +63,7 @@ impl Observer {
             let (events, scene, over) = (host.events(), scene.clone(), over.clone());
             move || watch(events, &scene, &ledger, &to, &over)
         });
-        Observer {
-            scene,
-            news,
-            over,
-            thread,
-        }
+        Observer { scene, news, over, thread }
     }
 
     pub(crate) fn scene(&self) -> Arc<Mutex<Scene>> {
@@ -80,18 +75,13 @@ impl Observer {
     }
 
     pub(crate) fn next_news(&self, deadline: Instant) -> Option<News> {
-        self.news
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            .ok()
+        self.news.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
     }
 
     pub(crate) fn finish(self) -> Scene {
         self.over.store(true, Relaxed);
         let lost = self.thread.join().unwrap_or(u64::MAX);
-        Scene {
-            lost,
-            ..self.scene.lock().clone()
-        }
+        Scene { lost, ..self.scene.lock().clone() }
     }
 }
 
@@ -124,21 +114,14 @@ fn watch(
             EventKind::Unchanged | EventKind::Held | EventKind::Superseded => What::Passed(event.kind.name()),
             _ => continue,
         };
-        let _ = news.send(News {
-            seen,
-            version: event.version,
-            what,
-        });
+        let _ = news.send(News { seen, version: event.version, what });
     }
 }
 
 impl Scene {
     fn take(&mut self, event: &midflight::Event) {
         if let EventKind::Refused(refusal) = &event.kind {
-            let file = refusal
-                .file()
-                .and_then(|file| file.file_name())
-                .unwrap_or_default();
+            let file = refusal.file().and_then(|file| file.file_name()).unwrap_or_default();
             self.last_refusal = Some(format!("{} [{}]", file.display(), refusal.code()));
         }
         let Some(generation) = event.generation else {
@@ -159,13 +142,6 @@ impl Scene {
             _ => return,
         };
         let (plugin, version) = (event.plugin.clone(), event.version.clone());
-        self.generations.insert(
-            generation,
-            Seen {
-                plugin,
-                version,
-                residency,
-            },
-        );
+        self.generations.insert(generation, Seen { plugin, version, residency });
     }
 }

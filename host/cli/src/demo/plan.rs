@@ -23,30 +23,17 @@ pub(crate) enum Kind {
 
 /// About a second each; as many quiet ones as swapping ones.
 pub(crate) fn windows(run: Duration) -> Vec<Window> {
-    let trials = Duration::from_millis(if run < Duration::from_secs(10) {
-        1_500
-    } else {
-        2_000
-    });
+    let trials = Duration::from_millis(if run < Duration::from_secs(10) { 1_500 } else { 2_000 });
     let rest = run - trials;
     let turns = (rest.as_secs() as u32 / 2).max(1);
     let length = rest / (2 * turns);
     let mut windows = Vec::new();
     for turn in 0..turns {
         if turn == turns / 2 {
-            windows.push(Window {
-                kind: Kind::Trials,
-                length: trials,
-            });
+            windows.push(Window { kind: Kind::Trials, length: trials });
         }
-        windows.push(Window {
-            kind: Kind::Quiet,
-            length,
-        });
-        windows.push(Window {
-            kind: Kind::Swapping,
-            length,
-        });
+        windows.push(Window { kind: Kind::Quiet, length });
+        windows.push(Window { kind: Kind::Swapping, length });
     }
     windows
 }
@@ -64,11 +51,7 @@ mod tests {
         for seconds in [5, 6, 9, 10, 20, 21, 600] {
             let windows = windows(Duration::from_secs(seconds));
             let sum: Duration = windows.iter().map(|w| w.length).sum();
-            assert_eq!(
-                sum.as_millis().div_ceil(10),
-                u128::from(seconds) * 100,
-                "{seconds} s"
-            );
+            assert_eq!(sum.as_millis().div_ceil(10), u128::from(seconds) * 100, "{seconds} s");
         }
     }
 
@@ -77,11 +60,7 @@ mod tests {
         let windows = windows(Duration::from_secs(20));
         assert_eq!(total(&windows, Kind::Quiet), total(&windows, Kind::Swapping));
         assert_eq!(windows.iter().filter(|w| w.kind == Kind::Trials).count(), 1);
-        let turns: Vec<_> = windows
-            .iter()
-            .map(|w| w.kind)
-            .filter(|kind| *kind != Kind::Trials)
-            .collect();
+        let turns: Vec<_> = windows.iter().map(|w| w.kind).filter(|kind| *kind != Kind::Trials).collect();
         assert!(turns.chunks(2).all(|turn| turn == [Kind::Quiet, Kind::Swapping]));
     }
 
@@ -89,10 +68,7 @@ mod tests {
     fn a_swap_each_fifty_milliseconds_is_enough_for_five_a_second() {
         for seconds in [5, 10, 20] {
             let swapping = total(&windows(Duration::from_secs(seconds)), Kind::Swapping);
-            assert!(
-                swapping.as_millis() / 50 >= u128::from(5 * seconds),
-                "{seconds} s"
-            );
+            assert!(swapping.as_millis() / 50 >= u128::from(5 * seconds), "{seconds} s");
         }
     }
 }

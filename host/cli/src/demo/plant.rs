@@ -35,23 +35,17 @@ pub(crate) fn router(exchange: &Exchange, plant: Option<Plant>) -> Router {
     match plant {
         None => exchange.router(),
         Some(Plant::Drop) => exchange.router().layer(from_fn(drop_some)),
-        Some(Plant::Mixed) => Router::new()
-            .route("/orders", post(half_pinned))
-            .with_state(exchange),
-        Some(Plant::Stale) => Router::new()
-            .route("/orders", post(kept))
-            .with_state((exchange, Arc::default())),
+        Some(Plant::Mixed) => Router::new().route("/orders", post(half_pinned)).with_state(exchange),
+        Some(Plant::Stale) => {
+            Router::new().route("/orders", post(kept)).with_state((exchange, Arc::default()))
+        }
     }
 }
 
 async fn drop_some(request: Request, next: Next) -> Response {
     static ANSWERS: AtomicU64 = AtomicU64::new(0);
     let answer = next.run(request).await;
-    if ANSWERS.fetch_add(1, Relaxed) % 1_000 == 999 {
-        answer.map(|_| Body::new(Torn))
-    } else {
-        answer
-    }
+    if ANSWERS.fetch_add(1, Relaxed) % 1_000 == 999 { answer.map(|_| Body::new(Torn)) } else { answer }
 }
 
 /// A body that ends before it began.
@@ -88,11 +82,7 @@ async fn half_pinned(
             fee,
             version: fees.label()?,
             generation,
-            served_by: [
-                Some(before),
-                Some(fees.served_by()?),
-                fees.served_by_through_the_book()?,
-            ],
+            served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
             release,
             release_after: exchange.group().release(),
         })
@@ -114,9 +104,7 @@ async fn kept(
         if kept.get().is_none() {
             let _ = kept.set(exchange.group().lease()?);
         }
-        let Some(lease) = kept.get() else {
-            unreachable!("set above")
-        };
+        let Some(lease) = kept.get() else { unreachable!("set above") };
         let fees = lease.get(exchange.fees());
         let (before, fee) = (fees.served_by()?, fees.fee(&order)?);
         exchange.settle(&order, new.settle_us);
@@ -125,11 +113,7 @@ async fn kept(
             fee,
             version: fees.label()?,
             generation: lease.generation(exchange.fees()),
-            served_by: [
-                Some(before),
-                Some(fees.served_by()?),
-                fees.served_by_through_the_book()?,
-            ],
+            served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
             release: lease.release(),
             release_after: exchange.group().release(),
         })

@@ -127,63 +127,29 @@ impl Report {
         };
         must(
             self.failed == 0,
-            format!(
-                "{} failed, {} mixed; the first: {}",
-                self.failed,
-                self.mixed,
-                self.complaints()
-            ),
+            format!("{} failed, {} mixed; the first: {}", self.failed, self.mixed, self.complaints()),
         );
         must(
             self.mixed == 0,
-            format!(
-                "{} answers came from more than one generation: {}",
-                self.mixed,
-                self.complaints()
-            ),
+            format!("{} answers came from more than one generation: {}", self.mixed, self.complaints()),
         );
         for version in [V1, V2] {
-            must(
-                self.answers_by_version.contains_key(version),
-                format!("{version} never answered"),
-            );
+            must(self.answers_by_version.contains_key(version), format!("{version} never answered"));
         }
         must(self.faults > 0, "the version that panics was never felt".into());
         let swaps_wanted = 5 * seconds;
-        must(
-            self.swaps >= swaps_wanted,
-            format!("{} swaps, {swaps_wanted} were to be", self.swaps),
-        );
+        must(self.swaps >= swaps_wanted, format!("{} swaps, {swaps_wanted} were to be", self.swaps));
         let codes: BTreeSet<_> = self.refused.iter().map(|refused| refused.code).collect();
-        must(
-            codes.len() >= 6,
-            format!("{} codes of refusal, 6 were to be: {codes:?}", codes.len()),
-        );
+        must(codes.len() >= 6, format!("{} codes of refusal, 6 were to be: {codes:?}", codes.len()));
         must(
             self.calls_spanning_a_swap >= self.swaps,
-            format!(
-                "{} calls spanned a swap, of {} swaps",
-                self.calls_spanning_a_swap, self.swaps
-            ),
+            format!("{} calls spanned a swap, of {} swaps", self.calls_spanning_a_swap, self.swaps),
         );
-        let listed: BTreeSet<_> = self
-            .generations
-            .iter()
-            .map(|generation| generation.generation)
-            .collect();
+        let listed: BTreeSet<_> = self.generations.iter().map(|generation| generation.generation).collect();
         for missing in self.aside.served.difference(&listed) {
-            must(
-                false,
-                format!("generation {missing} served, and nobody knows what became of it"),
-            );
+            must(false, format!("generation {missing} served, and nobody knows what became of it"));
         }
-        for Generation {
-            plugin,
-            version,
-            generation,
-            residency,
-        } in &self.generations
-        {
+        for Generation { plugin, version, generation, residency } in &self.generations {
             let hung = version == START_HANGS && !self.aside.served.contains(generation);
             let wanted = if hung { HUNG } else { "unmapped" };
             must(
@@ -191,33 +157,15 @@ impl Report {
                 format!("{plugin} {version} (generation {generation}) is {residency}, not {wanted}"),
             );
         }
-        let hung = self
-            .generations
-            .iter()
-            .filter(|g| g.plugin == PLUGIN && g.residency == HUNG)
-            .count();
-        must(
-            hung == 1,
-            format!("{hung} starts are still running, one was to be"),
-        );
-        must(
-            self.aside.events_lost == 0,
-            format!("{} events were lost", self.aside.events_lost),
-        );
-        must(
-            !self.aside.constructor_ran,
-            "the constructor of the library that is no plugin was run".into(),
-        );
+        let hung = self.generations.iter().filter(|g| g.plugin == PLUGIN && g.residency == HUNG).count();
+        must(hung == 1, format!("{hung} starts are still running, one was to be"));
+        must(self.aside.events_lost == 0, format!("{} events were lost", self.aside.events_lost));
+        must(!self.aside.constructor_ran, "the constructor of the library that is no plugin was run".into());
         short
     }
 
     fn complaints(&self) -> String {
-        self.aside
-            .complaints
-            .iter()
-            .take(5)
-            .map(|complaint| format!("\n  {complaint}"))
-            .collect()
+        self.aside.complaints.iter().take(5).map(|complaint| format!("\n  {complaint}")).collect()
     }
 }
 
@@ -240,39 +188,14 @@ fn ratio(swapping: u64, quiet: u64) -> f64 {
 fn generations(seen: BTreeMap<u64, Seen>, status: &Status) -> Vec<Generation> {
     let mut all: BTreeMap<u64, Generation> = seen
         .into_iter()
-        .map(
-            |(
-                generation,
-                Seen {
-                    plugin,
-                    version,
-                    residency,
-                },
-            )| {
-                (
-                    generation,
-                    Generation {
-                        plugin,
-                        version,
-                        generation,
-                        residency,
-                    },
-                )
-            },
-        )
+        .map(|(generation, Seen { plugin, version, residency })| {
+            (generation, Generation { plugin, version, generation, residency })
+        })
         .collect();
     for last in &status.generations {
         let (plugin, version) = (last.plugin.clone(), last.version.clone());
         let (generation, residency) = (last.generation, last.residency.to_string());
-        all.insert(
-            generation,
-            Generation {
-                plugin,
-                version,
-                generation,
-                residency,
-            },
-        );
+        all.insert(generation, Generation { plugin, version, generation, residency });
     }
     all.into_values().collect()
 }
@@ -282,12 +205,7 @@ mod tests {
     use super::*;
 
     fn generation(version: &str, generation: u64, residency: &str) -> Generation {
-        Generation {
-            plugin: PLUGIN.into(),
-            version: version.into(),
-            generation,
-            residency: residency.into(),
-        }
+        Generation { plugin: PLUGIN.into(), version: version.into(), generation, residency: residency.into() }
     }
 
     fn good() -> Report {
@@ -299,12 +217,7 @@ mod tests {
             "not_elf",
             "not_a_plugin",
         ];
-        let refused = |code| RefusedFile {
-            file: "a.so".into(),
-            stage: "load",
-            code,
-            message: "why".into(),
-        };
+        let refused = |code| RefusedFile { file: "a.so".into(), stage: "load", code, message: "why".into() };
         Report {
             requests: 1_000,
             failed: 0,
@@ -324,10 +237,7 @@ mod tests {
             latency_us: Latency::default(),
             latency_us_quiet: Latency::default(),
             p99_ratio: 1.0,
-            aside: Aside {
-                served: [1, 2].into(),
-                ..Aside::default()
-            },
+            aside: Aside { served: [1, 2].into(), ..Aside::default() },
         }
     }
 
@@ -382,13 +292,7 @@ mod tests {
             object["refused"][0],
             serde_json::json!({ "file": "a.so", "stage": "load", "code": "layout_mismatch", "message": "why" })
         );
-        assert_eq!(
-            object["latency_us"],
-            serde_json::json!({ "p50": 0, "p99": 0, "p999": 0, "max": 0 })
-        );
-        assert_eq!(
-            object["swap_ms"],
-            serde_json::json!({ "p50": 0.0, "p99": 0.0, "max": 0.0 })
-        );
+        assert_eq!(object["latency_us"], serde_json::json!({ "p50": 0, "p99": 0, "p999": 0, "max": 0 }));
+        assert_eq!(object["swap_ms"], serde_json::json!({ "p50": 0.0, "p99": 0.0, "max": 0.0 }));
     }
 }

@@ -76,10 +76,7 @@ impl Traffic {
         let clients = thread::Builder::new().name("clients".into()).spawn(move || {
             runtime.block_on(async { while clients.join_next().await.is_some() {} });
         })?;
-        Ok(Traffic {
-            over,
-            threads: [pace, clients],
-        })
+        Ok(Traffic { over, threads: [pace, clients] })
     }
 
     /// Sends nothing more, and waits for what is under way.
@@ -118,9 +115,7 @@ pub(crate) fn calibrate(address: SocketAddr) -> anyhow::Result<f64> {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Says when requests are due. A thread, because a runtime's timers count in milliseconds.
@@ -134,10 +129,7 @@ fn pace(interval: Duration, lanes: &[UnboundedSender<Due>], ledger: &Ledger, ove
         if over.load(Relaxed) {
             return; // the lanes end, and with them their clients
         }
-        let _ = lane.send(Due {
-            at,
-            phase: ledger.phase(),
-        });
+        let _ = lane.send(Due { at, phase: ledger.phase() });
     }
 }
 
@@ -163,11 +155,7 @@ struct Client {
 
 impl Client {
     fn new(address: SocketAddr, orders: Orders) -> Self {
-        Client {
-            address,
-            orders,
-            connection: None,
-        }
+        Client { address, orders, connection: None }
     }
 
     /// Sends the next order, once, and has its answer judged. Nothing is sent twice: a lost answer is lost.
@@ -180,9 +168,7 @@ impl Client {
 
     async fn send(&mut self, order: &Order) -> Result<(u16, Bytes), String> {
         let answer = timeout(ANSWER_DEADLINE, self.exchange(order)).await;
-        let answer = answer
-            .map_err(|_| format!("no answer within {ANSWER_DEADLINE:?}"))
-            .flatten();
+        let answer = answer.map_err(|_| format!("no answer within {ANSWER_DEADLINE:?}")).flatten();
         if answer.is_err() {
             self.connection = None;
         }
@@ -193,37 +179,25 @@ impl Client {
         let request = Request::post("/orders")
             .header(HOST, "exchange")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(
-                serde_json::to_vec(order).map_err(|error| error.to_string())?,
-            ))
+            .body(Full::from(serde_json::to_vec(order).map_err(|error| error.to_string())?))
             .map_err(|error| error.to_string())?;
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(connect(self.address).await?),
         };
         connection.ready().await.map_err(|error| error.to_string())?;
-        let answer = connection
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let answer = connection.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?;
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
         Ok((status, body.to_bytes()))
     }
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, String> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+    let (sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     Ok(sender)
 }

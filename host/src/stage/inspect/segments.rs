@@ -65,6 +65,15 @@ fn check_types(elf: &Elf<'_>) -> Result<(), Refusal> {
         {
             return Err(inconsistent(format!("{other} and {segment} are of the same type")));
         }
+        if segment.align != 0 && !segment.align.is_power_of_two() {
+            let align = segment.align;
+            return Err(inconsistent(format!("{segment} has the alignment {align:#x}, no power of two")));
+        }
+        let known = elf::PF_R | elf::PF_W | elf::PF_X;
+        if !segment.flags.contains(elf::PF_R) || segment.flags | known != known {
+            let flags = segment.flags.0;
+            return Err(inconsistent(format!("{segment} has the flags {flags:#x}, expected 4 (read) to 7")));
+        }
         if segment.range.in_file > segment.range.in_memory {
             let range = segment.range;
             return Err(inconsistent(format!(
@@ -296,20 +305,19 @@ fn check_relro(elf: &Elf<'_>) -> Result<(), Refusal> {
         };
     };
     let (address, end) = (segment.range.address, segment.range.end());
-    let load = elf.loads().find(|load| load.range.address == address);
-    let Some(load) = load.filter(|load| load.flags.contains(elf::PF_W)) else {
+    let around =
+        |load: &&Segment| page_down(load.range.address) <= address && end <= page_up(load.range.end());
+    let Some(load) = elf.loads().find(around).filter(|load| load.flags.contains(elf::PF_W)) else {
         return Err(inconsistent(format!(
-            "{segment} starts at {address:#x}, where no writable PT_LOAD does"
+            "{segment} is {}, which is inside no writable PT_LOAD",
+            segment.range
         )));
     };
-    if end > page_up(load.range.end()) {
-        let load_end = load.range.end();
-        return Err(inconsistent(format!("{segment} ends at {end:#x}, {load} at {load_end:#x}")));
-    }
     let inside = elf.sections.iter().filter(|section| is_mapped(section) && touches(load, section));
     for section in inside {
         let Range { address: start, .. } = section.range;
-        if start < page_down(end) && !is_relro(section) {
+        let written = section.range.end() > page_down(address) && start < page_down(end);
+        if written && !is_relro(section) {
             let reason = format!(
                 "{segment} makes memory read-only up to {end:#x}, but {section} at {start:#x} is data"
             );

@@ -1,0 +1,160 @@
+//! The plugin under test. Its features choose the build, what it is called, and what it believes the contracts to be.
+
+use midflight_plugin::{Context, Plugin, Service, StartError, plugin};
+use probe_contracts::{Begin, Desk, End, Panic, Probe, Refused, Side, Trade};
+use std::panic::{panic_any, resume_unwind};
+
+const VERSION: u32 = cfg_select! {
+    feature = "v2" => { 2 }
+    feature = "v3" => { 3 }
+    _ => { 1 }
+};
+
+cfg_select! {
+    feature = "other" => {
+        midflight_plugin::export!(TheProbe, name = "other", version = "1.0.0");
+    }
+    feature = "v2" => {
+        midflight_plugin::export!(TheProbe, name = "probe", version = "2.0.0");
+    }
+    feature = "v3" => {
+        midflight_plugin::export!(TheProbe, name = "probe", version = "3.0.0");
+    }
+    _ => {
+        midflight_plugin::export!(TheProbe, name = "probe", version = "1.0.0");
+    }
+}
+
+/// The instance.
+#[plugin(implements(Probe))]
+pub struct TheProbe {
+    generation: u64,
+    desk: Service<dyn Desk>,
+}
+
+impl Plugin for TheProbe {
+    fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+        let (desk, generation) = (cx.service::<dyn Desk>()?, cx.generation());
+        match desk.starting(VERSION, generation as _)? {
+            Begin::Go => Ok(TheProbe { generation, desk }),
+            Begin::Fail => Err(StartError::new("the desk is closed")),
+            Begin::Panic(how) => panic(how),
+        }
+    }
+}
+
+impl Drop for TheProbe {
+    fn drop(&mut self) {
+        if let Ok(End::Panic(how)) = self.desk.stopping(VERSION, self.generation) {
+            panic(how);
+        }
+    }
+}
+
+impl Probe for TheProbe {
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn fee(&self, trade: &Trade) -> u64 {
+        u64::from(VERSION) * trade.quantity as u64
+    }
+
+    fn total(&self, trades: &[Trade]) -> u64 {
+        trades.iter().map(|trade| self.fee(trade)).sum()
+    }
+
+    fn names(&self, prefix: &str, numbers: &[u64]) -> Vec<String> {
+        numbers.iter().map(|number| format!("{prefix}{number}")).collect()
+    }
+
+    fn quote(&self, symbol: &str) -> Result<Trade, Refused> {
+        match symbol {
+            "" => Err(Refused::Closed),
+            "ALL" => Err(Refused::TooLarge {
+                limit: VERSION.into(),
+            }),
+            unknown if unknown.contains('?') => Err(Refused::Unknown(unknown.into())),
+            known => Ok(Trade {
+                symbol: known.into(),
+                side: Side::Sell,
+                quantity: VERSION as _,
+                price_ticks: -7,
+                tags: ["a".into(), "tag".into()].into_iter().collect(),
+                limit: Some(i64::from(VERSION)).into(),
+            }),
+        }
+    }
+
+    fn maybe(&self, number: u64) -> Option<String> {
+        number
+            .is_multiple_of(2)
+            .then(|| format!("{number} is even for {VERSION}"))
+    }
+
+    #[cfg(not(feature = "changed-signature"))]
+    fn tagged(&self, mut trade: Trade, tag: String) -> Trade {
+        trade.tags.push(tag.into());
+        trade
+    }
+
+    #[cfg(feature = "changed-signature")]
+    fn tagged(&self, tag: String, mut trade: Trade) -> Trade {
+        trade.tags.push(tag.into());
+        trade
+    }
+
+    fn wait(&self, token: u64) -> u32 {
+        self.desk.wait(token).expect("the desk lets it go");
+        VERSION
+    }
+
+    fn nested(&self, depth: u32) -> Vec<u64> {
+        let mut chain = vec![self.generation];
+        if let Some(deeper) = depth.checked_sub(1) {
+            chain.extend(self.desk.nested(deeper).expect("the desk answers"));
+        }
+        chain
+    }
+
+    fn panic(&self, token: u64, how: Panic) -> u64 {
+        self.desk.wait(token).expect("the desk lets it go");
+        panic(how)
+    }
+
+    #[cfg(not(feature = "missing-method"))]
+    fn panic_of_desk(&self) -> String {
+        match self.desk.panic() {
+            Ok(()) => "no panic".to_owned(),
+            Err(fault) => fault.to_string(),
+        }
+    }
+}
+
+fn panic<T>(how: Panic) -> T {
+    match how {
+        Panic::Text => panic!("a plain panic"),
+        Panic::Formatted => panic!("a panic of build {VERSION}"),
+        Panic::Number => panic_any(VERSION),
+        Panic::DropPanics => panic_any(Mine { more: 1 }),
+        Panic::DropPanicsAgain => panic_any(Mine { more: 2 }),
+        Panic::Resumed => resume_unwind(Box::new("a resumed panic")),
+    }
+}
+
+/// A mine under whoever clears up: dropping it panics, with `more` of its kind to come.
+struct Mine {
+    more: u32,
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if let Some(more) = self.more.checked_sub(1) {
+            panic_any(Mine { more });
+        }
+    }
+}
