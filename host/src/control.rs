@@ -215,9 +215,7 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.look();
-            if mem::take(&mut self.changed) {
-                self.shared.status.store(Arc::new(self.status()));
-            }
+            self.show();
             if self.is_over() {
                 break;
             }
@@ -645,11 +643,14 @@ impl Control {
             state.active.push(Arc::clone(new));
         }
         let release = self.publish(group);
-        for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
-            self.records.insert(new.number, record(&new, Residency::Active));
+        for (Ready { generation: new, update }, old) in ready.iter().zip(&replaced) {
+            self.records.insert(new.number, record(new, Residency::Active));
             if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
-                plugin.activate(&new, old.as_deref(), update.rollback);
+                plugin.activate(new, old.as_deref(), update.rollback);
             }
+        }
+        self.show();
+        for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
             let took = update.began.elapsed();
             let active = EventKind::Active { release, previous: old.as_ref().map(|old| old.number) };
             self.shared.events.add(update.about(), took, active);
@@ -993,7 +994,15 @@ impl Control {
         }
     }
 
-    fn tell(&self, number: u64, took: Duration, kind: EventKind) {
+    /// Whoever is told of a change finds it in the status: so this comes before the event and the answer.
+    fn show(&mut self) {
+        if mem::take(&mut self.changed) {
+            self.shared.status.store(Arc::new(self.status()));
+        }
+    }
+
+    fn tell(&mut self, number: u64, took: Duration, kind: EventKind) {
+        self.show();
         if let Some(record) = self.records.get(&number) {
             self.shared.events.add(about(&record.plugin, &record.version, Some(number)), took, kind);
         }

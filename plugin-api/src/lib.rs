@@ -85,13 +85,20 @@ pub use portable::{Crosses, List, Maybe, Portable, Reown, Text};
 #[macro_export]
 macro_rules! contract_crate {
     () => {
+        $crate::contract_crate!(@ $);
+    };
+    (@ $dollar:tt) => {
         // The layouts that are compared name their types through this crate.
         #[doc(hidden)]
         extern crate midflight_plugin as abi_stable;
+        // Generated code goes through this macro: so a crate without this line gets one error, and that one says it.
         #[doc(hidden)]
-        mod the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate {
-            pub(crate) const HERE: () = ();
+        #[allow(unused_macros)]
+        macro_rules! the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate {
+            ($dollar($dollar items:tt)*) => { $dollar($dollar items)* };
         }
+        #[allow(unused_imports)]
+        pub(crate) use the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate;
     };
 }
 
@@ -173,6 +180,7 @@ pub mod rt {
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,
+        abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
         abi_stability::abi_checking,
         prefix_type::{PrefixTypeTrait, WithMetadata},
         staticref,

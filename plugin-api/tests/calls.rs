@@ -1,37 +1,500 @@
+//! Calls through generated code, with no library in between: what each side gets, and what a panic leaves behind.
+
+// The gate of the test holds what it enters by owning it.
+#![allow(unsafe_code, missing_docs)]
+
+use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService, StableAbi};
+use midflight_plugin::{
+    CallError, Contract, Fault, List, Maybe, PanicReport, Portable, Reown, Text, contract, record,
+};
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+
 midflight_plugin::contract_crate!();
-use midflight_plugin::{List, Maybe, Text, contract, record};
 
 #[record]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trade {
-    pub symbol: Text,
-    pub quantity: u32,
-    pub tags: List<Text>,
-    pub limit: Maybe<i64>,
-    pub venue: [u8; 4],
+    symbol: Text,
+    quantity: u32,
+    tags: List<Text>,
+    fills: List<u64>,
+    limit: Maybe<i64>,
+    side: Side,
 }
+
 #[record]
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Side {
     Buy,
-    Sell,
+    Auction { minutes: u16, venue: Text },
+    Times(List<Pair>),
 }
+
+#[record]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair(u32, Way);
+
+#[record]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Way {
+    Up = 7,
+    Down,
+}
+
 #[record]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refused {
     Unknown(Text),
     Closed,
-    Late { by: u16 },
 }
 
 #[contract]
-pub trait Fees {
-    /// Docs.
-    fn fee(&self, trade: &Trade) -> u64;
-    fn quote(&self, symbol: &str, side: Side) -> Result<Trade, Refused>;
-    fn total(&self, trades: &[Trade]) -> u64;
-    fn names(&self, a: String, b: Vec<u64>) -> Vec<String>;
+pub trait Every {
     fn nothing(&self);
+    fn numbers(&self, a: bool, b: i8, c: u64, d: f64, e: (), f: [u16; 3]) -> f64;
+    fn text(&self, text: &str) -> String;
+    fn slice(&self, numbers: &[u64], texts: &[Text]) -> u64;
+    fn lent(&self, trade: &Trade) -> Trade;
+    fn owned(&self, trade: Trade, pair: Pair, way: Way) -> Trade;
+    fn std(
+        &self,
+        text: String,
+        list: Vec<String>,
+        maybe: Option<Pair>,
+        either: Result<u8, Text>,
+    ) -> Vec<String>;
+    fn optional(&self, text: Option<String>) -> Option<Vec<Option<String>>>;
+    fn refused(&self, text: &str) -> Result<Trade, Refused>;
+    fn nested(&self) -> Option<Result<u64, String>>;
+    /// Addresses: of what was lent, of what was handed over, and of the text that goes back.
+    fn addresses(
+        &self,
+        lent: &Trade,
+        text: &str,
+        owned: Trade,
+        string: String,
+        numbers: Vec<u64>,
+    ) -> Vec<usize>;
+    fn leak_address(&self) -> String;
+    fn panics(&self, how: How) -> u64;
+    fn panics_refused(&self) -> Result<u64, Refused>;
+    fn brittle(&self, list: List<Brittle>, other: String) -> u64;
+    fn brittle_result(&self, at: u32) -> List<Brittle>;
 }
+
+#[record]
+#[derive(Debug, Clone, Copy)]
+pub enum How {
+    Text,
+    Formatted,
+    Resumed,
+    NoText,
+    Bomb,
+}
+
+struct Instance {
+    rate: u64,
+    address: AtomicUsize,
+}
+
+impl Every for Instance {
+    fn nothing(&self) {}
+    fn numbers(&self, a: bool, b: i8, c: u64, d: f64, (): (), f: [u16; 3]) -> f64 {
+        f64::from(u8::from(a))
+            + f64::from(b)
+            + c as f64
+            + d
+            + f64::from(f.iter().sum::<u16>())
+            + self.rate as f64
+    }
+    fn text(&self, text: &str) -> String {
+        text.to_uppercase()
+    }
+    fn slice(&self, numbers: &[u64], texts: &[Text]) -> u64 {
+        numbers.iter().sum::<u64>() + texts.iter().map(|text| text.len() as u64).sum::<u64>()
+    }
+    fn lent(&self, trade: &Trade) -> Trade {
+        Trade { quantity: trade.quantity * 2, ..trade.clone() }
+    }
+    fn owned(&self, mut trade: Trade, pair: Pair, way: Way) -> Trade {
+        // What arrives is the callee's own: it can be changed and grown.
+        trade.tags.push("grown".into());
+        trade.symbol.push_str(" and more than there was room for at first");
+        trade.side = Side::Times([pair, Pair(2, way)].into_iter().collect());
+        trade
+    }
+    fn std(
+        &self,
+        text: String,
+        mut list: Vec<String>,
+        maybe: Option<Pair>,
+        either: Result<u8, Text>,
+    ) -> Vec<String> {
+        list.push(format!("{text} {maybe:?} {either:?}"));
+        list
+    }
+    fn optional(&self, text: Option<String>) -> Option<Vec<Option<String>>> {
+        text.map(|text| vec![None, Some(text)])
+    }
+    fn refused(&self, text: &str) -> Result<Trade, Refused> {
+        match text {
+            "closed" => Err(Refused::Closed),
+            "fine" => Ok(trade()),
+            other => Err(Refused::Unknown(other.into())),
+        }
+    }
+    fn nested(&self) -> Option<Result<u64, String>> {
+        Some(Err("inner".into()))
+    }
+    fn addresses(
+        &self,
+        lent: &Trade,
+        text: &str,
+        owned: Trade,
+        string: String,
+        numbers: Vec<u64>,
+    ) -> Vec<usize> {
+        let owned =
+            [owned.symbol.as_ptr().addr(), owned.tags[0].as_ptr().addr(), owned.fills.as_ptr().addr()];
+        let lent = [lent.symbol.as_ptr().addr(), text.as_ptr().addr()];
+        lent.into_iter().chain(owned).chain([string.as_ptr().addr(), numbers.as_ptr().addr()]).collect()
+    }
+    fn leak_address(&self) -> String {
+        let text = String::from("going back");
+        self.address.store(text.as_ptr().addr(), SeqCst);
+        text
+    }
+    fn panics(&self, how: How) -> u64 {
+        match how {
+            How::Text => panic!("plain"),
+            How::Formatted => panic!("{} and {}", how as u8, self.rate),
+            How::Resumed => resume_unwind(Box::new(String::from("resumed"))),
+            How::NoText => panic_any(5_u8),
+            How::Bomb => panic_any(Bomb(3)),
+        }
+    }
+    fn panics_refused(&self) -> Result<u64, Refused> {
+        panic!("no answer")
+    }
+    fn brittle(&self, list: List<Brittle>, other: String) -> u64 {
+        list.len() as u64 + other.len() as u64
+    }
+    fn brittle_result(&self, at: u32) -> List<Brittle> {
+        (0..5).map(|number| Brittle::new(number, at)).collect()
+    }
+}
+
+/// A payload whose Drop panics, with a payload whose Drop panics, and so on.
+struct Bomb(u8);
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            resume_unwind(Box::new(Bomb(self.0 - 1)));
+        }
+    }
+}
+
+thread_local! { static ALIVE: Cell<i64> = const { Cell::new(0) }; }
+/// So that a value that is dropped twice, or not at all, can be seen.
+static BRITTLE_BORN: AtomicI64 = AtomicI64::new(0);
+
+/// Panics when it is rebuilt. (A record can't have a Drop; this one says by hand that it is portable.)
+#[repr(C)]
+#[derive(StableAbi, Debug)]
+pub struct Brittle {
+    number: u32,
+    breaks_at: u32,
+}
+impl Brittle {
+    fn new(number: u32, breaks_at: u32) -> Self {
+        BRITTLE_BORN.fetch_add(1, SeqCst);
+        ALIVE.set(ALIVE.get() + 1);
+        Brittle { number, breaks_at }
+    }
+}
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        ALIVE.set(ALIVE.get() - 1);
+    }
+}
+impl Reown for Brittle {
+    fn reown(self) -> Self {
+        assert!(self.number != self.breaks_at, "number {} breaks", self.number);
+        Brittle::new(self.number, self.breaks_at)
+    }
+}
+// SAFETY: two numbers, and `reown` is careful.
+unsafe impl Portable for Brittle {}
+
+/// Owns the instance that it serves, and remembers what was called.
+struct Served<T> {
+    bound: Bound,
+    called: Cell<Option<u16>>,
+    _owned: (Box<T>, Box<Origin>),
+}
+
+impl<T> Served<T> {
+    fn new<C: rt::ImplementedBy<T> + ?Sized>(instance: T) -> Self {
+        rt::use_host_panics();
+        let instance = Box::new(instance);
+        let origin = Box::new(Origin { plugin: "flat-fees".into(), version: "1.0.0".into(), generation: 3 });
+        let raw = RawService::of::<C, T>(&instance);
+        let bound = Bound { this: raw.this, table: raw.table, origin: &raw const *origin };
+        Served { bound, called: Cell::new(None), _owned: (instance, origin) }
+    }
+}
+
+// SAFETY: `new` pairs instance and table, and what they are lives in boxes for as long as the gate is borrowed.
+unsafe impl<T> Gate for &Served<T> {
+    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        self.called.set(Some(method));
+        f(&self.bound)
+    }
+}
+
+fn instance() -> Served<Instance> {
+    Served::new::<dyn Every>(Instance { rate: 3, address: AtomicUsize::new(0) })
+}
+
+fn calls(served: &Served<Instance>) -> EveryCalls<&Served<Instance>> {
+    // SAFETY: made by `instance`, for this contract.
+    unsafe { <dyn Every>::proxy(served) }
+}
+
+fn trade() -> Trade {
+    Trade {
+        symbol: "ABC".into(),
+        quantity: 7,
+        tags: ["first", "second"].map(Text::from).into_iter().collect(),
+        fills: vec![3, 4].into(),
+        limit: Maybe::RSome(-1),
+        side: Side::Auction { minutes: 5, venue: "X".into() },
+    }
+}
+
+fn report(fault: Fault) -> PanicReport {
+    match fault {
+        Fault::Panicked(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn x() {}
+fn every_kind_of_argument_and_result_arrives() {
+    let served = instance();
+    let every = calls(&served);
+    assert_eq!(every.nothing(), Ok(()));
+    assert_eq!(every.numbers(true, -2, 10, 0.5, (), [1, 2, 3]), Ok(1.0 - 2.0 + 10.0 + 0.5 + 6.0 + 3.0));
+    assert_eq!(every.text("abc é"), Ok("ABC É".into()));
+    assert_eq!(every.text(""), Ok(String::new()));
+    assert_eq!(every.slice(&[1, 2], &["abc".into()]), Ok(6));
+    assert_eq!(every.slice(&[], &[]), Ok(0));
+    assert_eq!(every.lent(&trade()), Ok(Trade { quantity: 14, ..trade() }));
+
+    let grown = every.owned(trade(), Pair(1, Way::Up), Way::Down).unwrap();
+    assert_eq!(grown.symbol, "ABC and more than there was room for at first");
+    assert_eq!(grown.tags.last().unwrap(), "grown");
+    assert_eq!(grown.side, Side::Times(vec![Pair(1, Way::Up), Pair(2, Way::Down)].into()));
+
+    let std = every.std("a".into(), vec!["b".into()], Some(Pair(1, Way::Up)), Err("no".into()));
+    assert_eq!(std.unwrap(), ["b", "a Some(Pair(1, Up)) Err(\"no\")"]);
+    assert_eq!(every.std(String::new(), vec![], None, Ok(4)).unwrap(), [" None Ok(4)"]);
+    assert_eq!(every.optional(None), Ok(None));
+    assert_eq!(every.optional(Some("x".into())), Ok(Some(vec![None, Some("x".into())])));
+    assert_eq!(every.nested(), Ok(Some(Err("inner".into()))));
+}
+
+#[test]
+fn a_methods_own_error_is_not_a_fault() {
+    let served = instance();
+    let every = calls(&served);
+    assert_eq!(every.refused("fine"), Ok(trade()));
+    assert_eq!(every.refused("closed"), Err(CallError::Refused(Refused::Closed)));
+    assert_eq!(every.refused("X"), Err(CallError::Refused(Refused::Unknown("X".into()))));
+    let Err(CallError::Fault(fault)) = every.panics_refused() else { panic!("no fault") };
+    assert_eq!(report(fault).message, "no answer");
+}
+
+#[test]
+fn the_receiver_owns_what_it_gets_and_what_is_lent_is_not_copied() {
+    let served = instance();
+    let every = calls(&served);
+    let (lent, text) = (trade(), String::from("lent"));
+    let (owned, string, numbers) = (trade(), String::from("handed over"), vec![1, 2, 3]);
+    let sent = [
+        lent.symbol.as_ptr().addr(),
+        text.as_ptr().addr(),
+        owned.symbol.as_ptr().addr(),
+        owned.tags[0].as_ptr().addr(),
+        owned.fills.as_ptr().addr(),
+        string.as_ptr().addr(),
+        numbers.as_ptr().addr(),
+    ];
+    let received = every.addresses(&lent, &text, owned, string, numbers).unwrap();
+    assert_eq!(received[..2], sent[..2], "lent");
+    for (number, (received, sent)) in received.iter().zip(sent).enumerate().skip(2) {
+        assert_ne!(*received, sent, "argument {number} is the sender's memory still");
+    }
+
+    let answer = every.leak_address().unwrap();
+    assert_ne!(
+        answer.as_ptr().addr(),
+        served._owned.0.address.load(SeqCst),
+        "the result is the callee's memory still"
+    );
+    assert_eq!(answer, "going back");
+}
+
+#[test]
+fn a_panic_is_a_fault_with_its_text_and_whose_it_is() {
+    let served = instance();
+    let every = calls(&served);
+    let expected = |message: &str| PanicReport {
+        plugin: "flat-fees".into(),
+        version: "1.0.0".into(),
+        generation: 3,
+        message: message.into(),
+        location: String::new(), // no hook is set in this binary
+    };
+    assert_eq!(report(every.panics(How::Text).unwrap_err()), expected("plain"));
+    assert_eq!(report(every.panics(How::Formatted).unwrap_err()), expected("1 and 3"));
+    assert_eq!(report(every.panics(How::Resumed).unwrap_err()), expected("resumed"));
+    assert_eq!(report(every.panics(How::NoText).unwrap_err()), expected("a payload that is no text"));
+    // One panic's text is not left for the next.
+    assert_eq!(every.nothing(), Ok(()));
+    assert_eq!(report(every.panics(How::NoText).unwrap_err()), expected("a payload that is no text"));
+}
+
+#[test]
+fn payloads_whose_drops_panic_stay_inside() {
+    let served = instance();
+    let every = calls(&served);
+    for _ in 0..3 {
+        assert_eq!(report(every.panics(How::Bomb).unwrap_err()).message, "a payload that is no text");
+    }
+    assert_eq!(every.nothing(), Ok(()));
+}
+
+#[test]
+fn a_panic_while_an_argument_is_rebuilt_is_the_callees_and_drops_each_value_once() {
+    let served = instance();
+    let every = calls(&served);
+    let before = ALIVE.get();
+    let list = |breaks_at| (0..5).map(|number| Brittle::new(number, breaks_at)).collect::<List<_>>();
+    assert_eq!(every.brittle(list(99), "four".into()), Ok(9));
+    assert_eq!(ALIVE.get(), before);
+    for breaks_at in 0..5 {
+        let fault = every.brittle(list(breaks_at), "four".into()).unwrap_err();
+        assert_eq!(report(fault).message, format!("number {breaks_at} breaks"));
+        assert_eq!(ALIVE.get(), before, "at {breaks_at}");
+    }
+}
+
+#[test]
+fn a_panic_while_a_result_is_rebuilt_is_the_callers_and_drops_each_value_once() {
+    let served = instance();
+    let every = calls(&served);
+    let before = ALIVE.get();
+    assert_eq!(every.brittle_result(99).unwrap().len(), 5);
+    for breaks_at in 0..5 {
+        let payload: Box<dyn Any + Send> =
+            catch_unwind(AssertUnwindSafe(|| every.brittle_result(breaks_at))).unwrap_err();
+        assert_eq!(payload.downcast_ref::<String>().unwrap(), &format!("number {breaks_at} breaks"));
+        assert_eq!(ALIVE.get(), before, "at {breaks_at}");
+    }
+    assert!(BRITTLE_BORN.load(SeqCst) > 0);
+}
+
+#[test]
+fn a_contract_says_its_name_its_version_and_its_methods() {
+    assert_eq!(<dyn Every>::NAME, "midflight-plugin::Every");
+    assert_eq!(<dyn Every>::VERSION, env!("CARGO_PKG_VERSION"));
+    assert_eq!(<dyn Every>::METHODS[..3], ["nothing", "numbers", "text"]);
+    let served = instance();
+    let every = calls(&served);
+    every.nothing().unwrap();
+    assert_eq!(served.called.get(), Some(0));
+    every.nested().unwrap();
+    assert_eq!(<dyn Every>::METHODS[usize::from(served.called.get().unwrap())], "nested");
+}
+
+#[test]
+fn a_gate_that_refuses_never_calls_and_gives_nothing_away() {
+    struct Closed;
+    // SAFETY: it enters nothing.
+    unsafe impl Gate for Closed {
+        fn enter<R, E: From<Fault>>(
+            &self,
+            method: u16,
+            _: impl FnOnce(&Bound) -> Result<R, E>,
+        ) -> Result<R, E> {
+            Err(Fault::MethodMissing {
+                plugin: "flat-fees".into(),
+                method: <dyn Every>::METHODS[method as usize],
+            }
+            .into())
+        }
+    }
+    // SAFETY: as above.
+    let every = unsafe { <dyn Every>::proxy(Closed) };
+    let before = ALIVE.get();
+    let fault = every.brittle(vec![Brittle::new(0, 0)].into(), String::new()).unwrap_err();
+    assert_eq!(fault.to_string(), "plugin `flat-fees` has no method `brittle`");
+    assert_eq!(ALIVE.get(), before);
+}
+
+#[test]
+fn faults_speak_and_have_stable_codes() {
+    let panicked = |version: &str, generation, location: &str| {
+        let (plugin, message) = ("flat-fees".into(), "no fee".into());
+        Fault::Panicked(Box::new(PanicReport {
+            plugin,
+            version: version.into(),
+            generation,
+            message,
+            location: location.into(),
+        }))
+    };
+    let check = |fault: Fault, code: &str, plugin: Option<&str>, text: &str| {
+        assert_eq!((fault.code(), fault.plugin(), fault.to_string().as_str()), (code, plugin, text));
+        assert_eq!(CallError::<Refused>::from(fault.clone()).to_string(), text);
+        assert_eq!(CallError::<Refused>::from(fault.clone()), CallError::Fault(fault));
+    };
+    let flat = Some("flat-fees");
+    check(
+        panicked("1.0.0", 3, "src/lib.rs:10:5"),
+        "panicked",
+        flat,
+        "plugin `flat-fees` 1.0.0 (generation 3) panicked at src/lib.rs:10:5: no fee",
+    );
+    check(
+        panicked("1.0.0", 3, ""),
+        "panicked",
+        flat,
+        "plugin `flat-fees` 1.0.0 (generation 3) panicked: no fee",
+    );
+    check(panicked("", 0, ""), "panicked", flat, "service `flat-fees` panicked: no fee");
+    check(
+        Fault::NotLoaded { plugin: "flat-fees".into() },
+        "not_loaded",
+        flat,
+        "plugin `flat-fees` is not loaded",
+    );
+    check(Fault::NestedTooDeep { bound: 64 }, "nested_too_deep", None, "calls are nested deeper than 64");
+    check(
+        Fault::TooManyGroups { bound: 8 },
+        "too_many_groups",
+        None,
+        "a thread is inside of more than 8 groups",
+    );
+    check(
+        Fault::WrongGroup { plugin: "flat-fees".into(), group: "risk".into() },
+        "wrong_group",
+        flat,
+        "plugin `flat-fees` is not in the group `risk`",
+    );
+    assert_eq!(CallError::Refused(Refused::Closed).to_string(), "refused: Closed");
+}

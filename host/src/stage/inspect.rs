@@ -141,3 +141,6 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
     let table_offset = table_offset.ok_or_else(|| missing("`midflight_place` is out of reach"))?;
     Ok(Place { table_offset })
 }
+
+#[cfg(test)]
+mod tests;

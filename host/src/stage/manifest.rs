@@ -227,7 +227,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_cannot_be_read_names_the_key() {
-        let refused = |from, to, reason| check(from, to, Code::ManifestInvalid, reason);
+        let refused = |from: &str, to: &str, reason: &str| check(from, to, Code::ManifestInvalid, reason);
         refused("name=flat-fees\n", "", "the key `name` is missing");
         refused("commit=abc", "", "the key `commit` is missing");
         refused("commit=abc", "name=b", "the key `name` is there twice");

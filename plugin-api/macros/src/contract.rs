@@ -1,6 +1,7 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
-use crate::at;
+use crate::types::{Place, check, last_segment, plain};
+use crate::{at, within_contract_crate};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -245,7 +246,7 @@ impl<'a> Argument<'a> {
         let kind = match plain(&input.ty) {
             Type::Reference(reference) => lent(reference)?,
             owned => {
-                check_owned(owned)?;
+                check(owned, Place::Signature)?;
                 Kind::Owned(owned)
             }
         };
@@ -284,17 +285,34 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// What the compiler has to prove, at the author's type.
     fn proof(&self) -> TokenStream {
         let span = at(self.written.span());
         match &self.kind {
             Kind::Text => quote!(),
             Kind::Slice(lent) | Kind::Lent(lent) => {
-                quote_spanned!(span=> ::midflight_plugin::rt::assert_portable::<#lent>();)
+                quote_spanned!(span=> #lent: ::midflight_plugin::rt::Portable,)
             }
-            Kind::Owned(owned) => quote_spanned!(span=> ::midflight_plugin::rt::assert_crosses::<#owned>();),
+            Kind::Owned(owned) => crossing(owned),
         }
     }
+}
+
+/// That a type crosses, and before it that what it is made of does: that says more.
+fn crossing(written: &Type) -> TokenStream {
+    let mut proofs = TokenStream::new();
+    if let Type::Path(path) = plain(written)
+        && let Some(segment) = path.path.segments.last()
+        && ["Option", "Vec", "Result"].iter().any(|name| segment.ident == name)
+        && let PathArguments::AngleBracketed(list) = &segment.arguments
+    {
+        for argument in &list.args {
+            if let GenericArgument::Type(inner) = argument {
+                proofs.extend(crossing(inner));
+            }
+        }
+    }
+    proofs.extend(quote_spanned!(at(written.span())=> #written: ::midflight_plugin::rt::Crosses,));
+    proofs
 }
 
 fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
@@ -310,25 +328,16 @@ fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
             "a reference is lent for the call and no longer, since the plugin may be unloaded after it: drop the lifetime",
         ));
     }
+    let instead = |place: &dyn ToTokens, problem: &str| Err(Error::new_spanned(place, problem));
     match plain(&reference.elem) {
-        Type::Slice(slice) => {
-            check_owned(&slice.elem)?;
-            Ok(Kind::Slice(&slice.elem))
-        }
+        Type::Slice(slice) => check(&slice.elem, Place::Record).map(|()| Kind::Slice(&slice.elem)),
         text if last_segment(text, "str") => Ok(Kind::Text),
-        text if last_segment(text, "String") => {
-            Err(Error::new_spanned(reference, "write `&str`: it costs nothing to pass"))
+        text if last_segment(text, "String") => instead(reference, "write `&str`: it costs nothing to pass"),
+        list if last_segment(list, "Vec") => instead(reference, "write `&[T]`: it costs nothing to pass"),
+        whole if last_segment(whole, "Option") || last_segment(whole, "Result") => {
+            instead(reference, "`Option` and `Result` cross by value: drop the `&`")
         }
-        list if last_segment(list, "Vec") => {
-            Err(Error::new_spanned(reference, "write `&[T]`: it costs nothing to pass"))
-        }
-        other @ Type::Path(_) if last_segment(other, "Option") || last_segment(other, "Result") => {
-            Err(Error::new_spanned(reference, "`Option` and `Result` cross by value: drop the `&`"))
-        }
-        record => {
-            check_owned(record)?;
-            Ok(Kind::Lent(record))
-        }
+        record => check(record, Place::Record).map(|()| Kind::Lent(record)),
     }
 }
 
@@ -339,88 +348,8 @@ fn check_result(result: &Type) -> Result<()> {
             "a result can't be borrowed: the plugin may be unloaded while the caller still holds it. Return an owned value, \
              `String` for `&str`, `Vec<T>` for `&[T]`",
         )),
-        owned => check_owned(owned),
+        owned => check(owned, Place::Signature),
     }
-}
-
-/// Refuses what is known by its form; what is known by its traits is left to `Crosses` and `Portable`.
-fn check_owned(owned: &Type) -> Result<()> {
-    let problem = match plain(owned) {
-        Type::Path(path) => {
-            for segment in path.qself.iter().flat_map(|_| None).chain(&path.path.segments) {
-                if segment.ident == "Self" {
-                    return Err(Error::new_spanned(
-                        segment,
-                        "`Self` can't cross: it is another type in each plugin",
-                    ));
-                }
-                if ["Box", "Rc", "Arc"].iter().any(|name| segment.ident == name) {
-                    let problem = format!(
-                        "`{}` can't cross: what it points to stays in the memory, and with the code, of the side that made it. \
-                         Pass the value itself, a `#[record]`",
-                        segment.ident
-                    );
-                    return Err(Error::new_spanned(segment, problem));
-                }
-                match &segment.arguments {
-                    PathArguments::None => {}
-                    PathArguments::Parenthesized(_) => return Err(Error::new_spanned(owned, CLOSURE)),
-                    PathArguments::AngleBracketed(list) => {
-                        for argument in &list.args {
-                            match argument {
-                                GenericArgument::Type(inner) => check_owned(inner)?,
-                                GenericArgument::Lifetime(lifetime) => {
-                                    return Err(Error::new_spanned(lifetime, BORROWED));
-                                }
-                                _ => {}
-                            }
-                        }
-                    }
-                }
-            }
-            return Ok(());
-        }
-        Type::Array(array) => return check_owned(&array.elem),
-        Type::Tuple(tuple) if tuple.elems.is_empty() => return Ok(()),
-        Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
-        Type::Reference(_) => BORROWED,
-        Type::Slice(_) => "a slice is lent: write `&[T]`, or `Vec<T>` for one that is handed over",
-        Type::Ptr(_) => {
-            "a raw pointer can't cross: what it points to can be gone. Pass the value itself, or a number that names it"
-        }
-        Type::BareFn(_) => {
-            "a function pointer can't cross: its code can be unloaded. Let the other side implement a contract instead"
-        }
-        Type::ImplTrait(_) => CLOSURE,
-        Type::TraitObject(_) => {
-            "a trait object can't cross: its functions have no stable layout. Pass a `#[record]`, or let the host provide an object by a contract"
-        }
-        Type::Never(_) => "a method of a contract returns",
-        Type::Infer(_) => "a method of a contract names its types",
-        Type::Macro(_) => "write the type itself: what a macro makes of it can't be checked here",
-        _ => "this can't cross a plugin's boundary",
-    };
-    Err(Error::new_spanned(owned, problem))
-}
-
-const BORROWED: &str = "a reference inside of a value can't cross: it would outlive the call. Pass an owned value, \
-                        `String` for `&str`, `Vec<T>` for `&[T]`, or lend the whole as `&T`";
-const CLOSURE: &str = "`impl Trait` and closures can't cross: their code belongs to one side. Pass a `#[record]`, or let the \
-                       other side implement a contract";
-
-/// Without the parentheses and the invisible groups that macros make.
-fn plain(mut written: &Type) -> &Type {
-    loop {
-        written = match written {
-            Type::Paren(inner) => &inner.elem,
-            Type::Group(inner) => &inner.elem,
-            _ => return written,
-        };
-    }
-}
-
-fn last_segment(written: &Type, name: &str) -> bool {
-    matches!(written, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
 }
 
 /// `Result<T, E>`, by its name and its two arguments.
@@ -444,14 +373,24 @@ fn value_and_error(result: &Type) -> Option<(Type, Type)> {
 
 impl Contract<'_> {
     fn generated(&self) -> TokenStream {
-        let table = self.table();
-        let functions = self.functions();
-        let calls = self.calls();
-        quote!(#table #functions #calls)
+        let (proofs, table, functions, calls) = (self.proofs(), self.table(), self.functions(), self.calls());
+        within_contract_crate(quote!(#proofs #table #functions #calls))
     }
 
     fn named(&self, what: &str) -> Ident {
         format_ident!("{}{what}", self.author.ident.unraw(), span = at(self.author.ident.span()))
+    }
+
+    /// What the compiler has to prove, at the author's types, and before it looks at the rest.
+    fn proofs(&self) -> TokenStream {
+        let arguments = self.methods.iter().flat_map(|method| &method.arguments).map(Argument::proof);
+        let results = self.methods.iter().map(|method| crossing(&method.result));
+        quote! {
+            const _: () = {
+                #[allow(dead_code)]
+                fn what_crosses() where #(#arguments)* #(#results)* {}
+            };
+        }
     }
 
     /// The functions in the order of the trait. Parameters have no names here, or renaming one would be a refusal.
@@ -487,13 +426,6 @@ impl Contract<'_> {
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
         let fields_of_names = self.methods.iter().map(Method::field);
         let plain_names = names.iter().map(|name| name.unraw().to_string());
-        let proofs = self.methods.iter().map(|method| {
-            let arguments = method.arguments.iter().map(Argument::proof);
-            let result = &method.result;
-            let result =
-                quote_spanned!(at(result.span())=> ::midflight_plugin::rt::assert_crosses::<#result>(););
-            quote!(#(#arguments)* #result)
-        });
         let this = Ident::new("this", Span::mixed_site());
         let functions = self.methods.iter().map(|method| {
             let (name, reply) = (method.name, method.wire());
@@ -541,9 +473,6 @@ impl Contract<'_> {
                         #calls(unsafe { ::midflight_plugin::rt::Calls::new(gate) })
                     }
                 }
-
-                const _: () = { #(#proofs)* };
-                const _: () = crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate::HERE;
             };
         }
     }

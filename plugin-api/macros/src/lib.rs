@@ -10,9 +10,11 @@
 mod contract;
 mod plugin;
 mod record;
+mod types;
 
 use proc_macro::TokenStream;
 use proc_macro2::Span;
+use quote::quote;
 
 /// Makes a struct or an enum plain data that crosses the boundary, with a layout that is compared when a plugin is loaded.
 ///
@@ -20,7 +22,7 @@ use proc_macro2::Span;
 /// costs nothing to pass; one that is passed by value or returned is rebuilt as the receiver's own. A record has no `Drop`.
 #[proc_macro_attribute]
 pub fn record(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    record::attribute(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    record::attribute(arguments.into(), item.into()).into()
 }
 
 /// The half of `#[record]` that sees the fields after `cfg` was decided.
@@ -53,4 +55,10 @@ pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The author's place in the text with the macro's own right to name and do things.
 fn at(place: Span) -> Span {
     Span::call_site().located_at(place)
+}
+
+/// Generated items, inside of a macro that `contract_crate!` defines: without that line at the crate's root there is one
+/// error, which says so by its name, instead of all that the generated items would miss.
+fn within_contract_crate(items: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    quote!(crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate! { #items })
 }

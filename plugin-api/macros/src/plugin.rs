@@ -1,6 +1,6 @@
 //! `#[plugin]`: the list of what a plugin offers.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use std::collections::HashSet;
 use syn::parse::{Parse, ParseStream};
@@ -73,7 +73,10 @@ impl Parse for Arguments {
         }
         let contracts: Vec<Path> = contracts.into_iter().flatten().collect();
         if contracts.is_empty() {
-            return Err(input.error(format!("a plugin implements at least one contract: {FORM}")));
+            return Err(Error::new(
+                Span::call_site(),
+                format!("a plugin implements at least one contract: {FORM}"),
+            ));
         }
         let mut named = HashSet::new();
         for contract in &contracts {

@@ -3,39 +3,95 @@
 //! It is an attribute and a derive. Only the attribute can choose the representation, and only a derive sees the fields
 //! that are left once `cfg` was decided.
 
-use crate::at;
+use crate::types::{Place, check};
+use crate::{at, within_contract_crate};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, Result, Type};
+use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Result, Type};
 
-pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    if !arguments.is_empty() {
-        return Err(Error::new_spanned(arguments, "`#[record]` takes no arguments"));
-    }
-    let item: DeriveInput = syn::parse2(item)?;
-    if let Some(taken) = item.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
-        return Err(Error::new_spanned(
-            taken,
-            "`#[record]` chooses the representation itself: drop this line",
-        ));
-    }
-    let repr = match &item.data {
-        Data::Struct(_) => quote!(C),
-        Data::Enum(data) if data.variants.iter().any(|variant| !variant.fields.is_empty()) => quote!(C, u8),
-        Data::Enum(_) => quote!(u8),
-        Data::Union(_) => {
-            return Err(Error::new_spanned(
-                item,
-                "a union can't be a record: nobody knows which of its fields to rebuild",
-            ));
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let author: DeriveInput = match syn::parse2(item.clone()) {
+        Ok(author) => author,
+        Err(error) => {
+            let error =
+                Error::new(error.span(), "`#[record]` stands on a struct or an enum").into_compile_error();
+            return quote!(#item #error);
         }
     };
-    Ok(quote! {
-        #[derive(::midflight_plugin::rt::StableAbi, ::midflight_plugin::rt::Record)]
-        #[repr(#repr)]
-        #item
-    })
+    let representation = match arguments.is_empty() {
+        true => representation(&author),
+        false => Err(Error::new_spanned(arguments, "`#[record]` takes no arguments")),
+    };
+    match representation {
+        Ok(representation) => within_contract_crate(quote! {
+            #[derive(::midflight_plugin::rt::StableAbi, ::midflight_plugin::rt::Record)]
+            #[repr(#representation)]
+            #author
+        }),
+        Err(error) => {
+            let (error, stand_in) = (error.into_compile_error(), stand_in(&author));
+            quote!(#error #author #stand_in)
+        }
+    }
+}
+
+fn representation(author: &DeriveInput) -> Result<TokenStream> {
+    if let Some(taken) = author.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
+        return Err(Error::new_spanned(taken, OWN_REPRESENTATION));
+    }
+    refuse(author)?;
+    let fields: Vec<&Field> = match &author.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Union(_) => Vec::new(),
+    };
+    // What `cfg` may take away is left to the derive.
+    let certain =
+        fields.iter().filter(|field| !field.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")));
+    let problems =
+        certain.filter_map(|field| check(&field.ty, Place::Record).err()).reduce(|mut all, error| {
+            all.combine(error);
+            all
+        });
+    match (problems, &author.data) {
+        (Some(problems), _) => Err(problems),
+        (None, Data::Enum(_)) if fields.is_empty() => Ok(quote!(u8)),
+        (None, Data::Enum(_)) => Ok(quote!(C, u8)),
+        (None, _) => Ok(quote!(C)),
+    }
+}
+
+const OWN_REPRESENTATION: &str = "`#[record]` chooses the representation itself: drop this line";
+
+/// What a refused record would have been, so that its uses bring no errors of their own. It never gets beyond the
+/// compiler, which has an error already.
+fn stand_in(author: &DeriveInput) -> TokenStream {
+    let name = &author.ident;
+    let (parameters, types, clause) = author.generics.split_for_impl();
+    if !author.generics.params.is_empty() {
+        return TokenStream::new();
+    }
+    quote! {
+        const _: () = {
+            impl #parameters ::midflight_plugin::rt::Reown for #name #types #clause {
+                fn reown(self) -> Self {
+                    self
+                }
+            }
+            // SAFETY: never compiled.
+            unsafe impl #parameters ::midflight_plugin::rt::Portable for #name #types #clause {}
+            // SAFETY: never compiled.
+            unsafe impl #parameters ::midflight_plugin::rt::GetStaticEquivalent for #name #types #clause {
+                type StaticEquivalent = ();
+            }
+            // SAFETY: never compiled.
+            unsafe impl #parameters ::midflight_plugin::rt::StableAbi for #name #types #clause {
+                type IsNonZeroType = <() as ::midflight_plugin::rt::StableAbi>::IsNonZeroType;
+                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = <() as ::midflight_plugin::rt::StableAbi>::LAYOUT;
+            }
+        };
+    }
 }
 
 pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
@@ -76,7 +132,11 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
             // SAFETY: every field is portable, as the bounds above prove, and `reown` rebuilds every field.
             unsafe impl ::midflight_plugin::rt::Portable for #name {}
             const _: () = ::midflight_plugin::rt::assert_record::<#name>();
-            const _: () = crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate::HERE;
+            // A second proof of the same, for its message.
+            trait ARecordHasNoDropOfItsOwn {}
+            #[allow(drop_bounds)]
+            impl<__Any: ::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
+            impl ARecordHasNoDropOfItsOwn for #name {}
         };
     })
 }
@@ -93,10 +153,7 @@ fn refuse(item: &DeriveInput) -> Result<()> {
     }
     let mut reprs = item.attrs.iter().filter(|attribute| attribute.path().is_ident("repr"));
     if let (Some(_), Some(second)) = (reprs.next(), reprs.next()) {
-        return Err(Error::new_spanned(
-            second,
-            "`#[record]` chooses the representation itself: drop this line",
-        ));
+        return Err(Error::new_spanned(second, OWN_REPRESENTATION));
     }
     let mut attributes: Vec<&Attribute> = item.attrs.iter().collect();
     match &item.data {
@@ -108,7 +165,12 @@ fn refuse(item: &DeriveInput) -> Result<()> {
             attributes.extend(variant.fields.iter().flat_map(|field| &field.attrs));
         }),
         Data::Struct(data) => attributes.extend(data.fields.iter().flat_map(|field| &field.attrs)),
-        Data::Union(_) => {}
+        Data::Union(_) => {
+            return Err(Error::new_spanned(
+                item,
+                "a union can't be a record: nobody knows which of its fields to rebuild",
+            ));
+        }
     }
     match attributes.iter().find(|attribute| attribute.path().is_ident("sabi")) {
         Some(hidden) => {

@@ -74,8 +74,8 @@ impl<'a> Director<'a> {
         let end = Instant::now() + window.length;
         self.ledger.enter(window.kind);
         match window.kind {
-            Kind::Quiet => {}
-            Kind::Swapping => self.swap_until(end),
+            Kind::WarmUp | Kind::Quiet => {}
+            Kind::Swapping => self.swap(window, end),
             Kind::Trials => self.try_bad_ones(),
         }
         thread::sleep(end.saturating_duration_since(Instant::now()));
@@ -85,10 +85,15 @@ impl<'a> Director<'a> {
         self.played
     }
 
-    fn swap_until(&mut self, end: Instant) {
+    /// An odd number of swaps, so that the quiet parts are served by either version in turn.
+    fn swap(&mut self, window: Window, end: Instant) {
+        let swaps = (window.length.as_millis() / SWAP_EVERY.as_millis()).saturating_sub(1) | 1;
         let mut next = Instant::now();
-        while next + SWAP_EVERY <= end {
+        for _ in 0..swaps {
             thread::sleep(next.saturating_duration_since(Instant::now()));
+            if next >= end {
+                return; // a slow machine
+            }
             let (name, version) = match self.observer.serving() {
                 Some((serving, _)) if serving == V1 => ("v2", V2),
                 _ => ("v1", V1),

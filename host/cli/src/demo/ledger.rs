@@ -64,7 +64,7 @@ impl Ledger {
                 quiet_us: latencies(),
                 swapping_us: latencies(),
                 recent_us: latencies(),
-                phase: Kind::Quiet,
+                phase: Kind::WarmUp,
                 faults_from: None,
                 faults_until: None,
             }),
@@ -136,7 +136,7 @@ impl Ledger {
         match phase {
             Kind::Quiet => tally.quiet_us.saturating_record(us),
             Kind::Swapping => tally.swapping_us.saturating_record(us),
-            Kind::Trials => {}
+            Kind::WarmUp | Kind::Trials => {}
         }
     }
 
@@ -145,11 +145,11 @@ impl Ledger {
         self.tally.lock().fail(why);
     }
 
-    /// Requests so far, and the latencies since the last look.
-    pub(crate) fn look(&self) -> (u64, Histogram<u64>) {
+    /// The latencies since this was called last.
+    pub(crate) fn recent_us(&self) -> Histogram<u64> {
         let mut tally = self.tally.lock();
         let empty = Histogram::new_from(&tally.recent_us);
-        (tally.requests, mem::replace(&mut tally.recent_us, empty))
+        mem::replace(&mut tally.recent_us, empty)
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Tally) -> R) -> R {
@@ -205,11 +205,11 @@ mod tests {
     #[test]
     fn latencies_go_to_the_part_that_they_belong_to() {
         let ledger = Ledger::new();
-        for phase in [Kind::Quiet, Kind::Swapping, Kind::Swapping, Kind::Trials] {
+        for phase in [Kind::WarmUp, Kind::Quiet, Kind::Swapping, Kind::Swapping] {
             ledger.waited(phase, Instant::now());
         }
         ledger.read(|tally| assert_eq!((tally.quiet_us.len(), tally.swapping_us.len()), (1, 2)));
-        assert_eq!(ledger.look().1.len(), 4);
-        assert_eq!(ledger.look().1.len(), 0);
+        assert_eq!(ledger.recent_us().len(), 4);
+        assert_eq!(ledger.recent_us().len(), 0);
     }
 }

@@ -22,26 +22,27 @@ impl Live {
         println!("{per_second:.0} requests a second are due, and some that take their time");
         let thread = thread::spawn(move || {
             let begin = Instant::now();
-            let (mut last, mut shown_refusal) = (0, None);
+            let (mut requests, mut faults, mut refusals) = (0, 0, 0);
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_secs(1)) {
-                let (requests, us) = ledger.look();
+                let (requests_now, faults_now) = ledger.read(|tally| (tally.requests, tally.faults));
                 let scene = scene.lock().clone();
-                let refusal = scene.last_refusal.filter(|refusal| shown_refusal.as_ref() != Some(refusal));
                 let (version, generation) = scene.serving.unwrap_or_default();
-                println!(
-                    "{:>4} s  {:>7} req/s  p99 {:>6.2} ms  {} {version} (generation {generation})  {} unmapped{}",
+                print!(
+                    "{:>4} s  {:>7} req/s  p99 {:>6.2} ms  {} {version} (generation {generation})  {} unmapped",
                     begin.elapsed().as_secs(),
-                    requests - last,
-                    us.value_at_quantile(0.99) as f64 / 1e3,
+                    requests_now - requests,
+                    ledger.recent_us().value_at_quantile(0.99) as f64 / 1e3,
                     colour(GREEN, "serving"),
                     scene.unmapped,
-                    refusal
-                        .as_ref()
-                        .map(|refusal| colour(YELLOW, &format!("  refused {refusal}")))
-                        .unwrap_or_default(),
                 );
-                last = requests;
-                shown_refusal = refusal.or(shown_refusal);
+                if scene.refusals.len() > refusals {
+                    print!("  {} {}", colour(YELLOW, "refused"), scene.refusals[refusals..].join(", "));
+                }
+                if faults_now > faults {
+                    print!("  {} {}", faults_now - faults, colour(RED, "faults"));
+                }
+                println!();
+                (requests, faults, refusals) = (requests_now, faults_now, scene.refusals.len());
             }
         });
         Live { stop, thread }

@@ -42,7 +42,7 @@ pub(crate) struct Scene {
     /// `active` as soon as it was; then what became of it.
     pub(crate) generations: BTreeMap<u64, Seen>,
     pub(crate) served: BTreeSet<u64>,
-    pub(crate) last_refusal: Option<String>,
+    pub(crate) refusals: Vec<String>,
     pub(crate) unmapped: u64,
     /// Events that the host dropped before they could be read.
     pub(crate) lost: u64,
@@ -122,7 +122,7 @@ impl Scene {
     fn take(&mut self, event: &midflight::Event) {
         if let EventKind::Refused(refusal) = &event.kind {
             let file = refusal.file().and_then(|file| file.file_name()).unwrap_or_default();
-            self.last_refusal = Some(format!("{} [{}]", file.display(), refusal.code()));
+            self.refusals.push(format!("{} [{}]", file.display(), refusal.code()));
         }
         let Some(generation) = event.generation else {
             return;

@@ -1,7 +1,8 @@
 //! The plan of a run: which part of it serves what.
 //!
 //! Quiet and swapping parts take turns, so that whatever else the machine does meanwhile is shared evenly by both, and their
-//! latencies can be compared. The bad files are tried once, in the middle, in a part that counts for neither.
+//! latencies can be compared. The bad files are tried once, in the middle, in a part that counts for neither; nor does the beginning,
+//! in which connections are opened and threads started.
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub(crate) struct Window {
 /// What happens beside the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    WarmUp,
     Quiet,
     Swapping,
     Trials,
@@ -23,11 +25,12 @@ pub(crate) enum Kind {
 
 /// About a second each; as many quiet ones as swapping ones.
 pub(crate) fn windows(run: Duration) -> Vec<Window> {
-    let trials = Duration::from_millis(if run < Duration::from_secs(10) { 1_500 } else { 2_000 });
-    let rest = run - trials;
+    let warm_up = Duration::from_millis(500);
+    let trials = Duration::from_millis(1_500);
+    let rest = run - warm_up - trials;
     let turns = (rest.as_secs() as u32 / 2).max(1);
     let length = rest / (2 * turns);
-    let mut windows = Vec::new();
+    let mut windows = vec![Window { kind: Kind::WarmUp, length: warm_up }];
     for turn in 0..turns {
         if turn == turns / 2 {
             windows.push(Window { kind: Kind::Trials, length: trials });
@@ -60,7 +63,8 @@ mod tests {
         let windows = windows(Duration::from_secs(20));
         assert_eq!(total(&windows, Kind::Quiet), total(&windows, Kind::Swapping));
         assert_eq!(windows.iter().filter(|w| w.kind == Kind::Trials).count(), 1);
-        let turns: Vec<_> = windows.iter().map(|w| w.kind).filter(|kind| *kind != Kind::Trials).collect();
+        let turns: Vec<_> =
+            windows[1..].iter().map(|w| w.kind).filter(|kind| *kind != Kind::Trials).collect();
         assert!(turns.chunks(2).all(|turn| turn == [Kind::Quiet, Kind::Swapping]));
     }
 

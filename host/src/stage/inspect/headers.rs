@@ -13,12 +13,12 @@ use std::fmt;
 const SEGMENTS_MAX: u16 = 64;
 const SECTIONS_MAX: u16 = 4096;
 const SECTION_NAME_BYTES_MAX: usize = 256;
-const NOTES_MAX: usize = 256;
+const NOTES_MAX: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
-const HOST_MACHINE: elf::Machine = elf::EM_X86_64;
+pub(super) const HOST_MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
-const HOST_MACHINE: elf::Machine = elf::EM_AARCH64;
+pub(super) const HOST_MACHINE: elf::Machine = elf::EM_AARCH64;
 
 /// A 64-bit little-endian shared object for this machine, all of whose tables and ranges lie inside the file.
 pub(super) struct Elf<'data> {

@@ -114,6 +114,8 @@ fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
             return Err(inconsistent(reason));
         }
         previous = Some(load);
+    }
+    for load in elf.loads() {
         check_contents(load, &contents(elf, load)?)?;
     }
     for section in elf.sections.iter().filter(|section| is_mapped(section)) {

@@ -7,8 +7,15 @@ midflight_plugin::contract_crate!();
 
 use midflight_plugin::{List, Maybe, Text, contract, record};
 
+/// How much of something.
+#[cfg(not(feature = "changed-field"))]
+pub type Quantity = u32;
+/// The same, signed. A record with it has every field where it was.
+#[cfg(feature = "changed-field")]
+pub type Quantity = i32;
+
 /// A record with everything that a record can hold.
-#[cfg(not(any(feature = "changed-field", feature = "reordered-fields")))]
+#[cfg(not(feature = "reordered-fields"))]
 #[record]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trade {
@@ -17,7 +24,7 @@ pub struct Trade {
     /// Which way.
     pub side: Side,
     /// How much.
-    pub quantity: u32,
+    pub quantity: Quantity,
     /// At which price.
     pub price_ticks: i64,
     /// Whatever else.
@@ -26,29 +33,15 @@ pub struct Trade {
     pub limit: Maybe<i64>,
 }
 
-/// The same with a signed quantity. Every field stays where it was.
-#[cfg(feature = "changed-field")]
-#[record]
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "as above")]
-pub struct Trade {
-    pub symbol: Text,
-    pub side: Side,
-    pub quantity: i32,
-    pub price_ticks: i64,
-    pub tags: List<Text>,
-    pub limit: Maybe<i64>,
-}
-
 /// The same fields in another order.
 #[cfg(feature = "reordered-fields")]
 #[record]
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "as above")]
+#[allow(missing_docs, reason = "as above")]
 pub struct Trade {
     pub side: Side,
     pub symbol: Text,
-    pub quantity: u32,
+    pub quantity: Quantity,
     pub price_ticks: i64,
     pub tags: List<Text>,
     pub limit: Maybe<i64>,
@@ -147,12 +140,7 @@ pub trait Probe {
     fn maybe(&self, number: u64) -> Option<String>;
 
     /// The trade with one more tag, both directions owned.
-    #[cfg(not(feature = "changed-signature"))]
     fn tagged(&self, trade: Trade, tag: String) -> Trade;
-
-    /// The same with the arguments changed round.
-    #[cfg(feature = "changed-signature")]
-    fn tagged(&self, tag: String, trade: Trade) -> Trade;
 
     /// The build, once the test lets the call go.
     fn wait(&self, token: u64) -> u32;
@@ -164,20 +152,48 @@ pub trait Probe {
     fn panic(&self, token: u64, how: Panic) -> u64;
 
     /// The text of the fault that a panicking [`Desk`] is for the plugin.
-    #[cfg(not(feature = "missing-method"))]
     fn panic_of_desk(&self) -> String;
 }
+
+/// What the plugin under test offers besides.
+#[cfg(not(any(feature = "changed-signature", feature = "missing-method")))]
+#[contract]
+pub trait Risk {
+    /// May that much be traded, of an account with so much?
+    fn allows(&self, quantity: u32, funds: u64) -> bool;
+    /// The build that answers.
+    fn limit(&self) -> u32;
+}
+
+/// The same with one argument less.
+#[cfg(feature = "changed-signature")]
+#[contract]
+#[allow(missing_docs, reason = "as above")]
+pub trait Risk {
+    fn allows(&self, quantity: u32) -> bool;
+    fn limit(&self) -> u32;
+}
+
+/// The same with one method less.
+#[cfg(feature = "missing-method")]
+#[contract]
+#[allow(missing_docs, reason = "as above")]
+pub trait Risk {
+    fn allows(&self, quantity: u32, funds: u64) -> bool;
+}
+
+/// A generation's number.
+#[cfg(not(feature = "changed-service"))]
+pub type Generation = u64;
+/// The same, shorter.
+#[cfg(feature = "changed-service")]
+pub type Generation = u32;
 
 /// What the test provides.
 #[contract]
 pub trait Desk {
     /// A build starts.
-    #[cfg(not(feature = "changed-service"))]
-    fn starting(&self, version: u32, generation: u64) -> Begin;
-
-    /// The same with another type for the generation.
-    #[cfg(feature = "changed-service")]
-    fn starting(&self, version: u32, generation: u32) -> Begin;
+    fn starting(&self, version: u32, generation: Generation) -> Begin;
 
     /// A build stops.
     fn stopping(&self, version: u32, generation: u64) -> End;

@@ -1,6 +1,8 @@
 //! The plugin under test. Its features choose the build, what it is called, and what it believes the contracts to be.
 
 use midflight_plugin::{Context, Plugin, Service, StartError, plugin};
+#[cfg(not(feature = "missing-contract"))]
+use probe_contracts::Risk;
 use probe_contracts::{Begin, Desk, End, Panic, Probe, Refused, Side, Trade};
 use std::panic::{panic_any, resume_unwind};
 
@@ -26,7 +28,8 @@ cfg_select! {
 }
 
 /// The instance.
-#[plugin(implements(Probe))]
+#[cfg_attr(not(feature = "missing-contract"), plugin(implements(Probe, Risk)))]
+#[cfg_attr(feature = "missing-contract", plugin(implements(Probe)))]
 pub struct TheProbe {
     generation: u64,
     desk: Service<dyn Desk>,
@@ -96,14 +99,7 @@ impl Probe for TheProbe {
             .then(|| format!("{number} is even for {VERSION}"))
     }
 
-    #[cfg(not(feature = "changed-signature"))]
     fn tagged(&self, mut trade: Trade, tag: String) -> Trade {
-        trade.tags.push(tag.into());
-        trade
-    }
-
-    #[cfg(feature = "changed-signature")]
-    fn tagged(&self, tag: String, mut trade: Trade) -> Trade {
         trade.tags.push(tag.into());
         trade
     }
@@ -126,7 +122,6 @@ impl Probe for TheProbe {
         panic(how)
     }
 
-    #[cfg(not(feature = "missing-method"))]
     fn panic_of_desk(&self) -> String {
         match self.desk.panic() {
             Ok(()) => "no panic".to_owned(),
@@ -135,7 +130,25 @@ impl Probe for TheProbe {
     }
 }
 
-fn panic<T>(how: Panic) -> T {
+#[cfg(not(feature = "missing-contract"))]
+impl Risk for TheProbe {
+    fn allows(
+        &self,
+        quantity: u32,
+        #[cfg(not(feature = "changed-signature"))] funds: u64,
+    ) -> bool {
+        #[cfg(feature = "changed-signature")]
+        let funds = 0;
+        u64::from(quantity) <= funds
+    }
+
+    #[cfg(not(feature = "missing-method"))]
+    fn limit(&self) -> u32 {
+        VERSION
+    }
+}
+
+fn panic(how: Panic) -> ! {
     match how {
         Panic::Text => panic!("a plain panic"),
         Panic::Formatted => panic!("a panic of build {VERSION}"),

@@ -1,0 +1,718 @@
+use super::*;
+use crate::stage::manifest::tests::TEXT;
+
+/// A small library laid out as a linker does it, with one or the other thing changed.
+struct Sample {
+    note: Option<(&'static str, u32, Vec<u8>)>,
+    notes: usize,
+    soname: &'static str,
+    needed: Vec<&'static str>,
+    /// Further dynamic entries with a number.
+    numbers: Vec<(i64, u64)>,
+    /// Further dynamic entries with a text.
+    texts: Vec<(i64, &'static str)>,
+    symbols: Vec<(&'static str, Symbol)>,
+    place: Vec<u8>,
+    eh_frame_hdr: &'static str,
+    interp: &'static str,
+}
+
+const SEGMENTS: usize = 10;
+/// Where the segments of a sample are in its table.
+const PHDR: usize = 0;
+const RELRO_LOAD: usize = 2;
+const DATA_LOAD: usize = 3;
+const TLS: usize = 4;
+const DYNAMIC: usize = 5;
+const RELRO: usize = 6;
+const EH_FRAME: usize = 7;
+const STACK: usize = 8;
+const NOTE: usize = 9;
+/// Offsets in a program header.
+const P_TYPE: usize = 0;
+const P_FLAGS: usize = 4;
+const P_OFFSET: usize = 8;
+const P_VADDR: usize = 16;
+const P_PADDR: usize = 24;
+const P_FILESZ: usize = 32;
+const P_MEMSZ: usize = 40;
+const P_ALIGN: usize = 48;
+
+/// Where the sections of a sample are in its table.
+const S_NULL: usize = 0;
+const S_NOTE: usize = 1;
+const S_DYNSYM: usize = 2;
+const S_DYNSTR: usize = 3;
+const S_TDATA: usize = 5;
+const S_TBSS: usize = 6;
+const S_DYNAMIC: usize = 7;
+const S_DATA: usize = 9;
+const SECTIONS: usize = 13;
+/// Offsets in a section header.
+const SH_NAME: usize = 0;
+const SH_TYPE: usize = 4;
+const SH_FLAGS: usize = 8;
+const SH_ADDR: usize = 16;
+const SH_OFFSET: usize = 24;
+const SH_SIZE: usize = 32;
+const SH_ENTSIZE: usize = 56;
+
+const PAGE: u64 = 4096;
+
+fn object(address: u64, size: u64) -> Symbol {
+    Symbol { kind: elf::STT_OBJECT, bind: elf::STB_GLOBAL, defined: true, address, size }
+}
+
+/// Beyond any real address: replaced by the place's in the finished file.
+const AT_PLACE: u64 = 1 << 40;
+
+impl Sample {
+    fn new() -> Self {
+        let text = TEXT.replace("x86_64-unknown-linux-gnu", HOST_TARGET);
+        Sample {
+            note: Some((NOTE_NAME, midflight_plugin::rt::FORMAT, text.into_bytes())),
+            notes: 1,
+            soname: "libsample.so",
+            needed: vec!["libc.so.6", "libssl.so.3"],
+            numbers: Vec::new(),
+            texts: Vec::new(),
+            symbols: vec![
+                ("midflight_entry", object(AT_PLACE, 8)),
+                ("midflight_place", object(AT_PLACE, 24)),
+            ],
+            place: [PLACE_MAGIC.as_slice(), &[0; 8]].concat(),
+            eh_frame_hdr: ".eh_frame_hdr",
+            interp: ".comment",
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Self)) -> Vec<u8> {
+        let mut sample = Sample::new();
+        change(&mut sample);
+        sample.build()
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let mut file = File { bytes: vec![0; 64 + SEGMENTS * 56], sections: Vec::new(), shift: 0 };
+        file.section("", 0, 0, &[], 0);
+        let mut notes = Vec::new();
+        for (name, kind, text) in self.note.iter().cycle().take(self.notes) {
+            let sizes = [name.len() as u32 + 1, text.len() as u32, *kind];
+            notes.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
+            notes.extend(name.bytes());
+            notes.resize((notes.len() + 1).next_multiple_of(4), 0);
+            notes.extend(text);
+            notes.resize(notes.len().next_multiple_of(4), b'\n');
+        }
+        // Without a note of ours there is another one, as in most libraries.
+        if notes.is_empty() {
+            notes =
+                [4u32.to_le_bytes(), 4u32.to_le_bytes(), 3u32.to_le_bytes(), *b"GNU\0", [0xab; 4]].concat();
+        }
+        let note = file.section(".note.midflight", 7, 2, &notes, 4);
+        let mut strings = vec![0];
+        let mut string = |text: &str| {
+            strings.extend(text.bytes().chain([0]));
+            (strings.len() - text.len() - 1) as u64
+        };
+        let named: Vec<_> = self.symbols.iter().map(|(name, symbol)| (string(name), symbol)).collect();
+        let mut entries: Vec<_> = self.needed.iter().map(|name| (elf::DT_NEEDED.0, string(name))).collect();
+        entries.push((elf::DT_SONAME.0, string(self.soname)));
+        entries.extend(self.texts.iter().map(|(tag, text)| (*tag, string(text))));
+        entries.extend(&self.numbers);
+        let mut symbols = vec![0; 24];
+        for (name, symbol) in named {
+            symbols.extend((name as u32).to_le_bytes());
+            symbols.extend([symbol.bind.0 << 4 | symbol.kind.0, 0, u8::from(symbol.defined), 0]);
+            symbols.extend([symbol.address, symbol.size].iter().flat_map(|value| value.to_le_bytes()));
+        }
+        let dynsym = file.section(".dynsym", 11, 2, &symbols, 8);
+        let dynstr = file.section(".dynstr", 3, 2, &strings, 1);
+        let eh_frame_hdr = file.section(self.eh_frame_hdr, 1, 2, &[1, 0x1b, 3, 0x3b], 4);
+        let text_end = file.end();
+        file.shift = PAGE;
+        let tdata = file.section(".tdata", 1, 0x403, &[5; 8], 8);
+        let tbss = file.zeros(".tbss", 0x403, 24, 8);
+        entries.extend([(elf::DT_STRTAB.0, file.address(dynstr)), (elf::DT_STRSZ.0, strings.len() as u64)]);
+        entries.extend([(elf::DT_SYMTAB.0, file.address(dynsym)), (elf::DT_NULL.0, 0)]);
+        let entries: Vec<u8> = entries
+            .iter()
+            .flat_map(|(tag, value)| [*tag as u64, *value])
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        let dynamic = file.section(".dynamic", 6, 3, &entries, 8);
+        let relro_end = file.end();
+        let padding = file.zeros(".relro_padding", 3, (2 * PAGE).checked_sub(relro_end + PAGE).unwrap(), 1);
+        file.shift = 2 * PAGE;
+        let data = file.section(".data", 1, 3, &self.place, 8);
+        let data_end = file.end();
+        let bss = file.zeros(".bss", 3, 100, 8);
+        file.section(self.interp, 1, 0x30, b"/lib/ld.so", 1);
+        for (section, link) in [(dynsym, dynstr), (dynamic, dynstr)] {
+            file.sections[section].link = link as u32;
+        }
+        file.sections[dynsym].entry_size = 24;
+
+        let place = file.address(data);
+        let table = file.sections[dynsym].offset as usize;
+        for (index, (_, symbol)) in self.symbols.iter().enumerate() {
+            let address = if symbol.address == AT_PLACE { place } else { symbol.address };
+            file.put(table + 24 * (index + 1) + 8, &address.to_le_bytes());
+        }
+        let tls = [file.sections[tdata], file.sections[tbss]];
+        let relro = (tls[0].offset, tls[0].address, relro_end - tls[0].offset, 2 * PAGE - tls[0].address);
+        let data = file.sections[data];
+        let data_memory = file.sections[bss].address + 100 - data.address;
+        let whole = |section: Part| (section.offset, section.address, section.size, section.size);
+        let segments = [
+            (elf::PT_PHDR, 4, (64, 64, SEGMENTS as u64 * 56, SEGMENTS as u64 * 56), 8),
+            (elf::PT_LOAD, 4, (0, 0, text_end, text_end), PAGE),
+            (elf::PT_LOAD, 6, relro, PAGE),
+            (elf::PT_LOAD, 6, (data.offset, data.address, data_end - data.offset, data_memory), PAGE),
+            (elf::PT_TLS, 4, (tls[0].offset, tls[0].address, 8, 32), 8),
+            (elf::PT_DYNAMIC, 6, whole(file.sections[dynamic]), 8),
+            (elf::PT_GNU_RELRO, 4, relro, 1),
+            (elf::PT_GNU_EH_FRAME, 4, whole(file.sections[eh_frame_hdr]), 4),
+            (elf::PT_GNU_STACK, 6, (0, 0, 0, 0), 0),
+            (elf::PT_NOTE, 4, whole(file.sections[note]), 4),
+        ];
+        assert_eq!(file.sections[padding].address + file.sections[padding].size, 2 * PAGE);
+        for (index, (kind, flags, (offset, address, in_file, in_memory), align)) in
+            segments.into_iter().enumerate()
+        {
+            let words = [offset, address, address, in_file, in_memory, align];
+            let head = [kind.0.to_le_bytes(), u32::to_le_bytes(flags)].concat();
+            file.put(
+                64 + index * 56,
+                &[head, words.iter().flat_map(|word| word.to_le_bytes()).collect()].concat(),
+            );
+        }
+        file.finish()
+    }
+}
+
+/// A file as it grows.
+struct File {
+    bytes: Vec<u8>,
+    sections: Vec<Part>,
+    /// Addresses are this much above offsets.
+    shift: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    name: &'static str,
+    kind: u32,
+    flags: u64,
+    address: u64,
+    offset: u64,
+    size: u64,
+    link: u32,
+    align: u64,
+    entry_size: u64,
+}
+
+impl File {
+    fn end(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn address(&self, section: usize) -> u64 {
+        self.sections[section].address
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn section(&mut self, name: &'static str, kind: u32, flags: u64, bytes: &[u8], align: u64) -> usize {
+        let offset = match align {
+            0 => 0,
+            align => self.end().next_multiple_of(align),
+        };
+        self.bytes.resize(self.bytes.len().max(offset as usize), 0);
+        self.bytes.extend(bytes);
+        let address = if flags & 2 == 0 { 0 } else { offset + self.shift };
+        let size = bytes.len() as u64;
+        self.sections.push(Part { name, kind, flags, address, offset, size, link: 0, align, entry_size: 0 });
+        self.sections.len() - 1
+    }
+
+    fn zeros(&mut self, name: &'static str, flags: u64, size: u64, align: u64) -> usize {
+        let index = self.section(name, elf::SHT_NOBITS.0, flags, &[], align);
+        self.sections[index].size = size;
+        index
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let mut names = vec![0];
+        let all: Vec<_> = self.sections.iter().map(|part| part.name).chain([".shstrtab"]).collect();
+        let at: Vec<_> = all
+            .iter()
+            .map(|name| {
+                names.extend(name.bytes().chain([0]));
+                (names.len() - name.len() - 1) as u32
+            })
+            .collect();
+        let strings = self.section(".shstrtab", 3, 0, &names, 1);
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let table = self.end();
+        for (part, name) in self.sections.iter().zip(at) {
+            self.bytes.extend([name, part.kind].iter().flat_map(|word| word.to_le_bytes()));
+            let words = [part.flags, part.address, part.offset, part.size];
+            self.bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            self.bytes.extend([part.link, 0].iter().flat_map(|word| word.to_le_bytes()));
+            self.bytes.extend([part.align, part.entry_size].iter().flat_map(|word| word.to_le_bytes()));
+        }
+        self.put(0, b"\x7fELF\x02\x01\x01");
+        let machine = headers::HOST_MACHINE.0.to_le_bytes();
+        self.put(16, &[&[3, 0], &machine[..], &[1, 0, 0, 0]].concat());
+        self.put(32, &64u64.to_le_bytes());
+        self.put(40, &table.to_le_bytes());
+        let sizes = [64, 56, SEGMENTS as u16, 64, strings as u16 + 1, strings as u16];
+        let sizes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+        self.put(52, &sizes);
+        self.bytes
+    }
+}
+
+#[track_caller]
+fn check(bytes: &[u8], code: Code, reason: &str) {
+    let refusal = inspect(bytes).expect_err("accepted");
+    assert_eq!(refusal.code(), code, "{refusal}");
+    assert!(refusal.reason().contains(reason), "{refusal}");
+}
+
+/// The good sample with `value` written at `at`.
+fn patched<const N: usize>(at: usize, value: [u8; N]) -> Vec<u8> {
+    let mut bytes = Sample::new().build();
+    bytes[at..at + N].copy_from_slice(&value);
+    bytes
+}
+
+/// Something that changes one field of one header: which one, where in it, and how.
+type Edit = (usize, usize, fn(u64) -> u64);
+
+fn edit(bytes: &mut [u8], at: usize, size: usize, change: impl Fn(u64) -> u64) {
+    let mut value = [0; 8];
+    value[..size].copy_from_slice(&bytes[at..at + size]);
+    let value = change(u64::from_le_bytes(value)).to_le_bytes();
+    bytes[at..at + size].copy_from_slice(&value[..size]);
+}
+
+/// The good sample with changed program headers.
+fn segments(edits: &[Edit]) -> Vec<u8> {
+    let mut bytes = Sample::new().build();
+    for (index, field, change) in edits {
+        edit(&mut bytes, 64 + index * 56 + field, if *field < P_OFFSET { 4 } else { 8 }, change);
+    }
+    bytes
+}
+
+/// The good sample with changed section headers.
+fn sections(edits: &[Edit]) -> Vec<u8> {
+    let mut bytes = Sample::new().build();
+    let table = u64::from_le_bytes(*bytes[40..].first_chunk().unwrap()) as usize;
+    for (index, field, change) in edits {
+        edit(&mut bytes, table + index * 64 + field, if *field < SH_FLAGS { 4 } else { 8 }, change);
+    }
+    bytes
+}
+
+#[test]
+fn a_plugin_is_accepted_and_described() {
+    let bytes = Sample::with(|sample| {
+        sample.numbers = vec![
+            (elf::DT_INIT.0, 0x1000),
+            (elf::DT_INIT_ARRAYSZ.0, 24),
+            (elf::DT_FLAGS.0, 0x18),
+            (elf::DT_FLAGS_1.0, 0x9),
+        ];
+        let unique = Symbol { bind: elf::STB_GNU_UNIQUE, ..object(AT_PLACE, 8) };
+        sample.symbols.push(("once", unique));
+    });
+    let found = inspect(&bytes).unwrap();
+    assert_eq!(found.manifest.name, "flat-fees");
+    assert_eq!(found.build_id, None);
+    assert_eq!(bytes[..found.place.table_offset].last_chunk(), Some(PLACE_MAGIC));
+    let nodelete = found.nodelete.unwrap();
+    assert_eq!(bytes[nodelete - 8..][..16], [0x6fff_fffb_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat());
+    assert_eq!(found.needed, ["libc.so.6", "libssl.so.3"]);
+    assert_eq!(found.unfamiliar, ["libssl.so.3"]);
+    assert_eq!(found.constructors, 4);
+    assert!(found.static_tls && found.unique_symbols);
+    let plain = inspect(&Sample::new().build()).unwrap();
+    assert_eq!((plain.nodelete, plain.constructors), (None, 0));
+    assert!(!plain.static_tls && !plain.unique_symbols);
+}
+
+#[test]
+fn the_build_id_is_the_linkers_note_in_hex() {
+    let sample = Sample { note: Some(("GNU", 3, vec![0xab, 0x01])), ..Sample::new() }.build();
+    let elf = Elf::read(&sample).unwrap();
+    assert_eq!(build_id(&elf).unwrap().as_deref(), Some("ab01"));
+}
+
+#[test]
+fn an_undefined_unique_symbol_pins_nothing() {
+    let bytes = Sample::with(|sample| {
+        let unique = Symbol { bind: elf::STB_GNU_UNIQUE, defined: false, ..object(0, 8) };
+        sample.symbols.push(("once", unique));
+    });
+    assert!(!inspect(&bytes).unwrap().unique_symbols);
+}
+
+#[test]
+fn what_is_no_elf_file_is_not_elf() {
+    for bytes in [&b""[..], b"\x7f", b"\x7fEL", b"#!/bin/sh\necho\n", &[0; 5000]] {
+        check(bytes, Code::NotElf, "an ELF file with \"\\x7fELF\"");
+    }
+}
+
+#[test]
+fn other_word_sizes_and_byte_orders_are_the_wrong_class() {
+    check(&patched(4, [1]), Code::WrongClass, "32-bit little-endian, this host 64-bit little-endian");
+    check(&patched(5, [2]), Code::WrongClass, "64-bit big-endian");
+    check(&patched(4, [1, 2]), Code::WrongClass, "32-bit big-endian");
+    check(&patched(4, [7]), Code::WrongClass, "class 7 with data encoding 1");
+    // The header of a 32-bit file is shorter than ours.
+    check(&patched(4, [1])[..52], Code::WrongClass, "32-bit");
+}
+
+#[test]
+fn other_machines_are_named() {
+    check(&patched(18, [243, 0]), Code::WrongMachine, "the file is for risc-v, this host is ");
+    check(&patched(18, [1, 2]), Code::WrongMachine, "machine 513");
+}
+
+#[test]
+fn what_is_no_library_is_the_wrong_file_type() {
+    check(&patched(16, [1]), Code::WrongFileType, "an object file");
+    check(&patched(16, [2]), Code::WrongFileType, "an executable");
+    check(&patched(16, [4]), Code::WrongFileType, "a core dump");
+    check(&patched(16, [9]), Code::WrongFileType, "unknown type 9");
+    let pie = Sample::with(|sample| sample.numbers = vec![(elf::DT_FLAGS_1.0, 0x0800_0000)]);
+    check(&pie, Code::WrongFileType, "position-independent executable");
+    let mut program = Sample::with(|sample| sample.interp = ".interp");
+    program[64 + NOTE * 56] = 3;
+    check(&program, Code::WrongFileType, "interpreter");
+}
+
+#[test]
+fn a_cut_anywhere_is_truncated() {
+    let bytes = Sample::new().build();
+    for length in 4..bytes.len() {
+        check(&bytes[..length], Code::FileTruncated, "");
+    }
+}
+
+#[test]
+fn a_range_beyond_the_end_is_truncated() {
+    check(&segments(&[(DATA_LOAD, P_FILESZ, |size| size + PAGE)]), Code::FileTruncated, "of a file of");
+    check(
+        &sections(&[(S_DATA, SH_SIZE, |size| size + PAGE)]),
+        Code::FileTruncated,
+        "section 9 (.data) is bytes",
+    );
+    check(&patched(44, [1]), Code::FileTruncated, "13 section headers from byte 0x1");
+    check(&patched(36, [1]), Code::FileTruncated, "10 program headers from byte 0x100000040");
+}
+
+#[test]
+fn stripped_section_headers_are_refused_with_the_reason() {
+    check(&patched(60, [0, 0]), Code::HeadersInconsistent, "section headers were stripped");
+    check(&patched(40, [0; 8]), Code::HeadersInconsistent, "second description");
+}
+
+#[test]
+fn an_odd_elf_header_is_inconsistent() {
+    for (at, reason) in [
+        (6, "identification has version"),
+        (7, "OS ABI is 255 version 0"),
+        (8, "OS ABI is 0 version 255"),
+        (12, "padded with zeros"),
+        (20, "has version 255, expected 1"),
+        (48, "has flags 255, expected 0"),
+        (52, "its own size as 255, expected 64"),
+        (54, "program header's size as 255, expected 56"),
+        (56, "255 program headers, expected 1 to 64"),
+        (58, "section header's size as 255, expected 64"),
+        (61, "section headers, expected at most 4096"),
+        (62, "section 255 of 13 is to hold the sections' names"),
+    ] {
+        check(&patched(at, [255]), Code::HeadersInconsistent, reason);
+    }
+}
+
+#[test]
+fn program_headers_that_no_linker_makes_are_inconsistent() {
+    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    refused(
+        &[(STACK, P_TYPE, |_| 0x6474_e558)],
+        "segment 8 (type 0x6474e558) is of no type that a library has",
+    );
+    refused(&[(STACK, P_TYPE, |_| 3)], "segment 8 (PT_INTERP) is of no type");
+    refused(&[(STACK, P_TYPE, |_| 7)], "segment 4 (PT_TLS) and segment 8 (PT_TLS) are of the same type");
+    refused(&[(EH_FRAME, P_ALIGN, |_| 12)], "the alignment 0xc, no power of two");
+    refused(&[(NOTE, P_FLAGS, |_| 12)], "the flags 0xc, expected 4 (read) to 7");
+    refused(&[(NOTE, P_FLAGS, |_| 2)], "the flags 0x2, expected 4 (read) to 7");
+    refused(&[(DATA_LOAD, P_MEMSZ, |_| 1)], "more bytes in the file than in memory");
+    refused(&[(DATA_LOAD, P_MEMSZ, |_| u64::MAX)], "wraps around the end of memory");
+    refused(&[(EH_FRAME, P_PADDR, |address| address ^ 64)], "physical address");
+}
+
+#[test]
+fn loads_that_differ_from_their_sections_are_inconsistent() {
+    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    for align in [|_| 0, |_| 2048, |_| 1 << 31] {
+        refused(&[(RELRO_LOAD, P_ALIGN, align)], "expected one of pages");
+    }
+    refused(&[(RELRO_LOAD, P_OFFSET, |offset| offset - 64)], "which no mapping of pages can");
+    refused(&[(RELRO_LOAD, P_MEMSZ, |size| size + PAGE)], "they share a page");
+    refused(&[(DATA_LOAD, P_TYPE, |_| 0)], "section 9 (.data) is part of the library, but of no PT_LOAD");
+    let later: [fn(u64) -> u64; 2] = [|start| start + 4, |size| size - 4];
+    let starts = [P_OFFSET, P_VADDR, P_PADDR].map(|field| (RELRO_LOAD, field, later[0]));
+    let sizes = [P_FILESZ, P_MEMSZ].map(|field| (RELRO_LOAD, field, later[1]));
+    refused(&[&starts[..], &sizes].concat(), "segment 2 (PT_LOAD) starts at");
+    refused(&[(DATA_LOAD, P_MEMSZ, |size| size + 1)], "segment 3 (PT_LOAD) ends at");
+    refused(&[(DATA_LOAD, P_MEMSZ, |size| size - 1)], "segment 3 (PT_LOAD) ends at");
+    refused(&[(RELRO_LOAD, P_FILESZ, |size| size - 8)], "its last section in the file at");
+    refused(&[(DATA_LOAD, P_FLAGS, |_| 4)], "has the flags 0x4, its sections 0x6");
+    let section = |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
+    section(&[(S_DATA, SH_OFFSET, |offset| offset - 8)], "but segment 3 (PT_LOAD) is");
+    let mut executable = sections(&[(S_DATA, SH_FLAGS, |flags| flags | 4)]);
+    executable[64 + DATA_LOAD * 56 + P_FLAGS] = 7;
+    check(&executable, Code::HeadersInconsistent, "is writable and executable");
+}
+
+#[test]
+fn single_segments_that_differ_from_their_sections_are_inconsistent() {
+    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    refused(&[(DYNAMIC, P_TYPE, |_| 0)], "section 7 (.dynamic) has no PT_DYNAMIC");
+    refused(&[(DYNAMIC, P_FLAGS, |_| 4)], "has the flags 0x4, section 7 (.dynamic) 0x6");
+    refused(&[(DYNAMIC, P_MEMSZ, |size| size + 16)], "segment 5 (PT_DYNAMIC) is");
+    refused(&[(EH_FRAME, P_TYPE, |_| 0)], "(.eh_frame_hdr) has no program header of its own");
+    refused(&[(EH_FRAME, P_OFFSET, |offset| offset + 1)], "segment 7 (PT_GNU_EH_FRAME) is");
+    refused(&[(NOTE, P_TYPE, |_| 0x6474_e553)], "(PT_GNU_PROPERTY) has no section .note.gnu.property");
+    refused(&[(TLS, P_TYPE, |_| 0)], "section 5 (.tdata) has no PT_TLS");
+    refused(&[(TLS, P_MEMSZ, |size| size + 8)], "its sections are 0x8 bytes");
+    refused(&[(TLS, P_FILESZ, |size| size - 8)], "its sections are 0x8 bytes");
+    refused(&[(TLS, P_ALIGN, |_| 16)], "has the alignment 16, its sections 8");
+    refused(&[(NOTE, P_TYPE, |_| 0)], "section 1 (.note.midflight) is in no PT_NOTE");
+    refused(&[(NOTE, P_FILESZ, |size| size - 4)], "which is no run of notes");
+    refused(&[(NOTE, P_ALIGN, |_| 2)], "has the alignment 2, expected 4 or 8");
+    refused(&[(PHDR, P_MEMSZ, |size| size + 56)], "the ELF header has 0x230 bytes from 0x40");
+    refused(&[(STACK, P_TYPE, |_| 0)], "there is no PT_GNU_STACK: stacks would become executable");
+    refused(&[(STACK, P_FLAGS, |flags| flags | 1)], "has the flags 0x7, expected 0x6");
+    refused(&[(STACK, P_OFFSET, |_| 64)], "expected no range");
+    let flags = [(S_TDATA, SH_FLAGS, (|_| 3) as fn(u64) -> u64), (S_TBSS, SH_FLAGS, |_| 0)];
+    check(&sections(&flags), Code::HeadersInconsistent, "has no section of thread-local data");
+}
+
+#[test]
+fn thread_local_data_may_be_rounded_up() {
+    // As BFD and as LLD write it.
+    for size in [|_| 29, |_| 32] {
+        let mut bytes = sections(&[(S_TBSS, SH_SIZE, |_| 21)]);
+        edit(&mut bytes, 64 + TLS * 56 + P_MEMSZ, 8, size);
+        inspect(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn memory_that_is_written_later_must_not_become_read_only() {
+    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    refused(&[(RELRO, P_TYPE, |_| 0)], "(.relro_padding) has no PT_GNU_RELRO");
+    refused(&[(RELRO, P_MEMSZ, |size| size + PAGE)], "is inside no writable PT_LOAD");
+    let text: [Edit; 4] = [
+        (RELRO, P_VADDR, |_| 64),
+        (RELRO, P_PADDR, |_| 64),
+        (RELRO, P_FILESZ, |_| 8),
+        (RELRO, P_MEMSZ, |_| 8),
+    ];
+    refused(&text, "is inside no writable PT_LOAD");
+    let data: [Edit; 4] = [
+        (RELRO, P_VADDR, |_| 2 * PAGE),
+        (RELRO, P_PADDR, |_| 2 * PAGE),
+        (RELRO, P_FILESZ, |_| 8),
+        (RELRO, P_MEMSZ, |_| PAGE),
+    ];
+    refused(&data, "makes memory read-only up to 0x3000, but section 9 (.data)");
+    // The last page is not protected where the range ends inside it.
+    inspect(&segments(&[data[0], data[1], data[2], (RELRO, P_MEMSZ, |_| PAGE - 1)])).unwrap();
+}
+
+#[test]
+fn odd_sections_are_inconsistent() {
+    let refused = |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
+    refused(&[(S_NULL, SH_TYPE, |_| 1)], "section 0 is not empty");
+    refused(&[(S_NULL, SH_SIZE, |_| 70_000)], "section 0 is not empty");
+    refused(&[(S_DATA, SH_NAME, |_| 0xffff_fff0)], "section 9 has no name that ends");
+    refused(&[(S_DATA, SH_SIZE, |_| u64::MAX)], "section 9 (.data) wraps around");
+    refused(&[(SECTIONS - 1, SH_TYPE, |_| 1)], "section 12 of 13 is to hold the sections' names");
+    refused(&[(S_DYNAMIC, SH_TYPE, |_| 1)], "the file has no dynamic section");
+    refused(&[(S_DATA, SH_TYPE, |_| 6)], "section 7 (.dynamic) and section 9 (.data) are of the same type");
+    refused(&[(S_DYNAMIC, SH_SIZE, |size| size - 8)], "expected up to 4096 × 16");
+    refused(&[(S_DYNAMIC, SH_SIZE, |size| size - 16)], "has no last entry");
+    refused(&[(S_DYNSTR, SH_TYPE, |_| 1)], "(.dynamic) has no string table");
+    refused(&[(S_DYNSTR, SH_ADDR, |address| address + 1)], "bytes of strings at");
+    refused(&[(S_DYNSYM, SH_ADDR, |address| address + 1)], "but segment 1 (PT_LOAD) is");
+    refused(&[(S_DYNSYM, SH_ENTSIZE, |_| 16)], "expected entries of 24");
+    refused(&[(S_DYNSYM, SH_SIZE, |size| size - 1)], "expected entries of 24");
+    let dynamic = |tag: elf::DynamicTag, value, reason| {
+        let bytes = Sample::with(|sample| sample.numbers = vec![(tag.0, value)]);
+        check(&bytes, Code::HeadersInconsistent, reason);
+    };
+    dynamic(elf::DT_NEEDED, 1 << 30, "unreadable name");
+    dynamic(elf::DT_PREINIT_ARRAY, 0x1000, "functions to run before a program's own");
+}
+
+#[test]
+fn the_symbols_must_be_those_that_the_loader_reads() {
+    let mut bytes = Sample::new().build();
+    let tag = elf::DT_SYMTAB.0.to_le_bytes();
+    let at = bytes.windows(8).rposition(|word| word == tag).unwrap();
+    bytes[at + 8] ^= 8;
+    check(&bytes, Code::HeadersInconsistent, "section 2 (.dynsym) is at");
+}
+
+#[test]
+fn a_library_in_which_no_panic_unwinds_is_inconsistent() {
+    let mut bytes = Sample::with(|sample| sample.eh_frame_hdr = ".rodata");
+    bytes[64 + EH_FRAME * 56..][..4].fill(0);
+    check(&bytes, Code::HeadersInconsistent, "the first panic would end the process");
+}
+
+/// The acceptance suite loads real files; here it is only which fields may differ: those that nothing reads.
+#[test]
+fn a_flipped_bit_is_refused_wherever_the_loader_or_the_unwinder_would_read_it() {
+    let good = Sample::new().build();
+    let unread = |index: usize, field: usize| match (index, field) {
+        (RELRO, _) => ![P_TYPE, P_VADDR, P_PADDR].contains(&field),
+        (STACK, P_MEMSZ | P_ALIGN) => true,
+        // From an alignment of 2^n to 0 and the write flag: nobody looks.
+        (PHDR | DYNAMIC | EH_FRAME, P_ALIGN) | (PHDR | TLS | EH_FRAME | NOTE, P_FLAGS) => true,
+        // From an address of 2^n to 0, which some linkers write everywhere.
+        (_, P_PADDR) => true,
+        _ => false,
+    };
+    for at in 0..64 + SEGMENTS * 56 {
+        for bit in 0..8 {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << bit;
+            let accepted = inspect(&bytes).is_ok();
+            let entry = (24..32).contains(&at);
+            let fields = [P_ALIGN, P_MEMSZ, P_FILESZ, P_PADDR, P_VADDR, P_OFFSET, P_FLAGS, P_TYPE];
+            let field = at.checked_sub(64).map(|at| {
+                let field = fields.into_iter().find(|field| *field <= at % 56).unwrap();
+                (at / 56, field)
+            });
+            let expected = field.map_or(entry, |(index, field)| unread(index, field));
+            assert!(!accepted || expected, "byte {at:#x} bit {bit} was accepted: {field:?}");
+        }
+    }
+}
+
+#[test]
+fn a_runpath_is_refused_by_either_name() {
+    for tag in [elf::DT_RPATH, elf::DT_RUNPATH] {
+        let bytes = Sample::with(|sample| sample.texts = vec![(tag.0, "$ORIGIN/lib")]);
+        check(&bytes, Code::RunpathSet, "is \"$ORIGIN/lib\"");
+    }
+}
+
+#[test]
+fn a_shared_libstd_is_refused_wherever_it_lies() {
+    for name in ["libstd-d1237ef7159db0a2.so", "/usr/lib/libstd-0.so"] {
+        check(&Sample::with(|sample| sample.needed.push(name)), Code::SharedLibstd, name);
+    }
+    inspect(&Sample::with(|sample| sample.needed.push("libstdc++.so.6"))).unwrap();
+}
+
+#[test]
+fn a_filters_library_counts_as_needed() {
+    let bytes = Sample::with(|sample| sample.texts = vec![(elf::DT_AUXILIARY.0, "libfilter.so")]);
+    assert!(inspect(&bytes).unwrap().unfamiliar.contains(&"libfilter.so".to_owned()));
+}
+
+#[test]
+fn a_library_without_the_note_is_no_plugin_and_is_named() {
+    let bytes = Sample::with(|sample| sample.note = None);
+    check(&bytes, Code::NotAPlugin, "a sound shared library (libsample.so), but it has no note `midflight`");
+}
+
+#[test]
+fn another_format_is_refused_and_both_are_named() {
+    let bytes = Sample::with(|sample| sample.note = Some((NOTE_NAME, 77, Vec::new())));
+    check(&bytes, Code::FormatUnsupported, "format 77, this host reads format");
+}
+
+#[test]
+fn a_note_that_is_there_twice_or_broken_is_invalid() {
+    check(&Sample::with(|sample| sample.notes = 2), Code::ManifestInvalid, "two notes `midflight`");
+    let note = Some((NOTE_NAME, midflight_plugin::rt::FORMAT, b"name".to_vec()));
+    check(&Sample::with(|sample| sample.note = note), Code::ManifestInvalid, "is not key=value");
+    let mut bytes = Sample::new().build();
+    let note = bytes.windows(9).position(|name| name == NOTE_NAME.as_bytes()).unwrap() - 12;
+    bytes[note + 3] = 255;
+    check(&bytes, Code::HeadersInconsistent, "the notes in section 1 (.note.midflight) can't be followed");
+}
+
+#[test]
+fn many_notes_are_refused_unread() {
+    let note = Some(("GNU", 9, Vec::new()));
+    check(
+        &Sample { note, notes: 65, ..Sample::new() }.build(),
+        Code::HeadersInconsistent,
+        "more than 64 notes",
+    );
+}
+
+#[test]
+fn missing_or_odd_exports_are_refused_with_the_plugins_name() {
+    let refused = |change: fn(&mut Sample), reason| check(&Sample::with(change), Code::EntryMissing, reason);
+    refused(|sample| sample.symbols.truncate(0), "have no `midflight_entry`");
+    refused(|sample| sample.symbols.truncate(1), "have no `midflight_place`");
+    refused(|sample| sample.symbols.push(sample.symbols[1]), "have `midflight_place` twice");
+    refused(|sample| sample.symbols[0].1.defined = false, "`midflight_entry` is no static that this file");
+    refused(|sample| sample.symbols[0].1.kind = elf::STT_FUNC, "`midflight_entry` is no static");
+    refused(|sample| sample.symbols[1].1.bind = elf::STB_WEAK, "`midflight_place` is no static");
+    refused(|sample| sample.symbols[1].1.size = 16, "has 16 bytes, expected 24");
+    refused(|sample| sample.symbols[1].1.address = 0x2004, "at 0x2004 is not aligned");
+    refused(|sample| sample.symbols[1].1.address = 0x1f00, "at 0x1f00 has no bytes in the file");
+    refused(|sample| sample.symbols[1].1.address = u64::MAX - 7, "has no bytes in the file");
+    refused(|sample| sample.symbols[1].1.address = 0x40, "is not in writable memory");
+    refused(|sample| sample.place[3] = b'D', "does not begin with its magic");
+    refused(|sample| sample.place[16] = 1, "is set already");
+    let refusal = inspect(&Sample::with(|sample| sample.symbols.clear())).unwrap_err();
+    assert_eq!((refusal.plugin(), refusal.version()), (Some("flat-fees"), Some("1.2.0")));
+}
+
+/// Damage of every kind, repeatable: it ends in an answer.
+#[test]
+fn random_damage_never_panics() {
+    let good = Sample::new().build();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let mut bytes = good.clone();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len() - 8);
+            match random(3) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes[at] = random(256) as u8,
+                _ => {
+                    let extreme =
+                        [0, 1, u64::MAX, i64::MAX as u64, 1 << 63, u32::MAX.into(), good.len() as u64];
+                    bytes[at & !7..][..8].copy_from_slice(&extreme[random(extreme.len())].to_le_bytes());
+                }
+            }
+        }
+        let _ = inspect(&bytes);
+    }
+}

@@ -1,0 +1,112 @@
+//! Which types can't cross by their form alone, and what to write instead.
+//!
+//! The bounds in the generated code are the proof; what they say about a `String` in a record, though, takes a screen. What
+//! authors try first is found here, and answered in one line at the type.
+
+use syn::{Error, GenericArgument, PathArguments, Result, Type};
+
+/// Where a type stands.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Place {
+    /// A value that is rebuilt on the other side: the std types are known there.
+    Signature,
+    /// A field, or what is lent: its bytes are read as they are.
+    Record,
+}
+
+pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
+    let problem = match plain(written) {
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                if let Some(problem) = named(&segment.ident.to_string(), place) {
+                    return Err(Error::new_spanned(written, problem));
+                }
+                match &segment.arguments {
+                    PathArguments::None => {}
+                    PathArguments::Parenthesized(_) => return Err(Error::new_spanned(written, CLOSURE)),
+                    PathArguments::AngleBracketed(list) => {
+                        for argument in &list.args {
+                            match argument {
+                                GenericArgument::Type(inner) => check(inner, place)?,
+                                GenericArgument::Lifetime(_) => {
+                                    return Err(Error::new_spanned(written, BORROWED));
+                                }
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+            }
+            return Ok(());
+        }
+        Type::Array(array) => return check(&array.elem, place),
+        Type::Tuple(tuple) if tuple.elems.is_empty() => return Ok(()),
+        Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
+        Type::Reference(_) => BORROWED,
+        Type::Slice(_) => {
+            "a slice has no owner: write `&[T]` for one that is lent, or `Vec<T>` for one that is handed over"
+        }
+        Type::Ptr(_) => {
+            "a raw pointer can't cross: what it points to can be gone. Pass the value itself, or a number that names it"
+        }
+        Type::BareFn(_) => {
+            "a function pointer can't cross: its code can be unloaded. Let the other side implement a contract instead"
+        }
+        Type::ImplTrait(_) => CLOSURE,
+        Type::TraitObject(_) => {
+            "a trait object can't cross: its functions have no stable layout. Pass a `#[record]`, or let the host provide an \
+             object by a contract"
+        }
+        Type::Never(_) => "a method of a contract returns",
+        Type::Infer(_) => "the type is named here: both sides are compiled on their own",
+        Type::Macro(_) => "write the type itself: what a macro makes of it can't be checked here",
+        _ => "this can't cross a plugin's boundary",
+    };
+    Err(Error::new_spanned(written, problem))
+}
+
+fn named(name: &str, place: Place) -> Option<&'static str> {
+    match (place, name) {
+        (_, "Box" | "Rc" | "Arc") => Some(
+            "`Box`, `Rc` and `Arc` can't cross: what they point to stays in the memory, and with the code, of the side that \
+             made it. Pass the value itself, a `#[record]`",
+        ),
+        (_, "HashMap" | "BTreeMap" | "HashSet" | "BTreeSet") => {
+            Some("maps and sets come in a later version; for now pass a list of `#[record]`s")
+        }
+        (Place::Signature, "Self") => Some("`Self` can't cross: it is another type in each plugin"),
+        (Place::Record, "String") => Some(
+            "write `Text`: a record's bytes are read by the other side, and those of `String` have no fixed order",
+        ),
+        (Place::Record, "Vec") => Some(
+            "write `List<T>`: a record's bytes are read by the other side, and those of `Vec` have no fixed order",
+        ),
+        (Place::Record, "Option") => Some(
+            "write `Maybe<T>`: a record's bytes are read by the other side, and those of `Option` have no fixed order",
+        ),
+        (Place::Record, "Result") => Some(
+            "write an enum with `#[record]`: a record's bytes are read by the other side, and those of `Result` have no fixed order",
+        ),
+        _ => None,
+    }
+}
+
+const BORROWED: &str = "a reference inside of a value can't cross: it would outlive the call. Write an owned type, \
+                        `String` or `Text` for `&str`, `Vec<T>` or `List<T>` for `&[T]`, or lend the whole as `&T`";
+const CLOSURE: &str = "`impl Trait` and closures can't cross: their code belongs to one side. Pass a `#[record]`, or let the \
+                       other side implement a contract";
+
+/// Without the parentheses and the invisible groups that macros make.
+pub(crate) fn plain(mut written: &Type) -> &Type {
+    loop {
+        written = match written {
+            Type::Paren(inner) => &inner.elem,
+            Type::Group(inner) => &inner.elem,
+            _ => return written,
+        };
+    }
+}
+
+pub(crate) fn last_segment(written: &Type, name: &str) -> bool {
+    matches!(written, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
+}

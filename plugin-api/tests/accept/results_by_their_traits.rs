@@ -1,0 +1,9 @@
+midflight_plugin::contract_crate!();
+use midflight_plugin::contract;
+
+#[contract]
+pub trait Fees {
+    fn error(&self) -> Result<u64, String>;
+}
+
+fn main() {}

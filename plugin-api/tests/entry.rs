@@ -1,0 +1,314 @@
+//! What a library exports, called as a host calls it: start, its context, its services, stop. Starting sets a panic hook,
+//! so that these tests have a binary of their own.
+
+// The tests are the host here.
+#![allow(unsafe_code, missing_docs)]
+
+use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use midflight_plugin::rt::{
+    self, Bound, Entry, FORMAT, HostTable, Origin, Panics, Place, RResult, RStr, RawService, StableAbi,
+    TypeLayout,
+};
+use midflight_plugin::{
+    CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
+};
+use std::panic::{catch_unwind, panic_any, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+midflight_plugin::contract_crate!();
+midflight_plugin::export!(FlatFees, name = "flat-fees", version = "2.0.0");
+
+#[contract]
+pub trait Fees {
+    fn fee(&self, quantity: u32) -> Option<i64>;
+    fn fails(&self, how: &str);
+}
+
+#[contract]
+pub trait Book {
+    fn best(&self, symbol: &str) -> Result<i64, String>;
+}
+
+/// What the host of these tests does not provide.
+mod other {
+    #[midflight_plugin::contract]
+    pub(crate) trait Missing {
+        fn best(&self);
+    }
+}
+
+#[plugin(implements(Fees), group = "exchange")]
+pub struct FlatFees {
+    book: Service<dyn Book>,
+    told: (String, String, u64),
+}
+
+static STOPPED: AtomicU64 = AtomicU64::new(0);
+
+impl Plugin for FlatFees {
+    fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+        match cx.generation() {
+            101 => Err("x".parse::<u8>().unwrap_err())?,
+            102 => panic!("no start at {}", cx.generation()),
+            103 => drop(cx.service::<dyn other::Missing>()?),
+            _ => {}
+        }
+        let told = (cx.name().into(), cx.version().into(), cx.generation());
+        Ok(FlatFees { book: cx.service::<dyn Book>()?.clone(), told })
+    }
+}
+
+impl Drop for FlatFees {
+    fn drop(&mut self) {
+        STOPPED.fetch_add(1, SeqCst);
+        if self.told.2 == 104 {
+            panic!("no stop");
+        }
+    }
+}
+
+impl Fees for FlatFees {
+    fn fee(&self, quantity: u32) -> Option<i64> {
+        match self.book.best("ABC") {
+            Ok(best) => Some(best * i64::from(quantity)),
+            Err(_) => None,
+        }
+    }
+    fn fails(&self, how: &str) {
+        match how {
+            "here" => panic!("here"),
+            "caught before" => {
+                let _ = catch_unwind(|| panic!("an earlier one"));
+                resume_unwind(Box::new("a later one"));
+            }
+            "caught before, then no text" => {
+                let _ = catch_unwind(|| panic!("an earlier one"));
+                resume_unwind(Box::new(5_u8));
+            }
+            "handed on" => resume_unwind(catch_unwind(|| panic!("handed on")).unwrap_err()),
+            "no text" => panic_any(5_u8),
+            "in the service" => match self.book.best("PANIC") {
+                Err(CallError::Fault(fault)) => panic!("{fault}"),
+                other => panic!("{other:?}"),
+            },
+            "refused by the service" => panic!("{}", self.book.best("?").unwrap_err()),
+            other => panic!("{} is no way to fail {:?}", other, self.told),
+        }
+    }
+}
+
+struct Prices;
+impl Book for Prices {
+    fn best(&self, symbol: &str) -> Result<i64, String> {
+        match symbol {
+            "ABC" => Ok(101),
+            "PANIC" => resume_unwind(Box::new(String::from("the book is torn"))),
+            other => Err(format!("nobody offers {other}")),
+        }
+    }
+}
+
+unsafe extern "C" fn service(
+    owner: *const (),
+    name: RStr<'_>,
+    layout: &'static TypeLayout,
+) -> RResult<RawService, Text> {
+    // SAFETY: `table` passes the prices.
+    let prices = unsafe { &*owner.cast::<Prices>() };
+    let own = <<dyn Book as Contract>::Table as StableAbi>::LAYOUT;
+    let fits = check_layout_compatibility_with_globals(own, layout, &CheckingGlobals::new()).is_ok();
+    match name.as_str() == <dyn Book>::NAME && fits {
+        true => RResult::ROk(RawService::of::<dyn Book, Prices>(prices)),
+        false => RResult::RErr(format!("the host provides no {name}").into()),
+    }
+}
+
+fn table(prices: &Prices, generation: u64) -> HostTable {
+    rt::use_host_panics();
+    HostTable {
+        format: FORMAT,
+        generation,
+        owner: (&raw const *prices).cast(),
+        panics: Panics::HOST,
+        service,
+    }
+}
+
+#[allow(improper_ctypes)] // it is a Rust static of this very binary
+unsafe extern "C" {
+    safe static midflight_entry: Entry;
+    safe static midflight_place: Place;
+}
+
+fn origin() -> Origin {
+    Origin { plugin: "flat-fees".into(), version: "2.0.0".into(), generation: 7 }
+}
+
+fn bound(this: usize, origin: &Origin) -> Bound {
+    let table = midflight_entry.offers.as_slice()[0].table;
+    Bound { this: std::ptr::with_exposed_provenance(this), table, origin }
+}
+
+fn start(table: &HostTable) -> Result<usize, CallError<String>> {
+    // SAFETY: the table outlives the plugin in each of the tests; the origin is a local.
+    let started = unsafe { (midflight_entry.start)(table, "".into()).finish_result(&bound(0, &origin())) };
+    // The plugin's hook prints nothing, which would hide why a test fails.
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        eprintln!("{panic}");
+        quiet(panic);
+    }));
+    started
+}
+
+fn stop(this: usize) -> Result<(), Fault> {
+    let origin = origin();
+    let bound = bound(this, &origin);
+    // SAFETY: from `start`, and stopped once; the origin is a local.
+    unsafe { (midflight_entry.stop)(bound.this).finish(&bound) }
+}
+
+#[test]
+fn the_entry_names_the_plugin_and_its_contracts() {
+    assert_eq!(midflight_entry.format, FORMAT);
+    assert_eq!((midflight_entry.name.as_str(), midflight_entry.version.as_str()), ("flat-fees", "2.0.0"));
+    let offers = midflight_entry.offers.as_slice();
+    assert_eq!(offers.len(), 1);
+    assert_eq!(
+        (offers[0].name.as_str(), offers[0].version.as_str()),
+        (<dyn Fees>::NAME, <dyn Fees>::VERSION)
+    );
+    assert_eq!(&midflight_place.magic, rt::PLACE_MAGIC);
+    assert_eq!(midflight_place.table.load(SeqCst), 0);
+}
+
+#[test]
+fn a_plugin_starts_serves_asks_its_host_and_stops() {
+    let (prices, origin) = (Prices, origin());
+    let table = table(&prices, 7);
+    let this = start(&table).unwrap();
+    let bound = bound(this, &origin);
+    // SAFETY: the plugin is started, and stopped below.
+    let fees = unsafe { <dyn Fees>::proxy(Held(bound)) };
+    assert_eq!(fees.fee(2), Ok(Some(202)));
+
+    let report = |how: &str| match fees.fails(how) {
+        Err(Fault::Panicked(report)) => *report,
+        other => panic!("{other:?}"),
+    };
+    let told = report("neither");
+    assert_eq!(told.message, "neither is no way to fail (\"flat-fees\", \"2.0.0\", 7)");
+    assert_eq!((told.plugin.as_str(), told.version.as_str(), told.generation), ("flat-fees", "2.0.0", 7));
+
+    // The hook has noted where.
+    let check = |how: &str, message: &str, located: bool| {
+        let report = report(how);
+        assert_eq!(report.message, message);
+        assert_eq!(
+            report.location.starts_with("plugin-api/tests/entry.rs:"),
+            located,
+            "{how}: {}",
+            report.location
+        );
+        assert_eq!(report.location.is_empty(), !located);
+    };
+    check("here", "here", true);
+    check("no text", "a payload that is no text", true);
+    check("handed on", "handed on", true);
+    // A panic that came without the hook has no place, least of all that of an earlier one.
+    check("caught before", "a later one", false);
+    check("caught before, then no text", "a payload that is no text", false);
+    // The host's objects fail as values, too.
+    let service = format!("service `{}` panicked: the book is torn", <dyn Book>::NAME);
+    check("in the service", &service, true);
+    check("refused by the service", "refused: \"nobody offers ?\"", true);
+
+    let before = STOPPED.load(SeqCst);
+    assert_eq!(stop(this), Ok(()));
+    assert!(STOPPED.load(SeqCst) > before);
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    let prices = Prices;
+    let failed = |generation| start(&table(&prices, generation)).unwrap_err().to_string();
+    assert_eq!(failed(101), "refused: \"invalid digit found in string\"");
+    let panicked = failed(102);
+    assert!(panicked.starts_with("plugin `flat-fees` 2.0.0 (generation 7) panicked at "), "{panicked}");
+    assert!(panicked.ends_with(": no start at 102"), "{panicked}");
+    let missing = <dyn other::Missing>::NAME;
+    assert_eq!(failed(103), format!("refused: \"the host provides no {missing}\""));
+}
+
+#[test]
+fn a_stop_that_panics_is_a_fault() {
+    let prices = Prices;
+    let table = table(&prices, 104);
+    let this = start(&table).unwrap();
+    let Fault::Panicked(report) = stop(this).unwrap_err() else { panic!("another fault") };
+    assert_eq!(report.message, "no stop");
+}
+
+#[test]
+fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed() {
+    let format: u32 = FORMAT + 1; // and nothing after it
+    // SAFETY: the first word is all that is read.
+    let started = unsafe {
+        (midflight_entry.start)((&raw const format).cast(), "".into())
+            .finish_result::<usize, String>(&bound(0, &origin()))
+    };
+    assert_eq!(
+        started.unwrap_err().to_string(),
+        "refused: \"the host's table has format 2, the plugin's is 1\""
+    );
+}
+
+#[test]
+fn reasons_of_a_failed_start_keep_their_sources() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("no config")]
+    struct NoConfig(#[source] std::num::ParseIntError);
+    let error = StartError::from(NoConfig("x".parse::<u8>().unwrap_err()));
+    assert_eq!(error.to_string(), "no config: invalid digit found in string");
+    assert_eq!(StartError::new("no book").to_string(), "no book");
+}
+
+#[test]
+fn the_note_is_one_elf_note_of_lines() {
+    struct Here;
+    impl rt::Export for Here {
+        type Plugin = FlatFees;
+        const NAME: &'static str = "flat-fees";
+        const VERSION: &'static str = "2.0.0";
+        const PANIC: &'static str = "unwind";
+        const COMMIT: &'static str = "";
+    }
+    static NOTE: rt::Note<{ rt::Note::len::<Here>() }> = rt::Note::of::<Here>();
+    // SAFETY: repr(C), of numbers and bytes, with no padding: its parts are multiples of four bytes.
+    let bytes = unsafe { std::slice::from_raw_parts((&raw const NOTE).cast::<u8>(), size_of_val(&NOTE)) };
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!((word(0), word(4) as usize, word(8)), (10, bytes.len() - 24, FORMAT));
+    assert_eq!(&bytes[12..24], b"midflight\0\0\0");
+    let text = std::str::from_utf8(&bytes[24..]).unwrap();
+    let lines: Vec<_> = text.trim_end().split('\n').map(|line| line.split_once('=').unwrap()).collect();
+    let keys: Vec<_> = lines.iter().map(|line| line.0).collect();
+    assert_eq!(
+        keys,
+        ["name", "version", "group", "contracts", "rustc", "target", "optimisation", "panic", "commit"]
+    );
+    let contracts = format!("{}@{}", <dyn Fees>::NAME, <dyn Fees>::VERSION);
+    assert_eq!(
+        lines[..4],
+        [("name", "flat-fees"), ("version", "2.0.0"), ("group", "exchange"), ("contracts", &contracts)]
+    );
+    assert!(lines[4].1.starts_with("rustc 1."), "{}", lines[4].1);
+    assert_eq!(lines[5].1, rt::TARGET);
+}
+
+struct Held(Bound);
+// SAFETY: the tests stop the plugin after their last call.
+unsafe impl rt::Gate for Held {
+    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        f(&self.0)
+    }
+}

@@ -1,0 +1,8 @@
+use midflight_plugin::record;
+
+#[record]
+pub struct Trade {
+    pub quantity: u32,
+}
+
+fn main() {}

@@ -1,0 +1,3 @@
+midflight_plugin::export!(u64);
+
+fn main() {}

@@ -1,0 +1,21 @@
+midflight_plugin::contract_crate!();
+use midflight_plugin::{List, Text, record};
+
+#[record]
+pub struct Trade {
+    pub symbol: String,
+    pub quantities: Vec<u64>,
+    pub limit: Option<i64>,
+    pub kept: &'static str,
+    pub then: extern "C" fn(),
+    pub boxed: Box<u64>,
+}
+
+#[record]
+pub enum Side {
+    Buy,
+    Listed(List<(u64, String)>),
+    Counted { by: Result<u64, Text> },
+}
+
+fn main() {}

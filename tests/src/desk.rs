@@ -1,0 +1,179 @@
+//! The desk: what the test provides to its plugins, and through which it stands inside of their calls, starts and stops.
+
+use crate::log::WITHIN;
+use midflight::{Fault, Slot};
+use probe_contracts::{Begin, Desk as Contract, End, Probe};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A token that is never held.
+pub(crate) const OPEN: u64 = 0;
+
+/// What is asked between two calls of a chain, with the number of calls that are to come.
+type Between = Box<dyn FnMut(u32) + Send>;
+/// What a start does besides, with its generation.
+type Starting = Box<dyn FnMut(u64) + Send>;
+
+/// The service behind the plugins of one [`Rig`](crate::Rig). All that may block here does so for [`WITHIN`] at most.
+#[derive(Default)]
+pub struct Desk {
+    state: Mutex<State>,
+    changed: Condvar,
+    probe: OnceLock<Slot<dyn Probe>>,
+    between: Mutex<Option<Between>>,
+    starting: Mutex<Option<Starting>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Which thread waits with which token.
+    inside: BTreeMap<u64, u32>,
+    let_go: BTreeSet<u64>,
+    begin: BTreeMap<u32, Begin>,
+    end: BTreeMap<u32, End>,
+    hung: BTreeSet<u32>,
+    started: Vec<u64>,
+    stopped: Vec<u64>,
+    faults: Vec<Fault>,
+}
+
+/// For the test.
+impl Desk {
+    /// Waits until a call is inside with `token`, and says on which thread.
+    #[track_caller]
+    pub fn until_inside(&self, token: u64) -> u32 {
+        self.until(&format!("a call with token {token}"), |state| state.inside.get(&token).copied())
+    }
+
+    /// Lets the call with `token` go on, now or when it comes.
+    pub fn let_go(&self, token: u64) {
+        self.state().let_go.insert(token);
+        self.changed.notify_all();
+    }
+
+    /// What starts of a build are to do.
+    pub fn begin(&self, version: u32, begin: Begin) {
+        self.state().begin.insert(version, begin);
+    }
+
+    /// What stops of a build are to do.
+    pub fn end(&self, version: u32, end: End) {
+        self.state().end.insert(version, end);
+    }
+
+    /// Starts of a build hang.
+    pub fn hang(&self, version: u32) {
+        self.state().hung.insert(version);
+    }
+
+    /// Waits until a start hangs.
+    #[track_caller]
+    pub fn until_hung(&self, version: u32) {
+        self.until_inside(start(version));
+    }
+
+    /// Starts of a build don't hang any more.
+    pub fn unhang(&self, version: u32) {
+        self.state().hung.remove(&version);
+        self.let_go(start(version));
+    }
+
+    /// Does `what` in each start, on its thread.
+    pub fn when_starting(&self, what: impl FnMut(u64) + Send + 'static) {
+        *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(what));
+    }
+
+    /// Asks `between` before each call that a chain goes through here.
+    pub fn between(&self, between: impl FnMut(u32) + Send + 'static) {
+        *self.between.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(between));
+    }
+
+    /// The generations that were told to go on in their start, and those that were stopped, in order.
+    pub fn lives(&self) -> (Vec<u64>, Vec<u64>) {
+        let state = self.state();
+        (state.started.clone(), state.stopped.clone())
+    }
+
+    /// What chains ended with, if not with an answer.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.state().faults.clone()
+    }
+
+    /// Chains go through this slot.
+    pub(crate) fn chain_through(&self, probe: Slot<dyn Probe>) {
+        self.probe.set(probe).expect("the desk has one slot");
+    }
+}
+
+/// For the plugin.
+impl Contract for Desk {
+    fn starting(&self, version: u32, generation: u64) -> Begin {
+        if self.state().hung.contains(&version) {
+            self.wait(start(version));
+        }
+        if let Some(starting) = &mut *self.starting.lock().unwrap_or_else(PoisonError::into_inner) {
+            starting(generation);
+        }
+        let mut state = self.state();
+        let begin = state.begin.get(&version).copied().unwrap_or(Begin::Go);
+        if begin == Begin::Go {
+            state.started.push(generation);
+        }
+        begin
+    }
+
+    fn stopping(&self, version: u32, generation: u64) -> End {
+        let mut state = self.state();
+        state.stopped.push(generation);
+        state.end.get(&version).copied().unwrap_or(End::Quietly)
+    }
+
+    fn wait(&self, token: u64) {
+        if token == OPEN {
+            return;
+        }
+        let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        self.state().inside.insert(token, thread);
+        self.changed.notify_all();
+        self.until(&format!("leave for token {token}"), |state| state.let_go.contains(&token).then_some(()));
+        self.state().inside.remove(&token);
+    }
+
+    fn nested(&self, depth: u32) -> Vec<u64> {
+        if let Some(between) = &mut *self.between.lock().unwrap_or_else(PoisonError::into_inner) {
+            between(depth);
+        }
+        let probe = self.probe.get().expect("a slot to call");
+        probe.nested(depth).unwrap_or_else(|fault| {
+            self.state().faults.push(fault);
+            Vec::new()
+        })
+    }
+
+    fn panic(&self) {
+        panic!("the desk panics");
+    }
+}
+
+impl Desk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[track_caller]
+    fn until<T>(&self, what: &str, mut look: impl FnMut(&State) -> Option<T>) -> T {
+        let mut found = None;
+        let absent = |state: &mut State| {
+            found = look(state);
+            found.is_none()
+        };
+        let waited = self.changed.wait_timeout_while(self.state(), WITHIN, absent);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        found.unwrap_or_else(|| panic!("waited {WITHIN:?} for {what}"))
+    }
+}
+
+/// The token of a hung start.
+fn start(version: u32) -> u64 {
+    u64::MAX - u64::from(version)
+}

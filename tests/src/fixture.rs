@@ -1,0 +1,231 @@
+//! Fixtures: the libraries that the tests load.
+//!
+//! They are real builds, and a dozen of them. A build for each test, or for each run, would cost more than all tests; a build that is
+//! checked in would prove nothing about today's macros. So they are built when one is asked for and something that they are
+//! made of has changed, into a directory that is named after the digest of it all. Tests run in many processes (cargo nextest, children
+//! of tests): the first holds a lock, the others find the directory.
+
+use crate::child::FIXTURES;
+use cargo_metadata::{Message, TargetKind};
+use midflight_plugin::rt::TARGET;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// A library to load: builds of the plugin `probe`, and what is like one but isn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fixture {
+    /// `probe` 1.0.0.
+    V1,
+    /// `probe` 2.0.0.
+    V2,
+    /// `probe` 3.0.0.
+    V3,
+    /// `other` 1.0.0: a second plugin, of the same contracts.
+    Other,
+    /// A field of a record has another type of the same size.
+    ChangedField,
+    /// The fields of a record stand in another order.
+    ReorderedFields,
+    /// An enum has one variant more.
+    ExtraVariant,
+    /// A contract has one method less.
+    MissingMethod,
+    /// A contract is not implemented any more.
+    MissingContract,
+    /// A method takes other arguments.
+    ChangedSignature,
+    /// A method of the service that it uses takes another type.
+    ChangedService,
+    /// Built against version 0.2.0 of the contracts.
+    NextContracts,
+    /// A sound shared library, but no plugin; its constructor leaves a mark.
+    NoPlugin,
+}
+
+/// How one is built.
+#[derive(Debug, Hash)]
+struct Recipe {
+    workspace: &'static str,
+    package: &'static str,
+    features: &'static str,
+}
+
+impl Fixture {
+    /// Every one.
+    pub const ALL: [Fixture; 13] = [
+        Fixture::V1,
+        Fixture::V2,
+        Fixture::V3,
+        Fixture::Other,
+        Fixture::ChangedField,
+        Fixture::ReorderedFields,
+        Fixture::ExtraVariant,
+        Fixture::MissingMethod,
+        Fixture::MissingContract,
+        Fixture::ChangedSignature,
+        Fixture::ChangedService,
+        Fixture::NextContracts,
+        Fixture::NoPlugin,
+    ];
+
+    /// The built library. Not to be written to: all tests share it.
+    pub fn path(self) -> PathBuf {
+        directory().join(self.file())
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> Vec<u8> {
+        fs::read(self.path()).expect("a built fixture")
+    }
+
+    fn file(self) -> String {
+        format!("{self:?}.so")
+    }
+
+    fn recipe(self) -> Recipe {
+        let probe = |features| Recipe { workspace: "", package: "probe", features };
+        match self {
+            Fixture::V1 => probe(""),
+            Fixture::V2 => probe("v2"),
+            Fixture::V3 => probe("v3"),
+            Fixture::Other => probe("other"),
+            Fixture::ChangedField => probe("v2,changed-field"),
+            Fixture::ReorderedFields => probe("v2,reordered-fields"),
+            Fixture::ExtraVariant => probe("v2,extra-variant"),
+            Fixture::MissingMethod => probe("v2,missing-method"),
+            Fixture::MissingContract => probe("v2,missing-contract"),
+            Fixture::ChangedSignature => probe("v2,changed-signature"),
+            Fixture::ChangedService => probe("v2,changed-service"),
+            Fixture::NextContracts => Recipe { workspace: "tests/next-contracts", package: "probe", features: "v2" },
+            Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
+        }
+    }
+}
+
+/// Where the built ones lie; a child is told by its parent.
+pub(crate) fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::var_os(FIXTURES).map_or_else(built, PathBuf::from))
+}
+
+fn built() -> PathBuf {
+    let place = Place::of_this_test();
+    let all = place.artifacts.join("fixtures");
+    fs::create_dir_all(&all).expect("a directory for fixtures");
+    let lock = File::create(all.join("lock")).expect("a lock file");
+    lock.lock().expect("the lock");
+
+    let directory = all.join(format!("{:016x}", digest()));
+    if !directory.exists() {
+        // What was built of other sources is of no use any more.
+        for old in fs::read_dir(&all).expect("the directory of fixtures").flatten() {
+            let _ = fs::remove_dir_all(old.path()); // the lock is no directory
+        }
+        let unfinished = all.join("unfinished");
+        fs::create_dir(&unfinished).expect("a directory for new fixtures");
+        for fixture in Fixture::ALL {
+            // Copied at once: the next build of the same package has the same file name.
+            let library = place.build(&fixture.recipe());
+            fs::copy(&library, unfinished.join(fixture.file())).expect("a copy of what was built");
+        }
+        fs::rename(&unfinished, &directory).expect("the fixtures' final name");
+    }
+    directory
+}
+
+/// Where and how the test that runs was built, so that its plugins are built alike.
+struct Place {
+    target: PathBuf,
+    /// `<target>/[<triple>/]<profile>`
+    artifacts: PathBuf,
+    triple: bool,
+    profile: String,
+}
+
+impl Place {
+    /// Tests lie in `<target>/[<triple>/]<profile>/deps`. Under a triple RUSTFLAGS are for the target alone, not for build
+    /// scripts and macros, and so it has to stay for plugins.
+    fn of_this_test() -> Place {
+        let test = std::env::current_exe().expect("the path of this test");
+        let artifacts = test.ancestors().nth(2).expect("…/deps/<test>").to_owned();
+        let profile = artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
+        let above = artifacts.parent().expect("…/<profile>/deps/<test>");
+        let triple = above.ends_with(TARGET);
+        Place {
+            profile: if profile == "debug" { "dev" } else { profile }.to_owned(),
+            target: if triple { above.parent().expect("a target directory") } else { above }.to_owned(),
+            artifacts,
+            triple,
+        }
+    }
+
+    fn build(&self, recipe: &Recipe) -> PathBuf {
+        let workspace = root().join(recipe.workspace);
+        if !recipe.workspace.is_empty() {
+            fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock")).expect("a copy of the lock file");
+        }
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&workspace).args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+        cargo.args(["--profile", &self.profile, "--package", recipe.package, "--features", recipe.features]);
+        cargo.arg("--target-dir").arg(&self.target);
+        // The debug information of std alone makes libraries of 12 MB, which the tests read and write thousands of times.
+        let strip = format!("profile.{}.package.{}.strip=\"debuginfo\"", self.profile, recipe.package);
+        cargo.args(["--config", &strip]);
+        if self.triple {
+            cargo.args(["--target", TARGET]);
+        }
+        let mut build = cargo.stdout(Stdio::piped()).spawn().expect("cargo");
+        let messages = BufReader::new(build.stdout.take().expect("cargo's output"));
+        // To the end, or cargo's pipe breaks.
+        let libraries = Message::parse_stream(messages).filter_map(|message| library(message.ok()?, recipe.package));
+        let library = libraries.last();
+        let status = build.wait().expect("cargo's end");
+        assert!(status.success(), "{cargo:?}: {status}");
+        library.expect("cargo names the library that it built")
+    }
+}
+
+fn library(message: Message, package: &str) -> Option<PathBuf> {
+    let Message::CompilerArtifact(artifact) = message else { return None };
+    let ours = artifact.target.is_kind(TargetKind::CDyLib) && artifact.target.name.replace('_', "-") == package;
+    let mut files = artifact.filenames.into_iter().filter(|file| file.extension() == Some("so"));
+    files.next().filter(|_| ours).map(Into::into)
+}
+
+/// Of all that a fixture is made of, but for the compiler and the libraries of others, which Cargo.lock names.
+fn digest() -> u64 {
+    let mut digest = DefaultHasher::new();
+    for fixture in Fixture::ALL {
+        (fixture.file(), fixture.recipe()).hash(&mut digest);
+    }
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "RUSTC_BOOTSTRAP"] {
+        std::env::var_os(variable).hash(&mut digest);
+    }
+    for source in ["Cargo.toml", "Cargo.lock", "plugin-api", "tests/plugins", "tests/next-contracts", "example-plugins/no-plugin"] {
+        add(&root().join(source), &mut digest);
+    }
+    digest.finish()
+}
+
+fn add(path: &Path, digest: &mut DefaultHasher) {
+    if path.ends_with("next-contracts/Cargo.lock") {
+        return; // made by the build
+    }
+    path.hash(digest);
+    if path.is_dir() {
+        let mut entries: Vec<_> = fs::read_dir(path).expect("sources").map(|entry| entry.expect("sources").path()).collect();
+        entries.sort();
+        entries.iter().for_each(|entry| add(entry, digest));
+    } else {
+        fs::read(path).expect("a source").hash(digest);
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}

@@ -1,0 +1,139 @@
+//! The rig: one host, and everything around it that a test needs.
+
+use crate::{Desk, Fixture, Log, WITHIN, check_answers, process};
+use midflight::{Applied, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
+use probe_contracts::{Desk as DeskContract, Probe};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A host with a [`Desk`], a slot for the plugin `probe`, and a directory for everything, which is removed with it.
+pub struct Rig {
+    /// The host.
+    pub host: Host,
+    /// What its plugins call.
+    pub desk: Arc<Desk>,
+    /// The plugin under test.
+    pub probe: Slot<dyn Probe>,
+    /// That plugin's group.
+    pub group: Group,
+    /// The host's events.
+    pub log: Log,
+    home: TempDir,
+}
+
+impl Rig {
+    /// A host with no plugin.
+    pub fn new() -> Rig {
+        Rig::with(|builder| builder)
+    }
+
+    /// A host with no plugin, and bounds of the test's own.
+    pub fn with(configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
+        Rig::in_directory(tempfile::tempdir().expect("a directory"), |builder, _| configure(builder))
+    }
+
+    /// A host that watches a directory ([`plugins`](Rig::plugins)) in which `fixtures` lie.
+    pub fn watching(fixtures: &[(Fixture, &str)]) -> Rig {
+        let home = tempfile::tempdir().expect("a directory");
+        let plugins = home.path().join("plugins");
+        fs::create_dir(&plugins).expect("a directory for plugins");
+        for (fixture, name) in fixtures {
+            fs::copy(fixture.path(), plugins.join(name)).expect("a copy");
+        }
+        Rig::in_directory(home, |builder, home| builder.plugins(home.join("plugins")))
+    }
+
+    /// A host on which `fixture` serves.
+    pub fn serving(fixture: Fixture) -> Rig {
+        let rig = Rig::new();
+        rig.apply(fixture);
+        rig
+    }
+
+    fn in_directory(home: TempDir, configure: impl FnOnce(HostBuilder, &Path) -> HostBuilder) -> Rig {
+        let desk = Arc::new(Desk::default());
+        let builder = Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
+        let builder = builder.run_directory(home.path().join("images"));
+        let host = configure(builder, home.path()).start().expect("a host");
+        let probe = host.slot::<dyn Probe>("probe").expect("a slot");
+        desk.chain_through(probe.clone());
+        Rig { log: Log::of(&host), group: host.group("probe"), host, desk, probe, home }
+    }
+
+    /// Applies `fixture`, which must work, and gives its generation.
+    #[track_caller]
+    pub fn apply(&self, fixture: Fixture) -> u64 {
+        let applied = self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
+        assert!(applied.switched, "{fixture:?} was active already");
+        applied.generation
+    }
+
+    /// Tries `update`, which must be refused, with `probe` serving before and after it just the same.
+    #[track_caller]
+    pub fn refused(&self, update: impl FnOnce(&Host) -> Result<Applied, Refusal>) -> Refusal {
+        let before = (self.probe.version().expect("a version"), self.probe.generation());
+        let refusal = match update(&self.host) {
+            Ok(applied) => panic!("not refused: {applied:?}"),
+            Err(refusal) => refusal,
+        };
+        assert_eq!((self.probe.version().expect("a version"), self.probe.generation()), before, "after {refusal}");
+        check_answers(&self.probe, before.0);
+        refusal
+    }
+
+    /// The directory that a [`watching`](Rig::watching) host watches.
+    pub fn plugins(&self) -> PathBuf {
+        self.home.path().join("plugins")
+    }
+
+    /// A path of the test's own, outside of the plugins' directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Puts `fixture` into the plugins' directory as one should: written beside, renamed in.
+    pub fn install(&self, fixture: Fixture, name: &str) {
+        let (new, place) = (self.path("new"), self.plugins().join(name));
+        fs::copy(fixture.path(), &new).and_then(|_| fs::rename(&new, place)).expect("a new file in its place");
+    }
+
+    /// What became of a generation.
+    #[track_caller]
+    pub fn residency(&self, generation: u64) -> Residency {
+        let status = self.host.status();
+        let mut generations = status.generations.iter();
+        let found = generations.find(|record| record.generation == generation);
+        found.unwrap_or_else(|| panic!("no generation {generation} in {status:#?}")).residency.clone()
+    }
+
+    /// The lines of `/proc/self/maps` that a generation of `probe` has in them.
+    pub fn mappings(&self, generation: u64) -> Vec<String> {
+        let (home, image) = (self.home.path().display().to_string(), format!("/probe.{generation}."));
+        let mut mappings = process::mappings();
+        mappings.retain(|line| line.contains(&home) && line.contains(&image));
+        mappings
+    }
+
+    /// Ends the host, and asserts that nothing is left: each instance was stopped once, each generation is unmapped, and calls say so.
+    #[track_caller]
+    pub fn end(self) {
+        let status = self.host.shutdown(WITHIN);
+        for record in &status.generations {
+            assert_eq!(record.residency, Residency::Unmapped, "{record:?}\n{}", self.log.text());
+        }
+        assert!(status.plugins.iter().all(|plugin| plugin.active.is_none()), "{status:#?}");
+        let (mut started, mut stopped) = self.desk.lives();
+        started.sort();
+        stopped.sort();
+        assert_eq!(started, stopped, "each instance is stopped, once");
+        assert_eq!(self.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Rig::new()
+    }
+}

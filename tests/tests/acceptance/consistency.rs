@@ -1,0 +1,296 @@
+//! Consistency: a call never sees half an update.
+
+use midflight::{CallError, Fault};
+use midflight_tests::{Fixture, Rig, check_answers, in_child, process, trade};
+use probe_contracts::Probe;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
+
+#[test]
+fn a02_a_request_stands_between_its_two_calls() {
+    let rig = Rig::serving(Fixture::V1);
+    let seen = rig.group.request(|r| {
+        let (release, generation) = (r.release(), r.generation(&rig.probe));
+        let first = r.get(&rig.probe).version()?;
+        rig.apply(Fixture::V2);
+        assert_eq!((r.release(), r.generation(&rig.probe)), (release, generation));
+        check_answers(&r.get(&rig.probe), 1);
+        Ok::<_, Fault>((first, r.get(&rig.probe).version()?))
+    });
+    assert_eq!(seen, Ok((1, 1)));
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn a02_a_plugin_stands_in_the_host() {
+    let rig = Rig::serving(Fixture::V1);
+    swap_between(&rig, 0, Fixture::V2);
+    assert_eq!(rig.probe.nested(1), Ok(vec![1, 1]), "plugin, host, and the plugin again");
+    assert_eq!(rig.probe.nested(1), Ok(vec![2, 2]));
+    rig.end();
+}
+
+#[test]
+fn a03_the_thread_inside_is_old_and_the_one_outside_is_new() {
+    let rig = Rig::serving(Fixture::V1);
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        rig.apply(Fixture::V2);
+        check_answers(&rig.probe, 2);
+        rig.desk.let_go(1);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+    });
+    rig.log.wait("unmapped", 1);
+    rig.end();
+}
+
+#[test]
+fn a04_a_thousand_swaps_under_full_load() {
+    const SWAPS: u64 = 1_000;
+    in_child(|| {
+        let rig = Rig::serving(Fixture::V1);
+        // Switched to, as far as an operator has been told.
+        let active = AtomicU64::new(1);
+        let over = AtomicBool::new(false);
+        let threads = 2 * thread::available_parallelism().expect("a number of cores").get();
+        let tally = thread::scope(|scope| {
+            let clients: Vec<_> = (0..threads).map(|_| scope.spawn(|| Tally::of(&rig, &active, &over))).collect();
+            for generation in 2..SWAPS + 2 {
+                let fixture = if generation % 2 == 0 { Fixture::V2 } else { Fixture::V1 };
+                assert_eq!(rig.apply(fixture), generation);
+                active.store(generation, SeqCst);
+                if let Some(before) = generation.checked_sub(2).filter(|before| *before > 0) {
+                    rig.log.wait("unmapped", before);
+                    rig.log.clear();
+                }
+            }
+            over.store(true, SeqCst);
+            clients.into_iter().map(|client| client.join().expect("no panic")).reduce(Tally::and).expect("clients")
+        });
+        println!("{threads} threads: {tally:?}");
+        assert_eq!((tally.mixed, tally.failed, tally.wrong, tally.stale), (0, 0, 0, 0), "{tally:?}");
+        assert_eq!(tally.begun, tally.answered, "no call is lost");
+        assert!(tally.spanning >= SWAPS / 4, "the calls stand where the swaps happen: {tally:?}");
+
+        rig.log.wait("unmapped", SWAPS);
+        let images = process::mappings().into_iter().filter(|line| line.contains("/probe."));
+        assert!(images.clone().all(|line| line.contains(&format!("/probe.{}.", SWAPS + 1))), "{:?}", images.collect::<Vec<_>>());
+        rig.end();
+    });
+}
+
+/// What one client saw.
+#[derive(Debug, Default)]
+struct Tally {
+    begun: u64,
+    answered: u64,
+    /// Answers of two generations in one witness call.
+    mixed: u64,
+    failed: u64,
+    /// Answers that are not the build's.
+    wrong: u64,
+    /// Answers of a generation that had been replaced before the call began.
+    stale: u64,
+    /// Witness calls during which the operator was told of a swap.
+    spanning: u64,
+}
+
+impl Tally {
+    fn of(rig: &Rig, active: &AtomicU64, over: &AtomicBool) -> Tally {
+        let mut tally = Tally::default();
+        while !over.load(SeqCst) {
+            let before = active.load(SeqCst);
+            tally.begun += 1;
+            let seen = match tally.begun % 3 {
+                0 => request(rig),
+                1 => rig.probe.nested(3),
+                _ => lease(rig),
+            };
+            tally.answered += 1;
+            tally.spanning += u64::from(active.load(SeqCst) > before);
+            match seen {
+                Err(_) => tally.failed += 1,
+                Ok(seen) => {
+                    tally.mixed += u64::from(seen.iter().any(|generation| *generation != seen[0]));
+                    tally.stale += u64::from(seen[0] < before);
+                    tally.wrong += u64::from(seen.len() != 4);
+                }
+            }
+        }
+        tally
+    }
+
+    fn and(self, other: Tally) -> Tally {
+        Tally {
+            begun: self.begun + other.begun,
+            answered: self.answered + other.answered,
+            mixed: self.mixed + other.mixed,
+            failed: self.failed + other.failed,
+            wrong: self.wrong + other.wrong,
+            stale: self.stale + other.stale,
+            spanning: self.spanning + other.spanning,
+        }
+    }
+}
+
+/// Four answers on one release, with the host's own work between them.
+fn request(rig: &Rig) -> Result<Vec<u64>, Fault> {
+    rig.group.request(|r| {
+        let probe = r.get(&rig.probe);
+        let first = probe.generation()?;
+        thread::yield_now();
+        let fee = probe.fee(&trade(1))?;
+        thread::yield_now();
+        let said = r.generation(&rig.probe).unwrap_or_default();
+        Ok(vec![first, generation_of(fee, first), said, probe.generation()?])
+    })
+}
+
+fn lease(rig: &Rig) -> Result<Vec<u64>, Fault> {
+    let lease = rig.group.lease()?;
+    let first = lease.get(&rig.probe).generation()?;
+    thread::yield_now();
+    let chain = lease.get(&rig.probe).nested(1)?;
+    let quantity = match lease.get(&rig.probe).quote("ABC") {
+        Ok(quote) => quote.quantity,
+        Err(CallError::Refused(_)) => 0,
+        Err(CallError::Fault(fault)) => return Err(fault),
+    };
+    Ok([vec![first, generation_of(quantity.into(), first)], chain].concat())
+}
+
+/// Odd generations are of build 1, even ones of build 2: 0 where `build` is not that of `generation`.
+fn generation_of(build: u64, generation: u64) -> u64 {
+    if build == 2 - generation % 2 { generation } else { 0 }
+}
+
+#[test]
+fn a05_a_swap_at_every_boundary_of_a_chain() {
+    const DEPTH: u32 = 6;
+    for boundary in 0..DEPTH {
+        let rig = Rig::serving(Fixture::V1);
+        swap_between(&rig, boundary, Fixture::V2);
+        assert_eq!(rig.probe.nested(DEPTH), Ok(vec![1; DEPTH as usize + 1]), "with a swap at {boundary}");
+        assert_eq!(rig.probe.nested(DEPTH), Ok(vec![2; DEPTH as usize + 1]));
+        rig.end();
+    }
+}
+
+#[test]
+fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
+    let rig = Rig::serving(Fixture::V1);
+    let lease = rig.group.lease().expect("a lease");
+    let release = lease.release();
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::V3);
+    rig.log.wait("unmapped", 2);
+    assert_eq!((lease.release(), lease.generation(&rig.probe)), (release, Some(1)));
+    assert_eq!(lease.get(&rig.probe).nested(2), Ok(vec![1, 1, 1]), "plugin, host, and the plugin again");
+    assert_eq!(rig.probe.nested(2), Ok(vec![3, 3, 3]));
+    check_answers(&lease.get(&rig.probe), 1);
+    check_answers(&rig.probe, 3);
+
+    // What was entered last counts: the lease inside of a call, and not the call around it.
+    let (inner, probe) = (rig.group.lease().expect("a lease"), rig.probe.clone());
+    rig.apply(Fixture::V1);
+    rig.desk.between(move |_| assert_eq!(inner.get(&probe).wait(0), Ok(3)));
+    assert_eq!(rig.probe.nested(1), Ok(vec![4, 4]));
+
+    // It may end on another thread.
+    thread::scope(|scope| scope.spawn(|| assert_eq!(lease.get(&rig.probe).version(), Ok(1))).join()).expect("no panic");
+    drop(lease);
+    rig.log.wait("unmapped", 1);
+    rig.desk.between(|_| {});
+    rig.end();
+}
+
+#[test]
+fn a06_another_thread_inherits_nothing() {
+    let rig = Rig::serving(Fixture::V1);
+    let seen = rig.group.request(|r| {
+        rig.apply(Fixture::V2);
+        let there = thread::scope(|scope| scope.spawn(|| rig.probe.version()).join()).expect("no panic");
+        Ok::<_, Fault>((r.get(&rig.probe).version()?, there?, rig.probe.version()?))
+    });
+    assert_eq!(seen, Ok((1, 2, 1)), "the request, another thread, a slot on the request's own thread");
+    rig.end();
+}
+
+#[test]
+fn a07_fifty_calls_deep_with_a_swap_at_the_twenty_fifth() {
+    let rig = Rig::serving(Fixture::V1);
+    swap_between(&rig, 25, Fixture::V2);
+    assert_eq!(rig.probe.nested(49), Ok(vec![1; 50]));
+    assert_eq!(rig.probe.nested(49), Ok(vec![2; 50]));
+    rig.end();
+}
+
+#[test]
+fn a08_a_request_sees_one_release_of_all_its_plugins() {
+    let rig = Rig::with(|builder| builder.group("other", "probe"));
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    let seen = rig.group.request(|r| {
+        let both = || Ok((r.get(&rig.probe).generation()?, r.get(&other).generation()?));
+        let before = both()?;
+        rig.apply(Fixture::V2);
+        Ok::<_, Fault>((before, both()?, other.generation()?))
+    });
+    assert_eq!(seen, Ok(((1, 2), (1, 2), 2)));
+    assert_eq!((rig.probe.generation(), other.generation()), (Ok(3), Ok(2)));
+    rig.end();
+}
+
+#[test]
+fn a08_a_plugin_of_another_group_is_a_fault() {
+    let rig = Rig::serving(Fixture::V1);
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    let absent = rig.host.slot::<dyn Probe>("absent").expect("a slot");
+    rig.apply(Fixture::Other);
+    let wrong = Fault::WrongGroup { plugin: "other".into(), group: "probe".into() };
+    assert_eq!(rig.group.request(|r| r.get(&other).version()), Err(wrong.clone()));
+    assert_eq!(rig.group.lease().expect("a lease").get(&other).version(), Err(wrong));
+    let not_loaded = |name: &str| Fault::NotLoaded { plugin: name.into() };
+    assert_eq!(rig.group.request(|r| r.get(&absent).version()), Err(not_loaded("absent")));
+    assert_eq!(rig.host.request("nobody", |_| Ok(())), Err(not_loaded("nobody")));
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a15_calls_within_calls_beyond_the_bound() {
+    let rig = Rig::with(|builder| builder.calls_nested_max(8));
+    rig.apply(Fixture::V1);
+    assert_eq!(rig.probe.nested(20), Ok(vec![1; 8]));
+    assert_eq!(rig.desk.faults(), [Fault::NestedTooDeep { bound: 8 }]);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a15_groups_within_groups_beyond_the_bound() {
+    let rig = Rig::with(|builder| builder.groups_nested_max(1));
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    assert_eq!(other.nested(1), Ok(vec![2]), "what it called was in another group");
+    assert_eq!(rig.desk.faults(), [Fault::TooManyGroups { bound: 1 }]);
+    check_answers(&rig.probe, 1);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+/// Switches to `fixture` when a chain has `left` calls to come, once.
+fn swap_between(rig: &Rig, left: u32, fixture: Fixture) {
+    let (host, mut done) = (rig.host.clone(), false);
+    rig.desk.between(move |depth| {
+        if depth == left && !done {
+            host.apply(fixture.path()).expect("a swap");
+            done = true;
+        }
+    });
+}

@@ -1,0 +1,126 @@
+//! Panics: one call's fault, and nobody else's.
+
+use midflight::{EventKind, Fault, PanicReport};
+use midflight_plugin::rt::Gate;
+use midflight_tests::{Fixture, Rig, check_answers, in_child};
+use probe_contracts::{End, Panic, ProbeCalls};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+const ALL: [Panic; 6] =
+    [Panic::Text, Panic::Formatted, Panic::Number, Panic::DropPanics, Panic::DropPanicsAgain, Panic::Resumed];
+
+#[test]
+fn a12_a_panic_during_a_swap() {
+    in_child(|| {
+        for (token, how) in (1..).zip(ALL) {
+            let rig = Rig::serving(Fixture::V1);
+            thread::scope(|scope| {
+                let inside = scope.spawn(|| rig.probe.panic(token, how));
+                rig.desk.until_inside(token);
+                rig.apply(Fixture::V2);
+                rig.desk.let_go(token);
+                check_fault(inside.join().expect("no panic out of a call"), how, 1);
+            });
+            // Its pin is released, and so is what it held.
+            rig.log.wait("unmapped", 1);
+            check_answers(&rig.probe, 2);
+            rig.end();
+        }
+    });
+}
+
+#[test]
+fn a12_a_panic_through_each_way_in() {
+    in_child(|| {
+        let rig = Rig::serving(Fixture::V1);
+        rig.apply(Fixture::V2);
+        let check = |panic: &dyn Fn(Panic) -> Result<u64, Fault>| ALL.into_iter().for_each(|how| check_fault(panic(how), how, 2));
+        check(&|how| rig.probe.panic(0, how));
+        check(&|how| rig.group.request(|r| r.get(&rig.probe).panic(0, how)));
+        check(&|how| rig.group.lease()?.get(&rig.probe).panic(0, how));
+        rig.group
+            .request(|r| {
+                check_survives(&r.get(&rig.probe), 2);
+                Ok::<_, Fault>(())
+            })
+            .expect("a request with panics in it");
+        rig.apply(Fixture::V1);
+        rig.log.wait("unmapped", 2);
+        check_answers(&rig.probe, 1);
+        rig.end();
+    });
+}
+
+#[test]
+fn a12_a_panic_of_the_hosts_own_inside_of_a_request() {
+    let rig = Rig::serving(Fixture::V1);
+    let request = || {
+        rig.group.request(|r| {
+            check_answers(&r.get(&rig.probe), 1);
+            std::panic::resume_unwind(Box::new("the host's own"));
+            #[expect(unreachable_code, reason = "the closure's type")]
+            Ok::<_, Fault>(())
+        })
+    };
+    assert!(catch_unwind(AssertUnwindSafe(request)).is_err(), "it is not ours to catch");
+    rig.apply(Fixture::V2);
+    rig.log.wait("unmapped", 1);
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn a12_a_panic_in_a_service_of_the_hosts() {
+    let rig = Rig::serving(Fixture::V1);
+    let told = rig.probe.panic_of_desk().expect("the plugin lives, and tells");
+    assert_eq!(told, "service `probe-contracts::Desk` panicked: the desk panics");
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a12_a_panic_in_stop() {
+    in_child(|| {
+        for how in ALL {
+            let rig = Rig::serving(Fixture::V1);
+            rig.desk.end(1, End::Panic(how));
+            rig.apply(Fixture::V2);
+            let stopped = rig.log.wait("stopped", 1);
+            let EventKind::Stopped { panic: Some(told) } = &stopped.kind else { panic!("{stopped}") };
+            assert!(told.starts_with("plugin `probe` 1.0.0 (generation 1) panicked"), "{told}");
+            assert!(told.ends_with(&format!(": {}", text(how, 1))), "{told}");
+            rig.log.wait("unmapped", 1);
+            check_answers(&rig.probe, 2);
+            rig.end();
+        }
+    });
+}
+
+fn check_survives<G: Gate>(probe: &ProbeCalls<G>, version: u32) {
+    for how in ALL {
+        check_fault(probe.panic(0, how), how, version);
+        check_answers(probe, version);
+    }
+}
+
+/// The fault is of the build `version`, which is that generation too.
+#[track_caller]
+fn check_fault(answer: Result<u64, Fault>, how: Panic, version: u32) {
+    let Err(Fault::Panicked(report)) = answer else { panic!("{answer:?} is no panic") };
+    let PanicReport { plugin, version: semver, generation, message, location } = *report;
+    assert_eq!((plugin.as_str(), semver, generation), ("probe", format!("{version}.0.0"), version.into()));
+    assert_eq!(message, text(how, version));
+    // What came past the hook comes from nowhere.
+    let known = location.contains("src/lib.rs:");
+    assert!(if how == Panic::Resumed { location.is_empty() } else { known }, "{how:?} at {location:?}");
+}
+
+fn text(how: Panic, version: u32) -> String {
+    match how {
+        Panic::Text => "a plain panic".to_owned(),
+        Panic::Formatted => format!("a panic of build {version}"),
+        Panic::Number | Panic::DropPanics | Panic::DropPanicsAgain => "a payload that is no text".to_owned(),
+        Panic::Resumed => "a resumed panic".to_owned(),
+    }
+}

@@ -1,0 +1,221 @@
+//! Transitions: one at a time, whole or not at all, and told in order.
+
+use midflight::{Code, EventKind, Fault, Residency, Stage};
+use midflight_tests::{Fixture, Rig, check_answers};
+use probe_contracts::{Begin, Panic};
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn a01_there_and_back_again() {
+    let rig = Rig::serving(Fixture::V1);
+    check_answers(&rig.probe, 1);
+    rig.apply(Fixture::V2);
+    check_answers(&rig.probe, 2);
+    rig.log.wait("unmapped", 1);
+    let back = rig.host.rollback("probe").expect("the way back");
+    assert_eq!((back.plugin.as_str(), back.version.as_str(), back.generation, back.switched), ("probe", "1.0.0", 3, true));
+    check_answers(&rig.probe, 1);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.log.text(), include_str!("a01.log"));
+    rig.end();
+}
+
+#[test]
+fn a26_a_slot_from_before_its_plugin() {
+    let rig = Rig::new();
+    let (probe, group) = (rig.probe.clone(), rig.group.clone());
+    let absent = Fault::NotLoaded { plugin: "probe".into() };
+    assert_eq!(probe.version(), Err(absent.clone()));
+    assert_eq!(group.request(|r| r.get(&probe).version()), Err(absent.clone()));
+    assert_eq!(group.lease().err(), Some(absent));
+    assert_eq!(group.release(), 0);
+
+    rig.apply(Fixture::V1);
+    check_answers(&probe, 1);
+    assert_eq!(group.request(|r| r.get(&probe).version()), Ok(1));
+    assert_eq!(group.lease().expect("a lease").get(&probe).version(), Ok(1));
+    assert!(group.release() > 0);
+    rig.end();
+}
+
+#[test]
+fn a27_a_start_that_returns_an_error() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.begin(2, Begin::Fail);
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!((refusal.code(), refusal.stage()), (Code::StartFailed, Stage::Start));
+    assert_eq!(refusal.reason(), "start says: the desk is closed");
+    assert_eq!((refusal.plugin(), refusal.version()), (Some("probe"), Some("2.0.0")));
+    check_no_trace(&rig, 2);
+    rig.desk.begin(2, Begin::Go);
+    rig.apply(Fixture::V2);
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn a27_a_start_that_panics() {
+    let rig = Rig::serving(Fixture::V1);
+    for how in [Panic::Formatted, Panic::DropPanics, Panic::DropPanicsAgain] {
+        rig.desk.begin(2, Begin::Panic(how));
+        let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+        assert_eq!((refusal.code(), refusal.stage()), (Code::StartPanicked, Stage::Start));
+        let said = if how == Panic::Formatted { "a panic of build 2" } else { "a payload that is no text" };
+        assert!(refusal.reason().starts_with("plugin `probe` 2.0.0 (generation "), "{refusal}");
+        assert!(refusal.reason().contains("src/lib.rs:") && refusal.reason().ends_with(said), "{refusal}");
+    }
+    check_no_trace(&rig, 4);
+    rig.end();
+}
+
+#[test]
+fn a27_a_start_that_never_returns() {
+    let rig = Rig::with(|builder| builder.start_deadline(Duration::from_millis(100)));
+    rig.apply(Fixture::V1);
+    rig.desk.hang(2);
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!((refusal.code(), refusal.stage()), (Code::StartTimedOut, Stage::Start));
+    assert_eq!(refusal.reason(), "start has not returned within 100ms");
+    let resident = rig.log.wait("resident", 2);
+    assert_eq!(resident.kind.to_string(), "resident(start still running)");
+    assert_eq!(rig.residency(2), Residency::Resident(vec!["start still running".to_owned()]));
+
+    // The plugin's other updates go on, and so does its code that hangs.
+    rig.apply(Fixture::V3);
+    check_answers(&rig.probe, 3);
+    rig.log.wait("unmapped", 1);
+    assert_ne!(rig.mappings(2), [""; 0], "code that runs is mapped");
+
+    // What comes late is not published any more.
+    rig.desk.unhang(2);
+    rig.log.wait("unmapped", 2);
+    check_answers(&rig.probe, 3);
+    rig.end();
+}
+
+#[test]
+fn a28_a_start_that_calls_back_into_its_group() {
+    let rig = Rig::serving(Fixture::V1);
+    let probe = rig.probe.clone();
+    rig.desk.when_starting(move |_| assert_eq!(probe.version(), Ok(1), "what serves until the switch"));
+    rig.apply(Fixture::V2);
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn a29_updates_of_one_group_wait_their_turn() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang(2);
+    thread::scope(|scope| {
+        let second = scope.spawn(|| rig.host.apply(Fixture::V2.path()).expect("the second"));
+        rig.desk.until_hung(2);
+        let third = scope.spawn(|| rig.host.apply(Fixture::V3.path()).expect("the third"));
+        check_answers(&rig.probe, 1);
+        rig.desk.unhang(2);
+        assert_eq!(second.join().expect("no panic").version, "2.0.0");
+        assert_eq!(third.join().expect("no panic").version, "3.0.0");
+    });
+    check_answers(&rig.probe, 3);
+    let (second, third) = (rig.log.wait("active", 2).seq, rig.log.wait("staged", 3).seq);
+    assert!(second < third, "one at a time:\n{}", rig.log.text());
+    rig.end();
+}
+
+#[test]
+fn a29_of_watched_files_only_the_newest_waits() {
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    rig.desk.hang(2);
+    rig.install(Fixture::V2, "probe.so");
+    rig.desk.until_hung(2);
+    // Both come while the second starts.
+    rig.install(Fixture::V3, "probe.so");
+    rig.install(Fixture::V1, "again.so");
+    rig.log.wait_for("the third is superseded", |event| event.kind.name() == "superseded" && event.version == "3.0.0");
+    check_answers(&rig.probe, 1);
+    rig.desk.unhang(2);
+    rig.log.wait("active", 3);
+    check_answers(&rig.probe, 1);
+    let active = rig.log.seen().into_iter().filter(|event| event.kind.name() == "active");
+    assert_eq!(active.map(|event| event.version).collect::<Vec<_>>(), ["1.0.0", "2.0.0", "1.0.0"]);
+    rig.end();
+}
+
+#[test]
+fn a30_a_broken_third_version_leaves_the_second() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.desk.begin(3, Begin::Fail);
+    let refusal = rig.refused(|host| host.apply(Fixture::V3.path()));
+    assert_eq!(refusal.code(), Code::StartFailed);
+    check_answers(&rig.probe, 2);
+    rig.log.wait("unmapped", 1);
+    assert_eq!(rig.host.status().plugins[0].rollback_to.as_deref(), Some("1.0.0"), "what failed is no version to go back from");
+    rig.host.rollback("probe").expect("the way back");
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    rig.install(Fixture::V2, "probe.so");
+    rig.log.wait("active", 2);
+    rig.host.rollback("probe").expect("the way back");
+    check_answers(&rig.probe, 1);
+    assert_eq!(rig.host.status().plugins[0].held.len(), 1);
+
+    // The bad file is still there, and is written again, under another name too.
+    for name in ["probe.so", "other-name.so"] {
+        rig.log.clear();
+        rig.install(Fixture::V2, name);
+        rig.log.wait_for("it is held", |event| event.kind.name() == "held" && event.version == "2.0.0");
+        check_answers(&rig.probe, 1);
+    }
+    let applied = rig.host.apply(rig.plugins().join("probe.so")).expect("an operator's word");
+    assert_eq!((applied.version.as_str(), applied.switched), ("2.0.0", true));
+    check_answers(&rig.probe, 2);
+    assert_eq!(rig.host.status().plugins[0].held, [""; 0]);
+    rig.end();
+}
+
+#[test]
+fn a36_there_is_no_way_back_from_the_first_nor_twice() {
+    let rig = Rig::new();
+    let refusal = rig.host.rollback("probe").expect_err("nothing was ever active");
+    assert_eq!(refusal.code(), Code::NothingToRollBack);
+    rig.apply(Fixture::V1);
+    assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::NothingToRollBack);
+    rig.apply(Fixture::V2);
+    rig.host.rollback("probe").expect("the way back");
+    assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::NothingToRollBack);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn what_apply_has_returned_is_in_the_status() {
+    let rig = Rig::new();
+    for (fixture, version) in [(Fixture::V1, "1.0.0"), (Fixture::V2, "2.0.0")].into_iter().cycle().take(20) {
+        let generation = rig.apply(fixture);
+        let status = rig.host.status();
+        assert_eq!(status.plugins[0].active, Some(generation));
+        assert_eq!(status.plugins[0].version.as_deref(), Some(version));
+        assert_eq!(rig.residency(generation), Residency::Active);
+    }
+    rig.end();
+}
+
+/// The refused generations up to `last` are gone: no mapping, no record, no event but the refusal's own.
+fn check_no_trace(rig: &Rig, last: u64) {
+    for generation in 2..=last {
+        assert_eq!(rig.mappings(generation), [""; 0]);
+        let told = rig.log.seen().into_iter().filter(|event| event.generation == Some(generation));
+        let told: Vec<_> = told.collect();
+        let names: Vec<_> = told.iter().map(|event| event.kind.name()).collect();
+        assert_eq!(names, ["staged", "loaded", "refused"]);
+        assert!(matches!(&told[2].kind, EventKind::Refused(refusal) if refusal.stage() == Stage::Start));
+    }
+    assert_eq!(rig.host.status().generations.len(), 1);
+}
