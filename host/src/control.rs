@@ -4,19 +4,20 @@
 //! same queue and is given up at its deadline; so a start that hangs holds up its own group's updates and nothing else.
 //!
 //! The life of an update: `Candidate` in the queue of its group → `Transition` on a worker → published → the old generation
-//! `Retiring` (drains) → `Ending` (stops and closes on a worker) → unmapped, or `Resident` with its reasons.
+//! `Retiring` (drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
 
 use crate::event::{About, EventKind};
 use crate::gate::{GroupCell, pin};
 use crate::host::{Applied, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Known, Left, Release, Wanted};
+use crate::release::{Generation, Known, Left, Release, Stopped, Wanted};
 use crate::runtime::Provided;
 use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(crate) enum Command {
     Progress { generation: u64, step: Step },
     Prepared { generation: u64, result: Result<Box<Generation>, Refused> },
     Compared { job: u64, result: Result<(), Refusal> },
-    Stopped { generation: u64, panic: Option<String> },
+    Stopped { generation: u64, panic: Option<String>, stopped: Box<Stopped> },
     Closed { generation: u64, left: Left },
 }
 
@@ -80,7 +81,6 @@ pub(crate) struct Control {
     draining: Vec<Draining>,
     retiring: Vec<Retiring>,
     ending: BTreeMap<u64, Ending>,
-    resident: Vec<Resident>,
     /// Starts and loads that were given up and have not returned.
     lost: BTreeMap<u64, Option<JoinHandle<()>>>,
 
@@ -158,18 +158,27 @@ struct Retiring {
     stalled: bool,
 }
 
-/// A generation that a worker stops and closes.
+/// A generation without an instance, on its way out of memory.
 struct Ending {
+    phase: Phase,
+    /// When the phase began.
     began: Instant,
-    stopped: bool,
-    overdue: bool,
+    looked: Instant,
+    /// Why it is still there, as it was last reported; empty while it is within its deadlines.
+    reasons: Vec<String>,
+    /// It never served: the answer to its update, which comes when nothing of it is left.
+    refused: Option<(Refusal, Option<Reply>)>,
 }
 
-/// Code that could not be unmapped, with what it may still use.
-struct Resident {
-    generation: u64,
-    left: Left,
-    looked: Instant,
+enum Phase {
+    /// A worker drops the instance.
+    Stopping,
+    /// Threads end, destructors run.
+    Leaving(Stopped),
+    /// A worker unmaps it.
+    Closing,
+    /// It was closed, and is still there.
+    Kept(Left),
 }
 
 struct Shutdown {
@@ -191,7 +200,6 @@ impl Control {
             draining: Vec::new(),
             retiring: Vec::new(),
             ending: BTreeMap::new(),
-            resident: Vec::new(),
             lost: BTreeMap::new(),
             generations: 0,
             releases: 0,
@@ -233,7 +241,7 @@ impl Control {
             Command::Progress { generation, step } => self.progress(generation, step),
             Command::Prepared { generation, result } => self.prepared(generation, result),
             Command::Compared { job, result } => self.compared(job, result),
-            Command::Stopped { generation, panic } => self.stopped(generation, panic),
+            Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
             Command::Closed { generation, left } => self.closed(generation, left),
         }
     }
@@ -447,7 +455,7 @@ impl Control {
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
             let progress = |step| post(&commands, Command::Progress { generation, step });
-            let prepared = candidate().map_err(|refusal| Refused { refusal, left: None });
+            let prepared = candidate().map_err(|refusal| Refused { refusal, stopped: None });
             let prepared = prepared.and_then(|(candidate, took)| {
                 progress(Step::Staged(took));
                 stage::prepare(&candidate, order, progress)
@@ -456,7 +464,7 @@ impl Control {
             post(&commands, Command::Prepared { generation, result });
         });
         match started {
-            Err(refusal) => self.prepared(generation, Err(Refused { refusal, left: None })),
+            Err(refusal) => self.prepared(generation, Err(Refused { refusal, stopped: None })),
             Ok(thread) => {
                 if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
                     *worker = Some(thread);
@@ -587,11 +595,11 @@ impl Control {
                     Publish::Manual => self.await_switch_point(&group, ready),
                 }
             }
-            Err(Refused { refusal, left }) => {
-                if let Some(left) = left {
-                    self.keep(number, left, "the loader kept it after the refusal");
-                }
-                self.refuse(Some(number), refusal, update.reply);
+            Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
+            Err(Refused { refusal, stopped: Some(stopped) }) => {
+                // What ran on the worker is undone at its end, and the worker is at its end.
+                let _ = worker.map(JoinHandle::join);
+                self.leave(number, *stopped, Some((refusal, update.reply)));
             }
         }
         self.next(&group);
@@ -696,10 +704,11 @@ impl Control {
                 generation.starter = worker;
                 self.retire(Arc::new(*generation));
             }
-            Err(Refused { left: Some(left), .. }) => {
-                self.keep(number, left, "the loader kept it after the refusal")
+            Err(Refused { stopped: None, .. }) => self.unmapped(number),
+            Err(Refused { stopped: Some(stopped), .. }) => {
+                let _ = worker.map(JoinHandle::join);
+                self.leave(number, *stopped, None);
             }
-            Err(Refused { left: None, .. }) => self.unmapped(number),
         }
     }
 }
@@ -716,7 +725,7 @@ impl Control {
     fn look(&mut self) {
         self.look_at_drains();
         self.look_at_deadlines();
-        self.look_at_residents();
+        self.look_at_endings();
     }
 
     fn look_at_drains(&mut self) {
@@ -763,68 +772,138 @@ impl Control {
 
     fn end_generation(&mut self, generation: Generation) {
         let number = generation.number;
-        self.ending.insert(number, Ending { began: Instant::now(), stopped: false, overdue: false });
+        self.ending.insert(number, Ending::new(Phase::Stopping, None));
         let commands = self.shared.commands();
-        // A generation is not dropped where no thread can be had: it stays mapped, and says so.
-        let generation = Arc::new(parking_lot::Mutex::new(Some(generation)));
-        let taken = Arc::clone(&generation);
-        let started = spawn("midflight-retire", move || {
-            let Some(generation) = taken.lock().take() else {
-                return;
-            };
-            generation.end(
-                |panic| {
-                    let panic = panic.map(|fault| fault.to_string());
-                    post(&commands, Command::Stopped { generation: number, panic });
-                },
-                |left| post(&commands, Command::Closed { generation: number, left }),
-            );
-        });
-        if let Err(refusal) = started {
-            mem::forget(generation.lock().take());
-            self.ending.remove(&number);
-            self.reside(number, refusal.reason());
-        }
+        let job = move |generation: Generation| {
+            let (result, stopped) = generation.stop();
+            let panic = result.err().map(|fault| fault.to_string());
+            post(&commands, Command::Stopped { generation: number, panic, stopped: Box::new(stopped) });
+        };
+        self.work(number, "midflight-retire", generation, job);
     }
 
-    fn stopped(&mut self, number: u64, panic: Option<String>) {
-        let Some(ending) = self.ending.get_mut(&number) else {
-            return;
-        };
-        let took = ending.began.elapsed();
-        ending.began = Instant::now();
-        ending.stopped = true;
+    fn stopped(&mut self, number: u64, panic: Option<String>, stopped: Stopped) {
+        let took = self.ending.get(&number).map_or(Duration::ZERO, |ending| ending.began.elapsed());
         self.tell(number, took, EventKind::Stopped { panic });
+        self.leave(number, stopped, None);
+    }
+
+    /// No instance is left, or never was. What is left is what its code gave to threads.
+    fn leave(&mut self, number: u64, stopped: Stopped, refused: Option<(Refusal, Option<Reply>)>) {
+        self.ending.insert(number, Ending::new(Phase::Leaving(stopped), refused));
+        self.look_at_ending(number);
+    }
+
+    fn close(&mut self, number: u64, stopped: Stopped) {
+        let commands = self.shared.commands();
+        let job = move |stopped: Stopped| {
+            let left = stopped.close();
+            post(&commands, Command::Closed { generation: number, left });
+        };
+        self.work(number, "midflight-close", stopped, job);
     }
 
     fn closed(&mut self, number: u64, left: Left) {
-        self.ending.remove(&number);
-        let keeps = left.image.keeps.join("; ");
-        match keeps.as_str() {
-            "" if !is_mapped(left.image.path()) => self.unmapped(number),
-            "" => self.keep(
-                number,
-                left,
-                "kept by the loader: destructors of thread-locals on threads that still run",
-            ),
-            why => self.keep(number, left, why),
+        if let Some(ending) = self.ending.get_mut(&number) {
+            ending.enter(Phase::Kept(left));
+        }
+        self.look_at_ending(number);
+    }
+
+    /// A worker for what may not be dropped where no worker can be had: that stays mapped, and says so.
+    fn work<T: Send + 'static>(
+        &mut self,
+        number: u64,
+        name: &str,
+        subject: T,
+        job: impl FnOnce(T) + Send + 'static,
+    ) {
+        let subject = Arc::new(Mutex::new(Some(subject)));
+        let taken = Arc::clone(&subject);
+        let started = spawn(name, move || {
+            if let Some(subject) = taken.lock().take() {
+                job(subject);
+            }
+        });
+        if let Err(refusal) = started {
+            mem::forget(subject.lock().take());
+            self.report(number, vec![refusal.reason().to_owned()]);
         }
     }
 
-    fn keep(&mut self, number: u64, left: Left, why: &str) {
-        self.records.entry(number).or_insert_with(|| GenerationStatus {
-            plugin: left.image.plugin.to_string(),
-            version: left.image.version.to_string(),
-            generation: number,
-            build_id: left.image.build_id.clone(),
-            residency: Residency::Retiring,
-        });
-        self.resident.push(Resident { generation: number, left, looked: Instant::now() });
-        self.reside(number, why);
+    fn look_at_endings(&mut self) {
+        let due = |ending: &Ending| ending.reasons.is_empty() || ending.looked.elapsed() >= RESIDENT_POLL;
+        let due: Vec<_> =
+            self.ending.iter().filter(|(_, ending)| due(ending)).map(|(number, _)| *number).collect();
+        for number in due {
+            self.look_at_ending(number);
+        }
     }
 
-    fn reside(&mut self, number: u64, why: &str) {
-        let reasons = vec![why.to_owned()];
+    fn look_at_ending(&mut self, number: u64) {
+        let stop_deadline = self.shared.bounds.stop_deadline;
+        let Some(ending) = self.ending.get_mut(&number) else { return };
+        ending.looked = Instant::now();
+        let overdue = ending.began.elapsed() >= stop_deadline;
+        let reasons = match &ending.phase {
+            Phase::Stopping => overdue.then(|| vec!["stop still running".to_owned()]),
+            Phase::Closing => overdue.then(|| vec!["close still running".to_owned()]),
+            Phase::Leaving(stopped) => match stopped.holds() {
+                holds if holds.is_empty() => {
+                    if let Phase::Leaving(stopped) = ending.enter(Phase::Closing) {
+                        self.close(number, stopped);
+                    }
+                    return;
+                }
+                holds => (overdue || !stopped.left.image.keeps.is_empty()).then_some(holds),
+            },
+            Phase::Kept(left) if is_mapped(left.image.path()) => {
+                Some(vec!["kept by the loader for a reason that it does not tell".to_owned()])
+            }
+            Phase::Kept(_) => return self.gone(number),
+        };
+        if let Some(reasons) = reasons {
+            self.report(number, reasons);
+        }
+    }
+
+    fn gone(&mut self, number: u64) {
+        let refused = self.ending.remove(&number).and_then(|ending| ending.refused);
+        self.unmapped(number);
+        if let Some((refusal, reply)) = refused {
+            self.refuse(Some(number), refusal, reply);
+        }
+    }
+
+    /// The generation stays for now. Looked at again and again; told once.
+    fn report(&mut self, number: u64, reasons: Vec<String>) {
+        let Some(ending) = self.ending.get_mut(&number) else { return };
+        if ending.reasons == reasons {
+            return;
+        }
+        let first = ending.reasons.is_empty();
+        ending.reasons.clone_from(&reasons);
+        let refused = ending.refused.take();
+        if let Phase::Leaving(Stopped { left, .. }) | Phase::Kept(left) = &ending.phase {
+            let image = &left.image;
+            self.records.entry(number).or_insert_with(|| GenerationStatus {
+                plugin: image.plugin.to_string(),
+                version: image.version.to_string(),
+                generation: number,
+                build_id: image.build_id.clone(),
+                residency: Residency::Retiring,
+            });
+        }
+        match first {
+            true => self.reside(number, reasons),
+            false => self.mark(number, Residency::Resident(reasons)),
+        }
+        if let Some((refusal, reply)) = refused {
+            self.refuse(Some(number), refusal, reply);
+        }
+    }
+
+    fn reside(&mut self, number: u64, reasons: Vec<String>) {
         self.mark(number, Residency::Resident(reasons.clone()));
         self.tell(number, Duration::ZERO, EventKind::Resident(reasons));
     }
@@ -843,23 +922,13 @@ impl Control {
 
     fn look_at_deadlines(&mut self) {
         let bounds = &self.shared.bounds;
-        let (start, stop) = (bounds.start_deadline, bounds.stop_deadline);
+        let start = bounds.start_deadline;
         let late: Vec<_> = (self.groups.iter())
             .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step_began, .. }) if step_began.elapsed() >= start))
             .map(|(group, _)| Arc::clone(group))
             .collect();
         for group in late {
             self.give_up(&group);
-        }
-        let mut overdue = Vec::new();
-        for (number, ending) in &mut self.ending {
-            if !ending.overdue && ending.began.elapsed() >= stop {
-                ending.overdue = true;
-                overdue.push((*number, if ending.stopped { "close" } else { "stop" }));
-            }
-        }
-        for (number, what) in overdue {
-            self.reside(number, &format!("{what} still running"));
         }
     }
 
@@ -889,36 +958,21 @@ impl Control {
         );
         let reason = format!("{what} has not returned within {deadline:?}");
         self.refuse(Some(generation), Refusal::new(code, reason).of(&plugin, &version), reply);
-        self.reside(generation, &format!("{what} still running"));
+        self.reside(generation, vec![format!("{what} still running")]);
         self.next(group);
-    }
-
-    fn look_at_residents(&mut self) {
-        for mut resident in mem::take(&mut self.resident) {
-            if resident.looked.elapsed() < RESIDENT_POLL {
-                self.resident.push(resident);
-                continue;
-            }
-            resident.looked = Instant::now();
-            if resident.left.image.keeps.is_empty() && !is_mapped(resident.left.image.path()) {
-                self.unmapped(resident.generation);
-            } else {
-                self.resident.push(resident);
-            }
-        }
     }
 
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
-        if !self.draining.is_empty() || !self.retiring.is_empty() {
+        let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
+        if !self.draining.is_empty() || !self.retiring.is_empty() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(8));
         }
-        let working = self.groups.values().any(|state| state.transition.is_some()) || !self.ending.is_empty();
-        if working || self.shutdown.is_some() {
+        if self.groups.values().any(|state| state.transition.is_some()) || self.shutdown.is_some() {
             return Duration::from_millis(10);
         }
-        if !self.resident.is_empty() {
+        if !self.ending.is_empty() {
             return RESIDENT_POLL;
         }
         Duration::from_secs(3600)
@@ -966,16 +1020,24 @@ impl Control {
             return false;
         };
         let busy = self.groups.values().any(|state| state.transition.is_some());
-        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || !self.ending.is_empty();
+        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
+        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || ending;
         !(busy || leaving) || Instant::now() >= shutdown.until
     }
 
     /// What did not end in time is left as it is: mapped, with all that its code may use.
     fn end(mut self, commands: &Receiver<Command>) {
+        let ending: Vec<_> = self.ending.keys().copied().collect();
+        for number in ending {
+            if let Some(Ending { phase: Phase::Leaving(stopped), .. }) = self.ending.get(&number) {
+                let holds = stopped.holds();
+                self.report(number, holds);
+            }
+        }
         self.shared.status.store(Arc::new(self.status()));
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
-        mem::forget(mem::take(&mut self.resident));
+        mem::forget(mem::take(&mut self.ending));
         for command in commands.try_iter() {
             command.leave();
         }
@@ -1033,6 +1095,18 @@ impl Applied {
     }
 }
 
+impl Ending {
+    fn new(phase: Phase, refused: Option<(Refusal, Option<Reply>)>) -> Self {
+        let now = Instant::now();
+        Ending { phase, began: now, looked: now, reasons: Vec::new(), refused }
+    }
+
+    fn enter(&mut self, phase: Phase) -> Phase {
+        self.began = Instant::now();
+        mem::replace(&mut self.phase, phase)
+    }
+}
+
 impl Update {
     fn about(&self) -> About<'_> {
         about(&self.plugin, &self.version, Some(self.generation))
@@ -1076,7 +1150,8 @@ impl Command {
     fn leave(self) {
         match self {
             Command::Prepared { result: Ok(generation), .. } => mem::forget(generation),
-            Command::Prepared { result: Err(Refused { left, .. }), .. } => mem::forget(left),
+            Command::Prepared { result: Err(Refused { stopped, .. }), .. } => mem::forget(stopped),
+            Command::Stopped { stopped, .. } => mem::forget(stopped),
             Command::Closed { left, .. } => mem::forget(left),
             other => drop(other),
         }

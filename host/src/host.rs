@@ -115,6 +115,12 @@ impl Host {
         self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0)
     }
 
+    /// Lets retired plugins go that this thread still owes something: destructors of their thread-locals run on the thread that made
+    /// the values. A thread does so whenever it calls a plugin, and when it ends; one that idles for long, in a pool, calls this.
+    pub fn checkpoint(&self) {
+        pin::checkpoint();
+    }
+
     /// What runs, what is on its way out, and what stayed.
     pub fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()

@@ -13,6 +13,7 @@ use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Offered, Origin, PLA
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -136,12 +137,10 @@ impl Library {
         unsafe { reply.finish::<()>(&nobody(origin)) }
     }
 
-    /// Closes the library; true if it is proven to be unmapped. Its instance was stopped, or never was.
-    pub(crate) fn close(self) -> bool {
-        let Library { handle, image, .. } = self;
-        // An error of dlclose is no proof of anything, nor is its success.
-        let _ = ManuallyDrop::into_inner(handle).close();
-        !is_mapped(image.path())
+    /// Closes the library. Its instance was stopped, or never was. Whether it is gone, [`is_mapped`] tells: neither an error of
+    /// dlclose is a proof of anything, nor its success.
+    pub(crate) fn close(self) {
+        let _ = ManuallyDrop::into_inner(self.handle).close();
     }
 
     fn entry(&self) -> &Entry {
@@ -181,6 +180,48 @@ fn text_of(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// The signals whose handlers lie in the image at `path`: the next of each would run it.
+pub(crate) fn signals_into(path: &Path) -> Vec<String> {
+    let ranges = mappings(path, |_| true);
+    let signals = (1..=libc::SIGRTMAX()).filter(|signal| {
+        // SAFETY: all zeroes is a valid value of this plain C struct; sigaction only writes to it.
+        let handler = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            match libc::sigaction(*signal, std::ptr::null(), &mut action) {
+                0 => action.sa_sigaction,
+                _ => return false,
+            }
+        };
+        ranges.iter().any(|range| range.contains(&handler))
+    });
+    signals.map(signal_name).collect()
+}
+
+fn signal_name(signal: c_int) -> String {
+    let names = [
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGINT, "SIGINT"),
+        (libc::SIGQUIT, "SIGQUIT"),
+        (libc::SIGILL, "SIGILL"),
+        (libc::SIGTRAP, "SIGTRAP"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGBUS, "SIGBUS"),
+        (libc::SIGFPE, "SIGFPE"),
+        (libc::SIGUSR1, "SIGUSR1"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGUSR2, "SIGUSR2"),
+        (libc::SIGPIPE, "SIGPIPE"),
+        (libc::SIGALRM, "SIGALRM"),
+        (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGCHLD, "SIGCHLD"),
+        (libc::SIGWINCH, "SIGWINCH"),
+    ];
+    match names.iter().find(|(number, _)| *number == signal) {
+        Some((_, name)) => (*name).to_owned(),
+        None => format!("number {signal}"),
+    }
+}
+
 /// Is any code of the image at `path` in this process? Other mappings of the file don't count: a symboliser that maps it to read
 /// names can leave one behind, and nothing runs there.
 pub(crate) fn is_mapped(path: &Path) -> bool {
@@ -209,13 +250,23 @@ fn is_loaded(path: &Path) -> bool {
 }
 
 fn has_executable_mapping(path: &Path) -> bool {
+    !mappings(path, |permissions| permissions.get(2) == Some(&b'x')).is_empty()
+}
+
+/// The address ranges that are mapped from `path`, with such permissions. All of memory where that can't be known.
+fn mappings(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
     let Ok(maps) = std::fs::read("/proc/self/maps") else {
-        return true; // unproven
+        return std::iter::once(0..usize::MAX).collect();
     };
     let path = path.as_os_str().as_bytes();
-    maps.split(|byte| *byte == b'\n').any(|line| {
+    let range = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-        let executable = fields.nth(1).is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
-        executable && line.windows(path.len()).any(|part| part == path)
-    })
+        let (range, permissions) = (fields.next()?, fields.next()?);
+        if !wanted(permissions) || !line.windows(path.len()).any(|part| part == path) {
+            return None;
+        }
+        let (from, to) = std::str::from_utf8(range).ok()?.split_once('-')?;
+        Some(usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?)
+    };
+    maps.split(|byte| *byte == b'\n').filter_map(range).collect()
 }

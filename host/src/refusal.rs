@@ -196,6 +196,9 @@ codes! {
     /// The entry or the place of the host's table is missing.
     EntryMissing "entry_missing" at Manifest, "export!(…) must stand in the cdylib crate itself, and its symbols must stay exported";
 
+    /// It takes a function from the C library that the plugin's runtime must stand for.
+    HookEscaped "hook_escaped" at Manifest, "export!(…) must stand in the cdylib crate itself, and nothing may be linked that hides its symbols";
+
     /// `generations_max` of the plugin are in memory already.
     TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
     /// The version names another group than the one that runs.

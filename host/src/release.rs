@@ -1,6 +1,6 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
-use crate::library::{Instance, Library};
+use crate::library::{self, Instance, Library};
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage;
@@ -114,16 +114,50 @@ pub(crate) struct Generation {
     instance: Instance,
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
-    owner: Box<Owner>,
+    owner: Arc<Owner>,
     /// The thread that ran `start`.
     pub(crate) starter: Option<JoinHandle<()>>,
+}
+
+/// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
+pub(crate) struct Stopped {
+    library: Library,
+    pub(crate) left: Left,
+}
+
+impl Stopped {
+    pub(crate) fn never_started(library: Library, left: Left) -> Self {
+        Stopped { library, left }
+    }
+
+    /// Why it can't be closed now; empty if it can.
+    pub(crate) fn holds(&self) -> Vec<String> {
+        let keeps = &self.left.image.keeps;
+        if !keeps.is_empty() {
+            return keeps.clone();
+        }
+        let holds = self.left.owner.holds();
+        if !holds.is_empty() {
+            return holds;
+        }
+        library::signals_into(self.left.image.path())
+            .into_iter()
+            .map(|name| format!("signal: {name}"))
+            .collect()
+    }
+
+    /// Unmaps it. On a worker: its exit handlers run.
+    pub(crate) fn close(self) -> Left {
+        self.left.owner.close();
+        self.library.close();
+        self.left
+    }
 }
 
 /// What must outlive code that could not be unmapped.
 pub(crate) struct Left {
     pub(crate) image: Arc<Image>,
-    #[expect(dead_code, reason = "kept, not used: code that is still mapped may call it")]
-    pub(crate) owner: Box<Owner>,
+    pub(crate) owner: Arc<Owner>,
 }
 
 /// A host's contract, and the offer of this generation whose layout fits it.
@@ -138,7 +172,7 @@ impl Generation {
         image: Arc<Image>,
         library: Library,
         instance: Instance,
-        owner: Box<Owner>,
+        owner: Arc<Owner>,
         checked: Vec<Checked>,
     ) -> Self {
         let (plugin, version) = (image.plugin.clone(), image.version.clone());
@@ -170,27 +204,21 @@ impl Generation {
         self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }
 
-    /// Ends a generation that nothing is inside of: stops the plugin, then unmaps it. On a worker: both run its code.
-    pub(crate) fn end(self, stopped: impl FnOnce(Option<Fault>), closed: impl FnOnce(Left)) {
+    /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
+    pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
         let Generation { library, instance, origin, image, owner, starter, .. } = self;
         // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
-        // `start` must have ended before the code goes, and `stop` runs on one of its own, which ends first as well.
+        // `start` has ended before the code goes, and `stop` runs on one of its own, which ends first as well.
         if let Some(starter) = starter {
             let _ = starter.join();
         }
-        let stop = std::thread::scope(|scope| {
+        let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
             let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));
-            stop.map(|stop| stop.join())
+            // No thread to be had, or a panic of ours: the instance is leaked.
+            stop.map_or(Ok(()), |stop| stop.join().unwrap_or(Ok(())))
         });
-        match stop {
-            Ok(Ok(result)) => stopped(result.err()),
-            Ok(Err(_)) | Err(_) => stopped(None),
-        }
-        if image.keeps.is_empty() {
-            library.close();
-        }
-        closed(Left { image, owner });
+        (result, Stopped { library, left: Left { image, owner } })
     }
 
     fn bind(&self, contract: &Known) -> Option<Bound> {

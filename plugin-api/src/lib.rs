@@ -66,6 +66,8 @@ extern crate abi as abi_stable;
 
 mod call;
 mod contract;
+#[doc(hidden)]
+pub mod hooks;
 mod manifest;
 mod plugin;
 mod portable;
@@ -161,6 +163,8 @@ macro_rules! export {
             static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
                 $crate::rt::Note::of::<Here>();
         };
+
+        $crate::__hooks!();
     };
 }
 
@@ -173,6 +177,7 @@ pub use abi::*;
 pub mod rt {
     pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
     pub use crate::contract::{Bound, Calls, Gate, Origin};
+    pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Offered, PLACE_MAGIC, Place, RawService, ServiceGate,

@@ -9,6 +9,7 @@
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
+use crate::hooks::Hooks;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -323,6 +324,8 @@ pub struct HostTable {
         name: RStr<'_>,
         layout: &'static TypeLayout,
     ) -> RResult<RawService, Text>,
+    /// What stands for the functions of the system that leave something behind.
+    pub hooks: Hooks,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

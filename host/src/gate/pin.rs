@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `depth`, `Frame::group`, `Frame::release` | reads and writes, Relaxed | – |
 //! | `Frame::hazard` | writes: Relaxed before the fence, null with Release at the end | reads, Acquire |
+//! | `attention` | swaps to 0 | writes 1, Release |
 //! | `tid` | writes at registration | reads, Relaxed |
 //! | `taken` | writes false at its end, Release | – (other threads: compare-exchange to take it over) |
 //!
@@ -23,6 +24,7 @@
 
 use super::GroupCell;
 use crate::release::Release;
+use crate::runtime::locals;
 use midflight_plugin::Fault;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -42,7 +44,12 @@ pub(super) fn enter<R, E: From<Fault>>(
 ) -> Result<R, E> {
     let thread = this_thread();
     let depth = thread.depth.load(Relaxed);
+    // One test for both rare cases: inside of a call, or asked to attend.
+    if depth | thread.attention.load(Relaxed) == 0 {
+        return pin(thread, 0, group, f);
+    }
     if depth == 0 {
+        attend(thread);
         return pin(thread, 0, group, f);
     }
     match nested(thread, depth, group)? {
@@ -123,6 +130,30 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
     Ok(None)
 }
 
+/// Runs what this thread owes to plugins that are closing, if it is in no call and was asked to.
+pub(crate) fn checkpoint() {
+    let thread = this_thread();
+    if thread.depth.load(Relaxed) == 0 {
+        attend(thread);
+    }
+}
+
+/// Asks every thread to attend at its next outermost pass.
+pub(crate) fn ask_all() {
+    for thread in threads() {
+        thread.attention.store(1, Releasing);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn attend(thread: &Thread) {
+    // Cleared first: what is asked for meanwhile is seen at the next pass.
+    if thread.attention.swap(0, AcqRel) != 0 {
+        locals::attend();
+    }
+}
+
 #[cold]
 fn too_deep(group: &GroupCell) -> Fault {
     Fault::NestedTooDeep { bound: group.calls_nested_max }
@@ -145,6 +176,8 @@ pub(crate) fn holders(release: &Release) -> Vec<u32> {
 #[repr(align(128))]
 struct Thread {
     depth: AtomicUsize,
+    /// Not 0: some plugin is closing. On the line of `depth`, which a call reads anyway.
+    attention: AtomicUsize,
     frames: [Frame; FRAMES],
     tid: AtomicU32,
     taken: AtomicBool,
@@ -219,6 +252,7 @@ fn register() -> &'static Thread {
 fn append() -> &'static Thread {
     let thread = Box::leak(Box::new(Thread {
         depth: AtomicUsize::new(0),
+        attention: AtomicUsize::new(0),
         frames: [const {
             Frame {
                 hazard: AtomicPtr::new(null_mut()),

@@ -5,6 +5,7 @@
 //! directory that only this user can enter, under a name that is used once.
 
 use super::Candidate;
+use super::inspect::DF_1_NODELETE;
 use crate::refusal::{Code, Refusal};
 use midflight_plugin::rt::HostTable;
 use rustix::fs::{Mode, OFlags};
@@ -57,6 +58,10 @@ impl Image {
         let mut bytes = candidate.bytes.data.clone();
         let address = std::ptr::from_ref(table).addr().to_ne_bytes();
         image.patch(&mut bytes, candidate.inspected.place.table_offset, &address)?;
+        // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
+        if let Some(offset) = candidate.inspected.nodelete {
+            image.clear(&mut bytes, offset, DF_1_NODELETE)?;
+        }
         write_new(&image.path, &bytes).map_err(|error| {
             Refusal::new(Code::ImageUnwritable, format!("can't write {}: {error}", image.path.display()))
         })?;
@@ -70,6 +75,13 @@ impl Image {
         self.patches.push(Patch { offset, original: place.to_vec() });
         place.copy_from_slice(new);
         Ok(())
+    }
+
+    fn clear(&mut self, bytes: &mut [u8], offset: usize, bit: u64) -> Result<(), Refusal> {
+        let flags = bytes.get(offset..).and_then(|flags| flags.first_chunk());
+        let outside = || Refusal::new(Code::HeadersInconsistent, "DT_FLAGS_1 lies outside the file");
+        let flags = u64::from_le_bytes(*flags.ok_or_else(outside)?);
+        self.patch(bytes, offset, &(flags & !bit).to_le_bytes())
     }
 
     pub(crate) fn path(&self) -> &Path {

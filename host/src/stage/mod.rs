@@ -11,9 +11,9 @@ mod read;
 pub(crate) mod writers;
 
 use crate::layout::{self, Sides};
-use crate::library::{Library, NotStarted, is_mapped};
+use crate::library::{Library, NotStarted};
 use crate::refusal::{Code, Refusal};
-use crate::release::{Checked, Generation, Known, Left};
+use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use image::{Image, RunDirectory};
 use inspect::Inspected;
@@ -66,9 +66,8 @@ impl Candidate {
     /// Why this library can never be unmapped. A library of others that it needs can keep pointers into it that nobody sees.
     fn keeps(&self) -> Vec<String> {
         let unfamiliar = self.inspected.unfamiliar.iter().map(|name| format!("shared library: {name}"));
-        let nodelete = self.inspected.nodelete.map(|_| "linked with -z nodelete".to_owned());
         let unique = self.inspected.unique_symbols.then(|| "unique symbols".to_owned());
-        unfamiliar.chain(nodelete).chain(unique).collect()
+        unfamiliar.chain(unique).collect()
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) -> Refusal {
@@ -97,10 +96,10 @@ pub(crate) enum Step {
     Loaded,
 }
 
-/// A candidate that was refused, and what it left behind: nothing, unless the loader kept it.
+/// A candidate that was refused, and what is mapped of it, if it came so far.
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
-    pub(crate) left: Option<Left>,
+    pub(crate) stopped: Option<Box<Stopped>>,
 }
 
 /// Image, load, check, start. Runs on a worker: everything but the first step runs the plugin's code.
@@ -109,45 +108,30 @@ pub(crate) fn prepare(
     order: Order,
     mut progress: impl FnMut(Step),
 ) -> Result<Generation, Refused> {
-    let refuse = |refusal| candidate.refused(refusal);
+    let early = |refusal| Refused { refusal: candidate.refused(refusal), stopped: None };
     let owner = Owner::new(order.generation, order.services);
-    let image = Image::write(&order.run, candidate, order.generation, owner.table());
-    let image = match image {
-        Ok(image) => Arc::new(image),
-        Err(refusal) => {
-            return Err(Refused { refusal: refuse(refusal), left: None });
-        }
-    };
-    // From here on every refusal says whether the image is gone.
-    let refused = |refusal, owner| Refused {
-        refusal: refuse(refusal),
-        left: is_mapped(image.path()).then(|| Left { image: Arc::clone(&image), owner }),
-    };
+    let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
+    let image = Arc::new(image);
+    let library = Library::open(&image, owner.table()).map_err(early)?;
 
-    let library = match Library::open(&image, owner.table()) {
-        Ok(library) => library,
-        Err(refusal) => return Err(refused(refusal, owner)),
+    let late = |refusal, library| {
+        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner) };
+        let stopped = Box::new(Stopped::never_started(library, left));
+        Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
     };
     let checked = match check(&library, &order.known, &order.required) {
         Ok(checked) => checked,
-        Err(refusal) => {
-            library.close();
-            return Err(refused(refusal, owner));
-        }
+        Err(refusal) => return Err(late(refusal, library)),
     };
     progress(Step::Loaded);
-
     match library.start(owner.table(), "") {
         Ok(instance) => Ok(Generation::new(order.generation, image, library, instance, owner, checked)),
-        Err(reason) => {
-            library.close();
-            let refusal = match reason {
-                NotStarted::Failed(reason) => {
-                    Refusal::new(Code::StartFailed, format!("start says: {reason}"))
-                }
-                NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),
-            };
-            Err(refused(refusal, owner))
+        Err(NotStarted::Failed(reason)) => {
+            let refusal = Refusal::new(Code::StartFailed, format!("start says: {reason}"));
+            Err(late(refusal, library))
+        }
+        Err(NotStarted::Panicked(report)) => {
+            Err(late(Refusal::new(Code::StartPanicked, report.to_string()), library))
         }
     }
 }

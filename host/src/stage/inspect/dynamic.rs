@@ -162,7 +162,22 @@ pub(super) struct Symbols {
     pub(super) place: Vec<Symbol>,
     /// Some definition is STB_GNU_UNIQUE.
     pub(super) unique: bool,
+    /// Functions that the plugin's runtime should stand for, and that this file takes from the C library instead.
+    pub(super) escaped: Vec<&'static str>,
 }
+
+/// What the plugin's runtime defines. (Not all of it: a C++ library's own `__cxa_thread_atexit` is refused with that library.)
+const HOOKS: [&str; 9] = [
+    "__cxa_thread_atexit_impl",
+    "pthread_key_create",
+    "pthread_key_delete",
+    "pthread_setspecific",
+    "pthread_create",
+    "tss_create",
+    "tss_set",
+    "thrd_create",
+    "on_exit",
+];
 
 #[derive(Clone, Copy)]
 pub(super) struct Symbol {
@@ -175,7 +190,8 @@ pub(super) struct Symbol {
 
 impl Symbols {
     pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Self, Refusal> {
-        let mut symbols = Symbols { entry: Vec::new(), place: Vec::new(), unique: false };
+        let mut symbols =
+            Symbols { entry: Vec::new(), place: Vec::new(), unique: false, escaped: Vec::new() };
         let Some(section) = only(elf, elf::SHT_DYNSYM)? else {
             return Ok(symbols);
         };
@@ -207,6 +223,10 @@ impl Symbols {
             symbols.unique |= found.defined && found.bind == elf::STB_GNU_UNIQUE;
             let start = usize::try_from(symbol.st_name(Little)).ok();
             let name = start.and_then(|start| names.get(start..)).unwrap_or_default();
+            if !found.defined {
+                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                symbols.escaped.extend(HOOKS.iter().find(|hook| hook.as_bytes() == name));
+            }
             for (expected, list) in
                 [(&b"midflight_entry\0"[..], &mut symbols.entry), (b"midflight_place\0", &mut symbols.place)]
             {
@@ -217,6 +237,17 @@ impl Symbols {
             }
         }
         Ok(symbols)
+    }
+
+    /// What a plugin gives to the system past its runtime could not be taken back before it is unmapped.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        match self.escaped.as_slice() {
+            [] => Ok(()),
+            escaped => Err(Refusal::new(
+                Code::HookEscaped,
+                format!("the plugin's runtime should define what it imports: {}", escaped.join(", ")),
+            )),
+        }
     }
 }
 

@@ -1,0 +1,193 @@
+//! The host's runtime for plugins: what a generation's code may call in the host, and what it leaves with the system.
+//!
+//! A library can be unmapped when nothing will ever call into it. Calls are the gate's business; the rest is what its code, mostly
+//! its copy of std, gives to the system: destructors of thread-locals ([`locals`]), destructors of pthread keys
+//! ([`keys`]), and threads ([`threads`]). Left to glibc, the first pin the library for good, the second are called after it
+//! is gone, and the third run in it. So the plugin's references to those functions are bound to hooks inside of the
+//! plugin, which lead here: what glibc gets to call is code of the host, and the host knows what is left.
+#![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
+
+pub(crate) mod keys;
+pub(crate) mod locals;
+pub(crate) mod threads;
+
+use crate::layout::{self, Sides};
+use crate::release::{Known, Layout};
+use keys::Keys;
+use midflight_plugin::rt::{
+    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, StableAbi, TypeLayout,
+};
+use midflight_plugin::{Contract, ImplementedBy, Text};
+use parking_lot::Mutex;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU8, AtomicUsize};
+use std::sync::{Arc, Weak};
+use threads::Threads;
+
+/// What one generation gets from the host, and the books of what it left with the system.
+///
+/// Owned by its generation for as long as its code is mapped, since the table's address is written into the image and the table
+/// points back here; and by every destructor that is still to run.
+///
+/// | `state` | the generation | destructors run |
+/// |---|---|---|
+/// | `OPEN` | is used, or its threads run | at the end of their thread |
+/// | `CLOSING` | no code of it runs or will, but for destructors | also at an outermost pass of the gate |
+/// | `DEAD` | is closed | never again |
+pub(crate) struct Owner {
+    table: HostTable,
+    services: Arc<[Provided]>,
+    state: AtomicU8,
+    /// Destructors that run at this moment.
+    running: AtomicUsize,
+    /// Destructors that are still to return, by the thread that they belong to.
+    pending: Mutex<BTreeMap<u32, usize>>,
+    keys: Keys,
+    threads: Threads,
+}
+
+const OPEN: u8 = 0;
+const CLOSING: u8 = 1;
+const DEAD: u8 = 2;
+
+// SAFETY: the table is immutable and its pointer is to the owner itself; the services are Send and Sync.
+unsafe impl Send for Owner {}
+// SAFETY: as above.
+unsafe impl Sync for Owner {}
+
+impl Owner {
+    pub(crate) fn new(generation: u64, services: Arc<[Provided]>) -> Arc<Self> {
+        Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
+            table: HostTable {
+                format: FORMAT,
+                generation,
+                owner: owner.as_ptr().cast(),
+                panics: Panics::HOST,
+                service,
+                hooks: Hooks {
+                    local: locals::register,
+                    key_create: keys::create,
+                    key_delete: keys::delete,
+                    key_set: keys::set,
+                    thread: threads::create,
+                },
+            },
+            services,
+            state: AtomicU8::new(OPEN),
+            running: AtomicUsize::new(0),
+            pending: Mutex::default(),
+            keys: Keys::default(),
+            threads: Threads::default(),
+        })
+    }
+
+    pub(crate) fn table(&self) -> &HostTable {
+        &self.table
+    }
+
+    /// What keeps the code of a generation that was stopped from being unmapped, in an operator's words. Empty is final.
+    ///
+    /// Once no thread of the plugin's is left it asks every thread of the process to run what it still owes.
+    pub(crate) fn holds(&self) -> Vec<String> {
+        let threads = self.threads.left();
+        if !threads.is_empty() {
+            return vec![format!("threads: {}", threads.join(", "))];
+        }
+        if self.state.swap(CLOSING, SeqCst) == OPEN {
+            crate::gate::pin::ask_all();
+        }
+        let pending = self.pending.lock();
+        pending.iter().map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid))).collect()
+    }
+
+    /// Nothing of the generation's will be called any more, and its keys go back to the system.
+    pub(crate) fn close(&self) {
+        self.state.store(DEAD, SeqCst);
+        // `holds` was empty, so nothing is waited for but the last instructions of a destructor's runner.
+        while self.running.load(SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+        self.keys.delete_all();
+    }
+
+    fn is(&self, state: u8) -> bool {
+        self.state.load(SeqCst) == state
+    }
+}
+
+/// The owner that `Owner::new` put into the table.
+///
+/// # Safety
+/// `owner` is from a generation's table, and that generation's code is mapped.
+unsafe fn owner(owner: *const ()) -> Arc<Owner> {
+    let owner = owner.cast::<Owner>();
+    // SAFETY: the generation holds a share for as long as its code is mapped, and its code is what calls.
+    unsafe {
+        Arc::increment_strong_count(owner);
+        Arc::from_raw(owner)
+    }
+}
+
+/// A contract that the host implements for its plugins.
+#[derive(Clone)]
+pub(crate) struct Provided {
+    contract: Known,
+    service: RawService,
+    /// The object behind `service`.
+    _object: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: `service` is an object that is Send and Sync, by `of`, and an immutable table.
+unsafe impl Send for Provided {}
+// SAFETY: as above.
+unsafe impl Sync for Provided {}
+
+impl Provided {
+    pub(crate) fn of<C, T>(object: Arc<T>) -> Self
+    where
+        C: ImplementedBy<T> + ?Sized,
+        T: Send + Sync + 'static,
+    {
+        Provided { contract: Known::of::<C>(), service: RawService::of::<C, T>(&object), _object: object }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.contract.name
+    }
+}
+
+impl Known {
+    pub(crate) fn of<C: Contract + ?Sized>() -> Self {
+        Known { name: C::NAME, version: C::VERSION, layout: Layout(<C::Table as StableAbi>::LAYOUT) }
+    }
+}
+
+/// Answers `Context::service`.
+unsafe extern "C" fn service(
+    owner: *const (),
+    name: RStr<'_>,
+    layout: &'static TypeLayout,
+) -> RResult<RawService, Text> {
+    // SAFETY: the plugin passes what its table holds.
+    let owner = unsafe { self::owner(owner) };
+    let found = catch_unwind(AssertUnwindSafe(|| find(&owner, name.as_str(), layout)));
+    // A panic of ours must not unwind into the plugin.
+    let found = found.unwrap_or_else(|_| Err("the host failed to compare the layouts".into()));
+    match found {
+        Ok(service) => RResult::ROk(service),
+        Err(reason) => RResult::RErr(reason.into()),
+    }
+}
+
+fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawService, String> {
+    let Some(provided) = owner.services.iter().find(|provided| provided.name() == name) else {
+        let names: Vec<_> = owner.services.iter().map(Provided::name).collect();
+        return Err(format!("the host provides no {name}; it provides: {}", names.join(", ")));
+    };
+    // Here the plugin calls and the host implements.
+    layout::check(name, Layout(layout), provided.contract.layout, Sides::PLUGIN_CALLS)?;
+    Ok(provided.service)
+}
