@@ -14,6 +14,7 @@ use midflight_plugin::{
 };
 use std::panic::{catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 midflight_plugin::contract_crate!();
 midflight_plugin::export!(FlatFees, name = "flat-fees", version = "2.0.0");
@@ -149,6 +150,12 @@ fn bound(this: usize, origin: &Origin) -> Bound {
     Bound { this: std::ptr::with_exposed_provenance(this), table, origin }
 }
 
+/// A panic hook is the whole process's: tests that start a plugin run one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn start(table: &HostTable) -> Result<usize, CallError<String>> {
     // SAFETY: the table outlives the plugin in each of the tests; the origin is a local.
     let started = unsafe { (midflight_entry.start)(table, "".into()).finish_result(&bound(0, &origin())) };
@@ -184,6 +191,7 @@ fn the_entry_names_the_plugin_and_its_contracts() {
 
 #[test]
 fn a_plugin_starts_serves_asks_its_host_and_stops() {
+    let _alone = alone();
     let (prices, origin) = (Prices, origin());
     let table = table(&prices, 7);
     let this = start(&table).unwrap();
@@ -225,11 +233,12 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
 
     let before = STOPPED.load(SeqCst);
     assert_eq!(stop(this), Ok(()));
-    assert!(STOPPED.load(SeqCst) > before);
+    assert_eq!(STOPPED.load(SeqCst), before + 1);
 }
 
 #[test]
 fn a_start_that_fails_says_why() {
+    let _alone = alone();
     let prices = Prices;
     let failed = |generation| start(&table(&prices, generation)).unwrap_err().to_string();
     assert_eq!(failed(101), "refused: \"invalid digit found in string\"");
@@ -242,6 +251,7 @@ fn a_start_that_fails_says_why() {
 
 #[test]
 fn a_stop_that_panics_is_a_fault() {
+    let _alone = alone();
     let prices = Prices;
     let table = table(&prices, 104);
     let this = start(&table).unwrap();
@@ -251,6 +261,7 @@ fn a_stop_that_panics_is_a_fault() {
 
 #[test]
 fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed() {
+    let _alone = alone();
     let format: u32 = FORMAT + 1; // and nothing after it
     // SAFETY: the first word is all that is read.
     let started = unsafe {

@@ -58,8 +58,9 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, Refusal> {
     let manifest = manifest(&elf, &dynamic)?;
     segments::check_unwinds(&elf)?;
     let symbols = Symbols::read(&elf, &dynamic)?;
-    let place =
-        place(&elf, &symbols).map_err(|refusal| refusal.of(&manifest.name, &manifest.version.to_string()))?;
+    let place = place(&elf, &symbols)
+        .and_then(|place| symbols.check().map(|()| place))
+        .map_err(|refusal| refusal.of(&manifest.name, &manifest.version.to_string()))?;
     Ok(Inspected {
         build_id: build_id(&elf)?,
         place,
