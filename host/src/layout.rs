@@ -5,10 +5,10 @@
 //! many kilobytes: they become one sentence here, about the first difference that explains the others.
 
 use crate::release::Layout;
-use abi_stable::abi_stability::abi_checking::{
+use midflight_plugin::rt::abi_stable::abi_stability::abi_checking::{
     self, AbiInstability, AbiInstabilityError, AbiInstabilityErrors, CheckingGlobals,
 };
-use abi_stable::type_layout::TLFieldOrFunction;
+use midflight_plugin::rt::abi_stable::type_layout::TLFieldOrFunction;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Who stands on which side of a check: the side that calls is the one whose expectation counts.
@@ -137,7 +137,7 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         }
         AbiInstability::MismatchedPrimitive(d) => both!(d, |primitive: &_| format!("{primitive:?}")),
         AbiInstability::UnexpectedField(d) => {
-            both!(d, |field: &abi_stable::type_layout::TLField| match field.name() {
+            both!(d, |field: &midflight_plugin::rt::abi_stable::type_layout::TLField| match field.name() {
                 // abi_stable's name for the first of several parameters without names; the instance is one of them.
                 commas if commas.starts_with(',') => format!("{} parameters", commas.len() - 1),
                 name => format!("field {name}"),

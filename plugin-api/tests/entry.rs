@@ -6,18 +6,18 @@
 
 use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::{
-    self, Bound, Entry, FORMAT, HostTable, Origin, Panics, Place, RResult, RStr, RawService, StableAbi,
-    TypeLayout,
+    self, Bound, Destructor, Entry, FORMAT, Hooks, HostTable, Origin, Panics, Place, RResult, RStr,
+    RawService, Routine, StableAbi, TypeLayout,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
 };
+use std::ffi::{c_int, c_ulong, c_void};
 use std::panic::{catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 midflight_plugin::contract_crate!();
-midflight_plugin::export!(FlatFees, name = "flat-fees", version = "2.0.0");
 
 #[contract]
 pub trait Fees {
@@ -132,21 +132,53 @@ fn table(prices: &Prices, generation: u64) -> HostTable {
         owner: (&raw const *prices).cast(),
         panics: Panics::HOST,
         service,
+        hooks: no_hooks(),
     }
 }
 
-#[allow(improper_ctypes)] // it is a Rust static of this very binary
-unsafe extern "C" {
-    safe static midflight_entry: Entry;
-    safe static midflight_place: Place;
+/// Nothing here asks for them: they belong to `export!`.
+fn no_hooks() -> Hooks {
+    unsafe extern "C" fn local(_: *const (), _: Destructor, _: *mut c_void) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn key_create(_: *const (), _: *mut u32, _: Option<Destructor>) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn key_delete(_: *const (), _: u32) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn key_set(_: *const (), _: u32, _: *const c_void) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn thread(
+        _: *const (),
+        _: *mut c_ulong,
+        _: *const c_void,
+        _: Routine,
+        _: *mut c_void,
+    ) -> c_int {
+        unreachable!()
+    }
+    Hooks { local, key_create, key_delete, key_set, thread }
 }
+
+/// What `export!` says in a cdylib. (Not here, where it would take over the threads of the tests.)
+struct Here;
+impl rt::Export for Here {
+    type Plugin = FlatFees;
+    const NAME: &'static str = "flat-fees";
+    const VERSION: &'static str = "2.0.0";
+    const PANIC: &'static str = "unwind";
+    const COMMIT: &'static str = "";
+}
+static ENTRY: Entry = Entry::of::<Here>();
 
 fn origin() -> Origin {
     Origin { plugin: "flat-fees".into(), version: "2.0.0".into(), generation: 7 }
 }
 
 fn bound(this: usize, origin: &Origin) -> Bound {
-    let table = midflight_entry.offers.as_slice()[0].table;
+    let table = ENTRY.offers.as_slice()[0].table;
     Bound { this: std::ptr::with_exposed_provenance(this), table, origin }
 }
 
@@ -158,7 +190,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn start(table: &HostTable) -> Result<usize, CallError<String>> {
     // SAFETY: the table outlives the plugin in each of the tests; the origin is a local.
-    let started = unsafe { (midflight_entry.start)(table, "".into()).finish_result(&bound(0, &origin())) };
+    let started = unsafe { (ENTRY.start)(table, "".into()).finish_result(&bound(0, &origin())) };
     // The plugin's hook prints nothing, which would hide why a test fails.
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -172,21 +204,21 @@ fn stop(this: usize) -> Result<(), Fault> {
     let origin = origin();
     let bound = bound(this, &origin);
     // SAFETY: from `start`, and stopped once; the origin is a local.
-    unsafe { (midflight_entry.stop)(bound.this).finish(&bound) }
+    unsafe { (ENTRY.stop)(bound.this).finish(&bound) }
 }
 
 #[test]
 fn the_entry_names_the_plugin_and_its_contracts() {
-    assert_eq!(midflight_entry.format, FORMAT);
-    assert_eq!((midflight_entry.name.as_str(), midflight_entry.version.as_str()), ("flat-fees", "2.0.0"));
-    let offers = midflight_entry.offers.as_slice();
+    assert_eq!(ENTRY.format, FORMAT);
+    assert_eq!((ENTRY.name.as_str(), ENTRY.version.as_str()), ("flat-fees", "2.0.0"));
+    let offers = ENTRY.offers.as_slice();
     assert_eq!(offers.len(), 1);
     assert_eq!(
         (offers[0].name.as_str(), offers[0].version.as_str()),
         (<dyn Fees>::NAME, <dyn Fees>::VERSION)
     );
-    assert_eq!(&midflight_place.magic, rt::PLACE_MAGIC);
-    assert_eq!(midflight_place.table.load(SeqCst), 0);
+    let place = Place::new();
+    assert_eq!((&place.magic, place.table.into_inner()), (rt::PLACE_MAGIC, 0));
 }
 
 #[test]
@@ -265,7 +297,7 @@ fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed(
     let format: u32 = FORMAT + 1; // and nothing after it
     // SAFETY: the first word is all that is read.
     let started = unsafe {
-        (midflight_entry.start)((&raw const format).cast(), "".into())
+        (ENTRY.start)((&raw const format).cast(), "".into())
             .finish_result::<usize, String>(&bound(0, &origin()))
     };
     assert_eq!(
@@ -286,14 +318,6 @@ fn reasons_of_a_failed_start_keep_their_sources() {
 
 #[test]
 fn the_note_is_one_elf_note_of_lines() {
-    struct Here;
-    impl rt::Export for Here {
-        type Plugin = FlatFees;
-        const NAME: &'static str = "flat-fees";
-        const VERSION: &'static str = "2.0.0";
-        const PANIC: &'static str = "unwind";
-        const COMMIT: &'static str = "";
-    }
     static NOTE: rt::Note<{ rt::Note::len::<Here>() }> = rt::Note::of::<Here>();
     // SAFETY: repr(C), of numbers and bytes, with no padding: its parts are multiples of four bytes.
     let bytes = unsafe { std::slice::from_raw_parts((&raw const NOTE).cast::<u8>(), size_of_val(&NOTE)) };

@@ -210,8 +210,9 @@ impl SlotGate {
         if !moved && std::ptr::eq(self.link.cell(), entered) {
             return Err(self.absent(entered).into());
         }
+        // What was entered is the group of plugins that are not there, whose release is never freed.
         let cell = self.link.cell();
-        cell.enter(|release| match release.bound(self.target.index) {
+        pin::enter_instead(cell, |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => Err(self.absent(cell).into()),
         })

@@ -63,6 +63,17 @@ pub(super) fn enter<R, E: From<Fault>>(
     }
 }
 
+/// [`enter`] in place of the call that this thread entered last, which found nothing where it was and so counts no more.
+pub(super) fn enter_instead<R, E: From<Fault>>(
+    group: &GroupCell,
+    f: impl FnOnce(&Release) -> Result<R, E>,
+) -> Result<R, E> {
+    let thread = this_thread();
+    // Left now; that its own `Leave` does it again at the end changes nothing.
+    drop(Leave { thread, depth: thread.depth.load(Relaxed) - 1 });
+    enter(group, f)
+}
+
 /// Runs `f` with `release` as the one that nested calls of this thread into `group` get.
 ///
 /// The caller holds the release by other means (a lease) for the length of this call.

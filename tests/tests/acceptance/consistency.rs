@@ -58,16 +58,16 @@ fn a04_a_thousand_swaps_under_full_load() {
         let threads = 2 * thread::available_parallelism().expect("a number of cores").get();
         let tally = thread::scope(|scope| {
             let clients: Vec<_> = (0..threads).map(|_| scope.spawn(|| Tally::of(&rig, &active, &over))).collect();
+            let over = Over(&over);
             for generation in 2..SWAPS + 2 {
                 let fixture = if generation % 2 == 0 { Fixture::V2 } else { Fixture::V1 };
                 assert_eq!(rig.apply(fixture), generation);
                 active.store(generation, SeqCst);
                 if let Some(before) = generation.checked_sub(2).filter(|before| *before > 0) {
                     rig.log.wait("unmapped", before);
-                    rig.log.clear();
                 }
             }
-            over.store(true, SeqCst);
+            drop(over);
             clients.into_iter().map(|client| client.join().expect("no panic")).reduce(Tally::and).expect("clients")
         });
         println!("{threads} threads: {tally:?}");
@@ -80,6 +80,15 @@ fn a04_a_thousand_swaps_under_full_load() {
         assert!(images.clone().all(|line| line.contains(&format!("/probe.{}.", SWAPS + 1))), "{:?}", images.collect::<Vec<_>>());
         rig.end();
     });
+}
+
+/// Lets the clients end, also where the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 /// What one client saw.
