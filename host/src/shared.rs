@@ -38,7 +38,8 @@ impl Shared {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             status: ArcSwap::default(),
-            vacant: Arc::new(GroupCell::new("", bounds.calls_nested_max, bounds.groups_nested_max)),
+            // Counts as no group: a call finds out there which one it belongs to.
+            vacant: Arc::new(GroupCell::new("", bounds.calls_nested_max, usize::MAX)),
             waiting: AtomicBool::new(false),
             directory: ArcSwap::default(),
             bounds,
