@@ -35,17 +35,58 @@ pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
 /// What arrives in the control plane's queue: from handles and the watcher above, from workers below.
 pub(crate) enum Command {
-    Update { candidate: Box<Candidate>, by: By, took: Duration },
-    Rollback { plugin: String, reply: Reply },
-    Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
-    SwitchPoint { reply: SyncSender<usize> },
-    Shutdown { deadline: Duration, reply: Option<SyncSender<()>> },
+    Update {
+        candidate: Box<Candidate>,
+        by: By,
+        took: Duration,
+    },
+    Rollback {
+        plugin: String,
+        reply: Reply,
+    },
+    Slot {
+        wanted: Wanted,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
+    /// Which plugins offer a contract?
+    Implementers {
+        contract: &'static str,
+        reply: SyncSender<Vec<Arc<str>>>,
+    },
+    Configure {
+        plugin: String,
+        config: Arc<str>,
+        reply: Reply,
+    },
+    SwitchPoint {
+        reply: SyncSender<usize>,
+    },
+    Shutdown {
+        deadline: Duration,
+        reply: Option<SyncSender<()>>,
+    },
 
-    Progress { generation: u64, step: Step },
-    Prepared { generation: u64, result: Result<Box<Generation>, Refused> },
-    Compared { job: u64, result: Result<(), Refusal> },
-    Stopped { generation: u64, panic: Option<String>, stopped: Box<Stopped> },
-    Closed { generation: u64, left: Left },
+    Progress {
+        generation: u64,
+        step: Step,
+    },
+    Prepared {
+        generation: u64,
+        result: Result<Box<Generation>, Refused>,
+    },
+    Compared {
+        job: u64,
+        result: Result<(), Refusal>,
+    },
+    Stopped {
+        generation: u64,
+        panic: Option<String>,
+        stopped: Box<Stopped>,
+    },
+    Closed {
+        generation: u64,
+        left: Left,
+    },
 }
 
 /// On whose word an update comes.
@@ -64,6 +105,8 @@ pub(crate) struct Setup {
     pub(crate) known: Vec<Known>,
     /// Plugin to group, where the operator overrides the author.
     pub(crate) groups: BTreeMap<String, String>,
+    /// Plugin to configuration, as toml.
+    pub(crate) configs: BTreeMap<String, Arc<str>>,
 }
 
 pub(crate) struct Control {
@@ -71,6 +114,7 @@ pub(crate) struct Control {
     services: Arc<[Provided]>,
     known: Vec<Known>,
     overrides: BTreeMap<String, String>,
+    configs: BTreeMap<String, Arc<str>>,
 
     groups: BTreeMap<Arc<str>, GroupState>,
     plugins: BTreeMap<Arc<str>, PluginState>,
@@ -117,6 +161,7 @@ struct Update {
     version: Arc<str>,
     /// It goes back: what it replaces is held.
     rollback: bool,
+    config: Arc<str>,
     publish: Publish,
     began: Instant,
     reply: Option<Reply>,
@@ -126,14 +171,23 @@ struct Update {
 struct PluginState {
     group: Arc<str>,
     active: Option<u64>,
-    last_good: Option<Arc<Image>>,
+    last_good: Option<Good>,
     held: BTreeSet<[u8; 32]>,
+    config: Arc<str>,
+}
+
+/// What can be made a generation of again.
+#[derive(Clone)]
+struct Good {
+    image: Arc<Image>,
+    config: Arc<str>,
 }
 
 /// What waits for its turn in a group.
 enum Operation {
     Update { candidate: Box<Candidate>, by: By, took: Duration },
     Rollback { plugin: Arc<str>, reply: Reply },
+    Configure { plugin: Arc<str>, config: Arc<str>, reply: Reply },
     Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
@@ -193,6 +247,7 @@ impl Control {
             services: setup.services,
             known: setup.known,
             overrides: setup.groups,
+            configs: setup.configs,
             groups: BTreeMap::new(),
             plugins: BTreeMap::new(),
             slots: Vec::new(),
@@ -236,6 +291,8 @@ impl Control {
             Command::Update { candidate, by, took } => self.update(candidate, by, took),
             Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
+            Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
+            Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
@@ -267,7 +324,8 @@ impl Control {
         }
         if !self.plugins.contains_key(&name) {
             self.shared.join(&name, &group);
-            let state = PluginState { group: Arc::clone(&group), ..PluginState::default() };
+            let config = self.configs.get(&*name).cloned().unwrap_or_default();
+            let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
             self.plugins.insert(Arc::clone(&name), state);
         }
         // Of watched files only the newest waits.
@@ -298,16 +356,39 @@ impl Control {
     }
 
     fn rollback(&mut self, plugin: &str, reply: Reply) {
+        self.enqueue_for(plugin, reply, |plugin, reply| Operation::Rollback { plugin, reply });
+    }
+
+    fn configure(&mut self, plugin: &str, config: Arc<str>, reply: Reply) {
+        self.enqueue_for(plugin, reply, |plugin, reply| Operation::Configure { plugin, config, reply });
+    }
+
+    fn enqueue_for(
+        &mut self,
+        plugin: &str,
+        reply: Reply,
+        operation: impl FnOnce(Arc<str>, Reply) -> Operation,
+    ) {
         match self.plugins.get_key_value(plugin) {
             Some((name, state)) => {
-                let (plugin, group) = (Arc::clone(name), Arc::clone(&state.group));
-                self.enqueue(&group, Operation::Rollback { plugin, reply });
+                let (name, group) = (Arc::clone(name), Arc::clone(&state.group));
+                self.enqueue(&group, operation(name, reply));
             }
             None => {
-                let reason = format!("no plugin {plugin} was ever active");
-                self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+                let reason = format!("no plugin {plugin} was ever loaded");
+                self.refuse(None, Refusal::new(Code::UnknownPlugin, reason), Some(reply));
             }
         }
+    }
+
+    fn implementers(&self, contract: &str) -> Vec<Arc<str>> {
+        let active = self.groups.values().flat_map(|group| &group.active);
+        let mut plugins: Vec<_> = active
+            .filter(|generation| generation.offers(contract))
+            .map(|generation| Arc::clone(&generation.plugin))
+            .collect();
+        plugins.sort();
+        plugins
     }
 
     fn slot(&mut self, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>>) {
@@ -336,7 +417,9 @@ impl Control {
             Operation::Update { candidate, by, .. } => {
                 self.refuse(None, candidate.refused(refusal()), by.reply());
             }
-            Operation::Rollback { reply, .. } => self.refuse(None, refusal(), Some(reply)),
+            Operation::Rollback { reply, .. } | Operation::Configure { reply, .. } => {
+                self.refuse(None, refusal(), Some(reply));
+            }
             Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
         }
     }
@@ -350,6 +433,9 @@ impl Control {
             match operation {
                 Operation::Update { candidate, by, took } => self.begin_update(group, candidate, by, took),
                 Operation::Rollback { plugin, reply } => self.begin_rollback(group, &plugin, reply),
+                Operation::Configure { plugin, config, reply } => {
+                    self.begin_configure(group, &plugin, config, reply);
+                }
                 Operation::Slot { wanted, reply } => self.begin_slot(group, wanted, reply),
             }
         }
@@ -372,6 +458,7 @@ impl Control {
         if matches!(by, By::Watcher) && plugin.held.contains(digest.as_bytes()) {
             return self.shared.events.add(about(&name, &version, None), took, EventKind::Held);
         }
+        let config = Arc::clone(&plugin.config);
         if let Err(refusal) = self.admit(&name) {
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
@@ -380,6 +467,7 @@ impl Control {
             plugin: name,
             version,
             rollback: false,
+            config,
             publish: match by {
                 By::Start(_) => Publish::AtOnce,
                 By::Watcher | By::Operator(_) => self.shared.bounds.publish,
@@ -391,19 +479,38 @@ impl Control {
     }
 
     fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
-        let image = self.plugins.get(name).and_then(|plugin| plugin.last_good.clone());
-        let Some(image) = image else {
-            let reason = format!("no version of {name} was replaced since it was last rolled back");
-            return self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
-        };
-        if let Err(refusal) = self.admit(name) {
-            return self.refuse(None, refusal.of(name, &image.version), Some(reply));
+        match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
+            Some(good) => self.begin_again(group, good, true, reply),
+            None => {
+                let reason = format!("no version of {name} was replaced since it was last rolled back");
+                self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+            }
+        }
+    }
+
+    /// Another configuration is an update like any other: of the version that serves, to itself.
+    fn begin_configure(&mut self, group: &Arc<str>, name: &Arc<str>, config: Arc<str>, reply: Reply) {
+        let serving = self.groups.get(group).and_then(|state| state.newest(name));
+        match serving.map(|serving| Arc::clone(&serving.image)) {
+            Some(image) => self.begin_again(group, Good { image, config }, false, reply),
+            None => {
+                let reason = format!("no version of {name} serves");
+                self.refuse(None, Refusal::new(Code::UnknownPlugin, reason), Some(reply));
+            }
+        }
+    }
+
+    fn begin_again(&mut self, group: &Arc<str>, good: Good, rollback: bool, reply: Reply) {
+        let Good { image, config } = good;
+        if let Err(refusal) = self.admit(&image.plugin) {
+            return self.refuse(None, refusal.of(&image.plugin, &image.version), Some(reply));
         }
         let update = Update {
             generation: self.next_generation(),
-            plugin: Arc::clone(name),
+            plugin: Arc::clone(&image.plugin),
             version: Arc::clone(&image.version),
-            rollback: true,
+            rollback,
+            config,
             publish: self.shared.bounds.publish,
             began: Instant::now(),
             reply: Some(reply),
@@ -447,6 +554,7 @@ impl Control {
             services: Arc::clone(&self.services),
             known: self.known.clone(),
             required: self.required(&update.plugin),
+            config: Arc::clone(&update.config),
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
@@ -1076,7 +1184,7 @@ impl Control {
             group: plugin.group.to_string(),
             active: plugin.active,
             version: plugin.active.and_then(|active| Some(self.records.get(&active)?.version.clone())),
-            rollback_to: plugin.last_good.as_ref().map(|image| image.version.to_string()),
+            rollback_to: plugin.last_good.as_ref().map(|good| good.image.version.to_string()),
             held: plugin.held.iter().map(|digest| blake3::Hash::from(*digest).to_hex().to_string()).collect(),
         });
         Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }
@@ -1116,11 +1224,15 @@ impl Update {
 impl PluginState {
     fn activate(&mut self, new: &Generation, old: Option<&Generation>, rollback: bool) {
         self.active = Some(new.number);
-        self.held.remove(new.image.digest.as_bytes());
-        self.last_good = old.filter(|_| !rollback).map(|old| Arc::clone(&old.image));
+        self.config = Arc::clone(&new.config);
+        self.last_good = old
+            .filter(|_| !rollback)
+            .map(|old| Good { image: Arc::clone(&old.image), config: Arc::clone(&old.config) });
         if let Some(old) = old.filter(|_| rollback) {
             self.held.insert(*old.image.digest.as_bytes());
         }
+        // Last: going back to another configuration of the same content holds nothing.
+        self.held.remove(new.image.digest.as_bytes());
     }
 }
 

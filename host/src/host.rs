@@ -56,6 +56,15 @@ impl Host {
         gate::slot(&self.shared, plugin)
     }
 
+    /// A handle for each plugin that serves and offers the contract `C`, by plugin name.
+    ///
+    /// # Errors
+    /// One of them offers it with another layout (`layout_mismatch`).
+    pub fn slots<C: Contract + ?Sized>(&self) -> Result<Vec<Slot<C>>, Refusal> {
+        let plugins = self.shared.ask(|reply| Command::Implementers { contract: C::NAME, reply })?;
+        plugins.iter().map(|plugin| self.slot(plugin)).collect()
+    }
+
     /// A handle on a group. A plugin that names no group is a group of its own name.
     pub fn group(&self, name: &str) -> Group {
         Group::new(&self.shared, name)
@@ -103,6 +112,16 @@ impl Host {
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Rollback { plugin, reply })?
+    }
+
+    /// Starts the version of `plugin` that serves once more, with `config` (toml), and switches to that. A rollback brings the earlier
+    /// configuration back.
+    ///
+    /// # Errors
+    /// What stops any update, `start_failed` above all: then the plugin serves on with the configuration that it has.
+    pub fn configure(&self, plugin: &str, config: &str) -> Result<Applied, Refusal> {
+        let (plugin, config) = (plugin.to_owned(), config.into());
+        self.shared.ask(|reply| Command::Configure { plugin, config, reply })?
     }
 
     /// Publishes everything that is prepared and waits, each group with one store, and returns how many plugins were switched.
@@ -193,6 +212,7 @@ pub struct HostBuilder {
     services: Vec<Provided>,
     known: Vec<Known>,
     groups: BTreeMap<String, String>,
+    configs: BTreeMap<String, Arc<str>>,
     bounds: Bounds,
 }
 
@@ -256,6 +276,13 @@ impl HostBuilder {
     #[must_use]
     pub fn group(mut self, plugin: &str, group: &str) -> Self {
         self.groups.insert(plugin.to_owned(), group.to_owned());
+        self
+    }
+
+    /// The configuration of `plugin`, as toml: its `start` reads it by `Context::config`. Default empty.
+    #[must_use]
+    pub fn config(mut self, plugin: &str, config: &str) -> Self {
+        self.configs.insert(plugin.to_owned(), config.into());
         self
     }
 
@@ -350,6 +377,7 @@ impl HostBuilder {
             services: self.services.into(),
             known: self.known,
             groups: self.groups,
+            configs: self.configs,
         };
         std::thread::Builder::new()
             .name("midflight".to_owned())

@@ -207,6 +207,8 @@ codes! {
     ShuttingDown "shutting_down" at Admit, "start the host again";
     /// A newer candidate of the same plugin came first.
     Superseded "superseded" at Admit, "nothing: the newer file is being applied";
+    /// No plugin of that name serves.
+    UnknownPlugin "unknown_plugin" at Admit, "check the name, or apply its file first";
     /// There is no earlier good version to go back to.
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 

@@ -107,6 +107,8 @@ pub(crate) struct Generation {
     pub(crate) plugin: Arc<str>,
     pub(crate) version: Arc<str>,
     pub(crate) image: Arc<Image>,
+    /// What it was started with.
+    pub(crate) config: Arc<str>,
     /// INVARIANT: the layout of each was checked against this generation's table of that contract.
     checked: Mutex<Vec<Checked>>,
     /// What faults name. Boxed: every `Bound` of this generation points to it.
@@ -170,6 +172,7 @@ impl Generation {
     pub(crate) fn new(
         number: u64,
         image: Arc<Image>,
+        config: Arc<str>,
         library: Library,
         instance: Instance,
         owner: Arc<Owner>,
@@ -183,6 +186,7 @@ impl Generation {
             plugin,
             version,
             image,
+            config,
             checked: Mutex::new(checked),
             origin,
             instance,
@@ -198,6 +202,10 @@ impl Generation {
             .map_err(|refusal| refusal.of(&self.plugin, &self.version))?;
         self.checked.lock().extend(checked);
         Ok(())
+    }
+
+    pub(crate) fn offers(&self, contract: &str) -> bool {
+        self.library.offers().any(|offer| offer.name == contract)
     }
 
     pub(crate) fn is_checked(&self, contract: &Known) -> bool {

@@ -85,6 +85,8 @@ pub(crate) struct Order {
     pub(crate) known: Vec<Known>,
     /// Contracts that slots ask this plugin for: they must be offered.
     pub(crate) required: Vec<Known>,
+    /// As toml.
+    pub(crate) config: Arc<str>,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.
@@ -124,8 +126,10 @@ pub(crate) fn prepare(
         Err(refusal) => return Err(late(refusal, library)),
     };
     progress(Step::Loaded);
-    match library.start(owner.table(), "") {
-        Ok(instance) => Ok(Generation::new(order.generation, image, library, instance, owner, checked)),
+    match library.start(owner.table(), &order.config) {
+        Ok(instance) => {
+            Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
+        }
         Err(NotStarted::Failed(reason)) => {
             let refusal = Refusal::new(Code::StartFailed, format!("start says: {reason}"));
             Err(late(refusal, library))
