@@ -33,3 +33,8 @@ pub use status::{GenerationStatus, PluginStatus, Residency, Status};
 
 #[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};
+
+/// The front page's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

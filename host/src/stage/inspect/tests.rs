@@ -41,7 +41,6 @@ const P_ALIGN: usize = 48;
 
 /// Where the sections of a sample are in its table.
 const S_NULL: usize = 0;
-const S_NOTE: usize = 1;
 const S_DYNSYM: usize = 2;
 const S_DYNSTR: usize = 3;
 const S_TDATA: usize = 5;
