@@ -101,6 +101,8 @@ fn place(error: &AbiInstabilityError, difference: &AbiInstability) -> String {
     let at = match field_of {
         Some(field) if of_the_type_itself => format!("at {field} "),
         None if of_the_type_itself => String::new(),
+        // abi_stable's name for any function: the method is named below.
+        _ if owner == "AFunctionPointer" => String::new(),
         _ => format!("at {} ", owner.trim_end_matches("Fields")),
     };
     match (method, part.as_str()) {
@@ -129,21 +131,25 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         AbiInstability::PackageVersion(d) => both!(d, |version: &_| format!("version {version}")),
         AbiInstability::Size(d) => both!(d, |size: &_| format!("{size} bytes")),
         AbiInstability::Alignment(d) => both!(d, |align: &_| format!("an alignment of {align}")),
-        AbiInstability::FieldCountMismatch(d) => both!(d, |count: &_| format!("{count} fields")),
-        AbiInstability::TooManyVariants(d) => both!(d, |count: &_| format!("{count} variants")),
+        AbiInstability::FieldCountMismatch(d) => both!(d, |count: &_| counted(*count, "field")),
+        AbiInstability::TooManyVariants(d) => both!(d, |count: &_| counted(*count, "variant")),
         AbiInstability::UnexpectedVariant(d) => both!(d, |name: &_| format!("variant {name}")),
         AbiInstability::MismatchedPrefixSize(d) => {
-            both!(d, |count: &_| format!("{count} methods from the start"))
+            both!(d, |count: &u8| counted((*count).into(), "method") + " from the start")
         }
         AbiInstability::MismatchedPrimitive(d) => both!(d, |primitive: &_| format!("{primitive:?}")),
         AbiInstability::UnexpectedField(d) => {
             both!(d, |field: &midflight_plugin::rt::abi_stable::type_layout::TLField| match field.name() {
                 // abi_stable's name for the first of several parameters without names; the instance is one of them.
-                commas if commas.starts_with(',') => format!("{} parameters", commas.len() - 1),
+                commas if commas.starts_with(',') => counted(commas.len() - 1, "parameter"),
                 name => format!("field {name}"),
             })
         }
         // A difference without a case of its own: its Debug text is cut here, and whole in the log.
         other => format!("{other:?}").chars().take(120).collect(),
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

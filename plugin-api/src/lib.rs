@@ -204,8 +204,4 @@ pub mod rt {
             "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
         );
     }
-    /// Compiles for what is portable.
-    pub const fn assert_portable<T: Portable>() {}
-    /// Compiles for what crosses.
-    pub const fn assert_crosses<T: Crosses>() {}
 }

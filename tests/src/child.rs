@@ -30,8 +30,9 @@ pub fn in_child<F: FnOnce()>(body: F) {
     }
 }
 
-/// As [`in_child`], many times: `parent` starts the children that it wants with [`run_child`], which run `body` with their argument.
-pub fn with_children<F: FnOnce(&str)>(body: F, parent: impl FnOnce(&'static str)) {
+/// As [`in_child`], many times: `parent`, the test function's own closure, starts the children that it wants with
+/// [`run_child`]. They run `body` with their argument.
+pub fn with_children<F: FnOnce(&'static str)>(body: impl FnOnce(&str), parent: F) {
     let test = name_of::<F>();
     match argument(test) {
         Some(argument) => finish(|| body(&argument)),

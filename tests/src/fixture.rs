@@ -101,7 +101,7 @@ impl Fixture {
             Fixture::MissingContract => probe("v2,missing-contract"),
             Fixture::ChangedSignature => probe("v2,changed-signature"),
             Fixture::ChangedService => probe("v2,changed-service"),
-            Fixture::NextContracts => Recipe { workspace: "tests/next-contracts", package: "probe", features: "v2" },
+            Fixture::NextContracts => Recipe { workspace: "tests/next-contracts", package: "next-probe", features: "v2" },
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

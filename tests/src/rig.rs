@@ -35,14 +35,14 @@ impl Rig {
     }
 
     /// A host that watches a directory ([`plugins`](Rig::plugins)) in which `fixtures` lie.
-    pub fn watching(fixtures: &[(Fixture, &str)]) -> Rig {
+    pub fn watching(fixtures: &[(Fixture, &str)], configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
         let home = tempfile::tempdir().expect("a directory");
         let plugins = home.path().join("plugins");
         fs::create_dir(&plugins).expect("a directory for plugins");
         for (fixture, name) in fixtures {
             fs::copy(fixture.path(), plugins.join(name)).expect("a copy");
         }
-        Rig::in_directory(home, |builder, home| builder.plugins(home.join("plugins")))
+        Rig::in_directory(home, |builder, home| configure(builder.plugins(home.join("plugins"))))
     }
 
     /// A host on which `fixture` serves.
@@ -98,6 +98,11 @@ impl Rig {
         let path = self.path(name);
         fs::copy(fixture.path(), &path).expect("a copy");
         path
+    }
+
+    /// Removes the directory where images go: nothing more can be loaded.
+    pub fn remove_run_directory(&self) {
+        fs::remove_dir_all(self.path("images")).expect("a directory of images");
     }
 
     /// Puts `fixture` into the plugins' directory as one should: written beside, renamed in.

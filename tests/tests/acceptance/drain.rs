@@ -1,10 +1,11 @@
 //! Drain and unload: nothing is unmapped that may still run, and all else is.
 
 use midflight::{Code, EventKind, Fault, Residency};
-use midflight_tests::{Fixture, Rig, WITHIN, check_answers, in_child, process};
+use midflight_tests::{Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children};
 use probe_contracts::{Panic, Probe};
+use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a13_a_call_that_never_returns_holds_up_its_own_group_alone() {
@@ -99,31 +100,41 @@ fn a53_a_plain_plugin_leaves_no_line_in_the_maps() {
 fn a57_a_thousand_swaps_leave_nothing() {
     const WARM_UP: u64 = 100;
     const SWAPS: u64 = 1_000;
-    in_child(|| {
-        let rig = Rig::serving(Fixture::V1);
-        let mut swap = |generation: u64| {
-            let (fixture, version) = [(Fixture::V1, 1), (Fixture::V2, 2)][usize::from(generation % 2 == 0)];
-            assert_eq!(rig.apply(fixture), generation);
-            assert_eq!(rig.probe.nested(1), Ok(vec![generation; 2]));
-            assert_eq!(rig.probe.quote("ABC").map(|quote| quote.quantity), Ok(version));
-            assert!(rig.probe.panic(0, Panic::Formatted).is_err());
-            rig.log.wait("unmapped", generation - 1);
-            rig.log.clear();
-        };
-        (2..WARM_UP).for_each(&mut swap);
-        let before = Footprint::now();
-        println!("{}", process::mappings().join("\n"));
-        (WARM_UP..SWAPS).for_each(&mut swap);
-        let after = Footprint::now();
-        println!("before {before:?}\nafter  {after:?}");
-        println!("{}", process::mappings().join("\n"));
-        assert_eq!((after.mappings, after.descriptors), (before.mappings, before.descriptors));
-        // AddressSanitizer keeps what was freed for a while.
-        if !process::has_address_sanitizer() {
-            assert!(after.resident_kib < before.resident_kib + 2 * 1024, "{before:?} {after:?}");
-        }
-        rig.end();
-    });
+    with_children(
+        |_| {
+            let rig = Rig::serving(Fixture::V1);
+            let mut swap = |generation: u64| {
+                let (fixture, version) = [(Fixture::V1, 1), (Fixture::V2, 2)][usize::from(generation % 2 == 0)];
+                assert_eq!(rig.apply(fixture), generation);
+                assert_eq!(rig.probe.nested(1), Ok(vec![generation; 2]));
+                assert_eq!(rig.probe.quote("ABC").map(|quote| quote.quantity), Ok(version));
+                assert!(rig.probe.panic(0, Panic::Formatted).is_err());
+                rig.log.wait("unmapped", generation - 1);
+                rig.log.clear();
+            };
+            (2..WARM_UP).for_each(&mut swap);
+            fill_the_cache_of_stacks();
+            let before = Footprint::now();
+            (WARM_UP..SWAPS).for_each(&mut swap);
+            let after = Footprint::now();
+            println!("before {before:?}\nafter  {after:?}");
+            assert_eq!((after.mappings, after.descriptors), (before.mappings, before.descriptors));
+            // AddressSanitizer keeps what was freed for a while.
+            if !process::has_address_sanitizer() {
+                assert!(after.resident_kib < before.resident_kib + 2 * 1024, "{before:?} {after:?}");
+            }
+            rig.end();
+        },
+        // One arena for all threads: how many the C library makes depends on which threads happen to run at once.
+        |test| run_child_with(test, "", |child| child.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")).assert_ok(),
+    );
+}
+
+/// The C library keeps the stacks of threads that have ended, as many as were there at once. So more than ever will be are.
+fn fill_the_cache_of_stacks() {
+    const THREADS: usize = 12;
+    let all_are_there = Barrier::new(THREADS);
+    thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(|| all_are_there.wait()))));
 }
 
 #[derive(Debug)]
@@ -134,7 +145,13 @@ struct Footprint {
 }
 
 impl Footprint {
+    /// Once the workers have ended: each brings mappings of its own.
     fn now() -> Footprint {
+        let deadline = Instant::now() + WITHIN;
+        while process::threads().iter().any(|name| name.starts_with("midflight-")) {
+            assert!(Instant::now() < deadline, "threads that don't end: {:?}", process::threads());
+            thread::yield_now();
+        }
         Footprint {
             mappings: process::mappings().len(),
             descriptors: process::descriptors(),
@@ -217,7 +234,7 @@ fn a_shutdown_gives_up_at_its_deadline() {
 #[test]
 fn the_last_handle_ends_the_host() {
     in_child(|| {
-        let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+        let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
         let Rig { host, probe, log, desk, .. } = rig;
         let second = host.clone();
         drop(host);

@@ -125,7 +125,7 @@ fn a29_updates_of_one_group_wait_their_turn() {
 
 #[test]
 fn a29_of_watched_files_only_the_newest_waits() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     rig.desk.hang(2);
     rig.install(Fixture::V2, "probe.so");
     rig.desk.until_hung(2);
@@ -159,7 +159,7 @@ fn a30_a_broken_third_version_leaves_the_second() {
 
 #[test]
 fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     rig.install(Fixture::V2, "probe.so");
     rig.log.wait("active", 2);
     rig.host.rollback("probe").expect("the way back");
@@ -184,7 +184,7 @@ fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
 fn a36_there_is_no_way_back_from_the_first_nor_twice() {
     let rig = Rig::new();
     let refusal = rig.host.rollback("probe").expect_err("nothing was ever active");
-    assert_eq!(refusal.code(), Code::NothingToRollBack);
+    assert_eq!(refusal.code(), Code::UnknownPlugin);
     rig.apply(Fixture::V1);
     assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::NothingToRollBack);
     rig.apply(Fixture::V2);
