@@ -17,6 +17,7 @@ use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use midflight_plugin::rt::Linked;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -56,6 +57,11 @@ pub(crate) enum Command {
     Configure {
         plugin: String,
         config: Arc<str>,
+        reply: Reply,
+    },
+    Link {
+        plugin: String,
+        linked: Linked,
         reply: Reply,
     },
     SwitchPoint {
@@ -174,6 +180,8 @@ struct PluginState {
     last_good: Option<Good>,
     held: BTreeSet<[u8; 32]>,
     config: Arc<str>,
+    /// No file replaces it.
+    linked: bool,
 }
 
 /// What can be made a generation of again.
@@ -188,6 +196,7 @@ enum Operation {
     Update { candidate: Box<Candidate>, by: By, took: Duration },
     Rollback { plugin: Arc<str>, reply: Reply },
     Configure { plugin: Arc<str>, config: Arc<str>, reply: Reply },
+    Link { plugin: Arc<str>, linked: Linked, reply: Reply },
     Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
@@ -293,6 +302,7 @@ impl Control {
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
+            Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
@@ -308,37 +318,47 @@ impl Control {
 impl Control {
     fn update(&mut self, candidate: Box<Candidate>, by: By, took: Duration) {
         let manifest = candidate.manifest();
-        let name: Arc<str> = manifest.name.as_str().into();
-        let wanted = self.group_for(&candidate);
-        let group = match self.plugins.get(&name) {
-            Some(plugin) if plugin.group != wanted => {
-                let reason = format!("it runs in group {}, this version names {wanted}", plugin.group);
-                let refusal = candidate.refused(Refusal::new(Code::GroupChanged, reason));
-                return self.refuse(None, refusal, by.reply());
-            }
-            _ => wanted,
+        let group = match self.admit_to_group(&manifest.name, manifest.group.as_deref()) {
+            Ok(group) => group,
+            Err(refusal) => return self.refuse(None, candidate.refused(refusal), by.reply()),
         };
-        if !self.groups.contains_key(&group) {
-            let cell = self.shared.join(&name, &group);
-            self.groups.insert(Arc::clone(&group), GroupState::new(cell));
-        }
-        if !self.plugins.contains_key(&name) {
-            self.shared.join(&name, &group);
-            let config = self.configs.get(&*name).cloned().unwrap_or_default();
-            let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
-            self.plugins.insert(Arc::clone(&name), state);
-        }
         // Of watched files only the newest waits.
         if matches!(by, By::Watcher) {
-            self.drop_waiting(&group, &name);
+            self.drop_waiting(&group, &manifest.name);
         }
         self.enqueue(&group, Operation::Update { candidate, by, took });
     }
 
-    fn group_for(&self, candidate: &Candidate) -> Arc<str> {
-        let manifest = candidate.manifest();
-        let chosen = self.overrides.get(&manifest.name).map(String::as_str);
-        chosen.or(manifest.group.as_deref()).unwrap_or(&manifest.name).into()
+    fn link(&mut self, name: &str, linked: Linked, reply: Reply) {
+        match self.admit_to_group(name, Some(linked.group).filter(|group| !group.is_empty())) {
+            Ok(group) => self.enqueue(&group, Operation::Link { plugin: name.into(), linked, reply }),
+            Err(refusal) => self.refuse(None, refusal.of(name, linked.version), Some(reply)),
+        }
+    }
+
+    /// The group of a plugin whose author names `authors`: it is made at need, and stays the same once the plugin has run.
+    fn admit_to_group(&mut self, name: &str, authors: Option<&str>) -> Result<Arc<str>, Refusal> {
+        let chosen = self.overrides.get(name).map(String::as_str);
+        let group: Arc<str> = chosen.or(authors).unwrap_or(name).into();
+        match self.plugins.get(name) {
+            Some(plugin) if plugin.linked => {
+                let reason = format!("{name} is linked into the host");
+                return Err(Refusal::new(Code::LinkedIn, reason));
+            }
+            Some(plugin) if plugin.group == group => return Ok(group),
+            Some(plugin) if plugin.active.is_some() => {
+                let reason = format!("it runs in group {}, this version names {group}", plugin.group);
+                return Err(Refusal::new(Code::GroupChanged, reason));
+            }
+            _ => {}
+        }
+        let name: Arc<str> = name.into();
+        let cell = self.shared.join(&name, &group);
+        self.groups.entry(Arc::clone(&group)).or_insert_with(|| GroupState::new(cell));
+        let config = self.configs.get(&*name).cloned().unwrap_or_default();
+        let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
+        self.plugins.insert(name, state);
+        Ok(group)
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -417,7 +437,9 @@ impl Control {
             Operation::Update { candidate, by, .. } => {
                 self.refuse(None, candidate.refused(refusal()), by.reply());
             }
-            Operation::Rollback { reply, .. } | Operation::Configure { reply, .. } => {
+            Operation::Rollback { reply, .. }
+            | Operation::Configure { reply, .. }
+            | Operation::Link { reply, .. } => {
                 self.refuse(None, refusal(), Some(reply));
             }
             Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
@@ -436,6 +458,7 @@ impl Control {
                 Operation::Configure { plugin, config, reply } => {
                     self.begin_configure(group, &plugin, config, reply);
                 }
+                Operation::Link { plugin, linked, reply } => self.begin_link(group, plugin, linked, reply),
                 Operation::Slot { wanted, reply } => self.begin_slot(group, wanted, reply),
             }
         }
@@ -475,7 +498,7 @@ impl Control {
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
         };
-        self.begin(group, update, move || Ok((candidate, took)));
+        self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
     }
 
     fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
@@ -515,12 +538,30 @@ impl Control {
             began: Instant::now(),
             reply: Some(reply),
         };
-        let again = move || {
+        self.begin(group, update, move |order, progress| {
             let began = Instant::now();
-            let candidate = Candidate::again(&image)?;
-            Ok((Box::new(candidate), began.elapsed()))
+            let candidate = Candidate::again(&image).map_err(Refused::early)?;
+            stage(&candidate, began.elapsed(), order, progress)
+        });
+    }
+
+    fn begin_link(&mut self, group: &Arc<str>, name: Arc<str>, linked: Linked, reply: Reply) {
+        let Some(plugin) = self.plugins.get_mut(&name) else { return };
+        plugin.linked = true;
+        let config = Arc::clone(&plugin.config);
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: Arc::clone(&name),
+            version: linked.version.into(),
+            rollback: false,
+            config,
+            publish: Publish::AtOnce,
+            began: Instant::now(),
+            reply: Some(reply),
         };
-        self.begin(group, update, again);
+        self.begin(group, update, move |order, _| {
+            stage::prepare_linked(&name, linked, order).map_err(Refused::early)
+        });
     }
 
     /// Is there room for one more generation of `plugin`?
@@ -545,7 +586,7 @@ impl Control {
         &mut self,
         group: &Arc<str>,
         update: Update,
-        candidate: impl FnOnce() -> Result<(Box<Candidate>, Duration), Refusal> + Send + 'static,
+        prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused> + Send + 'static,
     ) {
         let generation = update.generation;
         let order = Order {
@@ -562,17 +603,12 @@ impl Control {
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
-            let progress = |step| post(&commands, Command::Progress { generation, step });
-            let prepared = candidate().map_err(|refusal| Refused { refusal, stopped: None });
-            let prepared = prepared.and_then(|(candidate, took)| {
-                progress(Step::Staged(took));
-                stage::prepare(&candidate, order, progress)
-            });
-            let result = prepared.map(Box::new);
+            let mut progress = |step| post(&commands, Command::Progress { generation, step });
+            let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
         match started {
-            Err(refusal) => self.prepared(generation, Err(Refused { refusal, stopped: None })),
+            Err(refusal) => self.prepared(generation, Err(Refused::early(refusal))),
             Ok(thread) => {
                 if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
                     *worker = Some(thread);
@@ -1282,6 +1318,16 @@ fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
 
 fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> About<'a> {
     About { plugin, version, generation }
+}
+
+fn stage(
+    candidate: &Candidate,
+    took: Duration,
+    order: Order,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Generation, Refused> {
+    progress(Step::Staged(took));
+    stage::prepare(candidate, order, progress)
 }
 
 /// Nobody need be waiting for it any more.

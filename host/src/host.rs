@@ -12,6 +12,7 @@ use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
 use crate::status::Status;
 use crate::watch::{self, Watch};
+use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -213,6 +214,7 @@ pub struct HostBuilder {
     known: Vec<Known>,
     groups: BTreeMap<String, String>,
     configs: BTreeMap<String, Arc<str>>,
+    linked: Vec<(String, Linked)>,
     bounds: Bounds,
 }
 
@@ -262,6 +264,31 @@ impl HostBuilder {
         T: Send + Sync + 'static,
     {
         self.services.push(Provided::of::<C, T>(service));
+        self
+    }
+
+    /// Starts the plugin `P`, which is linked into this binary, under the name `plugin`: the same handles, requests, services and configuration,
+    /// with no library at all. It serves until the host ends, and no file replaces it.
+    ///
+    /// ```
+    /// # midflight_plugin::contract_crate!();
+    /// # use midflight::Host;
+    /// # use midflight_plugin::{Context, Plugin, StartError, contract, plugin};
+    /// # #[contract] pub trait Fees { fn fee(&self, quantity: u32) -> u64; }
+    /// #[plugin(implements(Fees))]
+    /// struct FlatFees;
+    /// # impl Plugin for FlatFees { fn start(_: &Context<'_>) -> Result<Self, StartError> { Ok(FlatFees) } }
+    /// # impl Fees for FlatFees { fn fee(&self, quantity: u32) -> u64 { 3 * u64::from(quantity) } }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let host = Host::builder().link::<FlatFees>("flat-fees").start()?;
+    /// assert_eq!(host.slot::<dyn Fees>("flat-fees")?.fee(7)?, 21);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn link<P: Exported>(mut self, plugin: &str) -> Self {
+        self.linked.push((plugin.to_owned(), Linked::of::<P>()));
         self
     }
 
@@ -385,6 +412,12 @@ impl HostBuilder {
             .map_err(HostError::Thread)?;
         let host =
             Host { end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }), shared };
+        for (plugin, linked) in self.linked {
+            host.shared
+                .ask(|reply| Command::Link { plugin, linked, reply })
+                .flatten()
+                .map_err(HostError::Linked)?;
+        }
         if let Some(directory) = self.plugins {
             host.watch(directory)?;
         }
@@ -465,6 +498,9 @@ pub enum HostError {
     /// Two services for one contract.
     #[error("two services are provided for {0}")]
     ProvidedTwice(&'static str),
+    /// A plugin that is linked in did not start.
+    #[error("a plugin that is linked in did not start")]
+    Linked(#[source] Refusal),
     /// No thread could be started.
     #[error("can't start the control thread")]
     Thread(#[source] io::Error),

@@ -9,25 +9,33 @@ use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
 use crate::stage::image::Image;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Offered, Origin, PLACE_MAGIC, Place};
+use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
-/// An open library whose entry was found and whose bytes are known to be the image's.
+/// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
 /// Dropping it leaves it mapped: only [`close`](Library::close) unmaps, and asks for the reason why that is safe.
 pub(crate) struct Library {
-    handle: ManuallyDrop<Handle>,
-    /// INVARIANT: of format `FORMAT`, in the mapped library.
-    entry: NonNull<Entry>,
+    body: Body,
     image: Arc<Image>,
+}
+
+enum Body {
+    Mapped {
+        handle: ManuallyDrop<Handle>,
+        /// INVARIANT: of format `FORMAT`, in the mapped library.
+        entry: NonNull<Entry>,
+    },
+    Linked(Linked),
 }
 
 // SAFETY: the entry is an immutable static of the library, and glibc's handles may be used from any thread.
@@ -47,6 +55,15 @@ unsafe impl Sync for Instance {}
 pub(crate) enum NotStarted {
     Failed(String),
     Panicked(PanicReport),
+}
+
+impl NotStarted {
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            NotStarted::Failed(reason) => Refusal::new(Code::StartFailed, format!("start says: {reason}")),
+            NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),
+        }
+    }
 }
 
 impl Library {
@@ -83,8 +100,11 @@ impl Library {
                 format!("its entry says format {format}, its manifest says {FORMAT}"),
             ));
         }
-        let library = Library { handle: ManuallyDrop::new(handle), entry, image: Arc::clone(image) };
-        let (name, version) = (library.entry().name.as_str(), library.entry().version.as_str());
+        // SAFETY: of this format.
+        let said = unsafe { entry.as_ref() };
+        let (name, version) = (said.name.as_str(), said.version.as_str());
+        let body = Body::Mapped { handle: ManuallyDrop::new(handle), entry };
+        let library = Library { body, image: Arc::clone(image) };
         if name != &*image.plugin || version != &*image.version {
             let reason = format!(
                 "its entry says {name} {version}, its manifest says {} {}",
@@ -96,9 +116,14 @@ impl Library {
         Ok(library)
     }
 
+    /// What is linked in, in the place of a library.
+    pub(crate) fn linked(linked: Linked, image: &Arc<Image>) -> Library {
+        Library { body: Body::Linked(linked), image: Arc::clone(image) }
+    }
+
     /// The contracts that the library says it implements: name, version, layout.
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        self.entry().offers.as_slice().iter().map(|offered: &Offered| Offer {
+        self.offered().iter().map(|offered: &Offered| Offer {
             name: offered.name.as_str(),
             version: offered.version.as_str(),
             layout: Layout(offered.layout),
@@ -107,17 +132,27 @@ impl Library {
 
     /// Runs the plugin's `start`.
     pub(crate) fn start(&self, table: &HostTable, config: &str) -> Result<Instance, NotStarted> {
-        // SAFETY: the format fixes the function's type; `table` is alive for as long as the library is mapped, as the
-        // generation owns both.
-        let reply = unsafe { (self.entry().start)(table, config.into()) };
         let origin = Origin {
             plugin: (*self.image.plugin).into(),
             version: (*self.image.version).into(),
             generation: table.generation,
         };
-        // SAFETY: the library that answered is open, and the origin is a local.
-        match unsafe { reply.finish_result::<usize, String>(&nobody(&origin)) } {
-            Ok(instance) => Ok(Instance(std::ptr::with_exposed_provenance(instance))),
+        let started = match &self.body {
+            Body::Mapped { entry, .. } => {
+                // SAFETY: mapped; the format fixes the function's type; `table` is alive for as long as the library is
+                // mapped, as the generation owns both. The origin is a local.
+                unsafe {
+                    (entry.as_ref().start)(table, config.into())
+                        .finish_result::<usize, String>(&nobody(&origin))
+                }
+                .map(std::ptr::with_exposed_provenance)
+            }
+            Body::Linked(linked) => caught(&origin, || (linked.start)(table, &self.image.plugin, config))
+                .map_err(CallError::Fault)
+                .and_then(|started| started.map_err(|error| CallError::Refused(error.to_string()))),
+        };
+        match started {
+            Ok(instance) => Ok(Instance(instance)),
             Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
             Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(*report)),
             Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
@@ -126,27 +161,54 @@ impl Library {
 
     /// What a release hands to calls of the `offer`th contract.
     pub(crate) fn bound(&self, instance: &Instance, offer: usize, origin: &Origin) -> Bound {
-        Bound { this: instance.0, table: self.entry().offers.as_slice()[offer].table, origin }
+        Bound { this: instance.0, table: self.offered()[offer].table, origin }
     }
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
     pub(crate) fn stop(&self, instance: Instance, origin: &Origin) -> Result<(), Fault> {
-        // SAFETY: an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
-        let reply = unsafe { (self.entry().stop)(instance.0) };
-        // SAFETY: the library that answered is open, and the caller holds the origin.
-        unsafe { reply.finish::<()>(&nobody(origin)) }
+        // SAFETY (both): an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
+        match &self.body {
+            // SAFETY: mapped, and the caller holds the origin.
+            Body::Mapped { entry, .. } => unsafe {
+                (entry.as_ref().stop)(instance.0).finish::<()>(&nobody(origin))
+            },
+            Body::Linked(linked) => {
+                // SAFETY: as above.
+                caught(origin, || unsafe { (linked.stop)(instance.0) })
+            }
+        }
     }
 
     /// Closes the library. Its instance was stopped, or never was. Whether it is gone, [`is_mapped`] tells: neither an error of
     /// dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
-        let _ = ManuallyDrop::into_inner(self.handle).close();
+        if let Body::Mapped { handle, .. } = self.body {
+            let _ = ManuallyDrop::into_inner(handle).close();
+        }
     }
 
-    fn entry(&self) -> &Entry {
-        // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
-        unsafe { self.entry.as_ref() }
+    fn offered(&self) -> &[Offered] {
+        match &self.body {
+            // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
+            Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.offers.as_slice(),
+            Body::Linked(linked) => linked.offers,
+        }
     }
+}
+
+/// Runs code of a plugin that is linked in, whose panics unwind.
+fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Fault::Panicked(Box::new(PanicReport {
+            plugin: origin.plugin.to_string(),
+            version: origin.version.to_string(),
+            generation: origin.generation,
+            message: text.unwrap_or("a payload that is no text").to_owned(),
+            location: String::new(),
+        }))
+    })
 }
 
 /// Who answered, where no contract was called.

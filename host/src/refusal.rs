@@ -203,6 +203,8 @@ codes! {
     TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
     /// The version names another group than the one that runs.
     GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
+    /// The plugin of that name is linked into the host.
+    LinkedIn "linked_in" at Admit, "build the host without it to load it from files";
     /// The host is shutting down.
     ShuttingDown "shutting_down" at Admit, "start the host again";
     /// A newer candidate of the same plugin came first.

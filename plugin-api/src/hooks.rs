@@ -165,7 +165,6 @@ unsafe fn real<T: Copy>(name: &CStr) -> T {
 macro_rules! __hooks {
     () => {
         #[doc(hidden)]
-        #[allow(unsafe_code)]
         mod __midflight_hooks {
             use ::core::ffi::{c_int, c_ulong, c_void};
             use $crate::rt::hooks::{self, C11Routine, Destructor, Routine};

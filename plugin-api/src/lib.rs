@@ -180,7 +180,8 @@ pub mod rt {
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
-        Entry, Export, Exported, FORMAT, HostTable, Offered, PLACE_MAGIC, Place, RawService, ServiceGate,
+        Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
+        ServiceGate,
     };
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
     pub use abi::{

@@ -68,6 +68,19 @@ impl Image {
         Ok(image)
     }
 
+    /// What stands for the image of a plugin that is linked in.
+    pub(crate) fn linked(plugin: &str, version: &str) -> Image {
+        Image {
+            path: PathBuf::new(),
+            plugin: plugin.into(),
+            version: version.into(),
+            digest: blake3::hash(plugin.as_bytes()),
+            build_id: String::new(),
+            keeps: vec!["linked into the host".to_owned()],
+            patches: Vec::new(),
+        }
+    }
+
     fn patch(&mut self, bytes: &mut [u8], offset: usize, new: &[u8]) -> Result<(), Refusal> {
         let place = bytes.get_mut(offset..offset + new.len());
         let place =

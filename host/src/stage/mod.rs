@@ -11,13 +11,14 @@ mod read;
 pub(crate) mod writers;
 
 use crate::layout::{self, Sides};
-use crate::library::{Library, NotStarted};
+use crate::library::Library;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
+use midflight_plugin::rt::Linked;
 use read::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,13 +105,20 @@ pub(crate) struct Refused {
     pub(crate) stopped: Option<Box<Stopped>>,
 }
 
+impl Refused {
+    /// Before anything was mapped.
+    pub(crate) fn early(refusal: Refusal) -> Self {
+        Refused { refusal, stopped: None }
+    }
+}
+
 /// Image, load, check, start. Runs on a worker: everything but the first step runs the plugin's code.
 pub(crate) fn prepare(
     candidate: &Candidate,
     order: Order,
-    mut progress: impl FnMut(Step),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Generation, Refused> {
-    let early = |refusal| Refused { refusal: candidate.refused(refusal), stopped: None };
+    let early = |refusal| Refused::early(candidate.refused(refusal));
     let owner = Owner::new(order.generation, order.services);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
@@ -130,13 +138,22 @@ pub(crate) fn prepare(
         Ok(instance) => {
             Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
         }
-        Err(NotStarted::Failed(reason)) => {
-            let refusal = Refusal::new(Code::StartFailed, format!("start says: {reason}"));
-            Err(late(refusal, library))
+        Err(reason) => Err(late(reason.refusal(), library)),
+    }
+}
+
+/// Check and start, for a plugin that is linked in: no file, nothing that could be unmapped.
+pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
+    let image = Arc::new(Image::linked(name, linked.version));
+    let owner = Owner::new(order.generation, order.services);
+    let library = Library::linked(linked, &image);
+    let refuse = |refusal: Refusal| refusal.of(name, linked.version);
+    let checked = check(&library, &order.known, &order.required).map_err(refuse)?;
+    match library.start(owner.table(), &order.config) {
+        Ok(instance) => {
+            Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
         }
-        Err(NotStarted::Panicked(report)) => {
-            Err(late(Refusal::new(Code::StartPanicked, report.to_string()), library))
-        }
+        Err(reason) => Err(refuse(reason.refusal())),
     }
 }
 
