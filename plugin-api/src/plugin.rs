@@ -354,8 +354,11 @@ fn made<P: Plugin>(context: &Context<'_>) -> Result<P, StartError> {
 /// A plugin that is linked into the host: its author's type, with no library around it.
 #[derive(Clone, Copy)]
 pub struct Linked {
+    /// [`Exported::VERSION`]
     pub version: &'static str,
+    /// [`Exported::GROUP`]
     pub group: &'static str,
+    /// [`Exported::OFFERS`]
     pub offers: &'static [Offered],
     /// Makes the instance. It may panic, since both are one binary.
     pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
@@ -364,6 +367,7 @@ pub struct Linked {
 }
 
 impl Linked {
+    /// The type's own.
     pub const fn of<P: Exported>() -> Self {
         fn start<P: Exported>(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError> {
             let context = Context { host, name, version: P::VERSION, config };

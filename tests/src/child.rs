@@ -46,7 +46,11 @@ pub fn run_child(test: &str, argument: &str) -> Exit {
 }
 
 /// As [`run_child`], after `prepare`, which may add to the child's environment.
-pub fn run_child_with(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
+pub fn run_child_with(
+    test: &str,
+    argument: &str,
+    prepare: impl FnOnce(&mut Command) -> &mut Command,
+) -> Exit {
     run(test, argument, prepare)
 }
 
@@ -62,7 +66,13 @@ impl Exit {
     /// It returned from its body and exited with 0.
     #[track_caller]
     pub fn assert_ok(&self) {
-        assert!(self.is_ok(), "the child: {}, signal {:?}\n{}", self.status, self.status.signal(), self.output);
+        assert!(
+            self.is_ok(),
+            "the child: {}, signal {:?}\n{}",
+            self.status,
+            self.status.signal(),
+            self.output
+        );
     }
 
     /// Has it returned from its body, and exited with 0?
@@ -89,7 +99,8 @@ fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Co
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CHILD, format!("{test} {argument}")).env(FIXTURES, fixture::directory());
     prepare(&mut command);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
     let pid = rustix::process::Pid::from_child(&child);
     let (send, ended) = channel();
     std::thread::spawn(move || send.send(child.wait_with_output()));
@@ -102,7 +113,8 @@ fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Co
         }
     };
     let output = output.expect("the child's output");
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Exit { status: output.status, output: text }
 }
 

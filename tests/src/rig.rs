@@ -54,7 +54,8 @@ impl Rig {
 
     fn in_directory(home: TempDir, configure: impl FnOnce(HostBuilder, &Path) -> HostBuilder) -> Rig {
         let desk = Arc::new(Desk::default());
-        let builder = Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
+        let builder =
+            Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
         let builder = builder.run_directory(home.path().join("images"));
         let host = configure(builder, home.path()).start().expect("a host");
         let probe = host.slot::<dyn Probe>("probe").expect("a slot");
@@ -65,7 +66,8 @@ impl Rig {
     /// Applies `fixture`, which must work, and gives its generation.
     #[track_caller]
     pub fn apply(&self, fixture: Fixture) -> u64 {
-        let applied = self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
+        let applied =
+            self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
         assert!(applied.switched, "{fixture:?} was active already");
         applied.generation
     }
@@ -78,7 +80,11 @@ impl Rig {
             Ok(applied) => panic!("not refused: {applied:?}"),
             Err(refusal) => refusal,
         };
-        assert_eq!((self.probe.version().expect("a version"), self.probe.generation()), before, "after {refusal}");
+        assert_eq!(
+            (self.probe.version().expect("a version"), self.probe.generation()),
+            before,
+            "after {refusal}"
+        );
         check_answers(&self.probe, before.0);
         refusal
     }

@@ -1,7 +1,9 @@
 //! Drain and unload: nothing is unmapped that may still run, and all else is.
 
 use midflight::{Code, EventKind, Fault, Residency};
-use midflight_tests::{Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children};
+use midflight_tests::{
+    Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children,
+};
 use probe_contracts::{Panic, Probe};
 use std::sync::Barrier;
 use std::thread;
@@ -91,7 +93,10 @@ fn a53_a_plain_plugin_leaves_no_line_in_the_maps() {
         assert_eq!(rig.mappings(1), [""; 0]);
         check_answers(&rig.probe, 2);
         rig.host.shutdown(WITHIN);
-        assert_eq!(process::mappings().into_iter().filter(|line| line.contains("/probe.")).collect::<Vec<_>>(), [""; 0]);
+        assert_eq!(
+            process::mappings().into_iter().filter(|line| line.contains("/probe.")).collect::<Vec<_>>(),
+            [""; 0]
+        );
         rig.end();
     });
 }
@@ -104,7 +109,8 @@ fn a57_a_thousand_swaps_leave_nothing() {
         |_| {
             let rig = Rig::serving(Fixture::V1);
             let mut swap = |generation: u64| {
-                let (fixture, version) = [(Fixture::V1, 1), (Fixture::V2, 2)][usize::from(generation % 2 == 0)];
+                let (fixture, version) =
+                    [(Fixture::V1, 1), (Fixture::V2, 2)][usize::from(generation % 2 == 0)];
                 assert_eq!(rig.apply(fixture), generation);
                 assert_eq!(rig.probe.nested(1), Ok(vec![generation; 2]));
                 assert_eq!(rig.probe.quote("ABC").map(|quote| quote.quantity), Ok(version));
@@ -126,7 +132,10 @@ fn a57_a_thousand_swaps_leave_nothing() {
             rig.end();
         },
         // One arena for all threads: how many the C library makes depends on which threads happen to run at once.
-        |test| run_child_with(test, "", |child| child.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")).assert_ok(),
+        |test| {
+            run_child_with(test, "", |child| child.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1"))
+                .assert_ok()
+        },
     );
 }
 
@@ -206,9 +215,15 @@ fn a_shutdown_waits_for_calls_and_leaves_nothing() {
             rig.desk.let_go(1);
             assert_eq!(inside.join().expect("no panic"), Ok(1));
             let status = status.join().expect("no panic");
-            assert!(status.generations.iter().all(|record| record.residency == Residency::Unmapped), "{status:#?}");
+            assert!(
+                status.generations.iter().all(|record| record.residency == Residency::Unmapped),
+                "{status:#?}"
+            );
         });
-        assert_eq!(process::mappings().into_iter().filter(|line| line.contains("/run/")).collect::<Vec<_>>(), [""; 0]);
+        assert_eq!(
+            process::mappings().into_iter().filter(|line| line.contains("/run/")).collect::<Vec<_>>(),
+            [""; 0]
+        );
         assert_eq!(other.version(), Err(Fault::NotLoaded { plugin: "other".into() }));
         let refusal = rig.host.apply(Fixture::V2.path()).expect_err("it has ended");
         assert_eq!(refusal.code(), Code::ShuttingDown);

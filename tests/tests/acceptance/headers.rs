@@ -23,7 +23,11 @@ fn a82_every_bit_of_the_headers_flipped() {
         let workers = thread::available_parallelism().expect("a number of cores").get();
         let seen = thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| flip(test, bits.end, &next))).collect();
-            workers.into_iter().map(|worker| worker.join().expect("no panic")).reduce(Seen::and).expect("workers")
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("no panic"))
+                .reduce(Seen::and)
+                .expect("workers")
         });
         println!("{seen:#?}");
         assert!(seen.failures.is_empty(), "{}", seen.failures.join("\n\n"));

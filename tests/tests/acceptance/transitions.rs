@@ -14,7 +14,10 @@ fn a01_there_and_back_again() {
     check_answers(&rig.probe, 2);
     rig.log.wait("unmapped", 1);
     let back = rig.host.rollback("probe").expect("the way back");
-    assert_eq!((back.plugin.as_str(), back.version.as_str(), back.generation, back.switched), ("probe", "1.0.0", 3, true));
+    assert_eq!(
+        (back.plugin.as_str(), back.version.as_str(), back.generation, back.switched),
+        ("probe", "1.0.0", 3, true)
+    );
     check_answers(&rig.probe, 1);
     rig.log.wait("unmapped", 2);
     assert_eq!(rig.log.text(), include_str!("a01.log"));
@@ -132,7 +135,9 @@ fn a29_of_watched_files_only_the_newest_waits() {
     // Both come while the second starts.
     rig.install(Fixture::V3, "probe.so");
     rig.install(Fixture::V1, "again.so");
-    rig.log.wait_for("the third is superseded", |event| event.kind.name() == "superseded" && event.version == "3.0.0");
+    rig.log.wait_for("the third is superseded", |event| {
+        event.kind.name() == "superseded" && event.version == "3.0.0"
+    });
     check_answers(&rig.probe, 1);
     rig.desk.unhang(2);
     rig.log.wait("active", 3);
@@ -151,7 +156,11 @@ fn a30_a_broken_third_version_leaves_the_second() {
     assert_eq!(refusal.code(), Code::StartFailed);
     check_answers(&rig.probe, 2);
     rig.log.wait("unmapped", 1);
-    assert_eq!(rig.host.status().plugins[0].rollback_to.as_deref(), Some("1.0.0"), "what failed is no version to go back from");
+    assert_eq!(
+        rig.host.status().plugins[0].rollback_to.as_deref(),
+        Some("1.0.0"),
+        "what failed is no version to go back from"
+    );
     rig.host.rollback("probe").expect("the way back");
     check_answers(&rig.probe, 1);
     rig.end();

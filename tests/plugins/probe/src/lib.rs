@@ -78,9 +78,7 @@ impl Probe for TheProbe {
     fn quote(&self, symbol: &str) -> Result<Trade, Refused> {
         match symbol {
             "" => Err(Refused::Closed),
-            "ALL" => Err(Refused::TooLarge {
-                limit: VERSION.into(),
-            }),
+            "ALL" => Err(Refused::TooLarge { limit: VERSION.into() }),
             unknown if unknown.contains('?') => Err(Refused::Unknown(unknown.into())),
             known => Ok(Trade {
                 symbol: known.into(),
@@ -94,9 +92,7 @@ impl Probe for TheProbe {
     }
 
     fn maybe(&self, number: u64) -> Option<String> {
-        number
-            .is_multiple_of(2)
-            .then(|| format!("{number} is even for {VERSION}"))
+        number.is_multiple_of(2).then(|| format!("{number} is even for {VERSION}"))
     }
 
     fn tagged(&self, mut trade: Trade, tag: String) -> Trade {
@@ -132,11 +128,7 @@ impl Probe for TheProbe {
 
 #[cfg(not(feature = "missing-contract"))]
 impl Risk for TheProbe {
-    fn allows(
-        &self,
-        quantity: u32,
-        #[cfg(not(feature = "changed-signature"))] funds: u64,
-    ) -> bool {
+    fn allows(&self, quantity: u32, #[cfg(not(feature = "changed-signature"))] funds: u64) -> bool {
         #[cfg(feature = "changed-signature")]
         let funds = 0;
         u64::from(quantity) <= funds
