@@ -5,7 +5,7 @@ use midflight_tests::{
     Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children,
 };
 use probe_contracts::{Panic, Probe};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,11 +139,16 @@ fn a57_a_thousand_swaps_leave_nothing() {
     );
 }
 
-/// The C library keeps the stacks of threads that have ended, as many as were there at once. So more than ever will be are.
+/// The C library keeps the stacks of threads that have ended, as many as were there at once. So more are than ever will be.
 fn fill_the_cache_of_stacks() {
     const THREADS: usize = 12;
-    let all_are_there = Barrier::new(THREADS);
-    thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(|| all_are_there.wait()))));
+    let all_are_there = Arc::new(Barrier::new(THREADS));
+    let wait = |_| {
+        let all_are_there = Arc::clone(&all_are_there);
+        thread::spawn(move || all_are_there.wait())
+    };
+    let threads: Vec<_> = (0..THREADS).map(wait).collect();
+    threads.into_iter().for_each(|thread| drop(thread.join()));
 }
 
 #[derive(Debug)]
