@@ -39,8 +39,7 @@ impl Candidate {
 
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
-        let data = image.pristine()?;
-        Self::inspect(Bytes { digest: image.digest, file: image.path().to_owned(), data })
+        Self::inspect(image.pristine()?)
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
