@@ -68,6 +68,8 @@ mod call;
 mod contract;
 #[doc(hidden)]
 pub mod hooks;
+#[doc(hidden)]
+pub mod logs;
 mod manifest;
 mod plugin;
 mod portable;
@@ -178,6 +180,7 @@ pub mod rt {
     pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
     pub use crate::contract::{Bound, Calls, Gate, Origin};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
+    pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
