@@ -808,6 +808,9 @@ impl Control {
             if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
                 plugin.activate(new, old.as_deref(), update.rollback);
             }
+            if let Some(old) = old {
+                self.mark(old.number, Residency::Retiring);
+            }
         }
         self.show();
         for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
