@@ -7,7 +7,7 @@
 
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
-use crate::stage::image::Image;
+use crate::stage::image::{Image, is_noexec};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
 use midflight_plugin::{CallError, Fault, PanicReport};
@@ -74,7 +74,9 @@ impl Library {
         let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
         let handle = opened.map_err(|error| {
             let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
-            Refusal::new(Code::LoadFailed, format!("the loader says: {reason}"))
+            // It may have been remounted since the host was started.
+            let code = if is_noexec(image.path()) { Code::RunDirectoryNoexec } else { Code::LoadFailed };
+            Refusal::new(code, format!("the loader says: {reason}"))
         })?;
         // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
         // another address in its place, is another library.
