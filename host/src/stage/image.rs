@@ -171,6 +171,8 @@ impl RunDirectory {
             _ => {}
         }
         private_directory(&path)?;
+        // The system names mappings by the real path: through a link, or with `..` in it, no mapping would be found again.
+        let path = std::fs::canonicalize(&path)?;
         if is_noexec(&path) {
             let _ = std::fs::remove_dir(&path);
             return Err(io::Error::other(
