@@ -12,7 +12,7 @@ use crate::host::{Applied, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Known, Left, Release, Stopped, Wanted};
-use crate::runtime::Provided;
+use crate::runtime::{Provided, threads};
 use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
@@ -24,7 +24,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many unmapped generations the status remembers.
@@ -136,7 +135,7 @@ pub(crate) struct Control {
     retiring: Vec<Retiring>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
-    lost: BTreeMap<u64, Option<JoinHandle<()>>>,
+    lost: BTreeSet<u64>,
 
     generations: u64,
     releases: u64,
@@ -208,7 +207,7 @@ enum Operation {
 
 /// The one operation of a group that a worker is at.
 enum Transition {
-    Update { update: Update, step: Option<Step>, step_began: Instant, worker: Option<JoinHandle<()>> },
+    Update { update: Update, step: Option<Step>, step_began: Instant },
     Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
@@ -251,8 +250,9 @@ enum Phase {
 }
 
 struct Shutdown {
-    until: Instant,
-    reply: Option<SyncSender<()>>,
+    /// None: so far away that it never comes.
+    until: Option<Instant>,
+    replies: Vec<SyncSender<()>>,
 }
 
 impl Control {
@@ -270,7 +270,7 @@ impl Control {
             draining: Vec::new(),
             retiring: Vec::new(),
             ending: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            lost: BTreeSet::new(),
             generations: 0,
             releases: 0,
             jobs: 0,
@@ -294,12 +294,12 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.look();
+            self.look_at_shutdown();
             self.show();
             if self.is_over() {
                 break;
             }
         }
-        self.end(commands);
     }
 
     fn take(&mut self, command: Command) {
@@ -354,7 +354,7 @@ impl Control {
                 return Err(Refusal::new(Code::LinkedIn, reason));
             }
             Some(plugin) if plugin.group == group => return Ok(group),
-            Some(plugin) if plugin.active.is_some() => {
+            Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
                 let reason = format!("it runs in group {}, this version names {group}", plugin.group);
                 return Err(Refusal::new(Code::GroupChanged, reason));
             }
@@ -367,6 +367,18 @@ impl Control {
         let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
         self.plugins.insert(name, state);
         Ok(group)
+    }
+
+    /// Is a version of it on its way to serve in `group`?
+    fn is_coming(&self, name: &str, group: &str) -> bool {
+        let Some(state) = self.groups.get(group) else { return false };
+        let now =
+            matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
+        let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
+        let waiting = state.waiting.iter().any(
+            |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
+        );
+        now || ready || waiting
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -607,7 +619,7 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition = Some(Transition::Update { update, step: None, step_began, worker: None });
+            state.transition = Some(Transition::Update { update, step: None, step_began });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
@@ -615,13 +627,8 @@ impl Control {
             let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
-        match started {
-            Err(refusal) => self.prepared(generation, Err(Refused::early(refusal))),
-            Ok(thread) => {
-                if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
-                    *worker = Some(thread);
-                }
-            }
+        if let Err(refusal) = started {
+            self.prepared(generation, Err(Refused::early(refusal)));
         }
     }
 
@@ -647,8 +654,8 @@ impl Control {
             post(&commands, Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
-            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
-            (Ok(_), None) => {}
+            (Ok(()), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(()), None) => {}
             (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
     }
@@ -730,27 +737,35 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update { update, step_began, worker, .. }) =
+        let Some(Transition::Update { update, step_began, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
         };
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
+            Ok(generation) => {
                 let took = step_began.elapsed();
-                self.shared.events.add(update.about(), took, EventKind::Prepared);
-                let publish = update.publish;
+                let Update { plugin, version, publish, .. } = &update;
+                let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
+                let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready { generation: Arc::new(*generation), update };
+                if self.shutdown.is_some() {
+                    return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+                }
                 match publish {
-                    Publish::AtOnce => self.activate(&group, vec![ready]),
-                    Publish::Manual => self.await_switch_point(&group, ready),
+                    Publish::AtOnce => {
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                        self.activate(&group, vec![ready]);
+                    }
+                    Publish::Manual => {
+                        self.await_switch_point(&group, ready);
+                        self.show();
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                    }
                 }
             }
             Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
             Err(Refused { refusal, stopped: Some(stopped) }) => {
-                // What ran on the worker is undone at its end, and the worker is at its end.
-                let _ = worker.map(JoinHandle::join);
                 self.leave(number, *stopped, Some((refusal, update.reply)));
             }
         }
@@ -852,18 +867,12 @@ impl Control {
 
     /// A load or start that was given up came back after all.
     fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
-        let worker = self.lost.remove(&number).flatten();
+        self.lost.remove(&number);
         self.changed = true;
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
-                self.retire(Arc::new(*generation));
-            }
+            Ok(generation) => self.retire(Arc::new(*generation)),
             Err(Refused { stopped: None, .. }) => self.unmapped(number),
-            Err(Refused { stopped: Some(stopped), .. }) => {
-                let _ = worker.map(JoinHandle::join);
-                self.leave(number, *stopped, None);
-            }
+            Err(Refused { stopped: Some(stopped), .. }) => self.leave(number, *stopped, None),
         }
     }
 }
@@ -1101,7 +1110,7 @@ impl Control {
 
     /// The worker stays behind in the plugin's code; its group goes on without it.
     fn give_up(&mut self, group: &Arc<str>) {
-        let Some(Transition::Update { update, step, worker, .. }) =
+        let Some(Transition::Update { update, step, .. }) =
             self.groups.get_mut(group).and_then(|state| state.transition.take())
         else {
             return;
@@ -1112,7 +1121,7 @@ impl Control {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
             Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
         };
-        self.lost.insert(generation, worker);
+        self.lost.insert(generation);
         self.records.insert(
             generation,
             GenerationStatus {
@@ -1134,7 +1143,7 @@ impl Control {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
         if !self.draining.is_empty() || !self.retiring.is_empty() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
-            return Duration::from_micros(50 << (self.looks / 8).min(8));
+            return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
         let working = self.groups.values().any(|state| state.transition.is_some());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
@@ -1150,11 +1159,13 @@ impl Control {
 /// The host's end.
 impl Control {
     fn shut_down(&mut self, deadline: Duration, reply: Option<SyncSender<()>>) {
-        if self.shutdown.is_some() {
+        let until = Instant::now().checked_add(deadline);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = [shutdown.until, until].into_iter().flatten().min();
+            shutdown.replies.extend(reply);
             return;
         }
-        let until = Instant::now() + deadline;
-        self.shutdown = Some(Shutdown { until, reply });
+        self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else {
@@ -1183,34 +1194,78 @@ impl Control {
         }
     }
 
-    fn is_over(&self) -> bool {
-        let Some(shutdown) = &self.shutdown else {
-            return false;
-        };
-        let busy = self.groups.values().any(|state| state.transition.is_some());
-        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
-        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || ending;
-        !(busy || leaving) || Instant::now() >= shutdown.until
+    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the reasons for what is left.
+    fn look_at_shutdown(&mut self) {
+        let Some(shutdown) = &self.shutdown else { return };
+        if shutdown.replies.is_empty() {
+            return;
+        }
+        let due = shutdown.until.is_some_and(|until| Instant::now() >= until);
+        if !self.is_settled() && !due {
+            return;
+        }
+        self.report_all();
+        self.show();
+        let replies = self.shutdown.as_mut().map(|shutdown| mem::take(&mut shutdown.replies));
+        for reply in replies.unwrap_or_default() {
+            answer(&reply, ());
+        }
     }
 
-    /// What did not end in time is left as it is: mapped, with all that its code may use.
-    fn end(mut self, commands: &Receiver<Command>) {
-        let ending: Vec<_> = self.ending.keys().copied().collect();
-        for number in ending {
-            if let Some(Ending { phase: Phase::Leaving(stopped), .. }) = self.ending.get(&number) {
-                let holds = stopped.holds();
-                self.report(number, holds);
+    /// Everything that was active is gone, or stays for a reason that has been told.
+    fn is_settled(&self) -> bool {
+        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
+        !busy && !ending && self.draining.is_empty() && self.retiring.is_empty()
+    }
+
+    /// Why each generation that is left is still there.
+    fn report_all(&mut self) {
+        let retiring: Vec<_> =
+            self.retiring.iter().map(|retiring| Arc::clone(&retiring.generation)).collect();
+        for generation in retiring {
+            let threads = self.inside(&generation);
+            let calls = threads.iter().map(|tid| format!("call: {}", threads::name(*tid)));
+            let reasons: Vec<_> = calls.collect();
+            let reasons = if reasons.is_empty() { vec!["leases".to_owned()] } else { reasons };
+            self.mark(generation.number, Residency::Resident(reasons));
+        }
+        let ending: Vec<_> =
+            self.ending.iter().map(|(number, ending)| (*number, ending.phase.name())).collect();
+        for (number, phase) in ending {
+            let reasons = match self.ending.get(&number).map(|ending| &ending.phase) {
+                Some(Phase::Leaving(stopped)) => stopped.holds(),
+                _ => vec![format!("{phase} still running")],
+            };
+            if !reasons.is_empty() {
+                self.report(number, reasons);
             }
         }
-        self.shared.status.store(Arc::new(self.status()));
+    }
+
+    /// Nothing will come any more that this thread would have to see to. Else it lives on behind the handles' back, so that what
+    /// ends late is taken down as it should be.
+    fn is_over(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let stays =
+            |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
+        shutdown.replies.is_empty()
+            && self.is_settled()
+            && self.lost.is_empty()
+            && self.ending.values().all(stays)
+    }
+}
+
+/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That also holds where it ends by a
+/// panic of ours: releases that are only pinned must not be freed.
+impl Drop for Control {
+    fn drop(&mut self) {
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));
-        for command in commands.try_iter() {
-            command.leave();
-        }
-        if let Some(Shutdown { reply: Some(reply), .. }) = self.shutdown.take() {
-            let _ = reply.send(());
+        for state in self.groups.values_mut() {
+            mem::forget(mem::take(&mut state.active));
+            mem::forget(mem::take(&mut state.ready));
         }
     }
 }
@@ -1259,6 +1314,16 @@ impl Applied {
             generation: to.number,
             switched: true,
             took,
+        }
+    }
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Phase::Stopping => "stop",
+            Phase::Leaving(_) => "wait",
+            Phase::Closing | Phase::Kept(_) => "close",
         }
     }
 }
@@ -1372,8 +1437,8 @@ fn post(commands: &Sender<Command>, command: Command) {
 }
 
 /// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
     let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
-    spawned.map_err(failed)
+    spawned.map(drop).map_err(failed)
 }

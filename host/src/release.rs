@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use std::any::Any;
 use std::slice;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
@@ -23,7 +22,7 @@ pub(crate) struct Release {
     entries: Box<[Option<Bound>]>,
     generations: Box<[Arc<Generation>]>,
     /// What the entries of a release without libraries point into.
-    _linked: Option<Box<dyn Any + Send + Sync>>,
+    _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Release {
@@ -51,10 +50,11 @@ impl Release {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        let origin = Box::new(Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 });
-        let linked = Box::new((object, origin));
+        let origin = Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 };
+        // Shared, so that what points into it stays valid when it moves.
+        let linked = Arc::new((object, origin));
         let service = RawService::of::<C, T>(&linked.0);
-        let bound = Bound { this: service.this, table: service.table, origin: &raw const *linked.1 };
+        let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
         Release { entries: [Some(bound)].into(), _linked: Some(linked), ..Release::vacant() }
     }
 
@@ -117,8 +117,6 @@ pub(crate) struct Generation {
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Arc<Owner>,
-    /// The thread that ran `start`.
-    pub(crate) starter: Option<JoinHandle<()>>,
 }
 
 /// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
@@ -146,6 +144,11 @@ impl Stopped {
             .into_iter()
             .map(|name| format!("signal: {name}"))
             .collect()
+    }
+
+    /// It stays until the process ends.
+    pub(crate) fn is_for_good(&self) -> bool {
+        !self.left.image.keeps.is_empty() || self.left.owner.has_handled_signals()
     }
 
     /// Unmaps it. On a worker: its exit handlers run.
@@ -192,7 +195,6 @@ impl Generation {
             instance,
             library,
             owner,
-            starter: None,
         }
     }
 
@@ -219,12 +221,8 @@ impl Generation {
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
-        let Generation { library, instance, origin, image, owner, starter, .. } = self;
-        // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
-        // `start` has ended before the code goes, and `stop` runs on one of its own, which ends first as well.
-        if let Some(starter) = starter {
-            let _ = starter.join();
-        }
+        let Generation { library, instance, origin, image, owner, .. } = self;
+        // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
         let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
             let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));

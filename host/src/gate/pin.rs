@@ -87,6 +87,9 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     if depth >= group.calls_nested_max {
         return Err(too_deep(group).into());
     }
+    if depth == 0 && thread.attention.load(Relaxed) != 0 {
+        attend(thread);
+    }
     let frame = &thread.frames[depth];
     frame.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
     frame.release.store(std::ptr::from_ref(release).cast_mut(), Relaxed);
@@ -159,8 +162,9 @@ pub(crate) fn ask_all() {
 #[cold]
 #[inline(never)]
 fn attend(thread: &Thread) {
+    // Not beneath a destructor of a plugin's, which may have been lent what another one would free.
     // Cleared first: what is asked for meanwhile is seen at the next pass.
-    if thread.attention.swap(0, AcqRel) != 0 {
+    if !locals::paying() && thread.attention.swap(0, AcqRel) != 0 {
         locals::attend();
     }
 }

@@ -243,11 +243,15 @@ fn a_shutdown_gives_up_at_its_deadline() {
         let inside = scope.spawn(|| rig.probe.wait(1));
         rig.desk.until_inside(1);
         let status = rig.host.shutdown(Duration::from_millis(50));
-        assert_eq!(status.generations[0].residency, Residency::Retiring);
+        let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+        assert!(reasons[0].starts_with("call: tid "), "{reasons:?}");
         assert_ne!(rig.mappings(1), [""; 0], "code that runs is mapped");
         assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
         rig.desk.let_go(1);
         assert_eq!(inside.join().expect("no panic"), Ok(1));
+        // What ends late goes as it should all the same.
+        rig.log.wait("unmapped", 1);
+        assert_eq!(rig.mappings(1), [""; 0]);
     });
 }
 

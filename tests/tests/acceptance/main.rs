@@ -4,8 +4,13 @@
 //! answers as before ([`Rig::refused`](midflight_tests::Rig::refused)).
 
 mod consistency;
+mod disks;
 mod drain;
 mod files;
 mod headers;
 mod panics;
+mod switching;
 mod transitions;
+
+// For the contract of what is linked into this binary.
+midflight_plugin::contract_crate!();
