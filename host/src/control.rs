@@ -7,7 +7,7 @@
 //! `Retiring` (drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
 
 use crate::event::{About, EventKind};
-use crate::gate::{GroupCell, pin};
+use crate::gate::cell::{GroupCell, Retired};
 use crate::host::{Applied, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
@@ -122,7 +122,8 @@ pub(crate) struct Control {
     slots: Vec<Wanted>,
     records: BTreeMap<u64, GenerationStatus>,
 
-    draining: Vec<Draining>,
+    /// What was replaced. Its generations are let go when nobody is inside.
+    draining: Vec<Retired>,
     retiring: Vec<Retiring>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
@@ -195,14 +196,6 @@ enum Operation {
 enum Transition {
     Update { update: Update, step: Option<Step>, step_began: Instant, worker: Option<JoinHandle<()>> },
     Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
-}
-
-/// A release that was replaced. Its generations are let go when nobody is inside.
-struct Draining {
-    release: Arc<Release>,
-    cell: Arc<GroupCell>,
-    /// No thread is inside, and none can enter: only leases are left.
-    empty: bool,
 }
 
 /// A generation that is in no current release.
@@ -785,7 +778,7 @@ impl Control {
         self.releases += 1;
         let release = Release::new(self.releases, state.active.clone(), &self.slots);
         let old = state.cell.publish(Arc::new(release));
-        self.draining.push(Draining { release: old, cell: Arc::clone(&state.cell), empty: false });
+        self.draining.push(old);
         self.changed = true;
         self.releases
     }
@@ -837,17 +830,10 @@ impl Control {
     }
 
     fn look_at_drains(&mut self) {
-        for draining in mem::take(&mut self.draining) {
-            let Draining { release, cell, empty, .. } = draining;
-            let empty = empty || pin::holders(&release).is_empty();
-            if !empty {
-                self.draining.push(Draining { release, cell, empty });
-                continue;
-            }
-            // Leases are taken inside of a pin, so from here on shares only become fewer.
-            match Arc::try_unwrap(release) {
+        for retired in mem::take(&mut self.draining) {
+            match retired.look() {
                 Ok(release) => drop(release),
-                Err(release) => self.draining.push(Draining { release, cell, empty }),
+                Err(retired) => self.draining.push(retired),
             }
         }
         let drain_deadline = self.shared.bounds.drain_deadline;
@@ -872,10 +858,11 @@ impl Control {
 
     /// The threads that are inside of calls on a release that `generation` is part of.
     fn inside(&self, generation: &Arc<Generation>) -> Vec<u32> {
-        let releases = self.draining.iter().map(|draining| &draining.release);
-        let of_it =
-            releases.filter(|release| release.generations().iter().any(|part| Arc::ptr_eq(part, generation)));
-        of_it.flat_map(|release| pin::holders(release)).collect()
+        let draining = self.draining.iter();
+        let of_it = draining.filter(|retired| {
+            retired.release().generations().iter().any(|part| Arc::ptr_eq(part, generation))
+        });
+        of_it.flat_map(|retired| retired.inside()).map(|inside| inside.tid).collect()
     }
 
     fn end_generation(&mut self, generation: Generation) {
