@@ -124,7 +124,7 @@ unsafe impl Gate for SlotGate {
         let call = Call::new(self.target.index, method);
         cell.enter(call, |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
-            None => self.late(cell, call, f),
+            None => self.late(cell, method, f),
         })
     }
 }
@@ -149,7 +149,7 @@ impl SlotGate {
     fn late<R, E: From<Fault>>(
         &self,
         entered: &GroupCell,
-        call: Call,
+        method: u16,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<R, E> {
         let plugin = &self.target.plugin;
@@ -159,6 +159,7 @@ impl SlotGate {
         }
         // What was entered is the group of plugins that are not there, whose release is never freed.
         let cell = self.link.cell();
+        let call = Call::new(self.target.index, method);
         pin::enter_instead(cell, call, |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => Err(self.absent(cell).into()),

@@ -9,7 +9,7 @@
 //! | field of `Thread` | owner thread | others |
 //! |---|---|---|
 //! | `depth`, `Frame::group` | reads and writes | – |
-//! | `Frame::hazard` | stores the release, Relaxed, before its fence; null, Release, at the end; reads, Relaxed | the control plane reads, Acquire, after its fence |
+//! | `Frame::hazard` | stores the release, Release, before its fence; null, Release, at the end; reads, Relaxed | the control plane reads, Acquire, after its fence |
 //! | `Frame::held` | writes and reads, Relaxed | the control plane reads, for reports |
 //! | `Frame::call`, `tid` | write | the control plane reads, for reports |
 //! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
@@ -30,7 +30,9 @@
 //! - If the reader's fence is first, the writer's reads see the hazard, and it waits.
 //! - If the writer's fence is first, the reader's second load sees the new `current`, and it tries again with that.
 //!
-//! A hazard is cleared with Release and read with Acquire, so what the call did happens before the release is freed.
+//! A hazard is cleared with Release and read with Acquire, so what the call did happens before the release is freed. It is
+//! announced with Release as well: the scan may find the *next* call's announcement in the place of the null, and a
+//! Relaxed store there would not hand on what the null did (it belongs to no release sequence since C++20; loom found it).
 //! A release that is published again at the same address is another one to nobody: an address is free only when no
 //! hazard holds it.
 //!
@@ -155,7 +157,7 @@ fn pin<R, E>(
     let frame = &thread.frames[depth];
     let mut release = group.current.load(Relaxed);
     loop {
-        frame.hazard.store(release, Relaxed);
+        frame.hazard.store(release, Releasing);
         announced();
         let again = group.current.load(Acquire);
         if again == release {
