@@ -9,6 +9,8 @@ pub(crate) mod cell;
 pub(crate) mod pin;
 pub(crate) mod slot;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use crate::control::Command;
 use crate::refusal::Refusal;
