@@ -124,7 +124,8 @@ unsafe impl Gate for SlotGate {
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
         let call = Call::new(self.target.index, method);
-        cell.enter(call, |release| match release.bound(self.target.index) {
+        // `move`: a number that is borrowed is written to the stack first.
+        cell.enter(call, move |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => self.late(cell, method, f),
         })
