@@ -78,6 +78,8 @@ impl Release {
 pub(crate) struct Known {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// By number.
+    pub(crate) methods: &'static [&'static str],
     pub(crate) layout: Layout,
 }
 

@@ -62,7 +62,13 @@ fn a51_a_stalled_drain_is_reported_and_goes_on() {
         let tid = rig.desk.until_inside(1);
         rig.apply(Fixture::V2);
         let stalled = rig.log.wait("stalled", 1);
-        assert!(matches!(&stalled.kind, EventKind::Stalled { threads } if *threads == [tid]), "{stalled}");
+        let EventKind::Stalled { holders } = &stalled.kind else { panic!("{stalled}") };
+        let [holder] = &holders.calls[..] else { panic!("{stalled}") };
+        assert_eq!(
+            (holder.tid, holder.plugin.as_str(), holder.method.as_deref()),
+            (tid, "probe", Some("wait"))
+        );
+        assert_eq!(holders.leases, 0);
         assert_eq!(rig.residency(1), Residency::Retiring);
         check_answers(&rig.probe, 2);
         rig.desk.let_go(1);
@@ -244,7 +250,7 @@ fn a_shutdown_gives_up_at_its_deadline() {
         rig.desk.until_inside(1);
         let status = rig.host.shutdown(Duration::from_millis(50));
         let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
-        assert!(reasons[0].starts_with("call: tid "), "{reasons:?}");
+        assert!(reasons[0].starts_with("held by tid "), "{reasons:?}");
         assert_ne!(rig.mappings(1), [""; 0], "code that runs is mapped");
         assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
         rig.desk.let_go(1);
