@@ -49,13 +49,14 @@ fn only_shorter(error: &AbiInstabilityError) -> bool {
         TLFieldOrFunction::Field(field) => field.layout().is_prefix_kind(),
         TLFieldOrFunction::Function(_) => false,
     });
-    growable
-        && error.errs.iter().all(|difference| match difference {
-            AbiInstability::FieldCountMismatch(sides) | AbiInstability::Size(sides) => {
-                sides.found < sides.expected
-            }
-            _ => false,
-        })
+    let shorter = |difference: &AbiInstability| match difference {
+        AbiInstability::FieldCountMismatch(sides) | AbiInstability::Size(sides) => {
+            sides.found < sides.expected
+        }
+        _ => false,
+    };
+    // The types on the way to a difference are in the list as well, with no difference of their own.
+    error.errs.is_empty() || growable && error.errs.iter().all(shorter)
 }
 
 /// `plugin says i32, host says u32 at Trade.quantity in argument 1 of fee`
@@ -153,3 +154,6 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,8 +175,11 @@ pub use abi::*;
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
 pub mod rt {
-    pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
-    pub use crate::contract::{Bound, Calls, Gate, Origin};
+    pub use crate::call::{
+        Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
+        use_host_panics,
+    };
+    pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{

@@ -7,7 +7,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result,
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, LitStr, Pat, PathArguments, Receiver, Result,
     ReturnType, TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
 };
 
@@ -29,6 +29,8 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     };
     // The trait stays in either case, so that one mistake brings one error.
     let generated = checked.map_or_else(Error::into_compile_error, |contract| contract.generated());
+    let items = std::mem::take(&mut author.items);
+    author.items = items.into_iter().flat_map(with_its_body_aside).collect();
     if author.supertraits.is_empty() {
         author.colon_token = Some(Default::default());
         author.supertraits = parse_quote!(::core::marker::Send + ::core::marker::Sync + 'static);
@@ -49,6 +51,80 @@ struct Method<'a> {
     result: Type,
     /// Of a `Result<T, E>`.
     value_and_error: Option<(Type, Type)>,
+    since: Option<Since>,
+    has_body: bool,
+}
+
+/// The contract's version in which a method came: what is older lacks it.
+#[derive(Clone)]
+struct Since {
+    version: Vec<u64>,
+    written: LitStr,
+}
+
+impl Since {
+    fn of(attribute: &Attribute) -> Result<Self> {
+        let written: LitStr = attribute
+            .parse_args()
+            .map_err(|_| Error::new_spanned(attribute, "`#[since]` names a version: `#[since(\"1.1\")]`"))?;
+        let text = written.value();
+        let version: Option<Vec<u64>> = text.split('.').map(|part| part.parse().ok()).collect();
+        match version
+            .filter(|parts| (2..=3).contains(&parts.len()) && parts.iter().all(|part| *part < 1 << 32))
+        {
+            Some(version) => Ok(Since { version, written }),
+            None => Err(Error::new(written.span(), "a version is two or three numbers: `1.1` or `1.1.0`")),
+        }
+    }
+
+    fn is_before(&self, other: &Since) -> bool {
+        let number = |parts: &[u64]| [parts[0], parts[1], parts.get(2).copied().unwrap_or(0)];
+        number(&self.version) < number(&other.version)
+    }
+}
+
+/// The body that stands in for a method that the other side lacks goes into a method of its own, which is called instead. Else
+/// what runs it would run the method again, which asks the other side, which lacks it, and so for ever.
+fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
+    let TraitItem::Fn(mut method) = item else { return vec![item] };
+    let since = |attribute: &Attribute| attribute.path().is_ident("since");
+    let is_later = method.attrs.iter().any(since);
+    method.attrs.retain(|attribute| !since(attribute));
+    if !is_later || method.default.is_none() {
+        return vec![TraitItem::Fn(method)];
+    }
+    let mut aside = method.clone();
+    aside.sig.ident = aside_of(&method.sig.ident);
+    aside.attrs.retain(|attribute| {
+        !["doc", "deprecated", "must_use"].iter().any(|name| attribute.path().is_ident(name))
+    });
+    aside.attrs.push(parse_quote!(#[doc(hidden)]));
+    let (name, mut names) = (&aside.sig.ident, Vec::new());
+    for (number, input) in method.sig.inputs.iter_mut().enumerate() {
+        if let FnArg::Typed(input) = input
+            && let Some(plain) = argument_name(number.saturating_sub(1), &input.pat)
+        {
+            *input.pat = parse_quote!(#plain);
+            names.push(plain);
+        }
+    }
+    let this = method.sig.receiver().map(|receiver| receiver.self_token);
+    method.default = Some(parse_quote!({ Self::#name(#this #(, #names)*) }));
+    vec![TraitItem::Fn(method), TraitItem::Fn(aside)]
+}
+
+fn aside_of(method: &Ident) -> Ident {
+    format_ident!("__default_{}", method.unraw(), span = at(method.span()))
+}
+
+fn argument_name(number: usize, pattern: &Pat) -> Option<Ident> {
+    match pattern {
+        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
+            Some(pattern.ident.clone())
+        }
+        Pat::Wild(wild) => Some(Ident::new(&format!("argument_{}", number + 1), at(wild.span()))),
+        _ => None,
+    }
 }
 
 struct Argument<'a> {
@@ -100,7 +176,7 @@ impl<'a> Contract<'a> {
         let mut methods = Vec::new();
         for item in &author.items {
             match item {
-                TraitItem::Fn(method) => match Method::of(method) {
+                TraitItem::Fn(item) => match Method::of(item) {
                     Ok(method) => methods.push(method),
                     Err(error) => errors.all.push(error),
                 },
@@ -119,6 +195,7 @@ impl<'a> Contract<'a> {
         if author.items.is_empty() {
             errors.add(&author.ident, "a contract has at least one method");
         }
+        check_order(&methods, &mut errors);
         if methods.len() > METHODS_MAX {
             errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
         }
@@ -126,20 +203,65 @@ impl<'a> Contract<'a> {
     }
 }
 
+/// A table's first functions are always there, and later ones behind them: each version's is the beginning of the next one's.
+fn check_order(methods: &[Method<'_>], errors: &mut Errors) {
+    if let Some(first) = methods.first().filter(|method| method.since.is_some()) {
+        errors.add(
+            first.name,
+            "the first method of a contract has no `#[since]`: what every version has stands first",
+        );
+        return;
+    }
+    let mut latest: Option<&Since> = None;
+    for method in methods {
+        match (latest, &method.since) {
+            (Some(latest), None) => errors.add(
+                method.name,
+                &format!(
+                    "a method after one with `#[since]` has one as well: methods are added at the end, here `#[since(\"{0}\")]` or \
+                     later. If every version has it, it stands before the first `#[since]`",
+                    latest.written.value()
+                ),
+            ),
+            (Some(latest), Some(since)) if since.is_before(latest) => errors.add(
+                &since.written,
+                &format!(
+                    "`{}` comes after `{}`: a method is added at the end, whatever its version, or plugins of the versions \
+                     between would have other methods in its place",
+                    since.written.value(),
+                    latest.written.value()
+                ),
+            ),
+            _ => {}
+        }
+        latest = method.since.as_ref().or(latest);
+    }
+}
+
 impl<'a> Method<'a> {
     fn of(method: &'a TraitItemFn) -> Result<Self> {
         let signature = &method.sig;
         let mut errors = Errors::default();
+        let mut since = None;
         for attribute in &method.attrs {
             let path = attribute.path();
             if path.is_ident("cfg") || path.is_ident("cfg_attr") {
                 errors.add(attribute, "a contract is the same for all who build it: no `cfg` on its methods");
             } else if path.is_ident("since") {
-                errors.add(attribute, "`#[since]` comes in a later version");
+                match Since::of(attribute) {
+                    Ok(_) if since.is_some() => errors.add(attribute, "a method came once: one `#[since]`"),
+                    Ok(version) => since = Some(version),
+                    Err(error) => errors.all.push(error),
+                }
             }
         }
-        if let Some(body) = &method.default {
-            errors.add(body, "a default body needs `#[since]`, which comes in a later version");
+        let has_since = method.attrs.iter().any(|attribute| attribute.path().is_ident("since"));
+        if let Some(body) = method.default.as_ref().filter(|_| !has_since) {
+            errors.add(
+                body,
+                "a default body stands in for a method that an older version lacks: say since when there is one, \
+                 `#[since(\"1.1\")]`, or leave the body to those who implement the contract",
+            );
         }
         if let Some(word) = &signature.asyncness {
             errors.add(word, "`async fn` comes in a later version; for now return the value itself");
@@ -194,14 +316,17 @@ impl<'a> Method<'a> {
             arguments,
             value_and_error: value_and_error(&result),
             result,
+            since,
+            has_body: method.default.is_some(),
         })
     }
 
-    /// Its name in the table, whose derive knows no raw ones.
+    /// Its name in the table, whose derive knows no raw ones, and gives its `unsafe` the name's span.
     fn field(&self) -> Ident {
-        match self.name.to_string().strip_prefix("r#") {
-            Some(word) => format_ident!("{word}_", span = self.name.span()),
-            None => self.name.clone(),
+        let (name, span) = (self.name.to_string(), at(self.name.span()));
+        match name.strip_prefix("r#") {
+            Some(word) => format_ident!("{word}_", span = span),
+            None => Ident::new(&name, span),
         }
     }
 
@@ -236,12 +361,8 @@ impl<'a> Argument<'a> {
         if let Some(attribute) = input.attrs.first() {
             return Err(Error::new_spanned(attribute, "an argument of a contract has no attributes"));
         }
-        let name = match &*input.pat {
-            Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
-                pattern.ident.clone()
-            }
-            Pat::Wild(wild) => Ident::new(&format!("argument_{}", number + 1), at(wild.span())),
-            other => return Err(Error::new_spanned(other, "an argument of a contract is a name")),
+        let Some(name) = argument_name(number, &input.pat) else {
+            return Err(Error::new_spanned(&input.pat, "an argument of a contract is a name"));
         };
         let kind = match plain(&input.ty) {
             Type::Reference(reference) => lent(reference)?,
@@ -397,7 +518,8 @@ impl Contract<'_> {
     fn table(&self) -> TokenStream {
         let visible = &self.author.vis;
         let (fields, table, prefix) = (self.named("Fields"), self.named("Table"), self.named("Prefix"));
-        let last = self.methods.len() - 1;
+        // Those before the first `#[since]` are there in every version.
+        let last = self.methods.iter().take_while(|method| method.since.is_none()).count() - 1;
         let functions = self.methods.iter().enumerate().map(|(number, method)| {
             let (name, reply) = (method.field(), method.wire());
             let arguments = method.arguments.iter().map(Argument::wire);
@@ -412,6 +534,7 @@ impl Contract<'_> {
             #[repr(C)]
             #[derive(::midflight_plugin::rt::StableAbi)]
             #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
+            #[sabi(missing_field(option))]
             #visible struct #fields {
                 #(#functions,)*
             }
@@ -507,23 +630,103 @@ impl Contract<'_> {
                     quote!(finish::<#result>(#bound)),
                 ),
             };
+            let Some(since) = &method.since else {
+                return quote! {
+                    #(#attributes)*
+                    #docs
+                    #[inline]
+                    pub fn #name(&self #(, #arguments)*) -> #answer {
+                        // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                        self.0.enter(#number, move |#bound| unsafe {
+                            (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
+                        })
+                    }
+                };
+            };
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let missing = match (method.has_body, &method.value_and_error) {
+                (false, _) => {
+                    let plain_name = name.unraw().to_string();
+                    quote!(::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name).into()))
+                }
+                (true, error) => {
+                    let aside = aside_of(name);
+                    let run = match error {
+                        Some(_) => quote!(defaulted_result),
+                        None => quote!(defaulted),
+                    };
+                    quote! {
+                        ::midflight_plugin::rt::#run(#bound, |pinned| {
+                            // SAFETY: it is bound to the same, and lent to the body for the length of this closure.
+                            let defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(pinned) });
+                            #contract::#aside(&defaults #(, #names)*)
+                        })
+                    }
+                }
+            };
+            let what = if method.has_body { "the trait's own body runs here" } else { "this is a `MethodMissing`" };
+            let since = format!("Since {}: where the other side is older, {what}.", since.written.value());
             quote! {
                 #(#attributes)*
                 #docs
+                #[doc = ""]
+                #[doc = #since]
                 #[inline]
                 pub fn #name(&self #(, #arguments)*) -> #answer {
-                    // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                    // SAFETY: as above; whether the function is there, the table says.
                     self.0.enter(#number, move |#bound| unsafe {
-                        (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
+                        match #bound.table::<dyn #contract>().#field() {
+                            ::core::option::Option::Some(function) => function(#bound.this #(, #sent)*).#finish,
+                            ::core::option::Option::None => #missing,
+                        }
                     })
                 }
             }
         });
+        let methods: Vec<_> = methods.collect();
+        let defaults = self.defaults();
         quote! {
             #[doc = #docs]
             #visible struct #calls<__Gate>(::midflight_plugin::rt::Calls<dyn #contract, __Gate>);
 
-            impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
+            const _: () = {
+                #defaults
+                #[allow(deprecated)]
+                impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
+                    #(#methods)*
+                }
+            };
+        }
+    }
+
+    /// `self` of a default body that runs on the caller's side: what it calls goes to the other side, on the same pin.
+    fn defaults(&self) -> TokenStream {
+        if !self.methods.iter().any(|method| method.has_body) {
+            return TokenStream::new();
+        }
+        let (contract, calls) = (&self.author.ident, self.named("Calls"));
+        let methods = self.methods.iter().map(|method| {
+            let (name, result) = (method.name, &method.result);
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let arguments = method.arguments.iter().map(|argument| {
+                let (name, written) = (&argument.name, argument.written);
+                quote!(#name: #written)
+            });
+            let bubble = match &method.value_and_error {
+                Some(_) => quote!(bubble_result),
+                None => quote!(bubble),
+            };
+            quote! {
+                fn #name(&self #(, #arguments)*) -> #result {
+                    ::midflight_plugin::rt::#bubble(self.0.#name(#(#names),*))
+                }
+            }
+        });
+        quote! {
+            struct __Defaults(#calls<::midflight_plugin::rt::Pinned>);
+
+            #[allow(deprecated)]
+            impl #contract for __Defaults {
                 #(#methods)*
             }
         }
