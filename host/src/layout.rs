@@ -85,6 +85,10 @@ fn place(error: &AbiInstabilityError, difference: &AbiInstability) -> String {
             TLFieldOrFunction::Function(function) => method = function.name.as_str(),
             TLFieldOrFunction::Field(field) => {
                 let name = field.name();
+                if name == "0" && owner.starts_with("*const") {
+                    owner = field.layout().name();
+                    continue; // what stands in for a field that may be behind the last one of the other side
+                }
                 field_of = None;
                 match name.strip_prefix("param_") {
                     Some(number) => part = format!("argument {number}"),
@@ -127,7 +131,7 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         }};
     }
     match difference {
-        AbiInstability::Name(d) => both!(d, |name: &_| format!("{name}")),
+        AbiInstability::Name(d) => both!(d, |name: &_| named(&format!("{name}"))),
         AbiInstability::Package(d) => both!(d, |package: &_| format!("package {package}")),
         AbiInstability::PackageVersion(d) => both!(d, |version: &_| format!("version {version}")),
         AbiInstability::Size(d) => both!(d, |size: &_| format!("{size} bytes")),
@@ -136,7 +140,7 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         AbiInstability::TooManyVariants(d) => both!(d, |count: &_| counted(*count, "variant")),
         AbiInstability::UnexpectedVariant(d) => both!(d, |name: &_| format!("variant {name}")),
         AbiInstability::MismatchedPrefixSize(d) => {
-            both!(d, |count: &u8| counted((*count).into(), "method") + " from the start")
+            both!(d, |count: &u8| format!("{count} without #[since]"))
         }
         AbiInstability::MismatchedPrimitive(d) => both!(d, |primitive: &_| format!("{primitive:?}")),
         AbiInstability::UnexpectedField(d) => {
@@ -148,6 +152,14 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         }
         // A difference without a case of its own: its Debug text is cut here, and whole in the log.
         other => format!("{other:?}").chars().take(120).collect(),
+    }
+}
+
+fn named(full: &str) -> String {
+    match full {
+        grown if grown.starts_with("GrownNumber") => "an enum that may grow".to_owned(),
+        grown if grown.starts_with("Grown") => "a record that may grow".to_owned(),
+        other => other.split_whitespace().filter(|word| *word != "&'a").collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -182,6 +182,11 @@ impl<W> Reply<W> {
         Reply { value: MaybeUninit::uninit(), status: Status::Panicked }
     }
 
+    /// Is there a value?
+    pub(crate) fn is_returned(&self) -> bool {
+        self.status == Status::Returned
+    }
+
     /// The caller's half of a call.
     ///
     /// # Safety

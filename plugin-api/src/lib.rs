@@ -66,17 +66,25 @@ extern crate abi as abi_stable;
 
 mod call;
 mod contract;
+mod grow;
 #[doc(hidden)]
 pub mod hooks;
 mod manifest;
+mod map;
+mod period;
 mod plugin;
 mod portable;
+mod signature;
+mod sink;
 
 pub use call::{CallError, Fault, PanicReport};
 pub use contract::{Contract, ImplementedBy};
+pub use map::Map;
 pub use midflight_macros::{contract, plugin, record};
+pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
-pub use portable::{Crosses, List, Maybe, Portable, Reown, Text};
+pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use sink::{Sink, TextSink};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
 ///
@@ -180,13 +188,16 @@ pub mod rt {
         use_host_panics,
     };
     pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
+    pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
-    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
+    pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
+    pub use crate::sink::{RawSink, RawTextSink};
+    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,
         abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,

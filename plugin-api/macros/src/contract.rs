@@ -1,5 +1,6 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
+use crate::since::{self, Since};
 use crate::types::{Place, check, last_segment, plain};
 use crate::{at, within_contract_crate};
 use proc_macro2::{Span, TokenStream};
@@ -7,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, LitStr, Pat, PathArguments, Receiver, Result,
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result,
     ReturnType, TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
 };
 
@@ -53,34 +54,6 @@ struct Method<'a> {
     value_and_error: Option<(Type, Type)>,
     since: Option<Since>,
     has_body: bool,
-}
-
-/// The contract's version in which a method came: what is older lacks it.
-#[derive(Clone)]
-struct Since {
-    version: Vec<u64>,
-    written: LitStr,
-}
-
-impl Since {
-    fn of(attribute: &Attribute) -> Result<Self> {
-        let written: LitStr = attribute
-            .parse_args()
-            .map_err(|_| Error::new_spanned(attribute, "`#[since]` names a version: `#[since(\"1.1\")]`"))?;
-        let text = written.value();
-        let version: Option<Vec<u64>> = text.split('.').map(|part| part.parse().ok()).collect();
-        match version
-            .filter(|parts| (2..=3).contains(&parts.len()) && parts.iter().all(|part| *part < 1 << 32))
-        {
-            Some(version) => Ok(Since { version, written }),
-            None => Err(Error::new(written.span(), "a version is two or three numbers: `1.1` or `1.1.0`")),
-        }
-    }
-
-    fn is_before(&self, other: &Since) -> bool {
-        let number = |parts: &[u64]| [parts[0], parts[1], parts.get(2).copied().unwrap_or(0)];
-        number(&self.version) < number(&other.version)
-    }
 }
 
 /// The body that stands in for a method that the other side lacks goes into a method of its own, which is called instead. Else
@@ -142,6 +115,93 @@ enum Kind<'a> {
     Lent(&'a Type),
     /// `T`
     Owned(&'a Type),
+    /// `Option` of one that is lent
+    Optional(Box<Kind<'a>>),
+    /// `Sink<'_>`, `TextSink<'_>`
+    Sink(&'static str),
+}
+
+impl Kind<'_> {
+    fn wire(&self, span: Span) -> TokenStream {
+        match self {
+            Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
+            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
+            Kind::Lent(record) => quote_spanned!(span=> <#record as ::midflight_plugin::rt::Lends>::Wire<'_>),
+            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+            Kind::Optional(lent) => {
+                let lent = lent.wire(span);
+                quote_spanned!(span=> ::midflight_plugin::Maybe<#lent>)
+            }
+            Kind::Sink(name) => {
+                let raw = format_ident!("Raw{name}", span = span);
+                quote_spanned!(span=> ::midflight_plugin::rt::#raw<'_>)
+            }
+        }
+    }
+
+    /// In the caller.
+    fn sent(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
+            Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::lend(#name)),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
+            Kind::Optional(lent) => {
+                let lent = lent.sent(name);
+                quote!(::midflight_plugin::Maybe::from(#name.map(|#name| #lent)))
+            }
+            Kind::Sink(_) => quote!(#name.into_raw()),
+        }
+    }
+
+    /// In the callee: what holds the argument for the length of the call.
+    fn held(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Text | Kind::Slice(_) => quote!(#name),
+            Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::receive(#name)),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
+            Kind::Optional(lent) => {
+                let held = lent.held(name);
+                quote!(::midflight_plugin::Maybe::into_option(#name).map(|#name| #held))
+            }
+            Kind::Sink(sink) => {
+                let sink = format_ident!("{sink}");
+                // SAFETY: from the caller's `into_raw`, once.
+                quote!(unsafe { ::midflight_plugin::#sink::from_raw(#name) })
+            }
+        }
+    }
+
+    /// The argument, by what holds it.
+    fn received(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Owned(_) | Kind::Sink(_) => quote!(#name),
+            Kind::Optional(lent) => {
+                let lent = lent.borrowed(&quote!(#name));
+                quote!(::core::option::Option::as_ref(&#name).map(|#name| #lent))
+            }
+            lent => lent.borrowed(&quote!(&#name)),
+        }
+    }
+
+    /// What is lent, by a reference to what holds it.
+    fn borrowed(&self, held: &TokenStream) -> TokenStream {
+        match self {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::as_str(#held)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(#held)),
+            _ => quote!(&**(#held)),
+        }
+    }
+
+    fn proof(&self, span: Span) -> TokenStream {
+        match self {
+            Kind::Text | Kind::Sink(_) => quote!(),
+            Kind::Slice(lent) => quote_spanned!(span=> #lent: ::midflight_plugin::rt::Portable,),
+            Kind::Lent(lent) => quote_spanned!(span=> #lent: ::midflight_plugin::rt::Lends,),
+            Kind::Owned(owned) => crossing(owned),
+            Kind::Optional(lent) => lent.proof(span),
+        }
+    }
 }
 
 // What can't cross is found here, and all of it: an author sees every mistake of a trait at once.
@@ -195,7 +255,10 @@ impl<'a> Contract<'a> {
         if author.items.is_empty() {
             errors.add(&author.ident, "a contract has at least one method");
         }
-        check_order(&methods, &mut errors);
+        errors.note(since::check_order(
+            methods.iter().map(|method| (method.name, method.since.as_ref())),
+            "method",
+        ));
         if methods.len() > METHODS_MAX {
             errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
         }
@@ -203,57 +266,25 @@ impl<'a> Contract<'a> {
     }
 }
 
-/// A table's first functions are always there, and later ones behind them: each version's is the beginning of the next one's.
-fn check_order(methods: &[Method<'_>], errors: &mut Errors) {
-    if let Some(first) = methods.first().filter(|method| method.since.is_some()) {
-        errors.add(
-            first.name,
-            "the first method of a contract has no `#[since]`: what every version has stands first",
-        );
-        return;
-    }
-    let mut latest: Option<&Since> = None;
-    for method in methods {
-        match (latest, &method.since) {
-            (Some(latest), None) => errors.add(
-                method.name,
-                &format!(
-                    "a method after one with `#[since]` has one as well: methods are added at the end, here `#[since(\"{0}\")]` or \
-                     later. If every version has it, it stands before the first `#[since]`",
-                    latest.written.value()
-                ),
-            ),
-            (Some(latest), Some(since)) if since.is_before(latest) => errors.add(
-                &since.written,
-                &format!(
-                    "`{}` comes after `{}`: a method is added at the end, whatever its version, or plugins of the versions \
-                     between would have other methods in its place",
-                    since.written.value(),
-                    latest.written.value()
-                ),
-            ),
-            _ => {}
-        }
-        latest = method.since.as_ref().or(latest);
-    }
-}
-
 impl<'a> Method<'a> {
     fn of(method: &'a TraitItemFn) -> Result<Self> {
         let signature = &method.sig;
         let mut errors = Errors::default();
-        let mut since = None;
         for attribute in &method.attrs {
             let path = attribute.path();
             if path.is_ident("cfg") || path.is_ident("cfg_attr") {
                 errors.add(attribute, "a contract is the same for all who build it: no `cfg` on its methods");
-            } else if path.is_ident("since") {
-                match Since::of(attribute) {
-                    Ok(_) if since.is_some() => errors.add(attribute, "a method came once: one `#[since]`"),
-                    Ok(version) => since = Some(version),
-                    Err(error) => errors.all.push(error),
-                }
             }
+        }
+        let since = since::of(&method.attrs).unwrap_or_else(|error| {
+            errors.all.push(error);
+            None
+        });
+        if let Some(default) = since.as_ref().and_then(|since| since.default.as_ref()) {
+            errors.add(
+                default,
+                "a method has no default value: write a body, which runs where an older side lacks it",
+            );
         }
         let has_since = method.attrs.iter().any(|attribute| attribute.path().is_ident("since"));
         if let Some(body) = method.default.as_ref().filter(|_| !has_since) {
@@ -323,7 +354,8 @@ impl<'a> Method<'a> {
 
     /// Its name in the table, whose derive knows no raw ones, and gives its `unsafe` the name's span.
     fn field(&self) -> Ident {
-        let (name, span) = (self.name.to_string(), at(self.name.span()));
+        let (name, span) = (self.name.to_string(), self.name.span());
+        let span = if self.since.is_some() { at(span) } else { span };
         match name.strip_prefix("r#") {
             Some(word) => format_ident!("{word}_", span = span),
             None => Ident::new(&name, span),
@@ -364,9 +396,12 @@ impl<'a> Argument<'a> {
         let Some(name) = argument_name(number, &input.pat) else {
             return Err(Error::new_spanned(&input.pat, "an argument of a contract is a name"));
         };
-        let kind = match plain(&input.ty) {
-            Type::Reference(reference) => lent(reference)?,
-            owned => {
+        let kind = match (plain(&input.ty), optional(&input.ty)) {
+            (Type::Reference(reference), _) => lent(reference)?,
+            (_, Some(reference)) => Kind::Optional(Box::new(lent(reference)?)),
+            (sink, _) if last_segment(sink, "Sink") => Kind::Sink("Sink"),
+            (sink, _) if last_segment(sink, "TextSink") => Kind::Sink("TextSink"),
+            (owned, _) => {
                 check(owned, Place::Signature)?;
                 Kind::Owned(owned)
             }
@@ -375,72 +410,83 @@ impl<'a> Argument<'a> {
     }
 
     fn wire(&self) -> TokenStream {
-        let span = at(self.written.span());
-        match &self.kind {
-            Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
-            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
-            Kind::Lent(record) => quote_spanned!(span=> &#record),
-            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+        self.kind.wire(at(self.written.span()))
+    }
+
+    /// As the caller of a proxy writes it.
+    fn declared(&self) -> TokenStream {
+        let (name, written) = (&self.name, self.written);
+        match self.sink() {
+            Some(sink) => quote!(#name: impl ::core::convert::Into<#sink>),
+            None => quote!(#name: #written),
         }
     }
 
-    /// In the caller.
-    fn sent(&self) -> TokenStream {
-        let name = &self.name;
-        match &self.kind {
-            Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
-            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
-            Kind::Lent(_) => quote!(#name),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
-        }
+    /// Code of the author's that runs before anything is entered.
+    fn prepared(&self) -> Option<TokenStream> {
+        let (name, sink) = (&self.name, self.sink()?);
+        Some(quote!(let #name = ::core::convert::Into::<#sink>::into(#name);))
     }
 
-    /// In the callee.
-    fn received(&self) -> TokenStream {
-        let name = &self.name;
-        match &self.kind {
-            Kind::Text => quote!(::midflight_plugin::rt::RStr::as_str(&#name)),
-            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(&#name)),
-            Kind::Lent(_) => quote!(#name),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
-        }
-    }
-
-    fn proof(&self) -> TokenStream {
-        let span = at(self.written.span());
-        match &self.kind {
-            Kind::Text => quote!(),
-            Kind::Slice(lent) | Kind::Lent(lent) => {
-                quote_spanned!(span=> #lent: ::midflight_plugin::rt::Portable,)
-            }
-            Kind::Owned(owned) => crossing(owned),
-        }
+    fn sink(&self) -> Option<TokenStream> {
+        let Kind::Sink(name) = self.kind else { return None };
+        let sink = format_ident!("{name}", span = at(self.written.span()));
+        Some(quote!(::midflight_plugin::#sink<'__lent>))
     }
 }
 
 /// That a type crosses, and before it that what it is made of does: that says more.
 fn crossing(written: &Type) -> TokenStream {
     let mut proofs = TokenStream::new();
-    if let Type::Path(path) = plain(written)
-        && let Some(segment) = path.path.segments.last()
-        && ["Option", "Vec", "Result"].iter().any(|name| segment.ident == name)
-        && let PathArguments::AngleBracketed(list) = &segment.arguments
-    {
-        for argument in &list.args {
-            if let GenericArgument::Type(inner) = argument {
-                proofs.extend(crossing(inner));
+    match plain(written) {
+        Type::Path(path) => {
+            if let Some(segment) = path.path.segments.last()
+                && let PathArguments::AngleBracketed(list) = &segment.arguments
+            {
+                // A map's hasher stays where it is.
+                let parts = match &*segment.ident.to_string() {
+                    "Option" | "Vec" | "BTreeSet" | "HashSet" => 1,
+                    "Result" | "BTreeMap" | "HashMap" => 2,
+                    _ => 0,
+                };
+                for argument in list.args.iter().take(parts) {
+                    if let GenericArgument::Type(inner) = argument {
+                        proofs.extend(crossing(inner));
+                    }
+                }
             }
         }
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|part| proofs.extend(crossing(part))),
+        _ => {}
     }
     proofs.extend(quote_spanned!(at(written.span())=> #written: ::midflight_plugin::rt::Crosses,));
     proofs
 }
 
+/// The `&T` of `Option<&T>`.
+fn optional(written: &Type) -> Option<&TypeReference> {
+    let Type::Path(path) = plain(written) else { return None };
+    let segment = path.path.segments.last().filter(|segment| segment.ident == "Option")?;
+    let PathArguments::AngleBracketed(list) = &segment.arguments else { return None };
+    match list.args.first()? {
+        GenericArgument::Type(inner) if list.args.len() == 1 => match plain(inner) {
+            Type::Reference(reference) => Some(reference),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
+    let sink = |name| last_segment(&reference.elem, name);
+    if sink("Sink") || sink("TextSink") {
+        return Err(Error::new_spanned(reference, "a sink is taken by value: drop the `&mut`"));
+    }
     if reference.mutability.is_some() {
         return Err(Error::new_spanned(
             reference,
-            "`&mut` can't cross: the other side would put its own memory in it. Take `&T` or `T`, and return what is new",
+            "`&mut` can't cross: the other side would put its own memory in it. Take `&T` or `T`, and return what is new; for a \
+             large result take a `Sink<'_>` or a `TextSink<'_>`",
         ));
     }
     if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
@@ -454,6 +500,15 @@ fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
         Type::Slice(slice) => check(&slice.elem, Place::Record).map(|()| Kind::Slice(&slice.elem)),
         text if last_segment(text, "str") => Ok(Kind::Text),
         text if last_segment(text, "String") => instead(reference, "write `&str`: it costs nothing to pass"),
+        duration if last_segment(duration, "Duration") => {
+            instead(reference, "`Duration` crosses by value: drop the `&`")
+        }
+        map if ["BTreeMap", "HashMap", "BTreeSet", "HashSet"].iter().any(|name| last_segment(map, name)) => {
+            instead(
+                reference,
+                "std's maps and sets cross by value: drop the `&`. To lend one, lend a `Map<K, V>`",
+            )
+        }
         list if last_segment(list, "Vec") => instead(reference, "write `&[T]`: it costs nothing to pass"),
         whole if last_segment(whole, "Option") || last_segment(whole, "Result") => {
             instead(reference, "`Option` and `Result` cross by value: drop the `&`")
@@ -504,7 +559,11 @@ impl Contract<'_> {
 
     /// What the compiler has to prove, at the author's types, and before it looks at the rest.
     fn proofs(&self) -> TokenStream {
-        let arguments = self.methods.iter().flat_map(|method| &method.arguments).map(Argument::proof);
+        let arguments = self
+            .methods
+            .iter()
+            .flat_map(|method| &method.arguments)
+            .map(|argument| argument.kind.proof(at(argument.written.span())));
         let results = self.methods.iter().map(|method| crossing(&method.result));
         quote! {
             const _: () = {
@@ -556,12 +615,15 @@ impl Contract<'_> {
                 let (name, wire) = (&argument.name, argument.wire());
                 quote!(#name: #wire)
             });
-            let received = method.arguments.iter().map(Argument::received);
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
+            let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
             quote! {
                 unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
                     ::midflight_plugin::rt::guard(move || {
                         // SAFETY: the caller passes the instance that this table is bound to, and holds it.
                         let #this = unsafe { &*#this.cast::<__Instance>() };
+                        #(let #names = #held;)*
                         <__Instance as #contract>::#name(#this #(, #received)*)
                     })
                 }
@@ -614,11 +676,10 @@ impl Contract<'_> {
                 let docs = format!("Calls [`{contract}::{name}`].");
                 quote!(#[doc = #docs])
             });
-            let arguments = method.arguments.iter().map(|argument| {
-                let (name, written) = (&argument.name, argument.written);
-                quote!(#name: #written)
-            });
-            let sent = method.arguments.iter().map(Argument::sent);
+            let arguments = method.arguments.iter().map(Argument::declared);
+            let prepared: Vec<_> = method.arguments.iter().filter_map(Argument::prepared).collect();
+            let lent = (!prepared.is_empty()).then(|| quote!(<'__lent>));
+            let sent = method.arguments.iter().map(|argument| argument.kind.sent(&argument.name));
             let result = &method.result;
             let (answer, finish) = match &method.value_and_error {
                 Some((value, error)) => (
@@ -635,7 +696,8 @@ impl Contract<'_> {
                     #(#attributes)*
                     #docs
                     #[inline]
-                    pub fn #name(&self #(, #arguments)*) -> #answer {
+                    pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                        #(#prepared)*
                         // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
                         self.0.enter(#number, move |#bound| unsafe {
                             (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
@@ -672,7 +734,8 @@ impl Contract<'_> {
                 #[doc = ""]
                 #[doc = #since]
                 #[inline]
-                pub fn #name(&self #(, #arguments)*) -> #answer {
+                pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                    #(#prepared)*
                     // SAFETY: as above; whether the function is there, the table says.
                     self.0.enter(#number, move |#bound| unsafe {
                         match #bound.table::<dyn #contract>().#field() {

@@ -8,8 +8,10 @@
 //! compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
 
 mod contract;
+mod grow;
 mod plugin;
 mod record;
+mod since;
 mod types;
 
 use proc_macro::TokenStream;
