@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How many unmapped generations the status remembers.
 const UNMAPPED_KEPT_MAX: usize = 256;
+/// A change of filters is announced in its middle; what the plugins then ask for should be its end.
+const FILTERS_SETTLE: Duration = Duration::from_millis(20);
 /// How often a generation that stayed mapped is looked at again.
 const RESIDENT_POLL: Duration = Duration::from_millis(500);
 
@@ -64,6 +66,8 @@ pub(crate) enum Command {
         linked: Linked,
         reply: Reply,
     },
+    /// The filters of the host's subscriber are being changed.
+    FiltersChanged,
     SwitchPoint {
         reply: SyncSender<usize>,
     },
@@ -140,6 +144,8 @@ pub(crate) struct Control {
     /// Looks at the drains since something last happened: they get rarer.
     looks: u32,
     changed: bool,
+    /// When plugins are to be told that the log filters have changed.
+    relisten: Option<Instant>,
     shutdown: Option<Shutdown>,
     /// Last, since it can be removed only when no image is left.
     run: Arc<RunDirectory>,
@@ -270,6 +276,7 @@ impl Control {
             jobs: 0,
             looks: 0,
             changed: false,
+            relisten: None,
             shutdown: None,
             run: setup.run,
         }
@@ -303,6 +310,7 @@ impl Control {
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
             Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
+            Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
@@ -870,6 +878,18 @@ impl Control {
         self.look_at_drains();
         self.look_at_deadlines();
         self.look_at_endings();
+        if self.relisten.is_some_and(|due| Instant::now() >= due) {
+            self.relisten = None;
+            self.tell_filters();
+        }
+    }
+
+    fn tell_filters(&self) {
+        for generation in self.groups.values().flat_map(|group| &group.active) {
+            let generation = Arc::clone(generation);
+            // A plugin that can't be told keeps the filters that it has.
+            let _ = spawn("midflight-filters", move || generation.relisten());
+        }
     }
 
     fn look_at_drains(&mut self) {
@@ -1113,7 +1133,8 @@ impl Control {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(8));
         }
-        if self.groups.values().any(|state| state.transition.is_some()) || self.shutdown.is_some() {
+        let working = self.groups.values().any(|state| state.transition.is_some());
+        if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
         if !self.ending.is_empty() {

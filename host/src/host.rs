@@ -6,7 +6,7 @@ use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::refusal::Refusal;
 use crate::release::Known;
-use crate::runtime::Provided;
+use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
@@ -410,6 +410,8 @@ impl HostBuilder {
             .name("midflight".to_owned())
             .spawn(move || Control::new(setup).run(&commands))
             .map_err(HostError::Thread)?;
+        let commands = shared.commands();
+        logs::listen(move || commands.send(Command::FiltersChanged).is_ok());
         let host =
             Host { end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }), shared };
         for (plugin, linked) in self.linked {

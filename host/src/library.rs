@@ -159,6 +159,14 @@ impl Library {
         }
     }
 
+    /// Has the plugin ask anew which of its callsites the host listens to.
+    pub(crate) fn relisten(&self) {
+        if let Body::Mapped { entry, .. } = &self.body {
+            // SAFETY: mapped; the format fixes the function's type.
+            (unsafe { entry.as_ref() }.relisten)();
+        }
+    }
+
     /// What a release hands to calls of the `offer`th contract.
     pub(crate) fn bound(&self, instance: &Instance, offer: usize, origin: &Origin) -> Bound {
         Bound { this: instance.0, table: self.offered()[offer].table, origin }

@@ -208,6 +208,11 @@ impl Generation {
         self.library.offers().any(|offer| offer.name == contract)
     }
 
+    /// The host's log filters have changed. On a worker.
+    pub(crate) fn relisten(&self) {
+        self.library.relisten();
+    }
+
     pub(crate) fn is_checked(&self, contract: &Known) -> bool {
         self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }

@@ -69,6 +69,8 @@ mod contract;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
+#[doc(hidden)]
+pub mod logs;
 mod manifest;
 mod map;
 mod period;
@@ -190,6 +192,7 @@ pub mod rt {
     pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
+    pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,

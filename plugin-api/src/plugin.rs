@@ -10,6 +10,7 @@
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
+use crate::logs::{self, Logs};
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -306,6 +307,8 @@ pub struct Entry {
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// Asks the host anew which callsites it listens to.
+    pub relisten: extern "C" fn(),
 }
 
 impl Entry {
@@ -318,6 +321,7 @@ impl Entry {
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
             stop: stop::<X::Plugin>,
+            relisten,
         }
     }
 }
@@ -339,10 +343,16 @@ unsafe extern "C" fn start<X: Export>(
     use_panics(host.panics);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
+        logs::forward(host);
         let context = Context { host, name: X::NAME, version: X::VERSION, config: config.as_str() };
         let plugin = made::<X::Plugin>(&context).map_err(|error| error.0)?;
         Ok::<usize, String>(Box::into_raw(Box::new(plugin)).expose_provenance())
     })
+}
+
+extern "C" fn relisten() {
+    // Nothing unwinds out of it; what it panics with has nobody to be told.
+    let _: Reply<()> = guard(logs::rebuild);
 }
 
 fn made<P: Plugin>(context: &Context<'_>) -> Result<P, StartError> {
@@ -415,6 +425,8 @@ pub struct HostTable {
     ) -> RResult<RawService, Text>,
     /// What stands for the functions of the system that leave something behind.
     pub hooks: Hooks,
+    /// Where the plugin's events and spans go.
+    pub logs: Logs,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

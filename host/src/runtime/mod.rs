@@ -9,6 +9,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod locals;
+pub(crate) mod logs;
 pub(crate) mod threads;
 
 use crate::layout::{self, Sides};
@@ -39,6 +40,8 @@ use threads::Threads;
 /// | `DEAD` | is closed | never again |
 pub(crate) struct Owner {
     table: HostTable,
+    plugin: Arc<str>,
+    version: Arc<str>,
     services: Arc<[Provided]>,
     state: AtomicU8,
     /// Destructors that run at this moment.
@@ -59,7 +62,12 @@ unsafe impl Send for Owner {}
 unsafe impl Sync for Owner {}
 
 impl Owner {
-    pub(crate) fn new(generation: u64, services: Arc<[Provided]>) -> Arc<Self> {
+    pub(crate) fn new(
+        generation: u64,
+        plugin: Arc<str>,
+        version: Arc<str>,
+        services: Arc<[Provided]>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
                 format: FORMAT,
@@ -74,7 +82,10 @@ impl Owner {
                     key_set: keys::set,
                     thread: threads::create,
                 },
+                logs: logs::LOGS,
             },
+            plugin,
+            version,
             services,
             state: AtomicU8::new(OPEN),
             running: AtomicUsize::new(0),
@@ -86,6 +97,10 @@ impl Owner {
 
     pub(crate) fn table(&self) -> &HostTable {
         &self.table
+    }
+
+    fn names(&self) -> (&str, &str) {
+        (&self.plugin, &self.version)
     }
 
     /// What keeps the code of a generation that was stopped from being unmapped, in an operator's words. Empty is final.

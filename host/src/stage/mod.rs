@@ -39,8 +39,7 @@ impl Candidate {
 
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
-        let data = image.pristine()?;
-        Self::inspect(Bytes { digest: image.digest, file: image.path().to_owned(), data })
+        Self::inspect(image.pristine()?)
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
@@ -119,7 +118,9 @@ pub(crate) fn prepare(
     progress: &mut dyn FnMut(Step),
 ) -> Result<Generation, Refused> {
     let early = |refusal| Refused::early(candidate.refused(refusal));
-    let owner = Owner::new(order.generation, order.services);
+    let manifest = candidate.manifest();
+    let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
+    let owner = Owner::new(order.generation, plugin, version, order.services);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
     let library = Library::open(&image, owner.table()).map_err(early)?;
@@ -145,7 +146,7 @@ pub(crate) fn prepare(
 /// Check and start, for a plugin that is linked in: no file, nothing that could be unmapped.
 pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
     let image = Arc::new(Image::linked(name, linked.version));
-    let owner = Owner::new(order.generation, order.services);
+    let owner = Owner::new(order.generation, name.into(), linked.version.into(), order.services);
     let library = Library::linked(linked, &image);
     let refuse = |refusal: Refusal| refusal.of(name, linked.version);
     let checked = check(&library, &order.known, &order.required).map_err(refuse)?;

@@ -205,7 +205,7 @@ fn a36_there_is_no_way_back_from_the_first_nor_twice() {
 
 #[test]
 fn what_apply_has_returned_is_in_the_status() {
-    let rig = Rig::new();
+    let rig = Rig::with(|builder| builder.generations_max(32));
     for (fixture, version) in [(Fixture::V1, "1.0.0"), (Fixture::V2, "2.0.0")].into_iter().cycle().take(20) {
         let generation = rig.apply(fixture);
         let status = rig.host.status();
