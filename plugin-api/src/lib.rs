@@ -51,9 +51,12 @@
 //!
 //! | in a method | what it costs |
 //! |---|---|
-//! | `&str`, `&[T]`, `&Trade` as arguments | nothing: it is borrowed for the call |
-//! | numbers, `bool`, records and enums with [`#[record]`](record) by value | a copy; the receiver rebuilds `Text` and `List` |
-//! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>` by value | the receiver rebuilds it |
+//! | `&str`, `&[T]`, `&Trade`, and `Option` of these, as arguments | nothing: it is borrowed for the call |
+//! | numbers, `bool`, records and enums with [`#[record]`](record) by value | a copy; the receiver rebuilds `Text`, `List` and `Map` |
+//! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, tuples, maps, sets, `Duration` by value | the receiver rebuilds it |
+//! | [`Sink`], [`TextSink`] | the callee appends to a buffer of the caller's |
+//!
+//! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
 //!
 //! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
 //! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
@@ -66,6 +69,7 @@ extern crate abi as abi_stable;
 
 mod call;
 mod contract;
+pub mod docs;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;

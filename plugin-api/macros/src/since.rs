@@ -46,7 +46,10 @@ impl Parse for Since {
             Some(&[major, minor]) => [major, minor, 0],
             Some(&[major, minor, patch]) => [major, minor, patch],
             _ => {
-                return Err(Error::new(written.span(), "a version is two or three numbers: `1.1` or `1.1.0`"));
+                return Err(Error::new(
+                    written.span(),
+                    "a version is two or three numbers: `1.1` or `1.1.0`",
+                ));
             }
         };
         Ok(Since { numbers, written, default })
