@@ -40,3 +40,7 @@ pub use gate::{LeaseGate, RequestGate, SlotGate};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+// The contracts of unit tests.
+#[cfg(test)]
+midflight_plugin::contract_crate!();

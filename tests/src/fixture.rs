@@ -43,6 +43,12 @@ pub enum Fixture {
     ChangedService,
     /// Built against version 0.2.0 of the contracts.
     NextContracts,
+    /// `evolving` 1.1.0: against the evolving contracts as the tests link them.
+    Evolving,
+    /// `evolving` 1.0.0: against those of before.
+    EvolvingOlder,
+    /// `evolving` 1.2.0: against those of after.
+    EvolvingNewer,
     /// A sound shared library, but no plugin; its constructor leaves a mark.
     NoPlugin,
 }
@@ -57,7 +63,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 13] = [
+    pub const ALL: [Fixture; 16] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -70,6 +76,9 @@ impl Fixture {
         Fixture::ChangedSignature,
         Fixture::ChangedService,
         Fixture::NextContracts,
+        Fixture::Evolving,
+        Fixture::EvolvingOlder,
+        Fixture::EvolvingNewer,
         Fixture::NoPlugin,
     ];
 
@@ -89,6 +98,7 @@ impl Fixture {
 
     fn recipe(self) -> Recipe {
         let probe = |features| Recipe { workspace: "", package: "probe", features };
+        let evolving = |features| Recipe { workspace: "", package: "evolving", features };
         match self {
             Fixture::V1 => probe(""),
             Fixture::V2 => probe("v2"),
@@ -104,6 +114,9 @@ impl Fixture {
             Fixture::NextContracts => {
                 Recipe { workspace: "tests/next-contracts", package: "next-probe", features: "v2" }
             }
+            Fixture::Evolving => evolving(""),
+            Fixture::EvolvingOlder => evolving("older"),
+            Fixture::EvolvingNewer => evolving("newer"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

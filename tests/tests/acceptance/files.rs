@@ -188,7 +188,7 @@ fn a77_contracts_that_differ() {
     );
     mismatch(
         Fixture::MissingMethod,
-        "Risk: plugin says 1 method from the start, host says 2 methods from the start at Risk",
+        "Risk: plugin says 1 without #[since], host says 2 without #[since] at Risk",
     );
     mismatch(
         Fixture::ChangedSignature,
