@@ -32,4 +32,6 @@ pub use refusal::{Code, Refusal, Stage};
 pub use status::{GenerationStatus, PluginStatus, Residency, Status};
 
 #[doc(hidden)]
+pub use gate::turns::Turns;
+#[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};

@@ -7,6 +7,7 @@
 
 pub(crate) mod pin;
 pub(crate) mod slot;
+pub(crate) mod turns;
 
 use crate::control::Command;
 use crate::refusal::Refusal;
@@ -100,10 +101,11 @@ enum Keep {
     Fixed(Arc<Fixed>),
 }
 
-/// The group of one object that is linked in: one release, for good.
+/// A group without a control plane: of one object that is linked in, or of releases that take turns.
 struct Fixed {
     cell: GroupCell,
-    release: Arc<Release>,
+    /// INVARIANT: not empty; `cell` publishes no other.
+    releases: Box<[Arc<Release>]>,
 }
 
 impl Link {
@@ -116,7 +118,7 @@ impl Link {
         let cell = GroupCell::new("", pin::FRAMES, pin::FRAMES);
         let release = Arc::new(release);
         cell.publish(Arc::clone(&release));
-        let fixed = Arc::new(Fixed { cell, release });
+        let fixed = Arc::new(Fixed { cell, releases: [release].into() });
         let cell = AtomicPtr::new(std::ptr::from_ref(&fixed.cell).cast_mut());
         Link { keep: Keep::Fixed(fixed), cell }
     }
@@ -224,7 +226,7 @@ impl SlotGate {
     /// another host finds nothing.
     fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
         match (&self.link.keep, &link.keep) {
-            (Keep::Fixed(fixed), _) => fixed.release.bound(self.target.index),
+            (Keep::Fixed(fixed), _) => fixed.releases[0].bound(self.target.index),
             (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => {
                 release.bound(self.target.index)
             }
