@@ -1,11 +1,11 @@
 //! The lanes of a trivial call, and those of calls that carry something.
 
-use crate::gates;
 use crate::lanes::{CALLS_OF_A_REQUEST, Lane, Loop, dependent, tight};
 use crate::libraries::Libraries;
 use crate::peers::{self, Bare, Dynamic, Relib, hot_lib};
 use crate::rig::Rig;
 use crate::rounds::{self, Ratio, Timed, Until};
+use crate::{gates, lane};
 use bench_contracts::{Trade, Work, Worker};
 use midflight::{Fault, Group, Slot};
 use midflight_plugin::Text;
@@ -60,26 +60,26 @@ pub fn trivial(libraries: &Libraries, until: Until) -> Vec<Timed> {
     let leased = &leased;
 
     let lanes = [
-        Lane::shared("static", add_here),
-        Lane::shared("fn_pointer", move |a, b| black_box(pointer)(a, b)),
-        Lane::shared("dyn_trait", move |a, b| black_box(object).add(a, b)),
-        Lane::shared("limit_bare", move |a, b| bare.add(a, b)),
-        Lane::shared("limit", move |a, b| limit.add(a, b).unwrap_or(0)),
-        Lane::shared("slot", move |a, b| slot.add(a, b).unwrap_or(0)),
-        Lane::of_bodies(
+        lane!(shared "static", |a, b| add_here(a, b)),
+        lane!(shared "fn_pointer", |a, b| black_box(pointer)(a, b)),
+        lane!(shared "dyn_trait", |a, b| black_box(object).add(a, b)),
+        lane!(shared "limit_bare", |a, b| bare.add(a, b)),
+        lane!(shared "limit", |a, b| limit.add(a, b).unwrap_or(0)),
+        lane!(shared "slot", |a, b| slot.add(a, b).unwrap_or(0)),
+        Lane::shared(
             "request",
-            Box::new(move |calls| in_requests_tight(group, slot, calls)),
-            Box::new(move |calls| in_requests_dependent(group, slot, calls)),
+            move |calls| in_requests_tight(group, slot, calls),
+            move |calls| in_requests_dependent(group, slot, calls),
         )
         .noted("64 calls inside of one open request; opening it is included"),
-        Lane::shared("lease", move |a, b| leased.add(a, b).unwrap_or(0)),
-        Lane::shared("arc_swap", move |a, b| swap.add(a, b).unwrap_or(0)),
-        Lane::shared("rwlock", move |a, b| locked.add(a, b).unwrap_or(0)),
-        Lane::shared("hot_lib_reloader", hot_lib::add),
-        Lane::shared("dynamic_reload", move |a, b| plugins.add(a, b))
+        lane!(shared "lease", |a, b| leased.add(a, b).unwrap_or(0)),
+        lane!(shared "arc_swap", |a, b| swap.add(a, b).unwrap_or(0)),
+        lane!(shared "rwlock", |a, b| locked.add(a, b).unwrap_or(0)),
+        lane!(shared "hot_lib_reloader", |a, b| hot_lib::add(a, b)),
+        lane!(shared "dynamic_reload", |a, b| plugins.add(a, b))
             .noted("looks the function up for each call, as its example does"),
-        Lane::local("relib", move |a, b| relib.add(a, b)),
-        Lane::shared("subsecond", |a, b| HotFn::current(add_here).call((a, b))).noted(
+        lane!(local "relib", |a, b| relib.add(a, b)),
+        lane!(shared "subsecond", |a, b| HotFn::current(add_here).call((a, b))).noted(
             "before its first patch; it takes itself out of release builds, so its debug assertions are on",
         ),
     ];
@@ -159,9 +159,9 @@ pub fn payload(libraries: &Libraries, until: Until) -> Vec<Payload> {
             vec![$((
                 $what,
                 [
-                    Lane::shared("static", move |_, _| lanes!(@ worker.$method(black_box($argument)) $(, $read)?)),
-                    Lane::shared("limit", move |_, _| limit.$method(black_box($argument)).map_or(0, |out| lanes!(@ out $(, $read)?))),
-                    Lane::shared("slot", move |_, _| slot.$method(black_box($argument)).map_or(0, |out| lanes!(@ out $(, $read)?))),
+                    lane!(shared "static", |_, _| lanes!(@ worker.$method(black_box($argument)) $(, $read)?)),
+                    lane!(shared "limit", |_, _| limit.$method(black_box($argument)).map_or(0, |out| lanes!(@ out $(, $read)?))),
+                    lane!(shared "slot", |_, _| slot.$method(black_box($argument)).map_or(0, |out| lanes!(@ out $(, $read)?))),
                 ],
             )),*]
         };

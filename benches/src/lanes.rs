@@ -52,31 +52,18 @@ enum Bodies<'s> {
 }
 
 impl<'s> Lane<'s> {
-    /// A lane that any number of threads can run.
-    pub fn shared(name: &'static str, call: impl Fn(u64, u64) -> u64 + Copy + Sync + 's) -> Self {
-        let bodies: [SharedBody<'s>; 2] = [
-            Box::new(move |calls| tight(calls, 0, call)),
-            Box::new(move |calls| {
-                black_box(dependent(calls, 1, call));
-            }),
-        ];
-        Lane { name, note: None, bodies: Bodies::Shared(bodies) }
+    /// A lane that any number of threads can run. By [`lane!`](crate::lane).
+    pub fn shared(
+        name: &'static str,
+        tight: impl Fn(u64) + Sync + 's,
+        dependent: impl Fn(u64) + Sync + 's,
+    ) -> Self {
+        Lane { name, note: None, bodies: Bodies::Shared([Box::new(tight), Box::new(dependent)]) }
     }
 
-    /// A lane that only the thread that made it can run.
-    pub fn local(name: &'static str, call: impl Fn(u64, u64) -> u64 + Copy + 's) -> Self {
-        let bodies: [Body<'s>; 2] = [
-            Box::new(move |calls| tight(calls, 0, call)),
-            Box::new(move |calls| {
-                black_box(dependent(calls, 1, call));
-            }),
-        ];
-        Lane { name, note: None, bodies: Bodies::Local(bodies) }
-    }
-
-    /// A lane with loops of its own around [`tight`] and [`dependent`].
-    pub fn of_bodies(name: &'static str, tight: SharedBody<'s>, dependent: SharedBody<'s>) -> Self {
-        Lane { name, note: None, bodies: Bodies::Shared([tight, dependent]) }
+    /// A lane that only the thread that made it can run. By [`lane!`](crate::lane).
+    pub fn local(name: &'static str, tight: impl Fn(u64) + 's, dependent: impl Fn(u64) + 's) -> Self {
+        Lane { name, note: None, bodies: Bodies::Local([Box::new(tight), Box::new(dependent)]) }
     }
 
     /// With a remark for the report.
@@ -101,6 +88,20 @@ impl<'s> Lane<'s> {
             Bodies::Local(_) => None,
         }
     }
+}
+
+/// A lane of both loops around one call. Each loop has the call's code to itself, as the loops of a service would.
+#[macro_export]
+macro_rules! lane {
+    ($kind:ident $name:expr, |$a:pat_param, $b:pat_param| $call:expr) => {
+        $crate::lanes::Lane::$kind(
+            $name,
+            move |calls| $crate::lanes::tight(calls, 0, |$a, $b| $call),
+            move |calls| {
+                std::hint::black_box($crate::lanes::dependent(calls, 1, |$a, $b| $call));
+            },
+        )
+    };
 }
 
 /// Calls that don't depend on each other, from argument `from` on.

@@ -38,7 +38,7 @@ impl Shared {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             status: ArcSwap::default(),
-            vacant: Arc::new(GroupCell::new("", bounds.calls_nested_max, bounds.groups_nested_max)),
+            vacant: GroupCell::new("", bounds.calls_nested_max, bounds.groups_nested_max),
             waiting: AtomicBool::new(false),
             directory: ArcSwap::default(),
             bounds,
@@ -60,7 +60,7 @@ impl Shared {
         let mut directory = Directory::clone(&self.directory.load());
         let new = || {
             let bounds = &self.bounds;
-            Arc::new(GroupCell::new(group, bounds.calls_nested_max, bounds.groups_nested_max))
+            GroupCell::new(group, bounds.calls_nested_max, bounds.groups_nested_max)
         };
         let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
         directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));

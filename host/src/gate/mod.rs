@@ -19,7 +19,7 @@ use midflight_plugin::{Contract, Fault};
 use slot::Slot;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Release as Releasing, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release as Releasing, SeqCst};
 use std::sync::atomic::{AtomicPtr, fence};
 
 /// One group's current release. Made once per group and kept for as long as the host's [`Shared`] lives.
@@ -33,20 +33,24 @@ pub(crate) struct GroupCell {
 }
 
 impl GroupCell {
-    pub(crate) fn new(name: &str, calls_nested_max: usize, groups_nested_max: usize) -> Self {
+    /// In its place for good: releases point to it.
+    pub(crate) fn new(name: &str, calls_nested_max: usize, groups_nested_max: usize) -> Arc<Self> {
         let vacant = Arc::new(Release::vacant());
-        GroupCell {
+        let cell = Arc::new(GroupCell {
             name: name.into(),
             calls_nested_max: calls_nested_max.min(pin::FRAMES),
             groups_nested_max,
             current: AtomicPtr::new(Arc::as_ptr(&vacant).cast_mut()),
-            owner: ArcSwap::new(vacant),
-        }
+            owner: ArcSwap::new(Arc::clone(&vacant)),
+        });
+        vacant.group.store(Arc::as_ptr(&cell).cast_mut(), Relaxed);
+        cell
     }
 
     /// The one store that switches a group. From its return on, no call enters the release that it returns.
     /// The control plane alone calls it.
     pub(crate) fn publish(&self, new: Arc<Release>) -> Arc<Release> {
+        new.group.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
         let current = Arc::as_ptr(&new).cast_mut();
         let old = self.owner.swap(new);
         self.current.store(current, Releasing);
@@ -57,7 +61,7 @@ impl GroupCell {
     /// Runs `f` on the release that this thread is in, or on the current one, pinned.
     #[inline(always)]
     pub(crate) fn enter<R, E: From<Fault>>(&self, f: impl FnOnce(&Release) -> Result<R, E>) -> Result<R, E> {
-        pin::enter(self, f)
+        pin::enter(self, f)?
     }
 
     /// A share in the release that a call would run on now.
@@ -103,7 +107,7 @@ enum Keep {
 
 /// A group without a control plane: of one object that is linked in, or of releases that take turns.
 struct Fixed {
-    cell: GroupCell,
+    cell: Arc<GroupCell>,
     /// INVARIANT: not empty; `cell` publishes no other.
     releases: Box<[Arc<Release>]>,
 }
@@ -119,7 +123,7 @@ impl Link {
         let release = Arc::new(release);
         cell.publish(Arc::clone(&release));
         let fixed = Arc::new(Fixed { cell, releases: [release].into() });
-        let cell = AtomicPtr::new(std::ptr::from_ref(&fixed.cell).cast_mut());
+        let cell = AtomicPtr::new(Arc::as_ptr(&fixed.cell).cast_mut());
         Link { keep: Keep::Fixed(fixed), cell }
     }
 
@@ -178,10 +182,17 @@ unsafe impl Gate for SlotGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
-        cell.enter(|release| match release.bound(self.target.index) {
-            Some(bound) => f(bound),
-            None => self.late(cell, f),
-        })
+        // Loaded before the pin's fence, which every load after it waits for.
+        let index = self.target.index;
+        let entered = pin::enter(cell, |release| match release.bound(index) {
+            Some(bound) => Ok(f(bound)),
+            None => Err(f),
+        });
+        match entered {
+            Ok(Ok(result)) => result,
+            Ok(Err(f)) => self.late(cell, f),
+            Err(fault) => Err(fault.into()),
+        }
     }
 }
 
@@ -212,9 +223,8 @@ impl SlotGate {
         if !moved && std::ptr::eq(self.link.cell(), entered) {
             return Err(self.absent(entered).into());
         }
-        // What was entered is the group of plugins that are not there, whose release is never freed.
         let cell = self.link.cell();
-        pin::enter_instead(cell, |release| match release.bound(self.target.index) {
+        cell.enter(|release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => Err(self.absent(cell).into()),
         })

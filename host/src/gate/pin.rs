@@ -8,7 +8,7 @@
 //! # Who touches what
 //! | field of `Thread` | owner thread | control plane |
 //! |---|---|---|
-//! | `depth`, `Frame::group`, `Frame::release` | reads and writes, Relaxed | – |
+//! | `depth`, `Frame::group`, `Frame::held` | reads and writes, Relaxed | – |
 //! | `Frame::hazard` | writes: Relaxed before the fence, null with Release at the end | reads, Acquire |
 //! | `attention` | swaps to 0 | writes 1, Release |
 //! | `tid` | writes at registration | reads, Relaxed |
@@ -37,71 +37,79 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
 pub(crate) const FRAMES: usize = 64;
 
 /// Runs `f` on the release of `group` that this thread entered last, or on the current one if it is in none.
+///
+/// Whatever is rare says only where to, out of line: a call's code holds the frequent way, its arguments stay in registers, and
+/// its pin is one store before the fence and one after the call. The fence waits for every store before it, so each counts.
 #[inline(always)]
-pub(super) fn enter<R, E: From<Fault>>(
-    group: &GroupCell,
-    f: impl FnOnce(&Release) -> Result<R, E>,
-) -> Result<R, E> {
+pub(super) fn enter<R>(group: &GroupCell, f: impl FnOnce(&Release) -> R) -> Result<R, Fault> {
     let thread = this_thread();
-    let depth = thread.depth.load(Relaxed);
+    let first = &thread.frames[0];
     // One test for both rare cases: inside of a call, or asked to attend.
-    if depth | thread.attention.load(Relaxed) == 0 {
-        return pin(thread, 0, group, f);
+    let rare =
+        first.hazard.load(Relaxed).addr() | thread.depth.load(Relaxed) | thread.attention.load(Relaxed);
+    if rare == 0 {
+        let release = pin(first, group);
+        let _leave = Unpin { hazard: &first.hazard };
+        // SAFETY: `pin` announced it, and nobody frees it until `_leave` clears the hazard.
+        return Ok(f(unsafe { &*release }));
     }
-    if depth == 0 {
-        attend(thread);
-        return pin(thread, 0, group, f);
-    }
-    match nested(thread, depth, group)? {
-        Some(release) => {
-            let _leave = Leave::deeper(thread, depth);
-            // SAFETY: a frame below this one, on this very thread, holds the release until it is left, which is
-            // after this call has returned.
-            f(unsafe { &*release })
-        }
-        None => pin(thread, depth, group, f),
-    }
+    let (release, _leave) = enter_rarely(thread, group)?;
+    // SAFETY: as above; or a frame below this one, on this very thread, holds it until it is left, which is after this call has
+    // returned.
+    Ok(f(unsafe { &*release }))
 }
 
-/// [`enter`] in place of the call that this thread entered last, which found nothing where it was and so counts no more.
-pub(super) fn enter_instead<R, E: From<Fault>>(
-    group: &GroupCell,
-    f: impl FnOnce(&Release) -> Result<R, E>,
-) -> Result<R, E> {
-    let thread = this_thread();
-    // Left now; that its own `Leave` does it again at the end changes nothing.
-    drop(Leave { thread, depth: thread.depth.load(Relaxed) - 1 });
-    enter(group, f)
+#[cold]
+#[inline(never)]
+fn enter_rarely(thread: &'static Thread, group: &GroupCell) -> Result<(*const Release, Leave), Fault> {
+    let depth = thread.entered();
+    if depth == 0 {
+        attend(thread);
+    }
+    let release = match nested(thread, depth, group)? {
+        Some(release) => {
+            thread.frames[depth].group.store(null_mut(), Relaxed);
+            release
+        }
+        None => pin(&thread.frames[depth], group),
+    };
+    Ok((release, Leave::deeper(thread, depth)))
 }
 
 /// Runs `f` with `release` as the one that nested calls of this thread into `group` get.
 ///
 /// The caller holds the release by other means (a lease) for the length of this call.
+#[inline(always)]
 pub(super) fn enter_held<R, E: From<Fault>>(
     group: &GroupCell,
     release: &Release,
     f: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
     let thread = this_thread();
-    let depth = thread.depth.load(Relaxed);
-    if depth >= group.calls_nested_max {
-        return Err(too_deep(group).into());
+    let first = &thread.frames[0];
+    if first.hazard.load(Relaxed).addr() | thread.depth.load(Relaxed) == 0 {
+        first.hold(group, release);
+        let _leave = Outermost::enter(thread);
+        return f();
     }
-    let frame = &thread.frames[depth];
-    frame.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
-    frame.release.store(std::ptr::from_ref(release).cast_mut(), Relaxed);
-    let _leave = Leave::deeper(thread, depth);
+    let _leave = enter_held_rarely(thread, group, release)?;
     f()
 }
 
+#[cold]
+#[inline(never)]
+fn enter_held_rarely(thread: &'static Thread, group: &GroupCell, release: &Release) -> Result<Leave, Fault> {
+    let depth = thread.entered();
+    if depth >= group.calls_nested_max {
+        return Err(too_deep(group));
+    }
+    thread.frames[depth].hold(group, release);
+    Ok(Leave::deeper(thread, depth))
+}
+
+/// Announces the current release in `frame`. Until that is left nobody frees it, by the argument above.
 #[inline(always)]
-fn pin<R, E>(
-    thread: &'static Thread,
-    depth: usize,
-    group: &GroupCell,
-    f: impl FnOnce(&Release) -> Result<R, E>,
-) -> Result<R, E> {
-    let frame = &thread.frames[depth];
+fn pin(frame: &Frame, group: &GroupCell) -> *const Release {
     let mut release = group.current.load(Relaxed);
     loop {
         frame.hazard.store(release, Relaxed);
@@ -112,12 +120,7 @@ fn pin<R, E>(
         }
         release = again;
     }
-    frame.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
-    frame.release.store(release, Relaxed);
-    let _leave = Leave::deeper(thread, depth);
-    // SAFETY: the hazard was announced before `current` was seen to be `release`, so by the argument above nobody
-    // frees it until `_leave` clears the hazard.
-    f(unsafe { &*release })
+    release
 }
 
 /// The release that a call from inside of a call belongs to, if this thread is in that group already.
@@ -129,9 +132,14 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
     }
     let mut groups = 0;
     for frame in thread.frames[..depth].iter().rev() {
-        let entered = frame.group.load(Relaxed);
+        let pinned = frame.hazard.load(Relaxed);
+        // SAFETY: null, or what this thread has pinned.
+        let (entered, release) = match unsafe { pinned.as_ref() } {
+            Some(release) => (release.group.load(Relaxed), pinned),
+            None => (frame.group.load(Relaxed), frame.held.load(Relaxed)),
+        };
         if std::ptr::eq(entered, group) {
-            return Ok(Some(frame.release.load(Relaxed)));
+            return Ok(Some(release));
         }
         groups += usize::from(!entered.is_null());
     }
@@ -144,7 +152,7 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
 /// Runs what this thread owes to plugins that are closing, if it is in no call and was asked to.
 pub(crate) fn checkpoint() {
     let thread = this_thread();
-    if thread.depth.load(Relaxed) == 0 {
+    if thread.entered() == 0 {
         attend(thread);
     }
 }
@@ -184,10 +192,12 @@ pub(crate) fn holders(release: &Release) -> Vec<u32> {
 }
 
 /// One thread's record. Never freed; taken over by another thread when its owner has ended.
-#[repr(align(128))]
+#[repr(C, align(128))]
 struct Thread {
+    /// How many frames are entered. 0 also while there is no other than the first, and that is pinned: its hazard says so. See
+    /// [`entered`](Thread::entered).
     depth: AtomicUsize,
-    /// Not 0: some plugin is closing. On the line of `depth`, which a call reads anyway.
+    /// Not 0: some plugin is closing. On the line of `depth` and the first frame, which a call reads anyway.
     attention: AtomicUsize,
     frames: [Frame; FRAMES],
     tid: AtomicU32,
@@ -195,36 +205,91 @@ struct Thread {
     next: AtomicPtr<Thread>,
 }
 
-/// One entered call. INVARIANT: all null from `Thread::depth` upwards.
+impl Thread {
+    /// How many frames are entered.
+    fn entered(&self) -> usize {
+        match self.depth.load(Relaxed) {
+            0 => usize::from(!self.frames[0].hazard.load(Relaxed).is_null()),
+            depth => depth,
+        }
+    }
+}
+
+/// One entered call. INVARIANT: from [`Thread::entered`] upwards `hazard` is null, and the others mean nothing.
+#[repr(C)]
 struct Frame {
     /// What the control plane must not free. Null in the frame of a lease, which holds its release by itself.
     hazard: AtomicPtr<Release>,
-    /// Null in the frame of a call that runs on the release of a frame below.
+    /// Of a lease's frame; null in the frame of a call that runs on the release of a frame below. Means nothing where `hazard` is not
+    /// null: what is pinned knows its group.
     group: AtomicPtr<GroupCell>,
-    release: AtomicPtr<Release>,
+    /// The release of a lease. Means nothing where `hazard` is not null, or `group` is null.
+    held: AtomicPtr<Release>,
 }
 
-/// Leaves the frame on every way out, a panic too. Private to this module and to closures: a guard in other hands
-/// could be dropped out of order, or sent away.
+impl Frame {
+    #[inline(always)]
+    fn hold(&self, group: &GroupCell, release: &Release) {
+        self.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
+        self.held.store(std::ptr::from_ref(release).cast_mut(), Relaxed);
+    }
+}
+
+/// Leaves the first frame where it is the only one and pinned, on every way out, a panic too. Private to this module and to closures, as
+/// [`Leave`].
+struct Unpin {
+    hazard: &'static AtomicPtr<Release>,
+}
+
+impl Drop for Unpin {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.hazard.store(null_mut(), Releasing);
+    }
+}
+
+/// Leaves the first frame where it is a lease's, as [`Unpin`].
+struct Outermost {
+    thread: &'static Thread,
+}
+
+impl Outermost {
+    #[inline(always)]
+    fn enter(thread: &'static Thread) -> Self {
+        thread.depth.store(1, Relaxed);
+        Outermost { thread }
+    }
+}
+
+impl Drop for Outermost {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.thread.depth.store(0, Relaxed);
+    }
+}
+
+/// Leaves a frame on every way out, a panic too. Private to this module and to closures: a guard in other hands could be dropped out of
+/// order, or sent away.
 struct Leave {
     thread: &'static Thread,
+    frame: usize,
+    /// What `Thread::depth` was before.
     depth: usize,
 }
 
 impl Leave {
     #[inline(always)]
-    fn deeper(thread: &'static Thread, depth: usize) -> Self {
-        thread.depth.store(depth + 1, Relaxed);
-        Leave { thread, depth }
+    fn deeper(thread: &'static Thread, frame: usize) -> Self {
+        let depth = thread.depth.load(Relaxed);
+        thread.depth.store(frame + 1, Relaxed);
+        Leave { thread, frame, depth }
     }
 }
 
 impl Drop for Leave {
     #[inline(always)]
     fn drop(&mut self) {
-        let frame = &self.thread.frames[self.depth];
-        frame.group.store(null_mut(), Relaxed);
-        frame.hazard.store(null_mut(), Releasing);
+        self.thread.frames[self.frame].hazard.store(null_mut(), Releasing);
         self.thread.depth.store(self.depth, Relaxed);
     }
 }
@@ -268,7 +333,7 @@ fn append() -> &'static Thread {
             Frame {
                 hazard: AtomicPtr::new(null_mut()),
                 group: AtomicPtr::new(null_mut()),
-                release: AtomicPtr::new(null_mut()),
+                held: AtomicPtr::new(null_mut()),
             }
         }; FRAMES],
         tid: AtomicU32::new(0),
@@ -303,7 +368,7 @@ unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };
     THREAD.set(null());
-    if thread.depth.load(Relaxed) == 0 {
+    if thread.entered() == 0 {
         thread.taken.store(false, Releasing);
     }
 }

@@ -28,14 +28,11 @@ impl Turns {
     pub fn new(first: &Lease, second: &Lease) -> Self {
         let hosts = (first.link.shared(), second.link.shared());
         assert!(matches!(hosts, (Some(one), Some(other)) if Arc::ptr_eq(one, other)), "two hosts");
-        let releases = [Arc::clone(&first.release), Arc::clone(&second.release)];
+        let releases = [&first.release, &second.release].map(|release| Arc::new(release.again()));
         let cell = GroupCell::new("", pin::FRAMES, pin::FRAMES);
-        cell.publish(Arc::clone(&releases[0]));
-        Turns {
-            fixed: Arc::new(Fixed { cell, releases: releases.into() }),
-            host: first.link.clone(),
-            serves: 0,
-        }
+        let fixed = Arc::new(Fixed { cell, releases: releases.into() });
+        fixed.cell.publish(Arc::clone(&fixed.releases[0]));
+        Turns { fixed, host: first.link.clone(), serves: 0 }
     }
 
     /// `slot`, as bound by whichever of the two serves; `None` if they don't both bind it.
@@ -44,7 +41,7 @@ impl Turns {
         if !releases.iter().all(|release| slot.gate.find(&self.host, release).is_some()) {
             return None;
         }
-        let cell = AtomicPtr::new(std::ptr::from_ref(&self.fixed.cell).cast_mut());
+        let cell = AtomicPtr::new(Arc::as_ptr(&self.fixed.cell).cast_mut());
         let link = Link { keep: Keep::Fixed(Arc::clone(&self.fixed)), cell };
         // SAFETY: the slot's own index, which means `C` in every release of its host, as `find` has shown both to be.
         Some(unsafe { Slot::through(SlotGate { link, target: slot.gate.target.clone() }) })
