@@ -34,6 +34,8 @@ pub use refusal::{Code, Refusal, Stage};
 pub use status::{GenerationStatus, PluginStatus, Residency, Status};
 
 #[doc(hidden)]
+pub use gate::turns::Turns;
+#[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};
 
 /// The front page's example, compiled.

@@ -9,6 +9,7 @@ use midflight_plugin::rt::{Bound, Origin, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
+use std::ptr;
 use std::slice;
 use std::sync::Arc;
 
@@ -18,16 +19,31 @@ use std::sync::Arc;
 pub(crate) struct Release {
     /// 0 where nothing was ever loaded.
     pub(crate) number: u64,
-    /// By a slot's index; `None` for slots of other groups and for plugins that are not loaded.
-    entries: Box<[Option<Bound>]>,
+    /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
+    /// call finds its own with one load: after the pin's fence each load waits for the one before.
+    near: [Bound; NEAR],
+    /// Those after.
+    far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// How many entries lie in the release itself.
+const NEAR: usize = 16;
+
+/// What an entry holds for a slot that nothing here serves.
+const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
+
 impl Release {
     pub(crate) fn vacant() -> Self {
-        Release { number: 0, entries: Box::default(), generations: Box::default(), _linked: None }
+        Release {
+            number: 0,
+            near: [UNBOUND; NEAR],
+            far: Box::default(),
+            generations: Box::default(),
+            _linked: None,
+        }
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
@@ -36,9 +52,11 @@ impl Release {
             let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
+        let mut entries = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND));
         Release {
             number,
-            entries: slots.iter().map(bind).collect(),
+            near: std::array::from_fn(|_| entries.next().unwrap_or(UNBOUND)),
+            far: entries.collect(),
             generations: generations.into(),
             _linked: None,
         }
@@ -55,12 +73,30 @@ impl Release {
         let linked = Arc::new((object, origin));
         let service = RawService::of::<C, T>(&linked.0);
         let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
-        Release { entries: [Some(bound)].into(), _linked: Some(linked), ..Release::vacant() }
+        let mut release = Release { _linked: Some(linked), ..Release::vacant() };
+        release.near[0] = bound;
+        release
     }
 
     #[inline(always)]
     pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
-        self.entries.get(index)?.as_ref()
+        let bound = match self.near.get(index) {
+            Some(bound) => bound,
+            None => self.far.get(index - NEAR)?,
+        };
+        (!bound.table.is_null()).then_some(bound)
+    }
+
+    /// The same once more, for another cell. Not of linked-in objects, which have one owner.
+    pub(crate) fn again(&self) -> Self {
+        assert!(self._linked.is_none(), "an object has one owner");
+        Release {
+            number: self.number,
+            near: self.near,
+            far: self.far.clone(),
+            generations: self.generations.clone(),
+            _linked: None,
+        }
     }
 
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {

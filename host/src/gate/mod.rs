@@ -11,6 +11,7 @@ pub(crate) mod slot;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod turns;
 
 use crate::control::Command;
 use crate::refusal::Refusal;
@@ -51,7 +52,8 @@ enum Keep {
 /// The group of one object that is linked in: one release, for good.
 struct Fixed {
     cell: GroupCell,
-    release: Arc<Release>,
+    /// INVARIANT: not empty; `cell` publishes no other.
+    releases: Box<[Arc<Release>]>,
 }
 
 impl Link {
@@ -63,7 +65,7 @@ impl Link {
     fn fixed(release: Release) -> Self {
         let release = Arc::new(release);
         let cell = GroupCell::new("", Arc::clone(&release), pin::FRAMES, pin::FRAMES);
-        let fixed = Arc::new(Fixed { cell, release });
+        let fixed = Arc::new(Fixed { cell, releases: [release].into() });
         let cell = AtomicPtr::new(std::ptr::from_ref(&fixed.cell).cast_mut());
         Link { keep: Keep::Fixed(fixed), cell }
     }
@@ -175,7 +177,7 @@ impl SlotGate {
     /// another host finds nothing.
     fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
         match (&self.link.keep, &link.keep) {
-            (Keep::Fixed(fixed), _) => fixed.release.bound(self.target.index),
+            (Keep::Fixed(fixed), _) => fixed.releases[0].bound(self.target.index),
             (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => {
                 release.bound(self.target.index)
             }

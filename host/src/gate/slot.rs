@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// A cheap clone over shared state; `Send` and `Sync`. It stays good through every update, before the plugin's first load and
 /// after the host's end: a call that finds nothing is [`Fault::NotLoaded`].
 pub struct Slot<C: Contract + ?Sized> {
-    gate: SlotGate,
+    pub(super) gate: SlotGate,
     proxy: C::Proxy<SlotGate>,
 }
 
@@ -32,7 +32,7 @@ impl<C: Contract + ?Sized> Slot<C> {
 
     /// # Safety
     /// The gate's index stands for the contract `C`.
-    unsafe fn through(gate: SlotGate) -> Self {
+    pub(super) unsafe fn through(gate: SlotGate) -> Self {
         Slot {
             // SAFETY: releases bind to an index what was checked against the contract that it stands for.
             proxy: unsafe { C::proxy(gate.clone()) },
@@ -222,8 +222,8 @@ impl Request<'_> {
 /// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking and dropping it writes a counter
 /// that threads share.
 pub struct Lease {
-    release: Arc<Release>,
-    link: Link,
+    pub(super) release: Arc<Release>,
+    pub(super) link: Link,
 }
 
 impl Lease {
