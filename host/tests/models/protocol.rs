@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// With one thread and one publish.
 const ALL_OR_2: Bounds = Bounds { short: Some(2), full: None };
 /// With more.
-const FOUR_OR_2: Bounds = Bounds { short: Some(2), full: Some(4) };
+const THREE_OR_2: Bounds = Bounds { short: Some(2), full: Some(3) };
 
 /// One publish under a thread that calls twice, from its registration to its end.
 pub(super) fn calls_against_a_publish() {
@@ -35,7 +35,7 @@ fn a_caller_against_a_publish() {
 /// A second publish, so that the first retirement goes on beside it.
 #[test]
 fn a_caller_against_two_publishes() {
-    explore("a caller against two publishes", FOUR_OR_2, || {
+    explore("a caller against two publishes", THREE_OR_2, || {
         let group = group(1);
         let caller = {
             let group = group.clone();
@@ -67,13 +67,13 @@ pub(super) fn an_address_that_comes_again() {
 
 #[test]
 fn an_address_again() {
-    explore("an address that comes again", FOUR_OR_2, an_address_that_comes_again);
+    explore("an address that comes again", THREE_OR_2, an_address_that_comes_again);
 }
 
 /// Both register, beside each other and beside the scan.
 #[test]
 fn two_callers_against_a_publish() {
-    explore("two callers against a publish", FOUR_OR_2, || {
+    explore("two callers against a publish", THREE_OR_2, || {
         let group = group(1);
         let callers = [(); 2].map(|()| {
             let group = group.clone();
@@ -164,7 +164,7 @@ pub(super) fn a_record_is_handed_on() {
 
 #[test]
 fn a_record_handed_on_against_a_scan() {
-    explore("a record handed on", FOUR_OR_2, a_record_is_handed_on);
+    explore("a record handed on", THREE_OR_2, a_record_is_handed_on);
 }
 
 /// A thread that ends inside of a call takes its record with it: nothing is freed, and nobody gets the record.
@@ -199,7 +199,7 @@ fn a_thread_that_ends_inside_of_a_call() {
 /// Inside of a call: the same release again; a lease's in between, and the outer one after it; another group by itself.
 #[test]
 fn nesting_against_publishes() {
-    explore("nesting", FOUR_OR_2, || {
+    explore("nesting", THREE_OR_2, || {
         let (group, other) = (group(1), super::group(11));
         let lease = group.lease().expect("within the bounds");
         let caller = {
