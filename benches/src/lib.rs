@@ -1,1 +1,13 @@
-//! Benchmarks.
+//! The benchmarks' parts: lanes, the rounds that time them, and what is measured besides calls. The program is `compare`.
+
+pub mod blackout;
+pub mod calls;
+pub mod gates;
+pub mod lanes;
+pub mod libraries;
+pub mod peers;
+pub mod plot;
+pub mod reload;
+pub mod report;
+pub mod rig;
+pub mod rounds;

@@ -7,12 +7,14 @@
 //! `Retiring` (drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
 
 use crate::event::{About, EventKind};
-use crate::gate::{GroupCell, pin};
-use crate::host::{Applied, Publish};
+use crate::gate::cell::{GroupCell, Retired};
+use crate::gate::pin::Inside;
+use crate::holder::{Holder, Holders};
+use crate::host::{Applied, Handle, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Known, Left, Release, Stopped, Wanted};
-use crate::runtime::Provided;
+use crate::runtime::{Provided, threads};
 use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
@@ -24,7 +26,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many unmapped generations the status remembers.
@@ -33,6 +34,8 @@ const UNMAPPED_KEPT_MAX: usize = 256;
 const FILTERS_SETTLE: Duration = Duration::from_millis(20);
 /// How often a generation that stayed mapped is looked at again.
 const RESIDENT_POLL: Duration = Duration::from_millis(500);
+/// How often the holders of a stalled drain are looked at again.
+const HOLDERS_POLL: Duration = Duration::from_millis(100);
 
 pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
@@ -70,6 +73,17 @@ pub(crate) enum Command {
     FiltersChanged,
     SwitchPoint {
         reply: SyncSender<usize>,
+    },
+    /// Answered when the generation has drained, or with who holds it then.
+    AwaitDrained {
+        generation: u64,
+        until: Instant,
+        reply: SyncSender<Option<Holders>>,
+    },
+    Force {
+        plugin: String,
+        generation: u64,
+        reply: SyncSender<Result<(), Refusal>>,
     },
     Shutdown {
         deadline: Duration,
@@ -134,9 +148,12 @@ pub(crate) struct Control {
 
     draining: Vec<Draining>,
     retiring: Vec<Retiring>,
+    awaiting: Vec<Awaiting>,
+    /// Generations that are never waited for again, and who held them.
+    given_up: BTreeMap<u64, Holders>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
-    lost: BTreeMap<u64, Option<JoinHandle<()>>>,
+    lost: BTreeSet<u64>,
 
     generations: u64,
     releases: u64,
@@ -208,23 +225,34 @@ enum Operation {
 
 /// The one operation of a group that a worker is at.
 enum Transition {
-    Update { update: Update, step: Option<Step>, step_began: Instant, worker: Option<JoinHandle<()>> },
+    Update { update: Update, step: Option<Step>, step_began: Instant },
     Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
 /// A release that was replaced. Its generations are let go when nobody is inside.
 struct Draining {
-    release: Arc<Release>,
-    cell: Arc<GroupCell>,
-    /// No thread is inside, and none can enter: only leases are left.
-    empty: bool,
+    retired: Retired,
+    /// Who is pinned now was so then: nobody enters any more.
+    since: Instant,
+    /// Who was seen inside by a lease, which can be entered again, and since when.
+    by_lease: Vec<(u32, Instant)>,
+    /// A generation of it was given up: nobody waits for the release.
+    given_up: bool,
 }
 
 /// A generation that is in no current release.
 struct Retiring {
     generation: Arc<Generation>,
     since: Instant,
-    stalled: bool,
+    /// When its holders were last looked at, once the drain has stalled.
+    stalled: Option<Instant>,
+}
+
+/// A handle that waits for a generation to drain.
+struct Awaiting {
+    generation: u64,
+    until: Instant,
+    reply: SyncSender<Option<Holders>>,
 }
 
 /// A generation without an instance, on its way out of memory.
@@ -251,8 +279,9 @@ enum Phase {
 }
 
 struct Shutdown {
-    until: Instant,
-    reply: Option<SyncSender<()>>,
+    /// None: so far away that it never comes.
+    until: Option<Instant>,
+    replies: Vec<SyncSender<()>>,
 }
 
 impl Control {
@@ -269,8 +298,10 @@ impl Control {
             records: BTreeMap::new(),
             draining: Vec::new(),
             retiring: Vec::new(),
+            awaiting: Vec::new(),
+            given_up: BTreeMap::new(),
             ending: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            lost: BTreeSet::new(),
             generations: 0,
             releases: 0,
             jobs: 0,
@@ -294,12 +325,12 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.look();
+            self.look_at_shutdown();
             self.show();
             if self.is_over() {
                 break;
             }
         }
-        self.end(commands);
     }
 
     fn take(&mut self, command: Command) {
@@ -312,6 +343,12 @@ impl Control {
             Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
             Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
+            Command::AwaitDrained { generation, until, reply } => {
+                self.awaiting.push(Awaiting { generation, until, reply });
+            }
+            Command::Force { plugin, generation, reply } => {
+                answer(&reply, self.force(&plugin, generation));
+            }
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
             Command::Prepared { generation, result } => self.prepared(generation, result),
@@ -354,7 +391,7 @@ impl Control {
                 return Err(Refusal::new(Code::LinkedIn, reason));
             }
             Some(plugin) if plugin.group == group => return Ok(group),
-            Some(plugin) if plugin.active.is_some() => {
+            Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
                 let reason = format!("it runs in group {}, this version names {group}", plugin.group);
                 return Err(Refusal::new(Code::GroupChanged, reason));
             }
@@ -367,6 +404,18 @@ impl Control {
         let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
         self.plugins.insert(name, state);
         Ok(group)
+    }
+
+    /// Is a version of it on its way to serve in `group`?
+    fn is_coming(&self, name: &str, group: &str) -> bool {
+        let Some(state) = self.groups.get(group) else { return false };
+        let now =
+            matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
+        let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
+        let waiting = state.waiting.iter().any(
+            |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
+        );
+        now || ready || waiting
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -481,7 +530,7 @@ impl Control {
         let digest = candidate.digest();
         let serving = self.groups.get(group).and_then(|state| state.newest(&name));
         if let Some(serving) = serving.filter(|serving| serving.image.digest == digest) {
-            let applied = Applied { switched: false, ..Applied::switched(serving, took) };
+            let applied = Applied { switched: false, ..self.applied(serving, took) };
             let about = about(&name, &version, Some(serving.number));
             self.shared.events.add(about, took, EventKind::Unchanged);
             return answer_if(by.reply().as_ref(), Ok(applied));
@@ -607,7 +656,7 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition = Some(Transition::Update { update, step: None, step_began, worker: None });
+            state.transition = Some(Transition::Update { update, step: None, step_began });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
@@ -615,13 +664,8 @@ impl Control {
             let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
-        match started {
-            Err(refusal) => self.prepared(generation, Err(Refused::early(refusal))),
-            Ok(thread) => {
-                if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
-                    *worker = Some(thread);
-                }
-            }
+        if let Err(refusal) = started {
+            self.prepared(generation, Err(Refused::early(refusal)));
         }
     }
 
@@ -647,8 +691,8 @@ impl Control {
             post(&commands, Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
-            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
-            (Ok(_), None) => {}
+            (Ok(()), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(()), None) => {}
             (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
     }
@@ -730,27 +774,35 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update { update, step_began, worker, .. }) =
+        let Some(Transition::Update { update, step_began, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
         };
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
+            Ok(generation) => {
                 let took = step_began.elapsed();
-                self.shared.events.add(update.about(), took, EventKind::Prepared);
-                let publish = update.publish;
+                let Update { plugin, version, publish, .. } = &update;
+                let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
+                let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready { generation: Arc::new(*generation), update };
+                if self.shutdown.is_some() {
+                    return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+                }
                 match publish {
-                    Publish::AtOnce => self.activate(&group, vec![ready]),
-                    Publish::Manual => self.await_switch_point(&group, ready),
+                    Publish::AtOnce => {
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                        self.activate(&group, vec![ready]);
+                    }
+                    Publish::Manual => {
+                        self.await_switch_point(&group, ready);
+                        self.show();
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                    }
                 }
             }
             Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
             Err(Refused { refusal, stopped: Some(stopped) }) => {
-                // What ran on the worker is undone at its end, and the worker is at its end.
-                let _ = worker.map(JoinHandle::join);
                 self.leave(number, *stopped, Some((refusal, update.reply)));
             }
         }
@@ -808,16 +860,21 @@ impl Control {
             if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
                 plugin.activate(new, old.as_deref(), update.rollback);
             }
+            if let Some(old) = old {
+                self.mark(old.number, Residency::Retiring);
+            }
         }
         self.show();
         for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
             let took = update.began.elapsed();
-            let active = EventKind::Active { release, previous: old.as_ref().map(|old| old.number) };
-            self.shared.events.add(update.about(), took, active);
-            answer_if(update.reply.as_ref(), Ok(Applied::switched(&new, took)));
+            let previous = old.as_ref().map(|old| old.number);
+            self.shared.events.add(update.about(), took, EventKind::Active { release, previous });
+            // Before the answer: who has it may wait for the old one.
+            let applied = Applied { previous, ..self.applied(&new, took) };
             if let Some(old) = old {
                 self.retire(old);
             }
+            answer_if(update.reply.as_ref(), Ok(applied));
         }
     }
 
@@ -829,7 +886,8 @@ impl Control {
         self.releases += 1;
         let release = Release::new(self.releases, state.active.clone(), &self.slots);
         let old = state.cell.publish(Arc::new(release));
-        self.draining.push(Draining { release: old, cell: Arc::clone(&state.cell), empty: false });
+        let since = Instant::now();
+        self.draining.push(Draining { retired: old, since, by_lease: Vec::new(), given_up: false });
         self.changed = true;
         self.releases
     }
@@ -849,18 +907,12 @@ impl Control {
 
     /// A load or start that was given up came back after all.
     fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
-        let worker = self.lost.remove(&number).flatten();
+        self.lost.remove(&number);
         self.changed = true;
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
-                self.retire(Arc::new(*generation));
-            }
+            Ok(generation) => self.retire(Arc::new(*generation)),
             Err(Refused { stopped: None, .. }) => self.unmapped(number),
-            Err(Refused { stopped: Some(stopped), .. }) => {
-                let _ = worker.map(JoinHandle::join);
-                self.leave(number, *stopped, None);
-            }
+            Err(Refused { stopped: Some(stopped), .. }) => self.leave(number, *stopped, None),
         }
     }
 }
@@ -870,12 +922,13 @@ impl Control {
     fn retire(&mut self, generation: Arc<Generation>) {
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: false });
+        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None });
     }
 
     /// What is due by time: drains that may have ended, deadlines, code that may have gone.
     fn look(&mut self) {
         self.look_at_drains();
+        self.look_at_awaiting();
         self.look_at_deadlines();
         self.look_at_endings();
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
@@ -894,16 +947,9 @@ impl Control {
 
     fn look_at_drains(&mut self) {
         for draining in mem::take(&mut self.draining) {
-            let Draining { release, cell, empty, .. } = draining;
-            let empty = empty || pin::holders(&release).is_empty();
-            if !empty {
-                self.draining.push(Draining { release, cell, empty });
-                continue;
-            }
-            // Leases are taken inside of a pin, so from here on shares only become fewer.
-            match Arc::try_unwrap(release) {
+            match draining.retired.look() {
                 Ok(release) => drop(release),
-                Err(release) => self.draining.push(Draining { release, cell, empty }),
+                Err(retired) => self.draining.push(Draining { retired, ..draining }),
             }
         }
         let drain_deadline = self.shared.bounds.drain_deadline;
@@ -915,10 +961,13 @@ impl Control {
                     self.end_generation(generation);
                 }
                 Err(generation) => {
-                    if took >= drain_deadline && !retiring.stalled {
-                        retiring.stalled = true;
-                        let threads = self.inside(&generation);
-                        self.tell(number, took, EventKind::Stalled { threads });
+                    let due = match retiring.stalled {
+                        Some(looked) => looked.elapsed() >= HOLDERS_POLL,
+                        None => took >= drain_deadline,
+                    };
+                    if due {
+                        let first = retiring.stalled.replace(Instant::now()).is_none();
+                        self.hold(&generation, first.then_some(took));
                     }
                     self.retiring.push(Retiring { generation, ..retiring });
                 }
@@ -926,12 +975,101 @@ impl Control {
         }
     }
 
-    /// The threads that are inside of calls on a release that `generation` is part of.
-    fn inside(&self, generation: &Arc<Generation>) -> Vec<u32> {
-        let releases = self.draining.iter().map(|draining| &draining.release);
-        let of_it =
-            releases.filter(|release| release.generations().iter().any(|part| Arc::ptr_eq(part, generation)));
-        of_it.flat_map(|release| pin::holders(release)).collect()
+    /// Who holds a release that `generation` is part of.
+    fn holders(&mut self, generation: &Arc<Generation>) -> Holders {
+        let mut holders = Holders::default();
+        for draining in &mut self.draining {
+            let release = draining.retired.release();
+            if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
+                continue;
+            }
+            holders.leases += draining.retired.leases();
+            let inside = draining.retired.inside();
+            draining
+                .by_lease
+                .retain(|(tid, _)| inside.iter().any(|inside| inside.by_lease && inside.tid == *tid));
+            for Inside { tid, call, by_lease } in inside {
+                let since = match draining.by_lease.iter().find(|(seen, _)| *seen == tid) {
+                    Some((_, since)) => *since,
+                    None if by_lease => {
+                        draining.by_lease.push((tid, Instant::now()));
+                        Instant::now()
+                    }
+                    None => draining.since,
+                };
+                let called = call.method().and_then(|(slot, method)| Some((self.slots.get(slot)?, method)));
+                let plugin = called.map_or(&generation.plugin, |(wanted, _)| &wanted.plugin);
+                let method = called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
+                holders.calls.push(Holder {
+                    tid,
+                    thread: threads::comm(tid).unwrap_or_default(),
+                    plugin: plugin.to_string(),
+                    method: method.map(|method| (*method).to_owned()),
+                    by_lease,
+                    since: since.elapsed(),
+                });
+            }
+        }
+        holders
+    }
+
+    /// Shows who holds a stalled generation; and tells it, if it has stalled just now.
+    fn hold(&mut self, generation: &Arc<Generation>, stalled: Option<Duration>) {
+        let holders = self.holders(generation);
+        self.changed = true;
+        if let Some(record) = self.records.get_mut(&generation.number) {
+            record.held_by = holders.clone();
+        }
+        if let Some(took) = stalled {
+            self.tell(generation.number, took, EventKind::Stalled { holders });
+        }
+    }
+
+    fn look_at_awaiting(&mut self) {
+        for awaiting in mem::take(&mut self.awaiting) {
+            if let Some(holders) = self.given_up.get(&awaiting.generation) {
+                answer(&awaiting.reply, Some(holders.clone()));
+                continue;
+            }
+            let retiring =
+                self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
+            match retiring.map(|retiring| Arc::clone(&retiring.generation)) {
+                None => answer(&awaiting.reply, None),
+                Some(generation) if Instant::now() >= awaiting.until => {
+                    let holders = self.holders(&generation);
+                    answer(&awaiting.reply, Some(holders));
+                }
+                Some(_) => self.awaiting.push(awaiting),
+            }
+        }
+    }
+
+    /// Nobody waits for it any more.
+    fn force(&mut self, plugin: &str, number: u64) -> Result<(), Refusal> {
+        let stalled = self.retiring.iter().position(|retiring| {
+            let Retiring { generation, stalled, .. } = retiring;
+            generation.number == number && *generation.plugin == *plugin && stalled.is_some()
+        });
+        let Some(at) = stalled else {
+            let reason = format!("no drain of generation {number} of {plugin} has stalled");
+            return Err(Refusal::new(Code::NotStalled, reason));
+        };
+        let Retiring { generation, since, .. } = self.retiring.remove(at);
+        let holders = self.holders(&generation);
+        for draining in &mut self.draining {
+            let mut parts = draining.retired.release().generations().iter();
+            draining.given_up |= parts.any(|part| Arc::ptr_eq(part, &generation));
+        }
+        // A share that is never given back: what holds it may let go yet, and then its release goes, but not its code.
+        mem::forget(generation);
+        self.mark(number, Residency::Resident(vec![format!("given up while held by {holders}")]));
+        self.given_up.insert(number, holders.clone());
+        self.tell(number, since.elapsed(), EventKind::GivenUp { holders });
+        Ok(())
+    }
+
+    fn is_draining(&self) -> bool {
+        !self.retiring.is_empty() || self.draining.iter().any(|draining| !draining.given_up)
     }
 
     fn end_generation(&mut self, generation: Generation) {
@@ -1056,6 +1194,7 @@ impl Control {
                 generation: number,
                 build_id: image.build_id.clone(),
                 residency: Residency::Retiring,
+                held_by: Holders::default(),
             });
         }
         match first {
@@ -1098,7 +1237,7 @@ impl Control {
 
     /// The worker stays behind in the plugin's code; its group goes on without it.
     fn give_up(&mut self, group: &Arc<str>) {
-        let Some(Transition::Update { update, step, worker, .. }) =
+        let Some(Transition::Update { update, step, .. }) =
             self.groups.get_mut(group).and_then(|state| state.transition.take())
         else {
             return;
@@ -1109,7 +1248,7 @@ impl Control {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
             Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
         };
-        self.lost.insert(generation, worker);
+        self.lost.insert(generation);
         self.records.insert(
             generation,
             GenerationStatus {
@@ -1118,6 +1257,7 @@ impl Control {
                 generation,
                 build_id: String::new(),
                 residency: Residency::Retiring,
+                held_by: Holders::default(),
             },
         );
         let reason = format!("{what} has not returned within {deadline:?}");
@@ -1129,9 +1269,9 @@ impl Control {
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
-        if !self.draining.is_empty() || !self.retiring.is_empty() || leaving {
+        if self.is_draining() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
-            return Duration::from_micros(50 << (self.looks / 8).min(8));
+            return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
         let working = self.groups.values().any(|state| state.transition.is_some());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
@@ -1147,11 +1287,13 @@ impl Control {
 /// The host's end.
 impl Control {
     fn shut_down(&mut self, deadline: Duration, reply: Option<SyncSender<()>>) {
-        if self.shutdown.is_some() {
+        let until = Instant::now().checked_add(deadline);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = [shutdown.until, until].into_iter().flatten().min();
+            shutdown.replies.extend(reply);
             return;
         }
-        let until = Instant::now() + deadline;
-        self.shutdown = Some(Shutdown { until, reply });
+        self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else {
@@ -1180,34 +1322,75 @@ impl Control {
         }
     }
 
-    fn is_over(&self) -> bool {
-        let Some(shutdown) = &self.shutdown else {
-            return false;
-        };
-        let busy = self.groups.values().any(|state| state.transition.is_some());
-        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
-        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || ending;
-        !(busy || leaving) || Instant::now() >= shutdown.until
+    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the reasons for what is left.
+    fn look_at_shutdown(&mut self) {
+        let Some(shutdown) = &self.shutdown else { return };
+        if shutdown.replies.is_empty() {
+            return;
+        }
+        let due = shutdown.until.is_some_and(|until| Instant::now() >= until);
+        if !self.is_settled() && !due {
+            return;
+        }
+        self.report_all();
+        self.show();
+        let replies = self.shutdown.as_mut().map(|shutdown| mem::take(&mut shutdown.replies));
+        for reply in replies.unwrap_or_default() {
+            answer(&reply, ());
+        }
     }
 
-    /// What did not end in time is left as it is: mapped, with all that its code may use.
-    fn end(mut self, commands: &Receiver<Command>) {
-        let ending: Vec<_> = self.ending.keys().copied().collect();
-        for number in ending {
-            if let Some(Ending { phase: Phase::Leaving(stopped), .. }) = self.ending.get(&number) {
-                let holds = stopped.holds();
-                self.report(number, holds);
+    /// Everything that was active is gone, or stays for a reason that has been told.
+    fn is_settled(&self) -> bool {
+        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
+        !busy && !ending && !self.is_draining()
+    }
+
+    /// Why each generation that is left is still there.
+    fn report_all(&mut self) {
+        let retiring: Vec<_> =
+            self.retiring.iter().map(|retiring| Arc::clone(&retiring.generation)).collect();
+        for generation in retiring {
+            let reasons = vec![format!("held by {}", self.holders(&generation))];
+            self.mark(generation.number, Residency::Resident(reasons));
+        }
+        let ending: Vec<_> =
+            self.ending.iter().map(|(number, ending)| (*number, ending.phase.name())).collect();
+        for (number, phase) in ending {
+            let reasons = match self.ending.get(&number).map(|ending| &ending.phase) {
+                Some(Phase::Leaving(stopped)) => stopped.holds(),
+                _ => vec![format!("{phase} still running")],
+            };
+            if !reasons.is_empty() {
+                self.report(number, reasons);
             }
         }
-        self.shared.status.store(Arc::new(self.status()));
+    }
+
+    /// Nothing will come any more that this thread would have to see to. Else it lives on behind the handles' back, so that what
+    /// ends late is taken down as it should be.
+    fn is_over(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let stays =
+            |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
+        shutdown.replies.is_empty()
+            && self.is_settled()
+            && self.lost.is_empty()
+            && self.ending.values().all(stays)
+    }
+}
+
+/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That also holds where it ends by a
+/// panic of ours: releases that are only pinned must not be freed.
+impl Drop for Control {
+    fn drop(&mut self) {
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));
-        for command in commands.try_iter() {
-            command.leave();
-        }
-        if let Some(Shutdown { reply: Some(reply), .. }) = self.shutdown.take() {
-            let _ = reply.send(());
+        for state in self.groups.values_mut() {
+            mem::forget(mem::take(&mut state.active));
+            mem::forget(mem::take(&mut state.ready));
         }
     }
 }
@@ -1218,6 +1401,7 @@ impl Control {
         self.changed = true;
         if let Some(record) = self.records.get_mut(&number) {
             record.residency = residency;
+            record.held_by = Holders::default();
         }
     }
 
@@ -1248,14 +1432,26 @@ impl Control {
     }
 }
 
-impl Applied {
-    fn switched(to: &Generation, took: Duration) -> Self {
+impl Control {
+    fn applied(&self, to: &Generation, took: Duration) -> Applied {
         Applied {
             plugin: to.plugin.to_string(),
             version: to.version.to_string(),
             generation: to.number,
             switched: true,
             took,
+            previous: None,
+            host: Handle(Arc::clone(&self.shared)),
+        }
+    }
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Phase::Stopping => "stop",
+            Phase::Leaving(_) => "wait",
+            Phase::Closing | Phase::Kept(_) => "close",
         }
     }
 }
@@ -1334,6 +1530,7 @@ fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
         generation: generation.number,
         build_id: generation.image.build_id.clone(),
         residency,
+        held_by: Holders::default(),
     }
 }
 
@@ -1369,8 +1566,8 @@ fn post(commands: &Sender<Command>, command: Command) {
 }
 
 /// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
     let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
-    spawned.map_err(failed)
+    spawned.map(drop).map_err(failed)
 }

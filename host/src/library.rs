@@ -7,7 +7,7 @@
 
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
-use crate::stage::image::Image;
+use crate::stage::image::{Image, is_noexec};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
 use midflight_plugin::{CallError, Fault, PanicReport};
@@ -67,51 +67,23 @@ impl NotStarted {
 }
 
 impl Library {
-    /// Maps `image` and runs its constructors. On a refusal nothing stays mapped, or `Refused::left` says so.
-    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, Refusal> {
-        // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
-        // its constructors are sound is what every user of native plugins has to trust.
-        let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
-        let handle = opened.map_err(|error| {
-            let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
-            Refusal::new(Code::LoadFailed, format!("the loader says: {reason}"))
-        })?;
-        // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
-        // another address in its place, is another library.
-        // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
-        let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
-        // SAFETY: a static of the mapped library.
-        let place = unsafe { place.as_ref() };
-        let expected = std::ptr::from_ref(table).addr();
-        let found = place.table.load(Acquire);
-        if place.magic != *PLACE_MAGIC || found != expected {
-            return Err(Refusal::new(
-                Code::WrongImage,
-                format!("the loader mapped a library that holds {found:#x} where {expected:#x} was written"),
-            ));
-        }
-        // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
-        let entry: NonNull<Entry> = unsafe { static_of(&handle, b"midflight_entry\0") }?;
-        // SAFETY: `format` is the first field in every format.
-        let format = unsafe { entry.as_ref() }.format;
-        if format != FORMAT {
-            return Err(Refusal::new(
-                Code::EntryInvalid,
-                format!("its entry says format {format}, its manifest says {FORMAT}"),
-            ));
-        }
-        // SAFETY: of this format.
+    /// Maps `image` and runs its constructors. A library that is refused after that comes with the refusal.
+    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, (Refusal, Option<Library>)> {
+        let handle = open_handle(image).map_err(|refusal| (refusal, None))?;
+        let entry = match entry_of(&handle, image, table) {
+            Ok(entry) => entry,
+            // Another library, or one that can't be asked anything: the loader may have it back.
+            Err(refusal) => return Err((refusal, None)),
+        };
+        // SAFETY: `entry_of` found its format to be `FORMAT`.
         let said = unsafe { entry.as_ref() };
         let (name, version) = (said.name.as_str(), said.version.as_str());
         let body = Body::Mapped { handle: ManuallyDrop::new(handle), entry };
         let library = Library { body, image: Arc::clone(image) };
         if name != &*image.plugin || version != &*image.version {
-            let reason = format!(
-                "its entry says {name} {version}, its manifest says {} {}",
-                image.plugin, image.version
-            );
-            library.close();
-            return Err(Refusal::new(Code::EntryInvalid, reason));
+            let (plugin, expected) = (&image.plugin, &image.version);
+            let reason = format!("its entry says {name} {version}, its manifest says {plugin} {expected}");
+            return Err((Refusal::new(Code::EntryInvalid, reason), Some(library)));
         }
         Ok(library)
     }
@@ -204,16 +176,63 @@ impl Library {
     }
 }
 
+fn open_handle(image: &Image) -> Result<Handle, Refusal> {
+    // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
+    // its constructors are sound is what every user of native plugins has to trust.
+    let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
+    opened.map_err(|error| {
+        let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
+        // It may have been remounted since the host was started.
+        let code = if is_noexec(image.path()) { Code::RunDirectoryNoexec } else { Code::LoadFailed };
+        Refusal::new(code, format!("the loader says: {reason}"))
+    })
+}
+
+/// The entry of the library, which is proven to be the image that `table` was written into.
+fn entry_of(handle: &Handle, image: &Image, table: &HostTable) -> Result<NonNull<Entry>, Refusal> {
+    // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
+    // another address in its place, is another library.
+    // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
+    let place: NonNull<Place> = unsafe { static_of(handle, b"midflight_place\0") }?;
+    // SAFETY: a static of the mapped library.
+    let place = unsafe { place.as_ref() };
+    let (expected, found) = (std::ptr::from_ref(table).addr(), place.table.load(Acquire));
+    if place.magic != *PLACE_MAGIC || found != expected {
+        let plugin = &image.plugin;
+        return Err(Refusal::new(
+            Code::WrongImage,
+            format!("for {plugin} the loader mapped what holds {found:#x} where {expected:#x} was written"),
+        ));
+    }
+    // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
+    let entry: NonNull<Entry> = unsafe { static_of(handle, b"midflight_entry\0") }?;
+    // SAFETY: `format` is the first field in every format.
+    match unsafe { entry.as_ref() }.format {
+        FORMAT => Ok(entry),
+        format => Err(Refusal::new(
+            Code::EntryInvalid,
+            format!("its entry says format {format}, its manifest says {FORMAT}"),
+        )),
+    }
+}
+
 /// Runs code of a plugin that is linked in, whose panics unwind.
 fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("a payload that is no text").to_owned();
+        // A payload whose Drop panics, and whose payload's does: the last is forgotten.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+            && let Err(third) = catch_unwind(AssertUnwindSafe(|| drop(second)))
+        {
+            std::mem::forget(third);
+        }
         Fault::Panicked(Box::new(PanicReport {
             plugin: origin.plugin.to_string(),
             version: origin.version.to_string(),
             generation: origin.generation,
-            message: text.unwrap_or("a payload that is no text").to_owned(),
+            message: text,
             location: String::new(),
         }))
     })
@@ -267,7 +286,7 @@ pub(crate) fn signals_into(path: &Path) -> Vec<String> {
     signals.map(signal_name).collect()
 }
 
-fn signal_name(signal: c_int) -> String {
+pub(crate) fn signal_name(signal: c_int) -> String {
     let names = [
         (libc::SIGHUP, "SIGHUP"),
         (libc::SIGINT, "SIGINT"),

@@ -211,11 +211,19 @@ codes! {
     Superseded "superseded" at Admit, "nothing: the newer file is being applied";
     /// No plugin of that name serves.
     UnknownPlugin "unknown_plugin" at Admit, "check the name, or apply its file first";
+    /// It is not one that the host waits for in vain.
+    NotStalled "not_stalled" at Admit, "only a drain that has been reported as stalled can be given up: see status";
     /// There is no earlier good version to go back to.
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 
     /// The private image could not be written or read back.
-    ImageUnwritable "image_unwritable" at Image, "check space and permissions of the run directory";
+    ImageUnwritable "image_unwritable" at Image, "check the run directory and its permissions";
+    /// The run directory's file system, or this user's share in it, is full.
+    DiskFull "disk_full" at Image, "make room where the run directory is, or give the host another run_directory";
+    /// The run directory's file system has become read-only.
+    RunDirectoryReadOnly "run_directory_read_only" at Image, "mount it writable, or give the host another run_directory";
+    /// The run directory's file system forbids running code.
+    RunDirectoryNoexec "run_directory_noexec" at Load, "mount it without noexec, or give the host another run_directory";
 
     /// The loader said no.
     LoadFailed "load_failed" at Load, "the reason is the dynamic loader's own: check the libraries that the plugin needs";

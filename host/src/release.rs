@@ -9,9 +9,9 @@ use midflight_plugin::rt::{Bound, Origin, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
+use std::ptr;
 use std::slice;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
@@ -19,16 +19,31 @@ use std::thread::JoinHandle;
 pub(crate) struct Release {
     /// 0 where nothing was ever loaded.
     pub(crate) number: u64,
-    /// By a slot's index; `None` for slots of other groups and for plugins that are not loaded.
-    entries: Box<[Option<Bound>]>,
+    /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
+    /// call finds its own with one load: after the pin's fence each load waits for the one before.
+    near: [Bound; NEAR],
+    /// Those after.
+    far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
     /// What the entries of a release without libraries point into.
-    _linked: Option<Box<dyn Any + Send + Sync>>,
+    _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+/// How many entries lie in the release itself.
+const NEAR: usize = 16;
+
+/// What an entry holds for a slot that nothing here serves.
+const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
 
 impl Release {
     pub(crate) fn vacant() -> Self {
-        Release { number: 0, entries: Box::default(), generations: Box::default(), _linked: None }
+        Release {
+            number: 0,
+            near: [UNBOUND; NEAR],
+            far: Box::default(),
+            generations: Box::default(),
+            _linked: None,
+        }
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
@@ -37,9 +52,11 @@ impl Release {
             let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
+        let mut entries = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND));
         Release {
             number,
-            entries: slots.iter().map(bind).collect(),
+            near: std::array::from_fn(|_| entries.next().unwrap_or(UNBOUND)),
+            far: entries.collect(),
             generations: generations.into(),
             _linked: None,
         }
@@ -51,16 +68,35 @@ impl Release {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        let origin = Box::new(Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 });
-        let linked = Box::new((object, origin));
+        let origin = Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 };
+        // Shared, so that what points into it stays valid when it moves.
+        let linked = Arc::new((object, origin));
         let service = RawService::of::<C, T>(&linked.0);
-        let bound = Bound { this: service.this, table: service.table, origin: &raw const *linked.1 };
-        Release { entries: [Some(bound)].into(), _linked: Some(linked), ..Release::vacant() }
+        let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
+        let mut release = Release { _linked: Some(linked), ..Release::vacant() };
+        release.near[0] = bound;
+        release
     }
 
     #[inline(always)]
     pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
-        self.entries.get(index)?.as_ref()
+        let bound = match self.near.get(index) {
+            Some(bound) => bound,
+            None => self.far.get(index - NEAR)?,
+        };
+        (!bound.table.is_null()).then_some(bound)
+    }
+
+    /// The same once more, for another cell. Not of linked-in objects, which have one owner.
+    pub(crate) fn again(&self) -> Self {
+        assert!(self._linked.is_none(), "an object has one owner");
+        Release {
+            number: self.number,
+            near: self.near,
+            far: self.far.clone(),
+            generations: self.generations.clone(),
+            _linked: None,
+        }
     }
 
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {
@@ -78,6 +114,8 @@ impl Release {
 pub(crate) struct Known {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// By number.
+    pub(crate) methods: &'static [&'static str],
     pub(crate) layout: Layout,
 }
 
@@ -117,8 +155,6 @@ pub(crate) struct Generation {
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Arc<Owner>,
-    /// The thread that ran `start`.
-    pub(crate) starter: Option<JoinHandle<()>>,
 }
 
 /// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
@@ -146,6 +182,11 @@ impl Stopped {
             .into_iter()
             .map(|name| format!("signal: {name}"))
             .collect()
+    }
+
+    /// It stays until the process ends.
+    pub(crate) fn is_for_good(&self) -> bool {
+        !self.left.image.keeps.is_empty() || self.left.owner.has_handled_signals()
     }
 
     /// Unmaps it. On a worker: its exit handlers run.
@@ -192,7 +233,6 @@ impl Generation {
             instance,
             library,
             owner,
-            starter: None,
         }
     }
 
@@ -219,12 +259,8 @@ impl Generation {
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
-        let Generation { library, instance, origin, image, owner, starter, .. } = self;
-        // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
-        // `start` has ended before the code goes, and `stop` runs on one of its own, which ends first as well.
-        if let Some(starter) = starter {
-            let _ = starter.join();
-        }
+        let Generation { library, instance, origin, image, owner, .. } = self;
+        // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
         let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
             let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));

@@ -5,6 +5,7 @@
 
 use crate::fixture;
 use std::any::type_name;
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -42,7 +43,12 @@ pub fn with_children<F: FnOnce(&'static str)>(body: impl FnOnce(&str), parent: F
 
 /// Runs the test `test` as a child, with an argument for its body.
 pub fn run_child(test: &str, argument: &str) -> Exit {
-    run(test, argument, |child| child)
+    run(&[], test, argument, |child| child)
+}
+
+/// As [`run_child`], where it may mount file systems that nobody else sees.
+pub fn run_child_with_mounts(test: &str, argument: &str) -> Exit {
+    run(&["unshare", "--map-root-user", "--mount", "--"], test, argument, |child| child)
 }
 
 /// As [`run_child`], after `prepare`, which may add to the child's environment.
@@ -51,7 +57,7 @@ pub fn run_child_with(
     argument: &str,
     prepare: impl FnOnce(&mut Command) -> &mut Command,
 ) -> Exit {
-    run(test, argument, prepare)
+    run(&[], test, argument, prepare)
 }
 
 /// How a child ended.
@@ -93,10 +99,16 @@ fn finish(body: impl FnOnce()) {
     println!("{RETURNED}");
 }
 
-fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
+fn run(
+    through: &[&str],
+    test: &str,
+    argument: &str,
+    prepare: impl FnOnce(&mut Command) -> &mut Command,
+) -> Exit {
     let this = std::env::current_exe().expect("the path of this test");
-    let mut command = Command::new(this);
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    let mut words = through.iter().map(OsStr::new).chain([this.as_os_str()]);
+    let mut command = Command::new(words.next().expect("at least this test"));
+    command.args(words).args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CHILD, format!("{test} {argument}")).env(FIXTURES, fixture::directory());
     prepare(&mut command);
     let child =

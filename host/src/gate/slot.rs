@@ -1,6 +1,8 @@
 //! Slots, groups, requests and leases: the handles through which a service calls its plugins.
 
-use super::{GroupCell, LeaseGate, Link, RequestGate, SlotGate, Target};
+use super::cell::GroupCell;
+use super::pin::Call;
+use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
 use crate::release::Release;
 use crate::shared::Shared;
 use midflight_plugin::{Contract, Fault, ImplementedBy};
@@ -15,7 +17,7 @@ use std::sync::Arc;
 /// A cheap clone over shared state; `Send` and `Sync`. It stays good through every update, before the plugin's first load and
 /// after the host's end: a call that finds nothing is [`Fault::NotLoaded`].
 pub struct Slot<C: Contract + ?Sized> {
-    gate: SlotGate,
+    pub(super) gate: SlotGate,
     proxy: C::Proxy<SlotGate>,
 }
 
@@ -30,7 +32,7 @@ impl<C: Contract + ?Sized> Slot<C> {
 
     /// # Safety
     /// The gate's index stands for the contract `C`.
-    unsafe fn through(gate: SlotGate) -> Self {
+    pub(super) unsafe fn through(gate: SlotGate) -> Self {
         Slot {
             // SAFETY: releases bind to an index what was checked against the contract that it stands for.
             proxy: unsafe { C::proxy(gate.clone()) },
@@ -134,7 +136,9 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        cell.enter(|release| f(&Request { link: &self.link, cell, release, here: PhantomData }))
+        cell.enter(Call::REQUEST, |release| {
+            f(&Request { link: &self.link, cell, release, here: PhantomData })
+        })
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed.
@@ -218,8 +222,8 @@ impl Request<'_> {
 /// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking and dropping it writes a counter
 /// that threads share.
 pub struct Lease {
-    release: Arc<Release>,
-    link: Link,
+    pub(super) release: Arc<Release>,
+    pub(super) link: Link,
 }
 
 impl Lease {

@@ -10,6 +10,7 @@
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;
+pub(crate) mod signals;
 pub(crate) mod threads;
 
 use crate::layout::{self, Sides};
@@ -20,6 +21,7 @@ use midflight_plugin::rt::{
 };
 use midflight_plugin::{Contract, ImplementedBy, Text};
 use parking_lot::Mutex;
+use signals::Signals;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,6 +52,7 @@ pub(crate) struct Owner {
     pending: Mutex<BTreeMap<u32, usize>>,
     keys: Keys,
     threads: Threads,
+    signals: Signals,
 }
 
 const OPEN: u8 = 0;
@@ -81,6 +84,8 @@ impl Owner {
                     key_delete: keys::delete,
                     key_set: keys::set,
                     thread: threads::create,
+                    sigaction: signals::set,
+                    signal: signals::set_handler,
                 },
                 logs: logs::LOGS,
             },
@@ -92,6 +97,7 @@ impl Owner {
             pending: Mutex::default(),
             keys: Keys::default(),
             threads: Threads::default(),
+            signals: Signals::default(),
         })
     }
 
@@ -107,15 +113,34 @@ impl Owner {
     ///
     /// Once no thread of the plugin's is left it asks every thread of the process to run what it still owes.
     pub(crate) fn holds(&self) -> Vec<String> {
-        let threads = self.threads.left();
+        let signals = self.signals.holds();
+        if !signals.is_empty() {
+            return signals;
+        }
+        let threads = self.threads.holds();
         if !threads.is_empty() {
-            return vec![format!("threads: {}", threads.join(", "))];
+            return threads;
         }
         if self.state.swap(CLOSING, SeqCst) == OPEN {
             crate::gate::pin::ask_all();
         }
         let pending = self.pending.lock();
-        pending.iter().map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid))).collect()
+        let tls: Vec<_> = pending
+            .iter()
+            .map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid)))
+            .collect();
+        drop(pending);
+        if !tls.is_empty() {
+            return tls;
+        }
+        // A destructor that has returned since the first look may have started a thread. What a thread owes it pays before it is
+        // counted out, so this second look is final.
+        self.threads.holds()
+    }
+
+    /// Somebody may have kept a handler of its for good.
+    pub(crate) fn has_handled_signals(&self) -> bool {
+        !self.signals.holds().is_empty()
     }
 
     /// Nothing of the generation's will be called any more, and its keys go back to the system.
@@ -176,7 +201,12 @@ impl Provided {
 
 impl Known {
     pub(crate) fn of<C: Contract + ?Sized>() -> Self {
-        Known { name: C::NAME, version: C::VERSION, layout: Layout(<C::Table as StableAbi>::LAYOUT) }
+        Known {
+            name: C::NAME,
+            version: C::VERSION,
+            methods: C::METHODS,
+            layout: Layout(<C::Table as StableAbi>::LAYOUT),
+        }
     }
 }
 

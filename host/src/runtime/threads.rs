@@ -20,17 +20,25 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) struct Threads(Mutex<BTreeMap<u64, u32>>);
 
 impl Threads {
-    pub(super) fn left(&self) -> Vec<String> {
-        self.0.lock().values().map(|tid| name(*tid)).collect()
+    /// `threads: tid 4711 (exchange), tid 4712 (exchange)`; nothing where there are none.
+    pub(super) fn holds(&self) -> Vec<String> {
+        let left: Vec<_> = self.0.lock().values().map(|tid| name(*tid)).collect();
+        if left.is_empty() { left } else { vec![format!("threads: {}", left.join(", "))] }
     }
 }
 
 /// `tid 4711 (exchange)`
 pub(crate) fn name(tid: u32) -> String {
-    match std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) {
-        Ok(name) => format!("tid {tid} ({})", name.trim_end()),
-        Err(_) => format!("tid {tid}"),
+    match comm(tid) {
+        Some(name) => format!("tid {tid} ({name})"),
+        None => format!("tid {tid}"),
     }
+}
+
+/// A thread's name as the system knows it, while it lives.
+pub(crate) fn comm(tid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 pub(super) fn current() -> u32 {

@@ -9,7 +9,7 @@ use super::inspect::DF_1_NODELETE;
 use super::read::{self, Bytes};
 use crate::refusal::{Code, Refusal};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,12 @@ impl Image {
             image.patch(bytes, offset, (flags & !DF_1_NODELETE).to_le_bytes())?;
         }
         write_new(&image.path, bytes, &image.patches).map_err(|error| {
-            Refusal::new(Code::ImageUnwritable, format!("can't write {}: {error}", image.path.display()))
+            let code = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
+                _ => Code::ImageUnwritable,
+            };
+            Refusal::new(code, format!("can't write {}: {error}", image.path.display()))
         })?;
         Ok(image)
     }
@@ -166,6 +171,14 @@ impl RunDirectory {
             _ => {}
         }
         private_directory(&path)?;
+        // The system names mappings by the real path: through a link, or with `..` in it, no mapping would be found again.
+        let path = std::fs::canonicalize(&path)?;
+        if is_noexec(&path) {
+            let _ = std::fs::remove_dir(&path);
+            return Err(io::Error::other(
+                "its file system is mounted noexec: no library can be mapped from it",
+            ));
+        }
         Ok(RunDirectory { path })
     }
 }
@@ -175,6 +188,12 @@ impl Drop for RunDirectory {
         // Not empty where an image is still mapped; then the next host that starts removes it after this process.
         let _ = std::fs::remove_dir(&self.path);
     }
+}
+
+/// Does the file system of `path` forbid to map code from it?
+pub(crate) fn is_noexec(path: &Path) -> bool {
+    let found = rustix::fs::statvfs(path);
+    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 /// Makes `path` a directory of this user's that nobody else can enter, or says why it isn't.

@@ -123,12 +123,15 @@ pub(crate) fn prepare(
     let owner = Owner::new(order.generation, plugin, version, order.services);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
-    let library = Library::open(&image, owner.table()).map_err(early)?;
-
     let late = |refusal, library| {
         let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner) };
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
+    };
+    let library = match Library::open(&image, owner.table()) {
+        Ok(library) => library,
+        Err((refusal, None)) => return Err(early(refusal)),
+        Err((refusal, Some(library))) => return Err(late(refusal, library)),
     };
     let checked = match check(&library, &order.known, &order.required) {
         Ok(checked) => checked,
@@ -147,6 +150,8 @@ pub(crate) fn prepare(
 pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
     let image = Arc::new(Image::linked(name, linked.version));
     let owner = Owner::new(order.generation, name.into(), linked.version.into(), order.services);
+    // Its code is never unmapped, and may have put a service into a static of the host's before its start failed.
+    std::mem::forget(Arc::clone(&owner));
     let library = Library::linked(linked, &image);
     let refuse = |refusal: Refusal| refusal.of(name, linked.version);
     let checked = check(&library, &order.known, &order.required).map_err(refuse)?;
@@ -162,6 +167,12 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
 pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> Result<Vec<Checked>, Refusal> {
     let mut checked = Vec::new();
     let offers: Vec<_> = library.offers().collect();
+    for (at, offer) in offers.iter().enumerate() {
+        if offers[..at].iter().any(|other| other.name == offer.name) {
+            let reason = format!("it offers two contracts of the name {}", offer.name);
+            return Err(Refusal::new(Code::EntryInvalid, reason));
+        }
+    }
     for contract in known.iter().chain(required) {
         let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
             continue;

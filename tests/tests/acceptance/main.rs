@@ -5,9 +5,14 @@
 
 mod boundary;
 mod consistency;
+mod disks;
 mod drain;
 mod evolution;
 mod files;
 mod headers;
 mod panics;
+mod switching;
 mod transitions;
+
+// For the contract of what is linked into this binary.
+midflight_plugin::contract_crate!();

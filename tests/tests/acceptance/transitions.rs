@@ -74,12 +74,14 @@ fn a27_a_start_that_panics() {
 
 #[test]
 fn a27_a_start_that_never_returns() {
-    let rig = Rig::with(|builder| builder.start_deadline(Duration::from_millis(100)));
+    // Enough for those that do return, on a busy machine as well.
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let rig = Rig::with(|builder| builder.start_deadline(DEADLINE));
     rig.apply(Fixture::V1);
     rig.desk.hang(2);
     let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
     assert_eq!((refusal.code(), refusal.stage()), (Code::StartTimedOut, Stage::Start));
-    assert_eq!(refusal.reason(), "start has not returned within 100ms");
+    assert_eq!(refusal.reason(), format!("start has not returned within {DEADLINE:?}"));
     let resident = rig.log.wait("resident", 2);
     assert_eq!(resident.kind.to_string(), "resident(start still running)");
     assert_eq!(rig.residency(2), Residency::Resident(vec!["start still running".to_owned()]));
@@ -211,7 +213,8 @@ fn what_apply_has_returned_is_in_the_status() {
         let status = rig.host.status();
         assert_eq!(status.plugins[0].active, Some(generation));
         assert_eq!(status.plugins[0].version.as_deref(), Some(version));
-        assert_eq!(rig.residency(generation), Residency::Active);
+        let active = status.generations.iter().filter(|record| record.residency == Residency::Active);
+        assert_eq!(active.map(|record| record.generation).collect::<Vec<_>>(), [generation]);
     }
     rig.end();
 }

@@ -1,4 +1,5 @@
 //! Everything that can cross, three levels deep, there and back.
+#![allow(clippy::large_enum_variant, clippy::result_large_err, reason = "large values are what is tested")]
 
 use midflight_plugin::{List, Map, Maybe, Period, Sink, Text, TextSink, contract, record};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -1,0 +1,2 @@
+/// What the module imports: nothing.
+pub trait Imports {}

@@ -1,0 +1,60 @@
+//! Two releases that take turns: what the benchmarks swap, a thousand times a second.
+//!
+//! An update makes a generation, and that costs a thousand times what its publication does; through the control plane nothing but
+//! updates can be had. What callers feel of a publication alone is measured with this: the same cell, the same store, the same
+//! pins and the same scan, of two releases that were really prepared and that leases hold.
+
+use super::slot::{Lease, Slot};
+use super::{Fixed, GroupCell, Keep, Link, SlotGate, pin};
+use crate::release::Release;
+use midflight_plugin::Contract;
+use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
+
+/// Not for services: no control plane sees what is published here.
+#[doc(hidden)]
+pub struct Turns {
+    fixed: Arc<Fixed>,
+    host: Link,
+    /// Which of the two serves.
+    serves: usize,
+}
+
+impl Turns {
+    /// The releases of two leases of one host. They stay loaded for as long as this and its slots live.
+    ///
+    /// # Panics
+    /// The leases are of two hosts.
+    pub fn new(first: &Lease, second: &Lease) -> Self {
+        let hosts = (first.link.shared(), second.link.shared());
+        assert!(matches!(hosts, (Some(one), Some(other)) if Arc::ptr_eq(one, other)), "two hosts");
+        let releases = [&first.release, &second.release].map(|release| Arc::new(release.again()));
+        let cell = GroupCell::new("", Arc::clone(&releases[0]), pin::FRAMES, pin::FRAMES);
+        let fixed = Arc::new(Fixed { cell, releases: releases.into() });
+        Turns { fixed, host: first.link.clone(), serves: 0 }
+    }
+
+    /// `slot`, as bound by whichever of the two serves; `None` if they don't both bind it.
+    pub fn slot<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<Slot<C>> {
+        let releases: &[Arc<Release>] = &self.fixed.releases;
+        if !releases.iter().all(|release| slot.gate.find(&self.host, release).is_some()) {
+            return None;
+        }
+        let cell = AtomicPtr::new(std::ptr::from_ref(&self.fixed.cell).cast_mut());
+        let link = Link { keep: Keep::Fixed(Arc::clone(&self.fixed)), cell };
+        // SAFETY: the slot's own index, which means `C` in every release of its host, as `find` has shown both to be.
+        Some(unsafe { Slot::through(SlotGate { link, target: slot.gate.target.clone() }) })
+    }
+
+    /// Publishes the other one.
+    pub fn publish(&mut self) {
+        self.serves = 1 - self.serves;
+        // What it replaces is kept here, and so may be let go of at once.
+        drop(self.fixed.cell.publish(Arc::clone(&self.fixed.releases[self.serves])));
+    }
+
+    /// No call is inside of the one that does not serve.
+    pub fn drained(&self) -> bool {
+        !pin::is_pinned(&self.fixed.releases[1 - self.serves])
+    }
+}
