@@ -754,7 +754,7 @@ impl Contract<'_> {
 
             const _: () = {
                 #defaults
-                #[allow(deprecated)]
+                #[allow(deprecated, clippy::result_large_err)]
                 impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
                     #(#methods)*
                 }

@@ -23,7 +23,7 @@ struct Sent {
     text: String,
     maybe: Option<String>,
     std: Std,
-    node: Node,
+    refused: List<Node>,
     bytes: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ struct Got {
     lent: Option<(Tree, Grown, Option<Leaf>)>,
     slices: Option<Slices>,
     owned: Option<(Tree, Std)>,
-    refused: Option<Node>,
+    refused: Option<List<Node>>,
     written: Option<(String, Vec<u8>)>,
 }
 
@@ -43,7 +43,7 @@ impl Sent {
             lent: Some((self.tree.clone(), self.grown.clone(), self.leaf.clone())),
             slices: Some((self.nodes.clone(), self.numbers.clone(), self.text.clone(), self.maybe.clone())),
             owned: Some((self.tree.clone(), self.std.clone())),
-            refused: Some(self.node.clone()),
+            refused: Some(self.refused.clone()),
             written: Some((self.text.clone(), self.bytes.clone())),
         }
     }
@@ -75,9 +75,9 @@ impl Keeper for Keeps {
         self.got().owned = Some((tree, std));
         back
     }
-    fn refused(&self, node: Node) -> Result<Unit, Node> {
-        self.got().refused = Some(node.clone());
-        Err(node)
+    fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>> {
+        self.got().refused = Some(nodes.clone());
+        Err(nodes)
     }
     fn written(&self, text: &str, bytes: &[u8], mut out: TextSink<'_>, mut more: Sink<'_>) {
         self.got().written = Some((text.to_owned(), bytes.to_owned()));
@@ -117,7 +117,9 @@ fn there_and_back(sent: &Sent) {
     let slices =
         mirror.slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref()).expect("no fault");
     let owned = mirror.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
-    let Err(CallError::Refused(refused)) = mirror.refused(sent.node.clone()) else { panic!("not refused") };
+    let Err(CallError::Refused(refused)) = mirror.refused(sent.refused.clone()) else {
+        panic!("not refused")
+    };
     mirror.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");
 
     let status = host.shutdown(WITHIN);
@@ -164,7 +166,7 @@ fn grow(mut got: Got) {
     growing.iter_mut().for_each(|(grown, _)| grow_node(&mut grown.node));
     numbers.extend(0..100);
     maybe.iter_mut().for_each(grow_tree);
-    grow_node(got.refused.as_mut().expect("what was refused"));
+    got.refused.as_mut().expect("what was refused").iter_mut().for_each(grow_node);
 }
 
 fn grow_tree(tree: &mut Tree) {
@@ -191,7 +193,8 @@ fn grow_node(node: &mut Node) {
         Node::Empty => {}
         Node::One(leaf) => grow_leaf(leaf),
         Node::Many { list, maybe, map, array } => {
-            list.iter_mut().chain(array).for_each(grow_leaf);
+            list.iter_mut().for_each(grow_leaf);
+            array.iter_mut().for_each(|text| text.push_str("more"));
             list.push(a_leaf());
             *maybe = Maybe::RSome(a_leaf());
             map.insert("more".into(), a_leaf());
@@ -246,7 +249,7 @@ fn leaf() -> BoxedStrategy<Leaf> {
 fn node() -> BoxedStrategy<Node> {
     let map = btree_map(own_text(), leaf(), 0..3).prop_map(Map::from);
     let maybe = proptest::option::of(leaf()).prop_map(Maybe::from);
-    let many = (list(leaf()), maybe, map, [leaf(), leaf()]);
+    let many = (list(leaf()), maybe, map, [own_text(), own_text()]);
     prop_oneof![
         Just(Node::Empty),
         leaf().prop_map(Node::One),
@@ -320,8 +323,8 @@ fn std_values() -> BoxedStrategy<Std> {
 fn sent() -> BoxedStrategy<Sent> {
     let lent = (tree(), grown(), proptest::option::of(leaf()));
     let slices = (vec(node(), 0..4), vec(any::<u32>(), 0..9), text(), proptest::option::of(text()));
-    (lent, slices, std_values(), node(), vec(any::<u8>(), 0..100))
-        .prop_map(|((tree, grown, leaf), (nodes, numbers, text, maybe), std, node, bytes)| Sent {
+    (lent, slices, std_values(), list(node()), vec(any::<u8>(), 0..100))
+        .prop_map(|((tree, grown, leaf), (nodes, numbers, text, maybe), std, refused, bytes)| Sent {
             tree,
             grown,
             leaf,
@@ -330,7 +333,7 @@ fn sent() -> BoxedStrategy<Sent> {
             text,
             maybe,
             std,
-            node,
+            refused,
             bytes,
         })
         .boxed()

@@ -58,7 +58,7 @@ pub enum Node {
         /// A map.
         map: Map<Text, Leaf>,
         /// An array.
-        array: [Leaf; 2],
+        array: [Text; 2],
     },
 }
 
@@ -154,7 +154,7 @@ pub trait Mirror {
     /// By value.
     fn owned(&self, tree: Tree, std: Std) -> (Tree, Std);
     /// As an error.
-    fn refused(&self, node: Node) -> Result<Unit, Node>;
+    fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>>;
     /// Into the caller's memory.
     fn written(&self, text: &str, bytes: &[u8], out: TextSink<'_>, more: Sink<'_>);
 }
@@ -172,7 +172,7 @@ pub trait Keeper {
     /// By value.
     fn owned(&self, tree: Tree, std: Std) -> (Tree, Std);
     /// As an error.
-    fn refused(&self, node: Node) -> Result<Unit, Node>;
+    fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>>;
     /// Into the plugin's memory.
     fn written(&self, text: &str, bytes: &[u8], out: TextSink<'_>, more: Sink<'_>);
 }

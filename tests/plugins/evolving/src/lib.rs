@@ -3,7 +3,9 @@
 use evolving_contracts::{
     Evolving, Grown, Host, Keeper, Leaf, Limits, Mirror, Node, Reason, Slices, Std, Tree, Unit,
 };
-use midflight_plugin::{CallError, Context, Plugin, Service, Sink, StartError, TextSink, export, plugin};
+use midflight_plugin::{
+    CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, export, plugin,
+};
 
 const BUILD: u32 = cfg_select! {
     feature = "older" => { 1 }
@@ -102,9 +104,9 @@ impl Mirror for TheEvolving {
         self.keeper.owned(tree, std).expect("the keeper's copy")
     }
 
-    fn refused(&self, node: Node) -> Result<Unit, Node> {
-        self.keeper.refused(node).map_err(|error| match error {
-            CallError::Refused(node) => node,
+    fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>> {
+        self.keeper.refused(nodes).map_err(|error| match error {
+            CallError::Refused(nodes) => nodes,
             CallError::Fault(fault) => panic!("{fault}"),
         })
     }
