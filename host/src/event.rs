@@ -1,6 +1,7 @@
 //! Events: what happened, in order, for people and for programs.
 
 use crate::refusal::Refusal;
+use crate::status::Memory;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,7 +69,10 @@ pub enum EventKind {
         panic: Option<String>,
     },
     /// Proven: no code of the generation is in this process any more.
-    Unmapped,
+    Unmapped {
+        /// What it had allocated and never freed, where its allocator counts.
+        memory: Option<Memory>,
+    },
     /// The generation's code is still in this process, and why.
     Resident(Vec<String>),
 }
@@ -95,6 +99,9 @@ impl fmt::Display for EventKind {
             EventKind::Stalled { threads } if threads.is_empty() => f.write_str("stalled: held by a lease"),
             EventKind::Stalled { threads } => write!(f, "stalled: inside of calls on threads {threads:?}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
+            EventKind::Unmapped { memory: Some(Memory { current: left @ 1.., .. }) } => {
+                write!(f, "unmapped, with {left} bytes that it never freed")
+            }
             EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
             plain => f.write_str(plain.name()),
         }
@@ -117,7 +124,7 @@ impl EventKind {
             EventKind::Drained => "drained",
             EventKind::Stalled { .. } => "stalled",
             EventKind::Stopped { .. } => "stopped",
-            EventKind::Unmapped => "unmapped",
+            EventKind::Unmapped { .. } => "unmapped",
             EventKind::Resident(_) => "resident",
         }
     }
@@ -275,7 +282,7 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         std::thread::scope(|scope| {
-            scope.spawn(|| add(&log, EventKind::Unmapped));
+            scope.spawn(|| add(&log, EventKind::Unmapped { memory: None }));
             let event = events.next_timeout(Duration::from_secs(10));
             assert_eq!(
                 event.map(|event| event.to_string()).as_deref(),

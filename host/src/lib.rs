@@ -29,7 +29,7 @@ pub use gate::slot::{Group, Lease, Request, Slot};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{CallError, Fault, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
-pub use status::{GenerationStatus, PluginStatus, Residency, Status};
+pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 
 #[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};

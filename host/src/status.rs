@@ -41,6 +41,18 @@ pub struct GenerationStatus {
     pub build_id: String,
     /// What became of it.
     pub residency: Residency,
+    /// What it had allocated at the time of this snapshot; of an unmapped one, what it never freed. None: unknown, since its allocator is no
+    /// `midflight_plugin::Counted`, or has given out nothing yet.
+    pub memory: Option<Memory>,
+}
+
+/// What a generation's own allocator has given out, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Not freed.
+    pub current: usize,
+    /// The most so far.
+    pub peak: usize,
 }
 
 /// Whether a generation's code is in this process, and why.

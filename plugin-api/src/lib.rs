@@ -69,11 +69,13 @@ mod contract;
 #[doc(hidden)]
 pub mod hooks;
 mod manifest;
+mod memory;
 mod plugin;
 mod portable;
 
 pub use call::{CallError, Fault, PanicReport};
 pub use contract::{Contract, ImplementedBy};
+pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, List, Maybe, Portable, Reown, Text};
@@ -179,6 +181,7 @@ pub mod rt {
     pub use crate::contract::{Bound, Calls, Gate, Origin};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::manifest::{NOTE_NAME, Note};
+    pub use crate::memory::{COUNTS, Counts};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,

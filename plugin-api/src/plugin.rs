@@ -10,6 +10,7 @@
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
+use crate::memory::{COUNTS, Counts};
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -306,6 +307,8 @@ pub struct Entry {
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
+    pub memory: &'static Counts,
 }
 
 impl Entry {
@@ -318,6 +321,7 @@ impl Entry {
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
             stop: stop::<X::Plugin>,
+            memory: &COUNTS,
         }
     }
 }

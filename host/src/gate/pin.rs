@@ -87,6 +87,9 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     if depth >= group.calls_nested_max {
         return Err(too_deep(group).into());
     }
+    if depth == 0 && thread.attention.load(Relaxed) != 0 {
+        attend(thread);
+    }
     let frame = &thread.frames[depth];
     frame.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
     frame.release.store(std::ptr::from_ref(release).cast_mut(), Relaxed);

@@ -60,8 +60,11 @@ pub(super) unsafe extern "C" fn set(of: *const (), key: u32, value: *const c_voi
     let owner: Arc<Owner> = unsafe { owner(of) };
     // SAFETY: the plugin's own key, or an error.
     let set = unsafe { libc::pthread_setspecific(key, value) };
-    if set == 0 && !value.is_null() && !owner.is(DEAD) && owner.keys.destructor(key).is_some() {
-        locals::owe_key(&owner, key, value.cast_mut());
+    if set == 0 && !owner.is(DEAD) && owner.keys.destructor(key).is_some() {
+        match value.is_null() {
+            true => locals::forgive_key(&owner, key),
+            false => locals::owe_key(&owner, key, value.cast_mut()),
+        }
     }
     set
 }

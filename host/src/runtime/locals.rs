@@ -47,11 +47,24 @@ pub(super) fn owe_key(of: &Arc<Owner>, key: u32, value: *mut c_void) {
     }
 }
 
+/// A key has no value on this thread any more, so that no destructor is to run.
+pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
+    let same = |debt: &Debt| matches!(debt.what, What::Key { key: other, .. } if other == key);
+    if take(|debt| same(debt) && Arc::ptr_eq(&debt.owner, of)).is_some() {
+        settle(of);
+    }
+}
+
 /// Runs what this thread owes to generations that are closing. Only outside of every call.
+///
+/// A destructor that calls a service which calls a plugin passes the gate as well, and must not be interrupted by another of its thread's,
+/// which could drop what it has borrowed. Whoever runs it looks for more when it has returned.
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {
-    pay_rounds(|debt| !debt.owner.is(OPEN));
+    if !PAYING.get() {
+        pay_rounds(|debt| !debt.owner.is(OPEN));
+    }
 }
 
 /// Runs what this thread, which is a plugin's own and whose routine has returned, owes to that plugin.
@@ -84,6 +97,7 @@ impl Debt {
     /// Runs it, unless its code is gone.
     fn pay(self) {
         let Debt { owner, what } = self;
+        let outer = PAYING.replace(true);
         owner.running.fetch_add(1, SeqCst);
         if !owner.is(DEAD) {
             match what {
@@ -102,6 +116,7 @@ impl Debt {
             }
         }
         owner.running.fetch_sub(1, SeqCst);
+        PAYING.set(outer);
         settle(&owner);
     }
 }
@@ -156,6 +171,8 @@ fn pay_rounds(whose: impl Fn(&Debt) -> bool) {
 thread_local! {
     // Const and without a Drop: it can be used at any point of a thread's end.
     static LIST: Cell<*mut List> = const { Cell::new(null_mut()) };
+    /// A destructor is running on this thread.
+    static PAYING: Cell<bool> = const { Cell::new(false) };
 }
 
 fn list() -> *mut List {

@@ -92,15 +92,26 @@ impl Owner {
     ///
     /// Once no thread of the plugin's is left it asks every thread of the process to run what it still owes.
     pub(crate) fn holds(&self) -> Vec<String> {
-        let threads = self.threads.left();
-        if !threads.is_empty() {
-            return vec![format!("threads: {}", threads.join(", "))];
+        if let Some(threads) = self.threads() {
+            return vec![threads];
         }
         if self.state.swap(CLOSING, SeqCst) == OPEN {
             crate::gate::pin::ask_all();
         }
-        let pending = self.pending.lock();
-        pending.iter().map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid))).collect()
+        let pending = self.pending.lock().clone();
+        if pending.is_empty() {
+            // Again, and last: a destructor that has just returned may have started a thread. Where none is pending, none can run,
+            // so that only a thread could start another; and one that starts another is counted until that is.
+            return self.threads().into_iter().collect();
+        }
+        let values = |count| if count == 1 { "value" } else { "values" };
+        let owed = |(tid, count)| format!("tls: {}, {count} {}", threads::name(tid), values(count));
+        pending.into_iter().map(owed).collect()
+    }
+
+    fn threads(&self) -> Option<String> {
+        let threads = self.threads.left();
+        (!threads.is_empty()).then(|| format!("threads: {}", threads.join(", ")))
     }
 
     /// Nothing of the generation's will be called any more, and its keys go back to the system.

@@ -124,7 +124,7 @@ pub(crate) fn prepare(
     let library = Library::open(&image, owner.table()).map_err(early)?;
 
     let late = |refusal, library| {
-        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner) };
+        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner), memory: None };
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
     };

@@ -9,3 +9,4 @@ mod files;
 mod headers;
 mod panics;
 mod transitions;
+mod unload;
