@@ -11,6 +11,7 @@
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
 mod control;
+pub mod docs;
 mod event;
 mod gate;
 mod host;

@@ -280,7 +280,7 @@ fn a57_a_thousand_nasty_generations_leave_nothing() {
             let scene = Scene::with(Fixture::Nasty, |builder| builder.generations_max(8));
             let swap = |generation: u64| {
                 assert_eq!(scene.nasty.heavy(0), Ok(0));
-                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation % 2 == 0)];
+                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
                 assert_eq!(scene.apply(fixture), generation);
                 scene.passing_until_gone(generation - 1);
                 scene.log.clear();
@@ -471,7 +471,7 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
             let mut generation = 1;
             while generation < SWAPS || ended.load(SeqCst) < ENDED_MIN {
                 generation += 1;
-                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation % 2 == 0)];
+                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
                 assert_eq!(scene.apply(fixture), generation);
                 scene.gone(generation - 1);
                 scene.log.clear();
@@ -666,7 +666,7 @@ fn destructors_that_leave_more_behind() {
         scene.resident(1);
         takes_back.end();
         assert_eq!(scene.ledger.destroyed(), 1, "a key without a value has nothing to destroy");
-        end.map(Puppet::end);
+        end.into_iter().for_each(Puppet::end);
         for puppet in &pass {
             let nasty = scene.nasty.clone();
             puppet.run(move || nasty.build()).expect("an answer");
@@ -679,7 +679,7 @@ fn destructors_that_leave_more_behind() {
         });
         scene.ledger.let_go(1);
         scene.gone(1);
-        pass.map(Puppet::end);
+        pass.into_iter().for_each(Puppet::end);
         scene.end();
     });
 }

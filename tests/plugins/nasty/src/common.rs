@@ -34,11 +34,14 @@ pub(crate) fn joined(ledger: &Service<dyn Ledger>) -> u64 {
 
 pub(crate) fn detached(ledger: &Service<dyn Ledger>, token: u64) -> u64 {
     let ledger = ledger.clone();
+    let (runs, running) = channel();
     let body = move || {
         locals::touch(&ledger);
+        let _ = runs.send(()); // it has its name by now
         let _ = ledger.wait(token);
     };
     let _ = thread::Builder::new().name("nasty-detached".to_owned()).spawn(body).expect("a thread");
+    running.recv().expect("it runs");
     1
 }
 
