@@ -1170,7 +1170,10 @@ impl Control {
     }
 
     fn gone(&mut self, number: u64) {
-        let refused = self.ending.remove(&number).and_then(|ending| ending.refused);
+        let Some(Ending { phase, refused, .. }) = self.ending.remove(&number) else { return };
+        if let (Phase::Kept(left), Some(record)) = (phase, self.records.get_mut(&number)) {
+            record.memory = left.memory;
+        }
         self.unmapped(number);
         if let Some((refusal, reply)) = refused {
             self.refuse(Some(number), refusal, reply);
@@ -1195,6 +1198,7 @@ impl Control {
                 build_id: image.build_id.clone(),
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
+                memory: None,
             });
         }
         match first {
@@ -1213,7 +1217,8 @@ impl Control {
 
     fn unmapped(&mut self, number: u64) {
         self.mark(number, Residency::Unmapped);
-        self.tell(number, Duration::ZERO, EventKind::Unmapped);
+        let memory = self.records.get(&number).and_then(|record| record.memory);
+        self.tell(number, Duration::ZERO, EventKind::Unmapped { memory });
         let mut unmapped = self.records.values().filter(|record| record.residency == Residency::Unmapped);
         let oldest = unmapped.next().map(|record| record.generation);
         if unmapped.count() >= UNMAPPED_KEPT_MAX
@@ -1258,6 +1263,7 @@ impl Control {
                 build_id: String::new(),
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
+                memory: None,
             },
         );
         let reason = format!("{what} has not returned within {deadline:?}");
@@ -1408,7 +1414,26 @@ impl Control {
     /// Whoever is told of a change finds it in the status: so this comes before the event and the answer.
     fn show(&mut self) {
         if mem::take(&mut self.changed) {
+            self.count_memory();
             self.shared.status.store(Arc::new(self.status()));
+        }
+    }
+
+    /// Of those whose code is mapped and in no worker's hands.
+    fn count_memory(&mut self) {
+        let groups = self.groups.values();
+        let serving =
+            groups.flat_map(|group| group.ready.iter().map(|ready| &ready.generation).chain(&group.active));
+        let retiring = self.retiring.iter().map(|retiring| &retiring.generation);
+        let started = serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
+        let leaving = self.ending.iter().filter_map(|(number, ending)| match &ending.phase {
+            Phase::Leaving(stopped) => Some((*number, stopped.memory())),
+            _ => None,
+        });
+        for (number, memory) in started.chain(leaving) {
+            if let Some(record) = self.records.get_mut(&number) {
+                record.memory = memory;
+            }
         }
     }
 
@@ -1531,6 +1556,7 @@ fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
         build_id: generation.image.build_id.clone(),
         residency,
         held_by: Holders::default(),
+        memory: generation.memory(),
     }
 }
 

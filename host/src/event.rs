@@ -2,6 +2,7 @@
 
 use crate::holder::Holders;
 use crate::refusal::Refusal;
+use crate::status::Memory;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
@@ -74,7 +75,10 @@ pub enum EventKind {
         panic: Option<String>,
     },
     /// Proven: no code of the generation is in this process any more.
-    Unmapped,
+    Unmapped {
+        /// What it had allocated and never freed, where its allocator counts.
+        memory: Option<Memory>,
+    },
     /// The generation's code is still in this process, and why.
     Resident(Vec<String>),
 }
@@ -101,6 +105,9 @@ impl fmt::Display for EventKind {
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
+            EventKind::Unmapped { memory: Some(Memory { current: left @ 1.., .. }) } => {
+                write!(f, "unmapped, with {left} bytes that it never freed")
+            }
             EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
             plain => f.write_str(plain.name()),
         }
@@ -124,7 +131,7 @@ impl EventKind {
             EventKind::Stalled { .. } => "stalled",
             EventKind::GivenUp { .. } => "given_up",
             EventKind::Stopped { .. } => "stopped",
-            EventKind::Unmapped => "unmapped",
+            EventKind::Unmapped { .. } => "unmapped",
             EventKind::Resident(_) => "resident",
         }
     }
@@ -288,7 +295,7 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         std::thread::scope(|scope| {
-            scope.spawn(|| add(&log, EventKind::Unmapped));
+            scope.spawn(|| add(&log, EventKind::Unmapped { memory: None }));
             let event = events.next_timeout(Duration::from_secs(10));
             assert_eq!(
                 event.map(|event| event.to_string()).as_deref(),

@@ -22,8 +22,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
+
+/// How often a thread that waits for a host's end looks for what it owes.
+const SHUTDOWN_CHECKPOINT: Duration = Duration::from_millis(1);
 
 /// A running host: its plugins, the thread that switches them, and the watch on their directory.
 ///
@@ -171,8 +174,14 @@ impl Host {
     /// `deadline` is over, with the status at that time. What had not ended then stays mapped until the process ends.
     pub fn shutdown(&self, deadline: Duration) -> Arc<Status> {
         self.end.watch.lock().take();
+        let (reply, over) = sync_channel(1);
         // An error is a host that has ended already.
-        let _ = self.shared.ask(|reply| Command::Shutdown { deadline, reply: Some(reply) });
+        if self.shared.send(Command::Shutdown { deadline, reply: Some(reply) }).is_ok() {
+            // This thread may have called plugins, and they wait for what it owes them.
+            while over.recv_timeout(SHUTDOWN_CHECKPOINT) == Err(RecvTimeoutError::Timeout) {
+                self.checkpoint();
+            }
+        }
         self.status()
     }
 }

@@ -11,6 +11,7 @@
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
 mod control;
+pub mod docs;
 mod event;
 mod gate;
 mod holder;
@@ -31,7 +32,7 @@ pub use holder::{Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{CallError, Fault, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
-pub use status::{GenerationStatus, PluginStatus, Residency, Status};
+pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 
 #[doc(hidden)]
 pub use gate::turns::Turns;

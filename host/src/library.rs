@@ -8,6 +8,7 @@
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
 use crate::stage::image::{Image, is_noexec};
+use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
 use midflight_plugin::{CallError, Fault, PanicReport};
@@ -19,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
@@ -165,6 +166,15 @@ impl Library {
         if let Body::Mapped { handle, .. } = self.body {
             let _ = ManuallyDrop::into_inner(handle).close();
         }
+    }
+
+    /// What its allocator has given out, if that counts.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        let Body::Mapped { entry, .. } = &self.body else { return None };
+        // SAFETY: by the invariant; mapped for as long as `self` is.
+        let counts = unsafe { entry.as_ref() }.memory;
+        let memory = Memory { current: counts.current.load(Relaxed), peak: counts.peak.load(Relaxed) };
+        Some(memory).filter(|memory| memory.peak > 0)
     }
 
     fn offered(&self) -> &[Offered] {

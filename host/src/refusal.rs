@@ -199,6 +199,9 @@ codes! {
     /// It takes a function from the C library that the plugin's runtime must stand for.
     HookEscaped "hook_escaped" at Manifest, "export!(…) must stand in the cdylib crate itself, and nothing may be linked that hides its symbols";
 
+    /// Its thread-locals must lie in the static TLS block, of which a process has some hundred bytes left, and which is not given back in order.
+    StaticTls "static_tls" at Inspect, "build what uses initial-exec TLS with another model: mimalloc's feature local_dynamic_tls, jemalloc's disable_initial_exec_tls, -ftls-model=global-dynamic for C";
+
     /// `generations_max` of the plugin are in memory already.
     TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
     /// The version names another group than the one that runs.

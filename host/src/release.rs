@@ -5,6 +5,7 @@ use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage;
 use crate::stage::image::Image;
+use crate::status::Memory;
 use midflight_plugin::rt::{Bound, Origin, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
@@ -168,6 +169,10 @@ impl Stopped {
         Stopped { library, left }
     }
 
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.library.memory()
+    }
+
     /// Why it can't be closed now; empty if it can.
     pub(crate) fn holds(&self) -> Vec<String> {
         let keeps = &self.left.image.keeps;
@@ -190,8 +195,9 @@ impl Stopped {
     }
 
     /// Unmaps it. On a worker: its exit handlers run.
-    pub(crate) fn close(self) -> Left {
+    pub(crate) fn close(mut self) -> Left {
         self.left.owner.close();
+        self.left.memory = self.library.memory();
         self.library.close();
         self.left
     }
@@ -201,6 +207,8 @@ impl Stopped {
 pub(crate) struct Left {
     pub(crate) image: Arc<Image>,
     pub(crate) owner: Arc<Owner>,
+    /// What it had allocated when it was closed.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// A host's contract, and the offer of this generation whose layout fits it.
@@ -244,6 +252,10 @@ impl Generation {
         Ok(())
     }
 
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.library.memory()
+    }
+
     pub(crate) fn offers(&self, contract: &str) -> bool {
         self.library.offers().any(|offer| offer.name == contract)
     }
@@ -267,7 +279,7 @@ impl Generation {
             // No thread to be had, or a panic of ours: the instance is leaked.
             stop.map_or(Ok(()), |stop| stop.join().unwrap_or(Ok(())))
         });
-        (result, Stopped { library, left: Left { image, owner } })
+        (result, Stopped { library, left: Left { image, owner, memory: None } })
     }
 
     fn bind(&self, contract: &Known) -> Option<Bound> {

@@ -44,6 +44,18 @@ pub struct GenerationStatus {
     pub residency: Residency,
     /// Who holds a retired one whose drain has stalled; brought up to date ten times a second.
     pub held_by: Holders,
+    /// What it had allocated at the time of this snapshot; of an unmapped one, what it never freed. None: unknown, since its allocator is no
+    /// `midflight_plugin::Counted`, or has given out nothing yet.
+    pub memory: Option<Memory>,
+}
+
+/// What a generation's own allocator has given out, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Not freed.
+    pub current: usize,
+    /// The most so far.
+    pub peak: usize,
 }
 
 /// Whether a generation's code is in this process, and why.

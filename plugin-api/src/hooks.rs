@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Runs once for one object, on the thread that registered it.
 pub type Destructor = unsafe extern "C" fn(*mut c_void);
-/// A thread's body.
-pub type Routine = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
+/// A thread's body. It may end its thread from within, which unwinds.
+pub type Routine = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// The host's answers. Each gets the table's `owner` first, and is otherwise like the function that it stands for.
 #[repr(C)]
@@ -140,8 +140,8 @@ pub unsafe fn signal(place: &Place, signal: c_int, handler: usize) -> usize {
     }
 }
 
-/// C11's routine returns a number.
-pub type C11Routine = unsafe extern "C" fn(*mut c_void) -> c_int;
+/// C11's routine returns a number. It may end its thread from within, which unwinds.
+pub type C11Routine = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 
 /// `thrd_create`: 0 is success, 2 an error.
 ///
@@ -153,14 +153,15 @@ pub unsafe fn c11_thread(
     routine: C11Routine,
     argument: *mut c_void,
 ) -> c_int {
-    unsafe extern "C" fn run(both: *mut c_void) -> *mut c_void {
+    // No value with a Drop lives in this frame: a forced unwind (thrd_exit, cancellation) passes through it.
+    unsafe extern "C-unwind" fn run(both: *mut c_void) -> *mut c_void {
         // SAFETY: from below, for one thread.
         let (routine, argument) = *unsafe { Box::from_raw(both.cast::<(C11Routine, *mut c_void)>()) };
         // SAFETY: the caller's routine and argument.
         std::ptr::without_provenance_mut(unsafe { routine(argument) }.cast_unsigned() as usize)
     }
     let both = Box::into_raw(Box::new((routine, argument)));
-    // SAFETY: the caller's; `run` takes what it is given.
+    // SAFETY: the caller's; `run` takes what it is given, and whoever calls it lets an unwind pass.
     if unsafe { self::thread(place, thread, std::ptr::null(), run, both.cast()) } == 0 {
         return 0;
     }

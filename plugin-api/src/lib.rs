@@ -77,6 +77,7 @@ pub mod hooks;
 pub mod logs;
 mod manifest;
 mod map;
+mod memory;
 mod period;
 mod plugin;
 mod portable;
@@ -86,6 +87,7 @@ mod sink;
 pub use call::{CallError, Fault, PanicReport};
 pub use contract::{Contract, ImplementedBy};
 pub use map::Map;
+pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
@@ -198,6 +200,7 @@ pub mod rt {
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
+    pub use crate::memory::{COUNTS, Counts};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,

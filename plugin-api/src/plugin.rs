@@ -11,6 +11,7 @@ use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
+use crate::memory::{COUNTS, Counts};
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -309,6 +310,8 @@ pub struct Entry {
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Asks the host anew which callsites it listens to.
     pub relisten: extern "C" fn(),
+    /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
+    pub memory: &'static Counts,
 }
 
 impl Entry {
@@ -322,6 +325,7 @@ impl Entry {
             start: start::<X>,
             stop: stop::<X::Plugin>,
             relisten,
+            memory: &COUNTS,
         }
     }
 }

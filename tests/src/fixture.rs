@@ -51,6 +51,28 @@ pub enum Fixture {
     EvolvingNewer,
     /// A sound shared library, but no plugin; its constructor leaves a mark.
     NoPlugin,
+    /// `nasty` 1.0.0: it does everything that makes unloading hard.
+    Nasty,
+    /// `nasty` 2.0.0.
+    NastyV2,
+    /// Its constructor uses thread-locals and threads.
+    NastyConstructor,
+    /// The same, past the plugin's runtime.
+    NastyWithoutHooks,
+    /// With objects of C and C++.
+    NastyNative,
+    /// Linked so that the loader would never unmap it.
+    NastyNodelete,
+    /// Needs libstdc++ as a shared library.
+    NastySharedCxx,
+    /// Needs a shared library of libstd's name.
+    NastySharedLibstd,
+    /// Uses thread-locals of the initial-exec model.
+    NastyStaticTls,
+    /// Its global allocator is mimalloc.
+    NastyMimalloc,
+    /// With crates of others that leave things behind.
+    NastyCrates,
 }
 
 /// How one is built.
@@ -63,7 +85,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 16] = [
+    pub const ALL: [Fixture; 27] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -80,6 +102,17 @@ impl Fixture {
         Fixture::EvolvingOlder,
         Fixture::EvolvingNewer,
         Fixture::NoPlugin,
+        Fixture::Nasty,
+        Fixture::NastyV2,
+        Fixture::NastyConstructor,
+        Fixture::NastyWithoutHooks,
+        Fixture::NastyNative,
+        Fixture::NastyNodelete,
+        Fixture::NastySharedCxx,
+        Fixture::NastySharedLibstd,
+        Fixture::NastyStaticTls,
+        Fixture::NastyMimalloc,
+        Fixture::NastyCrates,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -92,6 +125,12 @@ impl Fixture {
         fs::read(self.path()).expect("a built fixture")
     }
 
+    /// Builds some alone, for a program that needs no others, into `directory`, and gives their paths.
+    pub fn build<const N: usize>(fixtures: [Fixture; N], directory: &Path) -> [PathBuf; N] {
+        Place::of_this_test().build_all(&fixtures, directory);
+        fixtures.map(|fixture| directory.join(fixture.file()))
+    }
+
     fn file(self) -> String {
         format!("{self:?}.so")
     }
@@ -99,6 +138,7 @@ impl Fixture {
     fn recipe(self) -> Recipe {
         let probe = |features| Recipe { workspace: "", package: "probe", features };
         let evolving = |features| Recipe { workspace: "", package: "evolving", features };
+        let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
             Fixture::V2 => probe("v2"),
@@ -117,6 +157,17 @@ impl Fixture {
             Fixture::Evolving => evolving(""),
             Fixture::EvolvingOlder => evolving("older"),
             Fixture::EvolvingNewer => evolving("newer"),
+            Fixture::Nasty => nasty(""),
+            Fixture::NastyV2 => nasty("v2"),
+            Fixture::NastyConstructor => nasty("constructor"),
+            Fixture::NastyWithoutHooks => nasty("constructor,without-hooks"),
+            Fixture::NastyNative => nasty("native"),
+            Fixture::NastyNodelete => nasty("nodelete"),
+            Fixture::NastySharedCxx => nasty("shared-cxx"),
+            Fixture::NastySharedLibstd => nasty("shared-libstd"),
+            Fixture::NastyStaticTls => nasty("static-tls"),
+            Fixture::NastyMimalloc => nasty("mimalloc"),
+            Fixture::NastyCrates => nasty("crates"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }
@@ -143,11 +194,7 @@ fn built() -> PathBuf {
         }
         let unfinished = all.join("unfinished");
         fs::create_dir(&unfinished).expect("a directory for new fixtures");
-        for fixture in Fixture::ALL {
-            // Copied at once: the next build of the same package has the same file name.
-            let library = place.build(&fixture.recipe());
-            fs::copy(&library, unfinished.join(fixture.file())).expect("a copy of what was built");
-        }
+        place.build_all(&Fixture::ALL, &unfinished);
         fs::rename(&unfinished, &directory).expect("the fixtures' final name");
     }
     directory
@@ -167,7 +214,11 @@ impl Place {
     /// scripts and macros, and so it has to stay for plugins.
     fn of_this_test() -> Place {
         let test = std::env::current_exe().expect("the path of this test");
-        let artifacts = test.ancestors().nth(2).expect("…/deps/<test>").to_owned();
+        let directory = test.parent().expect("a directory").to_owned();
+        let artifacts = match directory.ends_with("deps") {
+            true => directory.parent().expect("…/deps/<test>").to_owned(),
+            false => directory, // a program's
+        };
         let profile = artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
         let above = artifacts.parent().expect("…/<profile>/deps/<test>");
         let triple = above.ends_with(TARGET);
@@ -176,6 +227,14 @@ impl Place {
             target: if triple { above.parent().expect("a target directory") } else { above }.to_owned(),
             artifacts,
             triple,
+        }
+    }
+
+    fn build_all(&self, fixtures: &[Fixture], directory: &Path) {
+        for fixture in fixtures {
+            // Copied at once: the next build of the same package has the same file name.
+            let library = self.build(&fixture.recipe());
+            fs::copy(&library, directory.join(fixture.file())).expect("a copy of what was built");
         }
     }
 

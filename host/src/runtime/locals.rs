@@ -60,6 +60,9 @@ pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
 }
 
 /// Runs what this thread owes to generations that are closing. Only outside of every call.
+///
+/// A destructor that calls a service which calls a plugin passes the gate as well, and must not be interrupted by another of its thread's,
+/// which could drop what it has borrowed. Whoever runs it looks for more when it has returned.
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {

@@ -125,10 +125,10 @@ impl Owner {
             crate::gate::pin::ask_all();
         }
         let pending = self.pending.lock();
-        let tls: Vec<_> = pending
-            .iter()
-            .map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid)))
-            .collect();
+        let values = |count: &usize| if *count == 1 { "value" } else { "values" };
+        let owed =
+            |(tid, count): (&u32, &usize)| format!("tls: {}, {count} {}", threads::name(*tid), values(count));
+        let tls: Vec<_> = pending.iter().map(owed).collect();
         drop(pending);
         if !tls.is_empty() {
             return tls;

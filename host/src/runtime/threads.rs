@@ -29,6 +29,9 @@ impl Threads {
 
 /// `tid 4711 (exchange)`
 pub(crate) fn name(tid: u32) -> String {
+    if tid == 0 {
+        return "one that is starting".to_owned();
+    }
     match comm(tid) {
         Some(name) => format!("tid {tid} ({name})"),
         None => format!("tid {tid}"),
@@ -78,16 +81,8 @@ pub(super) unsafe extern "C" fn create(
     // SAFETY: the pointers are the plugin's, as it would pass them to the function that this stands for; the record is the
     // routine's from here on. The two routine types differ in that ours lets a forced unwind (pthread_exit, cancellation) pass.
     let made = unsafe {
-        let run = run as unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
-        libc::pthread_create(
-            thread,
-            attributes.cast(),
-            transmute::<
-                unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void,
-                extern "C" fn(*mut c_void) -> *mut c_void,
-            >(run),
-            record.cast(),
-        )
+        let run = transmute::<Routine, extern "C" fn(*mut c_void) -> *mut c_void>(run);
+        libc::pthread_create(thread, attributes.cast(), run, record.cast())
     };
     if made != 0 {
         // SAFETY: no thread has it.
@@ -103,9 +98,6 @@ unsafe extern "C-unwind" fn run(record: *mut c_void) -> *mut c_void {
     begin(record);
     // SAFETY: from `create`, freed by `leave` on this thread.
     let (routine, argument) = unsafe { ((*record).routine, (*record).argument) };
-    // SAFETY: only lets a forced unwind pass that the plugin's routine, if it is C, may start.
-    let routine =
-        unsafe { transmute::<Routine, unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void>(routine) };
     // SAFETY: the plugin's routine with its own argument; its code stays mapped while the record is counted.
     let result = unsafe { routine(argument) };
     leave();

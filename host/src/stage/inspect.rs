@@ -33,8 +33,6 @@ pub(crate) struct Inspected {
     pub(crate) unfamiliar: Vec<String>,
     /// Functions that run inside dlopen.
     pub(crate) constructors: usize,
-    /// Takes of the little space that is left in the static TLS block: a few copies fit.
-    pub(crate) static_tls: bool,
     /// Has STB_GNU_UNIQUE symbols: the loader never unmaps it.
     pub(crate) unique_symbols: bool,
 }
@@ -60,6 +58,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, Refusal> {
     let symbols = Symbols::read(&elf, &dynamic)?;
     let place = place(&elf, &symbols)
         .and_then(|place| symbols.check().map(|()| place))
+        .and_then(|place| dynamic.check_tls().map(|()| place))
         .map_err(|refusal| refusal.of(&manifest.name, &manifest.version.to_string()))?;
     Ok(Inspected {
         build_id: build_id(&elf)?,
@@ -67,7 +66,6 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, Refusal> {
         nodelete: dynamic.nodelete,
         unfamiliar: dynamic.unfamiliar(),
         constructors: dynamic.constructors,
-        static_tls: dynamic.static_tls,
         unique_symbols: symbols.unique,
         needed: dynamic.needed,
         manifest,

@@ -124,7 +124,7 @@ pub(crate) fn prepare(
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
     let late = |refusal, library| {
-        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner) };
+        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner), memory: None };
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
     };

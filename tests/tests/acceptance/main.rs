@@ -13,6 +13,7 @@ mod headers;
 mod panics;
 mod switching;
 mod transitions;
+mod unload;
 
 // For the contract of what is linked into this binary.
 midflight_plugin::contract_crate!();

@@ -134,7 +134,7 @@ impl Scene {
                 "active".to_owned()
             }
             EventKind::Retiring => "retiring".to_owned(),
-            EventKind::Unmapped => {
+            EventKind::Unmapped { .. } => {
                 self.unmapped += 1;
                 "unmapped".to_owned()
             }

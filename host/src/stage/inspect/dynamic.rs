@@ -29,7 +29,7 @@ pub(super) struct Dynamic {
     pub(super) needed: Vec<String>,
     pub(super) nodelete: Option<usize>,
     pub(super) constructors: usize,
-    pub(super) static_tls: bool,
+    static_tls: bool,
     runpath: Option<String>,
     position_independent_executable: bool,
     preinit: bool,
@@ -120,6 +120,18 @@ impl Dynamic {
             return Err(Refusal::new(Code::SharedLibstd, reason));
         }
         Ok(())
+    }
+
+    /// The static TLS block of a process has room for a few copies of such a library, and a space between two others is not used again: some
+    /// update, nobody knows which, would be the loader's "cannot allocate memory in static TLS block". So it is the first.
+    pub(super) fn check_tls(&self) -> Result<(), Refusal> {
+        match self.static_tls {
+            false => Ok(()),
+            true => Err(Refusal::new(
+                Code::StaticTls,
+                "it has DF_STATIC_TLS: something in it uses thread-locals of the initial-exec model, of which a process can load a few copies only",
+            )),
+        }
     }
 
     /// Needed libraries that may keep pointers into the plugin.

@@ -332,7 +332,7 @@ fn a_plugin_is_accepted_and_described() {
         sample.numbers = vec![
             (elf::DT_INIT.0, 0x1000),
             (elf::DT_INIT_ARRAYSZ.0, 24),
-            (elf::DT_FLAGS.0, 0x18),
+            (elf::DT_FLAGS.0, 0x8),
             (elf::DT_FLAGS_1.0, 0x9),
         ];
         let unique = Symbol { bind: elf::STB_GNU_UNIQUE, ..object(AT_PLACE, 8) };
@@ -347,10 +347,16 @@ fn a_plugin_is_accepted_and_described() {
     assert_eq!(found.needed, ["libc.so.6", "libssl.so.3"]);
     assert_eq!(found.unfamiliar, ["libssl.so.3"]);
     assert_eq!(found.constructors, 4);
-    assert!(found.static_tls && found.unique_symbols);
+    assert!(found.unique_symbols);
     let plain = inspect(&Sample::new().build()).unwrap();
     assert_eq!((plain.nodelete, plain.constructors), (None, 0));
-    assert!(!plain.static_tls && !plain.unique_symbols);
+    assert!(!plain.unique_symbols);
+}
+
+#[test]
+fn a_library_for_the_static_tls_block_is_refused() {
+    let bytes = Sample::with(|sample| sample.numbers = vec![(elf::DT_FLAGS.0, 0x18)]);
+    check(&bytes, Code::StaticTls, "it has DF_STATIC_TLS");
 }
 
 #[test]

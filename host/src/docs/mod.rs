@@ -1,0 +1,3 @@
+//! Chapters on what a host does and does not promise.
+
+pub mod unloading;

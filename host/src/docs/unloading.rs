@@ -1,0 +1,65 @@
+//! Unloading: what is closed, what is left, and how one would notice.
+//!
+//! # What is not promised
+//!
+//! A library is unmapped when nothing will ever call into it. The host can see what goes through the plugin's own runtime, which `export!` puts
+//! into the cdylib; it can't see what goes past it. These are left:
+//!
+//! | the plugin | what happens | how one would notice, and the way out |
+//! |---|---|---|
+//! | starts a thread through another shared library: C++'s `std::thread` in libstdc++.so, `SIGEV_THREAD`, `aio_*`, `getaddrinfo_a` | the thread is not counted. Libraries off the list make the generation resident by policy; those in libc itself don't | a crash in an address of no mapping, with the image's name in the log just before as `unmapped`. End such threads in the instance's `Drop` |
+//! | looks up `pthread_create`, `pthread_key_create`, … with `dlsym` | the same | as above |
+//! | calls `clone` by itself | the same | as above |
+//! | leaves a pointer to its code or statics with the host's own libraries: `openlog`, `setlocale` hooks, OpenSSL's `ex_data`, a callback in a library that it found with `dlopen` | it dangles | as above. Take it back in `Drop` |
+//! | panics in the destructor of a thread-local, or touches there what was destroyed before | std aborts the process, as in every Rust program | the abort's message |
+//! | links the unwinder statically (`-static-libgcc`) | panics can't be caught in it | the first panic aborts |
+//! | gives a thread a stack inside of its own statics | the last instructions of the thread run on it after its routine has returned | as for threads |
+//! | never ends a thread: rayon's global pool, a runtime that is not shut down | resident, with the threads' numbers and names; the next updates are refused at `generations_max` | the event `resident` at its first update. Shut it down in `Drop`, or use a pool of the instance's own |
+//! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `resident`. Handle signals in the host |
+//! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `resident`. Link it statically |
+//! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
+//! | leaks memory | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory) |
+//! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
+//! | prints at all | its copy of std keeps the buffer of standard output, 1 KiB a generation | `memory` as above. Log through a service of the host's |
+//! | registers with `on_exit` | refused with -1: such a handler is tied to no library | use `atexit`, which runs when the library is unmapped |
+//!
+//! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading` and
+//! `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0.
+//!
+//! # What is closed
+//!
+//! Each line names its test in the acceptance suite.
+//!
+//! | the plugin | what happens | test |
+//! |---|---|---|
+//! | has thread-locals with destructors | each is destroyed on its own thread: at its end, or at its next call of any plugin once the generation is retired. Unmapped after the last | `a54_…` |
+//! | asks for `thread::current()`, joins threads, waits with a timeout | std's keys belong to the host, and go with the generation | `a55_…`, `a57_…` |
+//! | has a thread that runs | resident, named; unmapped by itself when it ends | `a56_…` |
+//! | panics, or takes a backtrace | the file is not mapped again to symbolise | `a57_backtraces_…` |
+//! | does all that a thousand times | mappings, descriptors, keys stay as they are | `a57_a_thousand_nasty_generations_…`, and the soak |
+//! | is linked with `-z nodelete` | the flag is cleared in the private image | `a59_…` |
+//! | holds objects of C and C++: keys, C11 keys and threads, `pthread_exit`, `thrd_exit`, cancellation, `thread_local`, inline statics | as for Rust's | `a60_objects_…` |
+//! | uses the static TLS block | refused `static_tls`, before some later update would be the loader's failure | `a60_a_library_…` |
+//! | has its own global allocator | what crosses is rebuilt as the host's own | `a61_…` |
+//! | leaves a signal handler | resident, and the signal may arrive | `a62_…` |
+//! | needs a shared library off the list, or a shared libstd | resident by policy; refused | `a63_…` |
+//! | is called by threads that end while it is unloaded | they pay first | `a64_…` |
+//! | runs constructors that use thread-locals and threads | the table's address is in the image before it is mapped | `a67_…` |
+//! | lacks the runtime, or part of it | refused `hook_escaped` or `entry_missing`, before it runs | `a68_…` |
+//! | is rolled back to after its destructors have run | a new copy is loaded | `a69_…` |
+//! | has destructors that call the host, which calls plugins | no other destructor of the thread interrupts them | `a_destructor_is_not_interrupted_…` |
+//! | has destructors that make values or start threads | those are waited for as well | `destructors_that_leave_more_behind` |
+//! | uses tokio and shuts it down, bundled SQLite, regex, rand, parking_lot, crossbeam-epoch | unmapped | `crates_that_are_known_to_break_unloading` |
+//!
+//! The host's own binary holds none of the functions that plugins interpose (`a65_the_host_…`), and its own thread-locals are destroyed as ever
+//! (`a65_the_hosts_own_…`).
+//!
+//! # Why static TLS is refused at once, and not counted
+//!
+//! glibc keeps some hundred bytes of the static TLS block for libraries that are loaded late, for all of them together, and uses a gap between two
+//! again only at its end. Updates overlap, so gaps are never at the end: some update would fail, and which one depends on everything
+//! else in the process. A library that could be replaced a few times is worse than one that is refused when it is first tried.
+//!
+//! # Machines
+//!
+//! All of this is tested on x86-64 with glibc 2.36. The hooks for aarch64 are the same functions behind another jump; they have not been run.

@@ -1,0 +1,71 @@
+//! What code asks the system for past std.
+
+use crate::locals::{self, Value};
+use midflight_plugin::Service;
+use nasty_contracts::Ledger;
+use std::ffi::{c_int, c_void};
+use std::ptr::null;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+struct Kept {
+    ledger: Service<dyn Ledger>,
+    _value: Value,
+}
+
+unsafe extern "C" fn drop_kept(kept: *mut c_void) {
+    // SAFETY: from `key`, once.
+    let kept = unsafe { Box::from_raw(kept.cast::<Kept>()) };
+    locals::touch(&kept.ledger);
+}
+
+fn the_key() -> libc::pthread_key_t {
+    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: a place to write to, and a destructor for what is set.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(drop_kept)) }, 0);
+        key
+    })
+}
+
+pub(crate) fn key(ledger: &Service<dyn Ledger>) -> u64 {
+    let kept = Box::new(Kept { ledger: ledger.clone(), _value: Value::new(ledger) });
+    // SAFETY: a key of ours, and a value for its destructor.
+    let set = unsafe { libc::pthread_setspecific(the_key(), Box::into_raw(kept).cast_const().cast()) };
+    assert_eq!(set, 0);
+    1
+}
+
+pub(crate) fn key_taken_back(ledger: &Service<dyn Ledger>) -> u64 {
+    key(ledger);
+    // SAFETY: a key of ours; the value is the one that was just set, and is no longer reachable when it is dropped.
+    unsafe {
+        let kept = libc::pthread_getspecific(the_key());
+        assert_eq!(libc::pthread_setspecific(the_key(), null()), 0);
+        drop(Box::from_raw(kept.cast::<Kept>()));
+    }
+    1
+}
+
+static SIGNALS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count(_: c_int) {
+    SIGNALS.fetch_add(1, SeqCst);
+}
+
+pub(crate) fn signal() -> u64 {
+    // SAFETY: the handler does nothing but an atomic addition.
+    unsafe { libc::signal(libc::SIGUSR1, count as extern "C" fn(c_int) as *const () as usize) };
+    SIGNALS.load(SeqCst)
+}
+
+#[cfg(feature = "static-tls")]
+pub(crate) fn static_tls() -> u64 {
+    unsafe extern "C" {
+        fn nasty_static_tls(at: u64) -> u64;
+    }
+    // SAFETY: it counts in a thread-local.
+    unsafe { nasty_static_tls(1) }
+}

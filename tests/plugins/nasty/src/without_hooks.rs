@@ -1,0 +1,26 @@
+//! What `export!` says, without the plugin's runtime: what this plugin gives to the system escapes.
+
+use crate::TheNasty;
+use midflight_plugin::rt::{Entry, Export, Note, Place};
+
+struct Here;
+
+impl Export for Here {
+    type Plugin = TheNasty;
+    const NAME: &'static str = "nasty";
+    const VERSION: &'static str = "1.0.0";
+    const PANIC: &'static str = "unwind";
+    const COMMIT: &'static str = "";
+}
+
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static midflight_entry: Entry = Entry::of::<Here>();
+
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static midflight_place: Place = Place::new();
+
+#[used]
+#[unsafe(link_section = ".note.midflight")]
+static NOTE: Note<{ Note::len::<Here>() }> = Note::of::<Here>();
