@@ -90,25 +90,35 @@ impl Evolving for TheEvolving {
     }
 }
 
+// What it gives away, to the host's service and as its result, it has made itself: what came is only read and dropped.
 impl Mirror for TheEvolving {
     fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>) {
-        self.keeper.lent(tree, grown, maybe).expect("the keeper's copy")
+        let own = (tree.clone(), grown.clone(), maybe.cloned());
+        let kept = self.keeper.lent(&own.0, &own.1, own.2.as_ref());
+        assert_eq!(kept.expect("the keeper's copy"), own);
+        own
     }
 
     fn slices(&self, nodes: &[Node], numbers: &[u32], text: &str, maybe: Option<&str>) -> Slices {
-        let slices = self.keeper.slices(nodes, numbers, text, maybe);
-        slices.expect("the keeper's copy")
+        let own: Slices = (nodes.into(), numbers.into(), text.into(), maybe.map(str::to_owned));
+        let kept = self.keeper.slices(&own.0, &own.1, &own.2, own.3.as_deref());
+        assert_eq!(kept.expect("the keeper's copy"), own);
+        own
     }
 
     fn owned(&self, tree: Tree, std: Std) -> (Tree, Std) {
-        self.keeper.owned(tree, std).expect("the keeper's copy")
+        let kept = self.keeper.owned(tree.clone(), std.clone()).expect("the keeper's copy");
+        assert!(kept == (tree, std));
+        kept.clone()
     }
 
     fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>> {
-        self.keeper.refused(nodes).map_err(|error| match error {
+        let kept = self.keeper.refused(nodes.clone()).map_err(|error| match error {
             CallError::Refused(nodes) => nodes,
             CallError::Fault(fault) => panic!("{fault}"),
-        })
+        });
+        assert_eq!(kept, Err(nodes));
+        kept.clone()
     }
 
     fn written(&self, text: &str, bytes: &[u8], mut out: TextSink<'_>, mut more: Sink<'_>) {
