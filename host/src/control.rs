@@ -26,6 +26,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many unmapped generations the status remembers.
@@ -225,7 +226,7 @@ enum Operation {
 
 /// The one operation of a group that a worker is at.
 enum Transition {
-    Update { update: Update, step: Option<Step>, step_began: Instant },
+    Update { update: Update, step: Option<Step>, step_began: Instant, loader: Option<JoinHandle<()>> },
     Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
@@ -656,7 +657,7 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition = Some(Transition::Update { update, step: None, step_began });
+            state.transition = Some(Transition::Update { update, step: None, step_began, loader: None });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
@@ -664,8 +665,10 @@ impl Control {
             let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
-        if let Err(refusal) = started {
-            self.prepared(generation, Err(Refused::early(refusal)));
+        match (started, self.transition(generation)) {
+            (Ok(thread), Some((_, Transition::Update { loader, .. }))) => *loader = Some(thread),
+            (Ok(_), _) => {}
+            (Err(refusal), _) => self.prepared(generation, Err(Refused::early(refusal))),
         }
     }
 
@@ -691,8 +694,8 @@ impl Control {
             post(&commands, Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
-            (Ok(()), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
-            (Ok(()), None) => {}
+            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(_), None) => {}
             (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
     }
@@ -774,13 +777,14 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update { update, step_began, .. }) =
+        let Some(Transition::Update { update, step_began, loader, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
         };
         match result {
-            Ok(generation) => {
+            Ok(mut generation) => {
+                generation.loader = loader;
                 let took = step_began.elapsed();
                 let Update { plugin, version, publish, .. } = &update;
                 let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
@@ -1592,8 +1596,8 @@ fn post(commands: &Sender<Command>, command: Command) {
 }
 
 /// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
     let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
-    spawned.map(drop).map_err(failed)
+    spawned.map_err(failed)
 }

@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
@@ -156,6 +157,9 @@ pub(crate) struct Generation {
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Arc<Owner>,
+    /// The thread that mapped it and ran `start`. Not joined before the stop, so that no other thread gets its stack, and with that its
+    /// address: mimalloc for one takes a thread at that address for the one that it was started on.
+    pub(crate) loader: Option<JoinHandle<()>>,
 }
 
 /// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
@@ -241,6 +245,7 @@ impl Generation {
             instance,
             library,
             owner,
+            loader: None,
         }
     }
 
@@ -271,7 +276,7 @@ impl Generation {
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
-        let Generation { library, instance, origin, image, owner, .. } = self;
+        let Generation { library, instance, origin, image, owner, loader, .. } = self;
         // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
         let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
@@ -279,6 +284,9 @@ impl Generation {
             // No thread to be had, or a panic of ours: the instance is leaked.
             stop.map_or(Ok(()), |stop| stop.join().unwrap_or(Ok(())))
         });
+        if let Some(loader) = loader {
+            let _ = loader.join();
+        }
         (result, Stopped { library, left: Left { image, owner, memory: None } })
     }
 

@@ -414,13 +414,14 @@ fn a62_a_signal_handler_keeps_its_library() {
         assert_eq!(scene.resident(1), ["signal: SIGUSR1"]);
         raise(rustix::process::Signal::USR1);
         assert_eq!(scene.nasty.build(), Ok(2), "the process lives");
-        // The new version installs its own, and nothing leads to the old one any more.
+        // The new version installs its own, and may have kept the old one's to call it: nobody can see that.
         assert_eq!(scene.commit(Deed::Signal, 0), 0);
-        scene.gone(1);
         raise(rustix::process::Signal::USR1);
         scene.until("it arrives", || scene.commit(Deed::Signal, 0) == 1);
         let status = scene.host.shutdown(WITHIN);
-        assert_eq!(status.generations[1].residency.to_string(), "resident(signal: SIGUSR1)");
+        for record in &status.generations {
+            assert_eq!(record.residency.to_string(), "resident(signal: SIGUSR1)", "{record:?}");
+        }
     });
 }
 
