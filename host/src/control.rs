@@ -7,12 +7,14 @@
 //! `Retiring` (drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
 
 use crate::event::{About, EventKind};
-use crate::gate::{GroupCell, pin};
-use crate::host::{Applied, Publish};
+use crate::gate::cell::{GroupCell, Retired};
+use crate::gate::pin::Inside;
+use crate::holder::{Holder, Holders};
+use crate::host::{Applied, Handle, Publish};
 use crate::library::is_mapped;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Known, Left, Release, Stopped, Wanted};
-use crate::runtime::Provided;
+use crate::runtime::{Provided, threads};
 use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
@@ -30,6 +32,8 @@ use std::time::{Duration, Instant};
 const UNMAPPED_KEPT_MAX: usize = 256;
 /// How often a generation that stayed mapped is looked at again.
 const RESIDENT_POLL: Duration = Duration::from_millis(500);
+/// How often the holders of a stalled drain are looked at again.
+const HOLDERS_POLL: Duration = Duration::from_millis(100);
 
 pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
@@ -60,6 +64,17 @@ pub(crate) enum Command {
     },
     SwitchPoint {
         reply: SyncSender<usize>,
+    },
+    /// Answered when the generation has drained, or with who holds it then.
+    AwaitDrained {
+        generation: u64,
+        until: Instant,
+        reply: SyncSender<Option<Holders>>,
+    },
+    Force {
+        plugin: String,
+        generation: u64,
+        reply: SyncSender<Result<(), Refusal>>,
     },
     Shutdown {
         deadline: Duration,
@@ -124,6 +139,9 @@ pub(crate) struct Control {
 
     draining: Vec<Draining>,
     retiring: Vec<Retiring>,
+    awaiting: Vec<Awaiting>,
+    /// Generations that are never waited for again, and who held them.
+    given_up: BTreeMap<u64, Holders>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
     lost: BTreeMap<u64, Option<JoinHandle<()>>>,
@@ -199,17 +217,28 @@ enum Transition {
 
 /// A release that was replaced. Its generations are let go when nobody is inside.
 struct Draining {
-    release: Arc<Release>,
-    cell: Arc<GroupCell>,
-    /// No thread is inside, and none can enter: only leases are left.
-    empty: bool,
+    retired: Retired,
+    /// Who is pinned now was so then: nobody enters any more.
+    since: Instant,
+    /// Who was seen inside by a lease, which can be entered again, and since when.
+    by_lease: Vec<(u32, Instant)>,
+    /// A generation of it was given up: nobody waits for the release.
+    given_up: bool,
 }
 
 /// A generation that is in no current release.
 struct Retiring {
     generation: Arc<Generation>,
     since: Instant,
-    stalled: bool,
+    /// When its holders were last looked at, once the drain has stalled.
+    stalled: Option<Instant>,
+}
+
+/// A handle that waits for a generation to drain.
+struct Awaiting {
+    generation: u64,
+    until: Instant,
+    reply: SyncSender<Option<Holders>>,
 }
 
 /// A generation without an instance, on its way out of memory.
@@ -254,6 +283,8 @@ impl Control {
             records: BTreeMap::new(),
             draining: Vec::new(),
             retiring: Vec::new(),
+            awaiting: Vec::new(),
+            given_up: BTreeMap::new(),
             ending: BTreeMap::new(),
             lost: BTreeMap::new(),
             generations: 0,
@@ -294,6 +325,12 @@ impl Control {
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
+            Command::AwaitDrained { generation, until, reply } => {
+                self.awaiting.push(Awaiting { generation, until, reply });
+            }
+            Command::Force { plugin, generation, reply } => {
+                answer(&reply, self.force(&plugin, generation));
+            }
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
             Command::Progress { generation, step } => self.progress(generation, step),
             Command::Prepared { generation, result } => self.prepared(generation, result),
@@ -450,7 +487,7 @@ impl Control {
         let digest = candidate.digest();
         let serving = self.groups.get(group).and_then(|state| state.newest(&name));
         if let Some(serving) = serving.filter(|serving| serving.image.digest == digest) {
-            let applied = Applied { switched: false, ..Applied::switched(serving, took) };
+            let applied = Applied { switched: false, ..self.applied(serving, took) };
             let about = about(&name, &version, Some(serving.number));
             self.shared.events.add(about, took, EventKind::Unchanged);
             return answer_if(by.reply().as_ref(), Ok(applied));
@@ -768,12 +805,14 @@ impl Control {
         self.show();
         for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
             let took = update.began.elapsed();
-            let active = EventKind::Active { release, previous: old.as_ref().map(|old| old.number) };
-            self.shared.events.add(update.about(), took, active);
-            answer_if(update.reply.as_ref(), Ok(Applied::switched(&new, took)));
+            let previous = old.as_ref().map(|old| old.number);
+            self.shared.events.add(update.about(), took, EventKind::Active { release, previous });
+            // Before the answer: who has it may wait for the old one.
+            let applied = Applied { previous, ..self.applied(&new, took) };
             if let Some(old) = old {
                 self.retire(old);
             }
+            answer_if(update.reply.as_ref(), Ok(applied));
         }
     }
 
@@ -785,7 +824,8 @@ impl Control {
         self.releases += 1;
         let release = Release::new(self.releases, state.active.clone(), &self.slots);
         let old = state.cell.publish(Arc::new(release));
-        self.draining.push(Draining { release: old, cell: Arc::clone(&state.cell), empty: false });
+        let since = Instant::now();
+        self.draining.push(Draining { retired: old, since, by_lease: Vec::new(), given_up: false });
         self.changed = true;
         self.releases
     }
@@ -826,28 +866,22 @@ impl Control {
     fn retire(&mut self, generation: Arc<Generation>) {
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: false });
+        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None });
     }
 
     /// What is due by time: drains that may have ended, deadlines, code that may have gone.
     fn look(&mut self) {
         self.look_at_drains();
+        self.look_at_awaiting();
         self.look_at_deadlines();
         self.look_at_endings();
     }
 
     fn look_at_drains(&mut self) {
         for draining in mem::take(&mut self.draining) {
-            let Draining { release, cell, empty, .. } = draining;
-            let empty = empty || pin::holders(&release).is_empty();
-            if !empty {
-                self.draining.push(Draining { release, cell, empty });
-                continue;
-            }
-            // Leases are taken inside of a pin, so from here on shares only become fewer.
-            match Arc::try_unwrap(release) {
+            match draining.retired.look() {
                 Ok(release) => drop(release),
-                Err(release) => self.draining.push(Draining { release, cell, empty }),
+                Err(retired) => self.draining.push(Draining { retired, ..draining }),
             }
         }
         let drain_deadline = self.shared.bounds.drain_deadline;
@@ -859,10 +893,13 @@ impl Control {
                     self.end_generation(generation);
                 }
                 Err(generation) => {
-                    if took >= drain_deadline && !retiring.stalled {
-                        retiring.stalled = true;
-                        let threads = self.inside(&generation);
-                        self.tell(number, took, EventKind::Stalled { threads });
+                    let due = match retiring.stalled {
+                        Some(looked) => looked.elapsed() >= HOLDERS_POLL,
+                        None => took >= drain_deadline,
+                    };
+                    if due {
+                        let first = retiring.stalled.replace(Instant::now()).is_none();
+                        self.hold(&generation, first.then_some(took));
                     }
                     self.retiring.push(Retiring { generation, ..retiring });
                 }
@@ -870,12 +907,101 @@ impl Control {
         }
     }
 
-    /// The threads that are inside of calls on a release that `generation` is part of.
-    fn inside(&self, generation: &Arc<Generation>) -> Vec<u32> {
-        let releases = self.draining.iter().map(|draining| &draining.release);
-        let of_it =
-            releases.filter(|release| release.generations().iter().any(|part| Arc::ptr_eq(part, generation)));
-        of_it.flat_map(|release| pin::holders(release)).collect()
+    /// Who holds a release that `generation` is part of.
+    fn holders(&mut self, generation: &Arc<Generation>) -> Holders {
+        let mut holders = Holders::default();
+        for draining in &mut self.draining {
+            let release = draining.retired.release();
+            if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
+                continue;
+            }
+            holders.leases += draining.retired.leases();
+            let inside = draining.retired.inside();
+            draining
+                .by_lease
+                .retain(|(tid, _)| inside.iter().any(|inside| inside.by_lease && inside.tid == *tid));
+            for Inside { tid, call, by_lease } in inside {
+                let since = match draining.by_lease.iter().find(|(seen, _)| *seen == tid) {
+                    Some((_, since)) => *since,
+                    None if by_lease => {
+                        draining.by_lease.push((tid, Instant::now()));
+                        Instant::now()
+                    }
+                    None => draining.since,
+                };
+                let called = call.method().and_then(|(slot, method)| Some((self.slots.get(slot)?, method)));
+                let plugin = called.map_or(&generation.plugin, |(wanted, _)| &wanted.plugin);
+                let method = called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
+                holders.calls.push(Holder {
+                    tid,
+                    thread: threads::comm(tid).unwrap_or_default(),
+                    plugin: plugin.to_string(),
+                    method: method.map(|method| (*method).to_owned()),
+                    by_lease,
+                    since: since.elapsed(),
+                });
+            }
+        }
+        holders
+    }
+
+    /// Shows who holds a stalled generation; and tells it, if it has stalled just now.
+    fn hold(&mut self, generation: &Arc<Generation>, stalled: Option<Duration>) {
+        let holders = self.holders(generation);
+        self.changed = true;
+        if let Some(record) = self.records.get_mut(&generation.number) {
+            record.held_by = holders.clone();
+        }
+        if let Some(took) = stalled {
+            self.tell(generation.number, took, EventKind::Stalled { holders });
+        }
+    }
+
+    fn look_at_awaiting(&mut self) {
+        for awaiting in mem::take(&mut self.awaiting) {
+            if let Some(holders) = self.given_up.get(&awaiting.generation) {
+                answer(&awaiting.reply, Some(holders.clone()));
+                continue;
+            }
+            let retiring =
+                self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
+            match retiring.map(|retiring| Arc::clone(&retiring.generation)) {
+                None => answer(&awaiting.reply, None),
+                Some(generation) if Instant::now() >= awaiting.until => {
+                    let holders = self.holders(&generation);
+                    answer(&awaiting.reply, Some(holders));
+                }
+                Some(_) => self.awaiting.push(awaiting),
+            }
+        }
+    }
+
+    /// Nobody waits for it any more.
+    fn force(&mut self, plugin: &str, number: u64) -> Result<(), Refusal> {
+        let stalled = self.retiring.iter().position(|retiring| {
+            let Retiring { generation, stalled, .. } = retiring;
+            generation.number == number && *generation.plugin == *plugin && stalled.is_some()
+        });
+        let Some(at) = stalled else {
+            let reason = format!("no drain of generation {number} of {plugin} has stalled");
+            return Err(Refusal::new(Code::NotStalled, reason));
+        };
+        let Retiring { generation, since, .. } = self.retiring.remove(at);
+        let holders = self.holders(&generation);
+        for draining in &mut self.draining {
+            let mut parts = draining.retired.release().generations().iter();
+            draining.given_up |= parts.any(|part| Arc::ptr_eq(part, &generation));
+        }
+        // A share that is never given back: what holds it may let go yet, and then its release goes, but not its code.
+        mem::forget(generation);
+        self.mark(number, Residency::Resident(vec![format!("given up while held by {holders}")]));
+        self.given_up.insert(number, holders.clone());
+        self.tell(number, since.elapsed(), EventKind::GivenUp { holders });
+        Ok(())
+    }
+
+    fn is_draining(&self) -> bool {
+        !self.retiring.is_empty() || self.draining.iter().any(|draining| !draining.given_up)
     }
 
     fn end_generation(&mut self, generation: Generation) {
@@ -1000,6 +1126,7 @@ impl Control {
                 generation: number,
                 build_id: image.build_id.clone(),
                 residency: Residency::Retiring,
+                held_by: Holders::default(),
             });
         }
         match first {
@@ -1062,6 +1189,7 @@ impl Control {
                 generation,
                 build_id: String::new(),
                 residency: Residency::Retiring,
+                held_by: Holders::default(),
             },
         );
         let reason = format!("{what} has not returned within {deadline:?}");
@@ -1073,7 +1201,7 @@ impl Control {
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
-        if !self.draining.is_empty() || !self.retiring.is_empty() || leaving {
+        if self.is_draining() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(8));
         }
@@ -1129,7 +1257,7 @@ impl Control {
         };
         let busy = self.groups.values().any(|state| state.transition.is_some());
         let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
-        let leaving = !self.draining.is_empty() || !self.retiring.is_empty() || ending;
+        let leaving = self.is_draining() || ending;
         !(busy || leaving) || Instant::now() >= shutdown.until
     }
 
@@ -1161,6 +1289,7 @@ impl Control {
         self.changed = true;
         if let Some(record) = self.records.get_mut(&number) {
             record.residency = residency;
+            record.held_by = Holders::default();
         }
     }
 
@@ -1191,14 +1320,16 @@ impl Control {
     }
 }
 
-impl Applied {
-    fn switched(to: &Generation, took: Duration) -> Self {
+impl Control {
+    fn applied(&self, to: &Generation, took: Duration) -> Applied {
         Applied {
             plugin: to.plugin.to_string(),
             version: to.version.to_string(),
             generation: to.number,
             switched: true,
             took,
+            previous: None,
+            host: Handle(Arc::clone(&self.shared)),
         }
     }
 }
@@ -1277,6 +1408,7 @@ fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
         generation: generation.number,
         build_id: generation.image.build_id.clone(),
         residency,
+        held_by: Holders::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events: what happened, in order, for people and for programs.
 
+use crate::holder::Holders;
 use crate::refusal::Refusal;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -59,8 +60,13 @@ pub enum EventKind {
     Drained,
     /// The drain has taken longer than `drain_deadline`. It goes on.
     Stalled {
-        /// Thread ids that are inside a call; none where a lease holds it.
-        threads: Vec<u32>,
+        /// Who holds it.
+        holders: Holders,
+    },
+    /// An operator gave the stalled drain up: the generation stays in this process until that ends.
+    GivenUp {
+        /// Who held it.
+        holders: Holders,
     },
     /// The plugin's instance was dropped; or it panicked in that, which ends it as well.
     Stopped {
@@ -92,8 +98,8 @@ impl fmt::Display for EventKind {
             }
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
-            EventKind::Stalled { threads } if threads.is_empty() => f.write_str("stalled: held by a lease"),
-            EventKind::Stalled { threads } => write!(f, "stalled: inside of calls on threads {threads:?}"),
+            EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
+            EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
             EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
             plain => f.write_str(plain.name()),
@@ -116,6 +122,7 @@ impl EventKind {
             EventKind::Retiring => "retiring",
             EventKind::Drained => "drained",
             EventKind::Stalled { .. } => "stalled",
+            EventKind::GivenUp { .. } => "given_up",
             EventKind::Stopped { .. } => "stopped",
             EventKind::Unmapped => "unmapped",
             EventKind::Resident(_) => "resident",
@@ -127,6 +134,7 @@ impl EventKind {
             self,
             EventKind::Refused(_)
                 | EventKind::Stalled { .. }
+                | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)
                 | EventKind::Stopped { panic: Some(_) }
         )

@@ -4,13 +4,14 @@ use crate::control::{By, Command, Control, Setup};
 use crate::event::{Event, Events};
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
+use crate::holder::Stall;
 use crate::refusal::Refusal;
 use crate::release::Known;
 use crate::runtime::Provided;
 use crate::shared::Shared;
 use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
-use crate::status::Status;
+use crate::status::{Residency, Status};
 use crate::watch::{self, Watch};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
@@ -124,6 +125,16 @@ impl Host {
         self.shared.ask(|reply| Command::Configure { plugin, config, reply })?
     }
 
+    /// Gives a generation up whose drain has stalled: nobody waits for it any more. It is never stopped and never unmapped, since its
+    /// code may be running; it counts in `generations_max` and is marked in the status until this process ends.
+    ///
+    /// # Errors
+    /// `not_stalled`: there is no such generation of `plugin`, or its drain has not been reported as stalled.
+    pub fn force(&self, plugin: &str, generation: u64) -> Result<(), Refusal> {
+        let plugin = plugin.to_owned();
+        self.shared.ask(|reply| Command::Force { plugin, generation, reply })?
+    }
+
     /// Publishes everything that is prepared and waits, each group with one store, and returns how many plugins were switched.
     ///
     /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where nothing waits it is one load.
@@ -191,6 +202,46 @@ pub struct Applied {
     pub switched: bool,
     /// From the first read to the switch.
     pub took: Duration,
+    /// The generation that served before, if one was replaced.
+    pub previous: Option<u64>,
+    pub(crate) host: Handle,
+}
+
+impl Applied {
+    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation, which may then be stopped. An
+    /// update is active before that, and nothing need wait for it.
+    ///
+    /// # Errors
+    /// Something still holds it when `deadline` is over; the drain goes on.
+    pub fn wait_retired(&self, deadline: Duration) -> Result<(), Stall> {
+        let Some(generation) = self.previous else { return Ok(()) };
+        let until = Instant::now() + deadline;
+        let waited = self.host.0.ask(|reply| Command::AwaitDrained { generation, until, reply });
+        let holders = match waited {
+            Ok(None) => return Ok(()),
+            Ok(Some(holders)) => holders,
+            // The host has ended, and its last status says how.
+            Err(_) => {
+                let status = self.host.0.status.load();
+                let record = status.generations.iter().find(|record| record.generation == generation);
+                match record {
+                    Some(record) if record.residency == Residency::Retiring => record.held_by.clone(),
+                    _ => return Ok(()),
+                }
+            }
+        };
+        Err(Stall { plugin: self.plugin.clone(), generation, holders })
+    }
+}
+
+/// What an answer needs to ask again.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Host")
+    }
 }
 
 /// When a prepared version is switched in.

@@ -13,6 +13,7 @@
 mod control;
 mod event;
 mod gate;
+mod holder;
 mod host;
 mod layout;
 mod library;
@@ -26,6 +27,7 @@ mod watch;
 
 pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
+pub use holder::{Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{CallError, Fault, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
@@ -35,3 +37,8 @@ pub use status::{GenerationStatus, PluginStatus, Residency, Status};
 pub use gate::turns::Turns;
 #[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};
+
+/// The front page's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

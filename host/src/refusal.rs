@@ -209,6 +209,8 @@ codes! {
     Superseded "superseded" at Admit, "nothing: the newer file is being applied";
     /// No plugin of that name serves.
     UnknownPlugin "unknown_plugin" at Admit, "check the name, or apply its file first";
+    /// It is not one that the host waits for in vain.
+    NotStalled "not_stalled" at Admit, "only a drain that has been reported as stalled can be given up: see status";
     /// There is no earlier good version to go back to.
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 

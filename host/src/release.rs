@@ -1,6 +1,5 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
-use crate::gate::GroupCell;
 use crate::library::{self, Instance, Library};
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
@@ -13,7 +12,6 @@ use std::any::Any;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
 use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
@@ -28,8 +26,6 @@ pub(crate) struct Release {
     /// Those after.
     far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
-    /// The cell that publishes it. INVARIANT: written before anybody can enter, and only ever compared.
-    pub(crate) group: AtomicPtr<GroupCell>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -47,7 +43,6 @@ impl Release {
             near: [UNBOUND; NEAR],
             far: Box::default(),
             generations: Box::default(),
-            group: AtomicPtr::default(),
             _linked: None,
         }
     }
@@ -64,7 +59,6 @@ impl Release {
             near: std::array::from_fn(|_| entries.next().unwrap_or(UNBOUND)),
             far: entries.collect(),
             generations: generations.into(),
-            group: AtomicPtr::default(),
             _linked: None,
         }
     }
@@ -93,19 +87,6 @@ impl Release {
         (!bound.table.is_null()).then_some(bound)
     }
 
-    /// The same once more, for another cell. Not of linked-in objects.
-    pub(crate) fn again(&self) -> Self {
-        assert!(self._linked.is_none(), "an object has one owner");
-        Release {
-            number: self.number,
-            near: self.near,
-            far: self.far.clone(),
-            generations: self.generations.clone(),
-            group: AtomicPtr::default(),
-            _linked: None,
-        }
-    }
-
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {
         let mut generations = self.generations.iter();
         generations.find(|generation| *generation.plugin == *plugin)
@@ -121,6 +102,8 @@ impl Release {
 pub(crate) struct Known {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// By number.
+    pub(crate) methods: &'static [&'static str],
     pub(crate) layout: Layout,
 }
 

@@ -2,9 +2,10 @@
 
 use crate::control::Command;
 use crate::event::{About, EventKind, EventLog};
-use crate::gate::GroupCell;
+use crate::gate::cell::GroupCell;
 use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
+use crate::release::Release;
 use crate::status::Status;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -38,7 +39,8 @@ impl Shared {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             status: ArcSwap::default(),
-            vacant: GroupCell::new("", bounds.calls_nested_max, bounds.groups_nested_max),
+            // Counts as no group: a call finds out there which one it belongs to.
+            vacant: Arc::new(vacant("", bounds.calls_nested_max, usize::MAX)),
             waiting: AtomicBool::new(false),
             directory: ArcSwap::default(),
             bounds,
@@ -58,10 +60,7 @@ impl Shared {
     /// Puts `plugin` into `group`, for good. The control plane alone calls it.
     pub(crate) fn join(&self, plugin: &Arc<str>, group: &Arc<str>) -> Arc<GroupCell> {
         let mut directory = Directory::clone(&self.directory.load());
-        let new = || {
-            let bounds = &self.bounds;
-            GroupCell::new(group, bounds.calls_nested_max, bounds.groups_nested_max)
-        };
+        let new = || Arc::new(vacant(group, self.bounds.calls_nested_max, self.bounds.groups_nested_max));
         let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
         directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));
         self.directory.store(Arc::new(directory));
@@ -92,6 +91,10 @@ impl Shared {
     pub(crate) fn commands(&self) -> Sender<Command> {
         self.commands.clone()
     }
+}
+
+fn vacant(group: &str, calls_nested_max: usize, groups_nested_max: usize) -> GroupCell {
+    GroupCell::new(group, Arc::new(Release::vacant()), calls_nested_max, groups_nested_max)
 }
 
 fn ended() -> Refusal {

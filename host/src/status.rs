@@ -1,5 +1,6 @@
 //! Status: what runs, what is on its way out, and what stayed.
 
+use crate::holder::Holders;
 use std::fmt;
 
 /// A snapshot of a host, taken when the control plane last changed something.
@@ -41,6 +42,8 @@ pub struct GenerationStatus {
     pub build_id: String,
     /// What became of it.
     pub residency: Residency,
+    /// Who holds a retired one whose drain has stalled; brought up to date ten times a second.
+    pub held_by: Holders,
 }
 
 /// Whether a generation's code is in this process, and why.

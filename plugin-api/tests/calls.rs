@@ -409,6 +409,30 @@ fn a_panic_while_a_result_is_rebuilt_is_the_callers_and_drops_each_value_once() 
 }
 
 #[test]
+fn a_false_claim_to_be_plain_is_only_false() {
+    /// `Reown` is safe to implement, so what it says must not be able to free a value twice.
+    struct Claims(u64);
+    impl Reown for Claims {
+        const PLAIN: bool = true;
+        fn reown(self) -> Self {
+            self
+        }
+    }
+    impl Drop for Claims {
+        fn drop(&mut self) {
+            ALIVE.set(ALIVE.get() - 1);
+        }
+    }
+    let before = ALIVE.get();
+    let list: List<Claims> = (0..3).map(Claims).collect();
+    ALIVE.set(before + 3);
+    let own = list.reown();
+    assert_eq!((ALIVE.get(), own.iter().map(|claims| claims.0).sum::<u64>()), (before + 3, 3));
+    drop(own);
+    assert_eq!(ALIVE.get(), before);
+}
+
+#[test]
 fn a_contract_says_its_name_its_version_and_its_methods() {
     assert_eq!(<dyn Every>::NAME, "midflight-plugin::Every");
     assert_eq!(<dyn Every>::VERSION, env!("CARGO_PKG_VERSION"));

@@ -26,7 +26,7 @@ pub fn in_child<F: FnOnce()>(body: F) {
     let test = name_of::<F>();
     match argument(test) {
         Some(_) => finish(body),
-        None => run(test, "", |_| {}).assert_ok(),
+        None => run_child(test, "").assert_ok(),
     }
 }
 
@@ -39,9 +39,14 @@ pub fn with_children<F: FnOnce(&str)>(body: F, parent: impl FnOnce(&'static str)
     }
 }
 
-/// Runs the test `test` as a child, with an argument for its body. `prepare` may add to its environment.
+/// Runs the test `test` as a child, with an argument for its body.
 pub fn run_child(test: &str, argument: &str) -> Exit {
-    run(test, argument, |_| {})
+    run(test, argument, |child| child)
+}
+
+/// As [`run_child`], after `prepare`, which may add to the child's environment.
+pub fn run_child_with(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
+    run(test, argument, prepare)
 }
 
 /// How a child ended.
@@ -77,7 +82,7 @@ fn finish(body: impl FnOnce()) {
     println!("{RETURNED}");
 }
 
-fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command)) -> Exit {
+fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
     let this = std::env::current_exe().expect("the path of this test");
     let mut command = Command::new(this);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);

@@ -25,3 +25,8 @@ pub fn threads() -> Vec<String> {
     let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
     tasks.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
+
+/// Is this process built with AddressSanitizer? Its shadow memory lies where nothing else does.
+pub fn has_address_sanitizer() -> bool {
+    mappings().iter().any(|line| line.starts_with("7fff7000-"))
+}

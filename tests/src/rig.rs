@@ -93,10 +93,16 @@ impl Rig {
         self.home.path().join(name)
     }
 
+    /// A copy of `fixture` that is the test's own.
+    pub fn copy(&self, fixture: Fixture, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::copy(fixture.path(), &path).expect("a copy");
+        path
+    }
+
     /// Puts `fixture` into the plugins' directory as one should: written beside, renamed in.
     pub fn install(&self, fixture: Fixture, name: &str) {
-        let (new, place) = (self.path("new"), self.plugins().join(name));
-        fs::copy(fixture.path(), &new).and_then(|_| fs::rename(&new, place)).expect("a new file in its place");
+        fs::rename(self.copy(fixture, "new"), self.plugins().join(name)).expect("a new file in its place");
     }
 
     /// What became of a generation.

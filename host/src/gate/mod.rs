@@ -5,83 +5,27 @@
 //! holds a release for as long as it lives.
 #![allow(unsafe_code, reason = "one of the five places: pins hand out references to releases")]
 
+pub(crate) mod cell;
 pub(crate) mod pin;
 pub(crate) mod slot;
+mod sync;
+#[cfg(test)]
+mod tests;
 pub(crate) mod turns;
 
 use crate::control::Command;
 use crate::refusal::Refusal;
 use crate::release::{Known, Release, Wanted};
 use crate::shared::Shared;
-use arc_swap::ArcSwap;
+use cell::GroupCell;
 use midflight_plugin::rt::{Bound, Gate};
 use midflight_plugin::{Contract, Fault};
+use pin::Call;
 use slot::Slot;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release as Releasing, SeqCst};
-use std::sync::atomic::{AtomicPtr, fence};
-
-/// One group's current release. Made once per group and kept for as long as the host's [`Shared`] lives.
-pub(crate) struct GroupCell {
-    pub(crate) name: Box<str>,
-    calls_nested_max: usize,
-    groups_nested_max: usize,
-    /// The release that `owner` owns. INVARIANT: written by `publish` alone, right after `owner`.
-    current: AtomicPtr<Release>,
-    owner: ArcSwap<Release>,
-}
-
-impl GroupCell {
-    /// In its place for good: releases point to it.
-    pub(crate) fn new(name: &str, calls_nested_max: usize, groups_nested_max: usize) -> Arc<Self> {
-        let vacant = Arc::new(Release::vacant());
-        let cell = Arc::new(GroupCell {
-            name: name.into(),
-            calls_nested_max: calls_nested_max.min(pin::FRAMES),
-            groups_nested_max,
-            current: AtomicPtr::new(Arc::as_ptr(&vacant).cast_mut()),
-            owner: ArcSwap::new(Arc::clone(&vacant)),
-        });
-        vacant.group.store(Arc::as_ptr(&cell).cast_mut(), Relaxed);
-        cell
-    }
-
-    /// The one store that switches a group. From its return on, no call enters the release that it returns.
-    /// The control plane alone calls it.
-    pub(crate) fn publish(&self, new: Arc<Release>) -> Arc<Release> {
-        new.group.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
-        let current = Arc::as_ptr(&new).cast_mut();
-        let old = self.owner.swap(new);
-        self.current.store(current, Releasing);
-        fence(SeqCst);
-        old
-    }
-
-    /// Runs `f` on the release that this thread is in, or on the current one, pinned.
-    #[inline(always)]
-    pub(crate) fn enter<R, E: From<Fault>>(&self, f: impl FnOnce(&Release) -> Result<R, E>) -> Result<R, E> {
-        pin::enter(self, f)?
-    }
-
-    /// A share in the release that a call would run on now.
-    pub(crate) fn lease(&self) -> Result<Arc<Release>, Fault> {
-        self.enter(|release| {
-            // SAFETY: every release that is entered came out of an `Arc` in `publish` or `new`. While it is pinned that
-            // `Arc` is alive: in `owner`, with the control plane that waits for this pin, or with the lease that
-            // entered it.
-            unsafe {
-                Arc::increment_strong_count(release);
-                Ok(Arc::from_raw(release))
-            }
-        })
-    }
-
-    /// The number of the current release, whatever this thread is in.
-    pub(crate) fn release(&self) -> u64 {
-        self.owner.load().number
-    }
-}
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the index.
 pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> Result<Slot<C>, Refusal> {
@@ -107,7 +51,7 @@ enum Keep {
 
 /// A group without a control plane: of one object that is linked in, or of releases that take turns.
 struct Fixed {
-    cell: Arc<GroupCell>,
+    cell: GroupCell,
     /// INVARIANT: not empty; `cell` publishes no other.
     releases: Box<[Arc<Release>]>,
 }
@@ -119,11 +63,10 @@ impl Link {
     }
 
     fn fixed(release: Release) -> Self {
-        let cell = GroupCell::new("", pin::FRAMES, pin::FRAMES);
         let release = Arc::new(release);
-        cell.publish(Arc::clone(&release));
+        let cell = GroupCell::new("", Arc::clone(&release), pin::FRAMES, pin::FRAMES);
         let fixed = Arc::new(Fixed { cell, releases: [release].into() });
-        let cell = AtomicPtr::new(Arc::as_ptr(&fixed.cell).cast_mut());
+        let cell = AtomicPtr::new(std::ptr::from_ref(&fixed.cell).cast_mut());
         Link { keep: Keep::Fixed(fixed), cell }
     }
 
@@ -180,17 +123,17 @@ pub struct SlotGate {
 // index stands for, and keeps its generation loaded; the pin keeps the release.
 unsafe impl Gate for SlotGate {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
         // Loaded before the pin's fence, which every load after it waits for.
         let index = self.target.index;
-        let entered = pin::enter(cell, |release| match release.bound(index) {
+        let entered = pin::enter(cell, Call::new(index, method), move |release| match release.bound(index) {
             Some(bound) => Ok(f(bound)),
             None => Err(f),
         });
         match entered {
             Ok(Ok(result)) => result,
-            Ok(Err(f)) => self.late(cell, f),
+            Ok(Err(f)) => self.late(cell, method, f),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -210,12 +153,13 @@ impl SlotGate {
         }
     }
 
-    /// The plugin was not there. It may have come since this handle was made.
+    /// The plugin was not where the call looked, which has left again. It may have come since this handle was made.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
         &self,
         entered: &GroupCell,
+        method: u16,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<R, E> {
         let plugin = &self.target.plugin;
@@ -224,7 +168,7 @@ impl SlotGate {
             return Err(self.absent(entered).into());
         }
         let cell = self.link.cell();
-        cell.enter(|release| match release.bound(self.target.index) {
+        cell.enter(Call::new(self.target.index, method), |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => Err(self.absent(cell).into()),
         })
@@ -276,9 +220,10 @@ pub struct LeaseGate<'l> {
 // SAFETY: as for `SlotGate`; the lease owns a share in the release for 'l.
 unsafe impl Gate for LeaseGate<'_> {
     #[inline]
-    fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        let call = Call::new(self.slot.target.index, method);
         match self.bound {
-            Some(bound) => pin::enter_held(self.cell, self.release, || f(bound)),
+            Some(bound) => pin::enter_held(self.cell, self.release, call, || f(bound)),
             None => Err(self.slot.absent(self.cell).into()),
         }
     }

@@ -6,72 +6,118 @@
 //! records.
 //!
 //! # Who touches what
-//! | field of `Thread` | owner thread | control plane |
+//! | field of `Thread` | owner thread | others |
 //! |---|---|---|
-//! | `depth`, `Frame::group`, `Frame::held` | reads and writes, Relaxed | – |
-//! | `Frame::hazard` | writes: Relaxed before the fence, null with Release at the end | reads, Acquire |
-//! | `attention` | swaps to 0 | writes 1, Release |
-//! | `tid` | writes at registration | reads, Relaxed |
-//! | `taken` | writes false at its end, Release | – (other threads: compare-exchange to take it over) |
+//! | `depth`, `Frame::group` | reads and writes | – |
+//! | `Frame::hazard` | stores the release, Release, before its fence; null, Release, at the end; reads, Relaxed | the control plane reads, Acquire, after its fence |
+//! | `Frame::held` | writes and reads, Relaxed | the control plane reads, for reports |
+//! | `Frame::call`, `tid` | write | the control plane reads, for reports |
+//! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
+//! | `taken` | writes false at its end, Release | a thread without a record: false → true, Acquire, which makes it the owner |
+//! | `next` | – | written before the record is in the list, never after |
+//!
+//! | a frame at | `group` | `hazard` | `held` |
+//! |---|---|---|---|
+//! | [`entered`](Thread::entered) and above | anything | null | null |
+//! | below, pinned | its group | its release, announced and confirmed | null |
+//! | below, entered by a lease | its group | null: the lease holds | its release |
+//! | below, inherited | null | null: a frame below holds | null |
+//! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used | null |
 //!
 //! # Why no release is freed under a call
-//! Reader: store the hazard, SeqCst fence, load `current` again; only if it is unchanged is the release used.
-//! Writer: store `current`, SeqCst fence, read every hazard. The two fences are totally ordered.
-//! - If the reader's fence is first, the writer's scan sees the hazard, and waits.
-//! - If the writer's fence is first, the reader's second load sees the new `current`, and tries again with that.
+//! Reader: store the hazard, SeqCst fence ([`announced`]), load `current` again; only if it is unchanged is the release
+//! used. Writer: store `current`, SeqCst fence ([`about_to_scan`]), read every hazard. The two fences are totally ordered.
+//! - If the reader's fence is first, the writer's reads see the hazard, and it waits.
+//! - If the writer's fence is first, the reader's second load sees the new `current`, and it tries again with that.
 //!
-//! A hazard is cleared with Release and scanned with Acquire, so what the call did happens before the retirement.
+//! A hazard is cleared with Release and read with Acquire, so what the call did happens before the release is freed. It is
+//! announced with Release as well: the scan may find the *next* call's announcement in the place of the null, and a
+//! Relaxed store there would not hand on what the null did (it belongs to no release sequence since C++20; loom found it).
+//! A release that is published again at the same address is another one to nobody: an address is free only when no
+//! hazard holds it.
+//!
+//! # Why no record is missed
+//! A record is in the list before its owner's first fence. By the same two interleavings either the scan finds it, or its
+//! owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
+//! the old owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it touches anything.
+//!
+//! # Why no call for attention is lost
+//! The control plane writes what it wants done, then 1 with Release. The owner swaps to 0 with Acquire *before* it does what is
+//! wanted: either the swap reads the 1, then it sees what is wanted; or the 1 comes after the swap, and stays for the next pass.
+//!
+//! `tests/models` runs this file under loom, with each of these steps left out in turn.
 
-use super::GroupCell;
+use super::cell::GroupCell;
+use super::sync::{
+    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Hazard, Note, OwnPtr, OwnUsize, about_to_scan,
+    announced, process_static, thread_static,
+};
 use crate::release::Release;
 use crate::runtime::locals;
 use midflight_plugin::Fault;
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::ptr::{null, null_mut};
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Releasing, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
+use std::ptr::{from_ref, null, null_mut};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Releasing};
 
-/// The most that `calls_nested_max` can be: the frames that a thread's record has room for.
-pub(crate) const FRAMES: usize = 64;
+/// The most that `calls_nested_max` can be.
+pub(crate) const FRAMES: usize = sync::FRAMES;
+
+/// What a thread is entering for: a method of a slot, by numbers that mean something in the slot's host. For reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Call(u64);
+
+impl Call {
+    /// A request, whose calls are not told apart, or the taking of a lease.
+    pub(crate) const REQUEST: Call = Call(u64::MAX);
+
+    #[inline(always)]
+    pub(crate) fn new(slot: usize, method: u16) -> Self {
+        Call((slot as u64) << 16 | u64::from(method))
+    }
+
+    /// The slot's index and the method's number.
+    pub(crate) fn method(self) -> Option<(usize, usize)> {
+        let slot = usize::try_from(self.0 >> 16).ok()?;
+        (self != Self::REQUEST).then_some((slot, (self.0 & 0xffff) as usize))
+    }
+}
 
 /// Runs `f` on the release of `group` that this thread entered last, or on the current one if it is in none.
 ///
 /// Whatever is rare says only where to, out of line: a call's code holds the frequent way, its arguments stay in registers, and
 /// its pin is one store before the fence and one after the call. The fence waits for every store before it, so each counts.
 #[inline(always)]
-pub(super) fn enter<R>(group: &GroupCell, f: impl FnOnce(&Release) -> R) -> Result<R, Fault> {
+pub(super) fn enter<R>(group: &GroupCell, call: Call, f: impl FnOnce(&Release) -> R) -> Result<R, Fault> {
     let thread = this_thread();
     let first = &thread.frames[0];
-    // One test for both rare cases: inside of a call, or asked to attend.
-    let rare =
-        first.hazard.load(Relaxed).addr() | thread.depth.load(Relaxed) | thread.attention.load(Relaxed);
-    if rare == 0 {
-        let release = pin(first, group);
-        let _leave = Unpin { hazard: &first.hazard };
-        // SAFETY: `pin` announced it, and nobody frees it until `_leave` clears the hazard.
+    if thread.is_plain() {
+        let release = pin(first, group, call);
+        let _leave = Unpin { frame: first };
+        // SAFETY: the hazard was announced before `current` was seen to be `release`, so by the argument above nobody
+        // frees it until `_leave` clears the hazard.
         return Ok(f(unsafe { &*release }));
     }
-    let (release, _leave) = enter_rarely(thread, group)?;
-    // SAFETY: as above; or a frame below this one, on this very thread, holds it until it is left, which is after this call has
-    // returned.
+    let (release, _leave) = enter_rarely(thread, group, call)?;
+    // SAFETY: as above; or a frame below this one, on this very thread, holds the release until it is left, which is
+    // after this call has returned.
     Ok(f(unsafe { &*release }))
 }
 
 #[cold]
 #[inline(never)]
-fn enter_rarely(thread: &'static Thread, group: &GroupCell) -> Result<(*const Release, Leave), Fault> {
+fn enter_rarely(
+    thread: &'static Thread,
+    group: &GroupCell,
+    call: Call,
+) -> Result<(*const Release, Leave), Fault> {
     let depth = thread.entered();
     if depth == 0 {
         attend(thread);
     }
     let release = match nested(thread, depth, group)? {
-        Some(release) => {
-            thread.frames[depth].group.store(null_mut(), Relaxed);
-            release
-        }
-        None => pin(&thread.frames[depth], group),
+        Some(release) => release,
+        None => pin(&thread.frames[depth], group, call),
     };
     Ok((release, Leave::deeper(thread, depth)))
 }
@@ -83,37 +129,52 @@ fn enter_rarely(thread: &'static Thread, group: &GroupCell) -> Result<(*const Re
 pub(super) fn enter_held<R, E: From<Fault>>(
     group: &GroupCell,
     release: &Release,
+    call: Call,
     f: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
     let thread = this_thread();
     let first = &thread.frames[0];
-    if first.hazard.load(Relaxed).addr() | thread.depth.load(Relaxed) == 0 {
-        first.hold(group, release);
-        let _leave = Outermost::enter(thread);
+    if thread.is_plain() {
+        first.hold(group, release, call);
+        let _held = Held { frame: first };
+        // What was before and will be after is a constant here, and no load that waits for the last call's store.
+        thread.depth.set(1);
+        let _leave = Outermost { thread };
         return f();
     }
-    let _leave = enter_held_rarely(thread, group, release)?;
+    let (_leave, _held) = enter_held_rarely(thread, group, release, call)?;
     f()
 }
 
 #[cold]
 #[inline(never)]
-fn enter_held_rarely(thread: &'static Thread, group: &GroupCell, release: &Release) -> Result<Leave, Fault> {
+fn enter_held_rarely(
+    thread: &'static Thread,
+    group: &GroupCell,
+    release: &Release,
+    call: Call,
+) -> Result<(Leave, Held), Fault> {
     let depth = thread.entered();
+    if depth == 0 {
+        attend(thread);
+    }
     if depth >= group.calls_nested_max {
         return Err(too_deep(group));
     }
-    thread.frames[depth].hold(group, release);
-    Ok(Leave::deeper(thread, depth))
+    let frame = &thread.frames[depth];
+    frame.hold(group, release, call);
+    Ok((Leave::deeper(thread, depth), Held { frame }))
 }
 
-/// Announces the current release in `frame`. Until that is left nobody frees it, by the argument above.
+/// Announces the current release in `frame`, and looks again.
 #[inline(always)]
-fn pin(frame: &Frame, group: &GroupCell) -> *const Release {
+fn pin(frame: &Frame, group: &GroupCell, call: Call) -> *const Release {
+    // Before the fence, which the loads would wait for.
+    frame.describe(group, call);
     let mut release = group.current.load(Relaxed);
     loop {
-        frame.hazard.store(release, Relaxed);
-        fence(SeqCst);
+        frame.hazard.store(release, Releasing);
+        announced();
         let again = group.current.load(Acquire);
         if again == release {
             break;
@@ -132,14 +193,11 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
     }
     let mut groups = 0;
     for frame in thread.frames[..depth].iter().rev() {
-        let pinned = frame.hazard.load(Relaxed);
-        // SAFETY: null, or what this thread has pinned.
-        let (entered, release) = match unsafe { pinned.as_ref() } {
-            Some(release) => (release.group.load(Relaxed), pinned),
-            None => (frame.group.load(Relaxed), frame.held.load(Relaxed)),
-        };
+        let entered = frame.group.get();
         if std::ptr::eq(entered, group) {
-            return Ok(Some(release));
+            // The frame inherits, so it names no group itself.
+            thread.frames[depth].group.set(null());
+            return Ok(Some(frame.entered()));
         }
         groups += usize::from(!entered.is_null());
     }
@@ -178,26 +236,45 @@ fn too_deep(group: &GroupCell) -> Fault {
     Fault::NestedTooDeep { bound: group.calls_nested_max }
 }
 
-/// The threads that are inside of `release` at this moment. Empty is final once nobody can enter it any more: after
-/// `GroupCell::publish` has put another one in its place.
-pub(crate) fn holders(release: &Release) -> Vec<u32> {
-    fence(SeqCst);
-    threads()
-        .filter(|thread| {
-            let mut frames = thread.frames.iter();
-            frames.any(|frame| std::ptr::eq(frame.hazard.load(Acquire), release))
-        })
-        .map(|thread| thread.tid.load(Relaxed))
-        .collect()
+/// Is a thread inside of `release`? No is final once nobody can enter it any more: after `GroupCell::publish` has put
+/// another one in its place.
+pub(super) fn is_pinned(release: &Release) -> bool {
+    about_to_scan();
+    threads().any(|thread| {
+        let mut frames = thread.frames.iter();
+        frames.any(|frame| std::ptr::eq(frame.hazard.load(Acquire), release))
+    })
+}
+
+/// A thread inside of a release, as it looked a moment ago.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Inside {
+    pub(crate) tid: u32,
+    pub(crate) call: Call,
+    /// It is inside by a lease, which is counted as well.
+    pub(crate) by_lease: bool,
+}
+
+/// The threads inside of `release`, each by its outermost call there.
+pub(super) fn inside(release: &Release) -> Vec<Inside> {
+    let inside = |thread: &Thread| {
+        let here = |by: *mut Release| std::ptr::eq(by, release);
+        let frame = (thread.frames.iter())
+            .find(|frame| here(frame.hazard.load(Acquire)) || here(frame.held.load(Acquire)))?;
+        let (tid, call) = (thread.tid.load(Relaxed), Call(frame.call.get()));
+        Some(Inside { tid, call, by_lease: here(frame.held.load(Acquire)) })
+    };
+    threads().filter_map(inside).collect()
 }
 
 /// One thread's record. Never freed; taken over by another thread when its owner has ended.
+///
+/// In this order: an outermost call touches one cache line of it.
 #[repr(C, align(128))]
 struct Thread {
-    /// How many frames are entered. 0 also while there is no other than the first, and that is pinned: its hazard says so. See
-    /// [`entered`](Thread::entered).
-    depth: AtomicUsize,
-    /// Not 0: some plugin is closing. On the line of `depth` and the first frame, which a call reads anyway.
+    /// How many frames are entered; 0 also while that is the first one alone and it is pinned, which its hazard says.
+    depth: OwnUsize,
+    /// Not 0: some plugin is closing. On the line of the first frame, which a call writes anyway.
     attention: AtomicUsize,
     frames: [Frame; FRAMES],
     tid: AtomicU32,
@@ -206,70 +283,81 @@ struct Thread {
 }
 
 impl Thread {
+    /// In no call, and not asked to attend. One test for both.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let inside = self.frames[0].hazard.load(Relaxed).addr() | self.depth.get();
+        inside | self.attention.load(Relaxed) == 0
+    }
+
     /// How many frames are entered.
     fn entered(&self) -> usize {
-        match self.depth.load(Relaxed) {
+        match self.depth.get() {
             0 => usize::from(!self.frames[0].hazard.load(Relaxed).is_null()),
             depth => depth,
         }
     }
 }
 
-/// One entered call. INVARIANT: from [`Thread::entered`] upwards `hazard` is null, and the others mean nothing.
+/// One entered call: see the second table.
 #[repr(C)]
 struct Frame {
-    /// What the control plane must not free. Null in the frame of a lease, which holds its release by itself.
-    hazard: AtomicPtr<Release>,
-    /// Of a lease's frame; null in the frame of a call that runs on the release of a frame below. Means nothing where `hazard` is not
-    /// null: what is pinned knows its group.
-    group: AtomicPtr<GroupCell>,
-    /// The release of a lease. Means nothing where `hazard` is not null, or `group` is null.
+    hazard: Hazard<Release>,
+    group: OwnPtr<GroupCell>,
+    call: Note,
     held: AtomicPtr<Release>,
 }
 
 impl Frame {
+    /// Mostly it is what the last call was. A comparison costs less than a store that the next fence waits for.
     #[inline(always)]
-    fn hold(&self, group: &GroupCell, release: &Release) {
-        self.group.store(std::ptr::from_ref(group).cast_mut(), Relaxed);
-        self.held.store(std::ptr::from_ref(release).cast_mut(), Relaxed);
+    fn describe(&self, group: &GroupCell, call: Call) {
+        let other = (self.group.get().addr() ^ from_ref(group).addr()) as u64;
+        if other | (self.call.get() ^ call.0) != 0 {
+            self.group.set(group);
+            self.call.set(call.0);
+        }
+    }
+
+    #[inline(always)]
+    fn hold(&self, group: &GroupCell, release: &Release, call: Call) {
+        self.describe(group, call);
+        self.held.store(from_ref(release).cast_mut(), Relaxed);
+    }
+
+    /// What a frame that names a group is inside of.
+    fn entered(&self) -> *const Release {
+        let pinned = self.hazard.load(Relaxed);
+        if pinned.is_null() { self.held.load(Relaxed) } else { pinned }
     }
 }
 
-/// Leaves the first frame where it is the only one and pinned, on every way out, a panic too. Private to this module and to closures, as
-/// [`Leave`].
+/// Leaves the first frame where it is the only one, and pinned: on every way out, a panic too. Private to this module and to closures,
+/// as all guards here: one in other hands could be dropped out of order, or sent away.
 struct Unpin {
-    hazard: &'static AtomicPtr<Release>,
+    frame: &'static Frame,
 }
 
 impl Drop for Unpin {
     #[inline(always)]
     fn drop(&mut self) {
-        self.hazard.store(null_mut(), Releasing);
+        self.frame.hazard.store(null_mut(), Releasing);
     }
 }
 
-/// Leaves the first frame where it is a lease's, as [`Unpin`].
+/// Leaves the first frame where a lease entered it.
 struct Outermost {
     thread: &'static Thread,
-}
-
-impl Outermost {
-    #[inline(always)]
-    fn enter(thread: &'static Thread) -> Self {
-        thread.depth.store(1, Relaxed);
-        Outermost { thread }
-    }
 }
 
 impl Drop for Outermost {
     #[inline(always)]
     fn drop(&mut self) {
-        self.thread.depth.store(0, Relaxed);
+        self.thread.depth.set(0);
     }
 }
 
-/// Leaves a frame on every way out, a panic too. Private to this module and to closures: a guard in other hands could be dropped out of
-/// order, or sent away.
+/// Leaves any frame.
 struct Leave {
     thread: &'static Thread,
     frame: usize,
@@ -278,32 +366,45 @@ struct Leave {
 }
 
 impl Leave {
-    #[inline(always)]
     fn deeper(thread: &'static Thread, frame: usize) -> Self {
-        let depth = thread.depth.load(Relaxed);
-        thread.depth.store(frame + 1, Relaxed);
+        let depth = thread.depth.get();
+        thread.depth.set(frame + 1);
         Leave { thread, frame, depth }
     }
 }
 
 impl Drop for Leave {
-    #[inline(always)]
     fn drop(&mut self) {
         self.thread.frames[self.frame].hazard.store(null_mut(), Releasing);
-        self.thread.depth.store(self.depth, Relaxed);
+        self.thread.depth.set(self.depth);
     }
 }
 
-static FIRST: AtomicPtr<Thread> = AtomicPtr::new(null_mut());
+/// Of a frame that a lease entered.
+struct Held {
+    frame: &'static Frame,
+}
 
-thread_local! {
+impl Drop for Held {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.frame.held.store(null_mut(), Relaxed);
+    }
+}
+
+process_static! {
+    /// The newest record.
+    FIRST: AtomicPtr<Thread> = AtomicPtr::new(null_mut())
+}
+
+thread_static! {
     // Const and without a Drop: it can be used at any point of a thread's end.
-    static THREAD: Cell<*const Thread> = const { Cell::new(null()) };
+    THREAD: *const Thread = null()
 }
 
 #[inline(always)]
 fn this_thread() -> &'static Thread {
-    let thread = THREAD.get();
+    let thread = THREAD.with(Cell::get);
     if thread.is_null() {
         return register();
     }
@@ -314,40 +415,42 @@ fn this_thread() -> &'static Thread {
 #[cold]
 #[inline(never)]
 fn register() -> &'static Thread {
-    let free = threads().find(|thread| thread.taken.compare_exchange(false, true, AcqRel, Relaxed).is_ok());
+    let free = threads().find(|thread| thread.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok());
     let thread = free.unwrap_or_else(append);
-    thread.tid.store(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), Relaxed);
-    THREAD.set(thread);
-    // A Rust thread-local's destructor would be too early: others that run after it may still call plugins. Keys come
-    // after all of them, and one that is set again in a destructor is asked again.
-    // SAFETY: the key is ours; the value is only ever read back by `ended`.
-    unsafe { libc::pthread_setspecific(key(), std::ptr::from_ref(thread).cast()) };
+    thread.tid.store(sync::tid(), Relaxed);
+    THREAD.with(|this| this.set(thread));
+    sync::at_thread_end(thread, ended);
     thread
 }
 
 fn append() -> &'static Thread {
-    let thread = Box::leak(Box::new(Thread {
-        depth: AtomicUsize::new(0),
-        attention: AtomicUsize::new(0),
-        frames: [const {
-            Frame {
-                hazard: AtomicPtr::new(null_mut()),
-                group: AtomicPtr::new(null_mut()),
-                held: AtomicPtr::new(null_mut()),
-            }
-        }; FRAMES],
-        tid: AtomicU32::new(0),
-        taken: AtomicBool::new(true),
-        next: AtomicPtr::new(null_mut()),
-    }));
+    let thread = sync::forever(Thread::new());
     let mut first = FIRST.load(Relaxed);
     loop {
         thread.next.store(first, Relaxed);
-        // SeqCst: ordered before the fence of the owner's first pin, so that a scan which must see that pin's hazard
-        // finds the record.
-        match FIRST.compare_exchange_weak(first, thread, SeqCst, Relaxed) {
+        // Release: who finds the record sees it whole. That a scan finds it is its owner's fence's doing.
+        match FIRST.compare_exchange_weak(first, from_ref(thread).cast_mut(), Releasing, Relaxed) {
             Ok(_) => return thread,
             Err(other) => first = other,
+        }
+    }
+}
+
+impl Thread {
+    fn new() -> Self {
+        let frame = |_| Frame {
+            hazard: Hazard::new(null_mut()),
+            group: OwnPtr::new(null_mut()),
+            call: Note::new(),
+            held: AtomicPtr::new(null_mut()),
+        };
+        Thread {
+            depth: OwnUsize::new(0),
+            attention: AtomicUsize::new(0),
+            frames: std::array::from_fn(frame),
+            tid: AtomicU32::new(0),
+            taken: AtomicBool::new(true),
+            next: AtomicPtr::new(null_mut()),
         }
     }
 }
@@ -357,7 +460,7 @@ fn threads() -> impl Iterator<Item = &'static Thread> {
     std::iter::from_fn(move || {
         // SAFETY: null, or a record that is never freed.
         let thread: &'static Thread = unsafe { next.as_ref() }?;
-        next = thread.next.load(Acquire);
+        next = thread.next.load(Relaxed);
         Some(thread)
     })
 }
@@ -367,19 +470,19 @@ fn threads() -> impl Iterator<Item = &'static Thread> {
 unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };
-    THREAD.set(null());
-    if thread.entered() == 0 {
+    THREAD.with(|this| this.set(null()));
+    if thread.depth.get() == 0 {
         thread.taken.store(false, Releasing);
     }
 }
 
-fn key() -> libc::pthread_key_t {
-    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
-    *KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: `key` is a place to write to, and `ended` is host code, which is never unloaded.
-        let made = unsafe { libc::pthread_key_create(&mut key, Some(ended)) };
-        assert_eq!(made, 0, "the process has no pthread key left for midflight's gate");
-        key
-    })
+#[cfg(test)]
+pub(super) fn end_this_thread() {
+    // SAFETY: this thread's record; the system calls it the same way once more.
+    unsafe { ended(from_ref(this_thread()).cast_mut().cast()) };
+}
+
+#[cfg(test)]
+pub(super) fn records() -> usize {
+    threads().count()
 }

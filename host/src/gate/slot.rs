@@ -1,6 +1,8 @@
 //! Slots, groups, requests and leases: the handles through which a service calls its plugins.
 
-use super::{GroupCell, LeaseGate, Link, RequestGate, SlotGate, Target};
+use super::cell::GroupCell;
+use super::pin::Call;
+use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
 use crate::release::Release;
 use crate::shared::Shared;
 use midflight_plugin::{Contract, Fault, ImplementedBy};
@@ -134,7 +136,9 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        cell.enter(|release| f(&Request { link: &self.link, cell, release, here: PhantomData }))
+        cell.enter(Call::REQUEST, |release| {
+            f(&Request { link: &self.link, cell, release, here: PhantomData })
+        })
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed.

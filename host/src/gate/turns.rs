@@ -4,8 +4,9 @@
 //! updates can be had. What callers feel of a publication alone is measured with this: the same cell, the same store, the same
 //! pins and the same scan, of two releases that were really prepared and that leases hold.
 
+use super::cell::GroupCell;
 use super::slot::{Lease, Slot};
-use super::{Fixed, GroupCell, Keep, Link, SlotGate, pin};
+use super::{Fixed, Keep, Link, SlotGate, pin};
 use crate::release::Release;
 use midflight_plugin::Contract;
 use std::sync::Arc;
@@ -28,10 +29,9 @@ impl Turns {
     pub fn new(first: &Lease, second: &Lease) -> Self {
         let hosts = (first.link.shared(), second.link.shared());
         assert!(matches!(hosts, (Some(one), Some(other)) if Arc::ptr_eq(one, other)), "two hosts");
-        let releases = [&first.release, &second.release].map(|release| Arc::new(release.again()));
-        let cell = GroupCell::new("", pin::FRAMES, pin::FRAMES);
+        let releases = [&first.release, &second.release].map(Arc::clone);
+        let cell = GroupCell::new("", Arc::clone(&releases[0]), pin::FRAMES, pin::FRAMES);
         let fixed = Arc::new(Fixed { cell, releases: releases.into() });
-        fixed.cell.publish(Arc::clone(&fixed.releases[0]));
         Turns { fixed, host: first.link.clone(), serves: 0 }
     }
 
@@ -41,7 +41,7 @@ impl Turns {
         if !releases.iter().all(|release| slot.gate.find(&self.host, release).is_some()) {
             return None;
         }
-        let cell = AtomicPtr::new(Arc::as_ptr(&self.fixed.cell).cast_mut());
+        let cell = AtomicPtr::new(std::ptr::from_ref(&self.fixed.cell).cast_mut());
         let link = Link { keep: Keep::Fixed(Arc::clone(&self.fixed)), cell };
         // SAFETY: the slot's own index, which means `C` in every release of its host, as `find` has shown both to be.
         Some(unsafe { Slot::through(SlotGate { link, target: slot.gate.target.clone() }) })
@@ -50,11 +50,12 @@ impl Turns {
     /// Publishes the other one.
     pub fn publish(&mut self) {
         self.serves = 1 - self.serves;
-        self.fixed.cell.publish(Arc::clone(&self.fixed.releases[self.serves]));
+        // What was replaced is not let go: `releases` keeps both.
+        let _ = self.fixed.cell.publish(Arc::clone(&self.fixed.releases[self.serves]));
     }
 
     /// No call is inside of the one that does not serve.
     pub fn drained(&self) -> bool {
-        pin::holders(&self.fixed.releases[1 - self.serves]).is_empty()
+        !pin::is_pinned(&self.fixed.releases[1 - self.serves])
     }
 }

@@ -161,7 +161,12 @@ impl Provided {
 
 impl Known {
     pub(crate) fn of<C: Contract + ?Sized>() -> Self {
-        Known { name: C::NAME, version: C::VERSION, layout: Layout(<C::Table as StableAbi>::LAYOUT) }
+        Known {
+            name: C::NAME,
+            version: C::VERSION,
+            methods: C::METHODS,
+            layout: Layout(<C::Table as StableAbi>::LAYOUT),
+        }
     }
 }
 

@@ -27,10 +27,16 @@ impl Threads {
 
 /// `tid 4711 (exchange)`
 pub(crate) fn name(tid: u32) -> String {
-    match std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) {
-        Ok(name) => format!("tid {tid} ({})", name.trim_end()),
-        Err(_) => format!("tid {tid}"),
+    match comm(tid) {
+        Some(name) => format!("tid {tid} ({name})"),
+        None => format!("tid {tid}"),
     }
+}
+
+/// A thread's name as the system knows it, while it lives.
+pub(crate) fn comm(tid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 pub(super) fn current() -> u32 {

@@ -223,9 +223,13 @@ impl Symbols {
             symbols.unique |= found.defined && found.bind == elf::STB_GNU_UNIQUE;
             let start = usize::try_from(symbol.st_name(Little)).ok();
             let name = start.and_then(|start| names.get(start..)).unwrap_or_default();
-            if !found.defined {
-                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                symbols.escaped.extend(HOOKS.iter().find(|hook| hook.as_bytes() == name));
+            let is =
+                |hook: &&&str| name.strip_prefix(hook.as_bytes()).is_some_and(|rest| rest.starts_with(&[0]));
+            if !found.defined
+                && let Some(hook) = HOOKS.iter().find(is)
+                && !symbols.escaped.contains(hook)
+            {
+                symbols.escaped.push(hook);
             }
             for (expected, list) in
                 [(&b"midflight_entry\0"[..], &mut symbols.entry), (b"midflight_place\0", &mut symbols.place)]

@@ -95,7 +95,7 @@ struct Contents {
 fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
     let mut previous: Option<&Segment> = None;
     for load in elf.loads() {
-        if !load.align.is_power_of_two() || load.align < PAGE_BYTES || load.align > ALIGN_MAX {
+        if !(PAGE_BYTES..=ALIGN_MAX).contains(&load.align) {
             let align = load.align;
             return Err(inconsistent(format!("{load} has the alignment {align:#x}, expected one of pages")));
         }
@@ -308,18 +308,18 @@ fn check_relro(elf: &Elf<'_>) -> Result<(), Refusal> {
     };
     let (address, end) = (segment.range.address, segment.range.end());
     let around =
-        |load: &&Segment| page_down(load.range.address) <= address && end <= page_up(load.range.end());
-    let Some(load) = elf.loads().find(around).filter(|load| load.flags.contains(elf::PF_W)) else {
+        |load: &Segment| page_down(load.range.address) <= address && end <= page_up(load.range.end());
+    if !elf.loads().any(|load| around(load) && load.flags.contains(elf::PF_W)) {
         return Err(inconsistent(format!(
             "{segment} is {}, which is inside no writable PT_LOAD",
             segment.range
         )));
-    };
-    let inside = elf.sections.iter().filter(|section| is_mapped(section) && touches(load, section));
-    for section in inside {
-        let Range { address: start, .. } = section.range;
-        let written = section.range.end() > page_down(address) && start < page_down(end);
-        if written && !is_relro(section) {
+    }
+    // The loader protects whole pages: from the one that the range starts in, without the one that it ends in.
+    let protected = page_down(address)..page_down(end);
+    for section in elf.sections.iter().filter(|section| is_mapped(section) && !is_relro(section)) {
+        let start = section.range.address;
+        if start < protected.end && protected.start < section.range.end() {
             let reason = format!(
                 "{segment} makes memory read-only up to {end:#x}, but {section} at {start:#x} is data"
             );

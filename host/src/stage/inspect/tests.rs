@@ -13,6 +13,7 @@ struct Sample {
     texts: Vec<(i64, &'static str)>,
     symbols: Vec<(&'static str, Symbol)>,
     place: Vec<u8>,
+    bss: u64,
     eh_frame_hdr: &'static str,
     interp: &'static str,
 }
@@ -40,14 +41,14 @@ const P_ALIGN: usize = 48;
 
 /// Where the sections of a sample are in its table.
 const S_NULL: usize = 0;
-const S_NOTE: usize = 1;
 const S_DYNSYM: usize = 2;
 const S_DYNSTR: usize = 3;
 const S_TDATA: usize = 5;
 const S_TBSS: usize = 6;
 const S_DYNAMIC: usize = 7;
 const S_DATA: usize = 9;
-const SECTIONS: usize = 13;
+const S_COMMENT: usize = 12;
+const SECTIONS: usize = 14;
 /// Offsets in a section header.
 const SH_NAME: usize = 0;
 const SH_TYPE: usize = 4;
@@ -81,6 +82,7 @@ impl Sample {
                 ("midflight_place", object(AT_PLACE, 24)),
             ],
             place: [PLACE_MAGIC.as_slice(), &[0; 8]].concat(),
+            bss: 100,
             eh_frame_hdr: ".eh_frame_hdr",
             interp: ".comment",
         }
@@ -145,8 +147,9 @@ impl Sample {
         let padding = file.zeros(".relro_padding", 3, (2 * PAGE).checked_sub(relro_end + PAGE).unwrap(), 1);
         file.shift = 2 * PAGE;
         let data = file.section(".data", 1, 3, &self.place, 8);
+        file.section(".tm_clone_table", 1, 3, &[], 8);
         let data_end = file.end();
-        let bss = file.zeros(".bss", 3, 100, 8);
+        let bss = file.zeros(".bss", 3, self.bss, 8);
         file.section(self.interp, 1, 0x30, b"/lib/ld.so", 1);
         for (section, link) in [(dynsym, dynstr), (dynamic, dynstr)] {
             file.sections[section].link = link as u32;
@@ -162,7 +165,7 @@ impl Sample {
         let tls = [file.sections[tdata], file.sections[tbss]];
         let relro = (tls[0].offset, tls[0].address, relro_end - tls[0].offset, 2 * PAGE - tls[0].address);
         let data = file.sections[data];
-        let data_memory = file.sections[bss].address + 100 - data.address;
+        let data_memory = file.sections[bss].address + self.bss - data.address;
         let whole = |section: Part| (section.offset, section.address, section.size, section.size);
         let segments = [
             (elf::PT_PHDR, 4, (64, 64, SEGMENTS as u64 * 56, SEGMENTS as u64 * 56), 8),
@@ -309,10 +312,14 @@ fn segments(edits: &[Edit]) -> Vec<u8> {
     bytes
 }
 
+fn section_table(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(*bytes[40..].first_chunk().unwrap()) as usize
+}
+
 /// The good sample with changed section headers.
 fn sections(edits: &[Edit]) -> Vec<u8> {
     let mut bytes = Sample::new().build();
-    let table = u64::from_le_bytes(*bytes[40..].first_chunk().unwrap()) as usize;
+    let table = section_table(&bytes);
     for (index, field, change) in edits {
         edit(&mut bytes, table + index * 64 + field, if *field < SH_FLAGS { 4 } else { 8 }, change);
     }
@@ -351,6 +358,8 @@ fn the_build_id_is_the_linkers_note_in_hex() {
     let sample = Sample { note: Some(("GNU", 3, vec![0xab, 0x01])), ..Sample::new() }.build();
     let elf = Elf::read(&sample).unwrap();
     assert_eq!(build_id(&elf).unwrap().as_deref(), Some("ab01"));
+    let sample = Sample { note: Some(("GNU", 1, vec![0xab, 0x01])), ..Sample::new() }.build();
+    assert_eq!(build_id(&Elf::read(&sample).unwrap()).unwrap(), None);
 }
 
 #[test]
@@ -414,7 +423,7 @@ fn a_range_beyond_the_end_is_truncated() {
         Code::FileTruncated,
         "section 9 (.data) is bytes",
     );
-    check(&patched(44, [1]), Code::FileTruncated, "13 section headers from byte 0x1");
+    check(&patched(44, [1]), Code::FileTruncated, "14 section headers from byte 0x1");
     check(&patched(36, [1]), Code::FileTruncated, "10 program headers from byte 0x100000040");
 }
 
@@ -438,10 +447,11 @@ fn an_odd_elf_header_is_inconsistent() {
         (56, "255 program headers, expected 1 to 64"),
         (58, "section header's size as 255, expected 64"),
         (61, "section headers, expected at most 4096"),
-        (62, "section 255 of 13 is to hold the sections' names"),
+        (62, "section 255 of 14 is to hold the sections' names"),
     ] {
         check(&patched(at, [255]), Code::HeadersInconsistent, reason);
     }
+    check(&patched(56, [0, 0]), Code::HeadersInconsistent, "0 program headers, expected 1 to 64");
 }
 
 #[test]
@@ -501,7 +511,11 @@ fn single_segments_that_differ_from_their_sections_are_inconsistent() {
     refused(&[(NOTE, P_TYPE, |_| 0)], "section 1 (.note.midflight) is in no PT_NOTE");
     refused(&[(NOTE, P_FILESZ, |size| size - 4)], "which is no run of notes");
     refused(&[(NOTE, P_ALIGN, |_| 2)], "has the alignment 2, expected 4 or 8");
+    refused(&[(NOTE, P_TYPE, |_| 0x6474_e554)], "(PT_GNU_SFRAME) has no section .sframe");
     refused(&[(PHDR, P_MEMSZ, |size| size + 56)], "the ELF header has 0x230 bytes from 0x40");
+    refused(&[(PHDR, P_OFFSET, |offset| offset + 8)], "the ELF header has 0x230 bytes from 0x40");
+    let address: [Edit; 2] = [(PHDR, P_VADDR, |at| at + 8), (PHDR, P_PADDR, |at| at + 8)];
+    refused(&address, "the ELF header has 0x230 bytes from 0x40");
     refused(&[(STACK, P_TYPE, |_| 0)], "there is no PT_GNU_STACK: stacks would become executable");
     refused(&[(STACK, P_FLAGS, |flags| flags | 1)], "has the flags 0x7, expected 0x6");
     refused(&[(STACK, P_OFFSET, |_| 64)], "expected no range");
@@ -517,6 +531,28 @@ fn thread_local_data_may_be_rounded_up() {
         edit(&mut bytes, 64 + TLS * 56 + P_MEMSZ, 8, size);
         inspect(&bytes).unwrap();
     }
+}
+
+#[test]
+fn a_segment_may_end_with_the_room_before_an_empty_section() {
+    // As BFD and Gold write it.
+    for bss in [0, 100] {
+        let bytes = Sample::with(|sample| {
+            sample.place.extend([0; 3]);
+            sample.bss = bss;
+        });
+        inspect(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_section_may_end_with_the_file() {
+    let mut bytes = sections(&[(S_COMMENT, SH_OFFSET, |_| 0)]);
+    let (table, length) = (section_table(&bytes), bytes.len() as u64);
+    edit(&mut bytes, table + S_COMMENT * 64 + SH_SIZE, 8, |_| length);
+    inspect(&bytes).unwrap();
+    edit(&mut bytes, table + S_COMMENT * 64 + SH_SIZE, 8, |_| length + 1);
+    check(&bytes, Code::FileTruncated, "section 12 (.comment) is bytes 0x0..");
 }
 
 #[test]
@@ -549,7 +585,7 @@ fn odd_sections_are_inconsistent() {
     refused(&[(S_NULL, SH_SIZE, |_| 70_000)], "section 0 is not empty");
     refused(&[(S_DATA, SH_NAME, |_| 0xffff_fff0)], "section 9 has no name that ends");
     refused(&[(S_DATA, SH_SIZE, |_| u64::MAX)], "section 9 (.data) wraps around");
-    refused(&[(SECTIONS - 1, SH_TYPE, |_| 1)], "section 12 of 13 is to hold the sections' names");
+    refused(&[(SECTIONS - 1, SH_TYPE, |_| 1)], "section 13 of 14 is to hold the sections' names");
     refused(&[(S_DYNAMIC, SH_TYPE, |_| 1)], "the file has no dynamic section");
     refused(&[(S_DATA, SH_TYPE, |_| 6)], "section 7 (.dynamic) and section 9 (.data) are of the same type");
     refused(&[(S_DYNAMIC, SH_SIZE, |size| size - 8)], "expected up to 4096 × 16");
@@ -686,6 +722,29 @@ fn missing_or_odd_exports_are_refused_with_the_plugins_name() {
     refused(|sample| sample.place[16] = 1, "is set already");
     let refusal = inspect(&Sample::with(|sample| sample.symbols.clear())).unwrap_err();
     assert_eq!((refusal.plugin(), refusal.version()), (Some("flat-fees"), Some("1.2.0")));
+}
+
+#[test]
+fn a_hooked_function_from_the_c_library_has_escaped() {
+    let import = Symbol { kind: elf::STT_FUNC, defined: false, ..object(0, 0) };
+    let bytes = Sample::with(|sample| {
+        for name in ["pthread_create", "on_exit", "pthread_create", "pthread_create_not", "pthread_key"] {
+            sample.symbols.push((name, import));
+        }
+    });
+    check(&bytes, Code::HookEscaped, "should define what it imports: pthread_create, on_exit");
+    assert_eq!(inspect(&bytes).unwrap_err().plugin(), Some("flat-fees"));
+    inspect(&Sample::with(|sample| sample.symbols.push(("on_exit", object(AT_PLACE, 8))))).unwrap();
+}
+
+#[test]
+fn an_absolute_symbol_is_no_static() {
+    const SHN_ABS: u64 = 0xfff1;
+    let mut bytes = Sample::new().build();
+    let header = section_table(&bytes) + S_DYNSYM * 64 + SH_OFFSET;
+    let symbols = u64::from_le_bytes(*bytes[header..].first_chunk().unwrap()) as usize;
+    edit(&mut bytes, symbols + 2 * 24 + 6, 2, |_| SHN_ABS);
+    check(&bytes, Code::EntryMissing, "`midflight_place` is no static");
 }
 
 /// Damage of every kind, repeatable: it ends in an answer.

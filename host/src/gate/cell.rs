@@ -1,0 +1,120 @@
+//! Group cells: which release a group's calls enter, and the way out of one that was replaced.
+//!
+//! # Who owns a release
+//! A share (`Arc`) in it is in `owner` while it is current, in [`Retired`] while it drains, and in each lease. `current`
+//! owns nothing: it mirrors `owner` for the gate, which could not afford to count.
+//!
+//! A lease is a share that is taken while pinned. So once no thread is pinned and none can enter, shares only become
+//! fewer, and the last one may go. The other way round it is wrong: with the count looked at first and the pins after,
+//! a pinned thread takes its lease in between. And the count that decides is the one that `Arc::try_unwrap` takes to 0;
+//! `strong_count` is for reports.
+//!
+//! `publish` swaps `owner` before `current`, but either order would do: both releases are owned throughout, the new one by
+//! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
+//! order and `current` stored in the other, and the group would be entered through a release that was retired.
+
+use super::pin::{self, Call, Inside};
+use super::sync::{Arc, Mirror, Owner};
+use crate::release::Release;
+use midflight_plugin::Fault;
+use std::sync::atomic::Ordering::Release as Releasing;
+
+/// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
+pub(crate) struct GroupCell {
+    pub(crate) name: Box<str>,
+    pub(super) calls_nested_max: usize,
+    pub(super) groups_nested_max: usize,
+    /// The release that `owner` owns. INVARIANT: written by `publish` alone, right after `owner`.
+    pub(super) current: Mirror<Release>,
+    owner: Owner<Release>,
+}
+
+impl GroupCell {
+    pub(crate) fn new(
+        name: &str,
+        release: Arc<Release>,
+        calls_nested_max: usize,
+        groups_nested_max: usize,
+    ) -> Self {
+        GroupCell {
+            name: name.into(),
+            calls_nested_max: calls_nested_max.min(pin::FRAMES),
+            groups_nested_max,
+            current: Mirror::new(Arc::as_ptr(&release).cast_mut()),
+            owner: Owner::new(release),
+        }
+    }
+
+    /// The one store that switches a group. From its return on, no call enters the release that it returns.
+    ///
+    /// INVARIANT: one caller at a time. The control plane is the only one.
+    pub(crate) fn publish(&self, new: Arc<Release>) -> Retired {
+        let current = Arc::as_ptr(&new).cast_mut();
+        let old = self.owner.swap(new);
+        // Release: who enters sees what it was made of. What orders it against the pins is the scan's fence.
+        self.current.store(current, Releasing);
+        Retired { release: old, left: false }
+    }
+
+    /// Runs `f` on the release that this thread is in, or on the current one, pinned.
+    #[inline(always)]
+    pub(crate) fn enter<R, E: From<Fault>>(
+        &self,
+        call: Call,
+        f: impl FnOnce(&Release) -> Result<R, E>,
+    ) -> Result<R, E> {
+        pin::enter(self, call, f)?
+    }
+
+    /// A share in the release that a call would run on now.
+    pub(crate) fn lease(&self) -> Result<Arc<Release>, Fault> {
+        self.enter(Call::REQUEST, |release| {
+            // SAFETY: every release that is entered came out of an `Arc` in `publish` or `new`. While it is pinned that
+            // `Arc` is alive: in `owner`, in the `Retired` that waits for this pin, or in the lease that entered it.
+            unsafe {
+                Arc::increment_strong_count(release);
+                Ok(Arc::from_raw(release))
+            }
+        })
+    }
+
+    /// The number of the current release, whatever this thread is in.
+    pub(crate) fn release(&self) -> u64 {
+        self.owner.load().number
+    }
+}
+
+/// A release that was replaced: no call enters it any more, and calls and leases may still hold it.
+///
+/// Dropped, it would take its share away from under calls. It is left by [`look`](Retired::look), or forgotten.
+#[must_use = "calls may be inside"]
+pub(crate) struct Retired {
+    release: Arc<Release>,
+    /// No thread is pinned. Final, since none enters: only leases are left.
+    left: bool,
+}
+
+impl Retired {
+    /// The release, if nothing holds it any more.
+    pub(crate) fn look(self) -> Result<Release, Retired> {
+        let left = self.left || !pin::is_pinned(&self.release);
+        if !left {
+            return Err(self);
+        }
+        Arc::try_unwrap(self.release).map_err(|release| Retired { release, left })
+    }
+
+    pub(crate) fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// The threads that are inside of it, for reports.
+    pub(crate) fn inside(&self) -> Vec<Inside> {
+        pin::inside(&self.release)
+    }
+
+    /// Leases on it, for reports.
+    pub(crate) fn leases(&self) -> usize {
+        Arc::strong_count(&self.release) - 1
+    }
+}

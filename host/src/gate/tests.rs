@@ -1,0 +1,208 @@
+//! Of the gate what needs the system: threads that end, panics, bounds, reports. The orders of its steps are in `tests/models`.
+
+use super::cell::{GroupCell, Retired};
+use super::pin::{self, Call, Inside};
+use super::sync;
+use crate::release::Release;
+use midflight_plugin::Fault;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::mpsc::channel;
+use std::thread;
+
+const CALL: Call = Call::REQUEST;
+
+fn release(number: u64) -> Arc<Release> {
+    let mut release = Release::vacant();
+    release.number = number;
+    Arc::new(release)
+}
+
+fn group(number: u64) -> GroupCell {
+    bounded(number, pin::FRAMES, 8)
+}
+
+fn bounded(number: u64, calls_nested_max: usize, groups_nested_max: usize) -> GroupCell {
+    GroupCell::new("", release(number), calls_nested_max, groups_nested_max)
+}
+
+/// The number of the release that a call on this thread is inside of.
+fn call(group: &GroupCell) -> Result<u64, Fault> {
+    group.enter(CALL, |release| Ok(release.number))
+}
+
+#[track_caller]
+fn drained(retired: Retired) {
+    if let Err(retired) = retired.look() {
+        panic!("held by {:?} and {} leases", retired.inside(), retired.leases());
+    }
+}
+
+#[test]
+fn a_panic_inside_of_a_call_lets_go() {
+    let group = group(1);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        group.enter(CALL, |_| {
+            group.enter(CALL, |_| -> Result<(), Fault> { panic!("in the plugin") }).map(|_: ()| ())
+        })
+    }));
+    assert!(caught.is_err());
+    drained(group.publish(release(2)));
+    assert_eq!(call(&group), Ok(2), "and the frames are left");
+}
+
+#[test]
+fn nesting_is_bounded() {
+    fn deep(group: &GroupCell) -> Result<u64, Fault> {
+        group.enter(CALL, |_| Ok(1 + deep(group)?))
+    }
+    fn count(group: &GroupCell, left: usize) -> Result<(), Fault> {
+        group.enter(CALL, |_| if left == 0 { Ok(()) } else { count(group, left - 1) })
+    }
+    let group = bounded(1, 5, 8);
+    assert_eq!(deep(&group), Err(Fault::NestedTooDeep { bound: 5 }));
+    assert_eq!(count(&group, 4), Ok(()));
+    assert_eq!(count(&group, 5), Err(Fault::NestedTooDeep { bound: 5 }));
+    let held = |release: &Release| pin::enter_held(&group, release, CALL, || deep(&group));
+    assert_eq!(held(&release(1)), Err(Fault::NestedTooDeep { bound: 5 }));
+    drained(group.publish(release(2)));
+}
+
+#[test]
+fn groups_are_bounded() {
+    fn through(groups: &[GroupCell]) -> Result<(), Fault> {
+        let Some((first, rest)) = groups.split_first() else { return Ok(()) };
+        first.enter(CALL, |_| through(rest))
+    }
+    let groups: Vec<_> = (0..4).map(|number| bounded(number, pin::FRAMES, 3)).collect();
+    assert_eq!(through(&groups[..3]), Ok(()));
+    assert_eq!(through(&groups), Err(Fault::TooManyGroups { bound: 3 }));
+    // One that it is in already is none more.
+    let again =
+        groups[0].enter(CALL, |_| groups[1].enter(CALL, |_| groups[2].enter(CALL, |_| call(&groups[0]))));
+    assert_eq!(again, Ok(0));
+}
+
+#[test]
+fn a_nested_call_stays_on_its_release() {
+    let (group, other) = (group(1), group(11));
+    let lease = group.lease().expect("a lease");
+    let retired = group.publish(release(2));
+    let seen = group.enter(CALL, |outer| {
+        let retired = group.publish(release(3));
+        let retired_other = other.publish(release(12));
+        let nested = call(&group)?;
+        let through = pin::enter_held(&group, &lease, CALL, || call(&group))?;
+        let beside = other.enter(CALL, |other| Ok((other.number, call(&group)?)))?;
+        drained(retired_other);
+        let left = retired.look().err().expect("this call is inside");
+        assert_eq!(left.leases(), 0);
+        std::mem::forget(left);
+        Ok::<_, Fault>((outer.number, nested, through, beside))
+    });
+    assert_eq!(seen, Ok((2, 2, 1, (12, 2))));
+    assert_eq!(call(&group), Ok(3));
+    let retired = retired.look().err().expect("the lease is there");
+    assert_eq!((retired.leases(), retired.inside()), (1, vec![]));
+    drop(lease);
+    drained(retired);
+}
+
+#[test]
+fn who_is_inside_is_told() {
+    let group = group(1);
+    let lease = group.lease().expect("a lease");
+    let (inside, is_inside) = channel();
+    let (leave, may_leave) = channel::<()>();
+    let called = Call::new(3, 2);
+    assert_eq!(called.method(), Some((3, 2)));
+    assert_eq!(Call::REQUEST.method(), None);
+    thread::scope(|scope| {
+        let (group, inside) = (&group, &inside);
+        scope.spawn(move || {
+            group.enter(called, |_| {
+                // The outermost call is the one that is told.
+                group.enter(Call::new(3, 7), |_| {
+                    inside.send(sync::tid()).expect("it waits");
+                    may_leave.recv().expect("it answers");
+                    Ok::<_, Fault>(())
+                })
+            })
+        });
+        let tid = is_inside.recv().expect("it is inside");
+        let retired = group.publish(release(2));
+        assert_eq!(retired.inside(), [Inside { tid, call: called, by_lease: false }]);
+        let through = pin::enter_held(group, &lease, called, || Ok::<_, Fault>(retired.inside()));
+        let own = Inside { tid: sync::tid(), call: called, by_lease: true };
+        assert!(through.expect("within the bounds").contains(&own));
+        leave.send(()).expect("it waits");
+        drop(lease);
+        let mut left = Some(retired);
+        while let Some(retired) = left.take() {
+            left = retired.look().err();
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn a_thread_that_ends_inside_of_a_call_keeps_its_record() {
+    let group = group(1);
+    thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            group.enter(CALL, |_| {
+                pin::end_this_thread();
+                let retired = group.publish(release(2));
+                let retired = retired.look().err().expect("the ended call holds it");
+                // What calls next on this system thread has a record of its own.
+                assert_eq!(call(&group), Ok(2));
+                Ok::<_, Fault>(retired)
+            })
+        });
+        drained(ended.join().expect("no panic").expect("within the bounds"));
+    });
+}
+
+/// Each registers, mostly with the record of one that has ended, under a publisher that frees what they are about to enter.
+#[test]
+fn thousands_of_threads_end_under_publishing() {
+    const THREADS: u64 = 4_000;
+    let group = group(1);
+    let (published, ended) = (AtomicU64::new(1), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while ended.fetch_add(1, Relaxed) < THREADS {
+                    let short = thread::Builder::new().spawn_scoped(scope, || {
+                        for _ in 0..3 {
+                            let before = published.load(SeqCst);
+                            let entered = group.enter(CALL, |release| {
+                                let entered = release.number;
+                                assert_eq!(call(&group), Ok(entered));
+                                Ok::<_, Fault>(entered)
+                            });
+                            let after = published.load(SeqCst) + 1;
+                            assert!((before..=after).contains(&entered.expect("within the bounds")));
+                        }
+                    });
+                    short.expect("a thread").join().expect("no panic");
+                }
+            });
+        }
+        let mut left = Vec::new();
+        while ended.load(Relaxed) < THREADS {
+            let number = published.load(SeqCst) + 1;
+            left.push(group.publish(release(number)));
+            published.store(number, SeqCst);
+            left = left.into_iter().filter_map(|retired| retired.look().err()).collect();
+        }
+        while !left.is_empty() {
+            left = left.into_iter().filter_map(|retired| retired.look().err()).collect();
+            thread::yield_now();
+        }
+    });
+    // Those of this test, and of others that run beside it.
+    assert!(pin::records() < 100, "{} records", pin::records());
+}
