@@ -471,7 +471,7 @@ unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };
     THREAD.with(|this| this.set(null()));
-    if thread.depth.get() == 0 {
+    if thread.entered() == 0 {
         thread.taken.store(false, Releasing);
     }
 }
