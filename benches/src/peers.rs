@@ -16,6 +16,7 @@ use generated::{ModuleExports, init_imports};
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     reason = "relib generates it"
 )]
 mod generated {

@@ -19,17 +19,19 @@ use crate::shared::Shared;
 use crate::stage::image::{Image, RunDirectory};
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use midflight_plugin::rt::Linked;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many unmapped generations the status remembers.
 const UNMAPPED_KEPT_MAX: usize = 256;
+/// A change of filters is announced in its middle; what the plugins then ask for should be its end.
+const FILTERS_SETTLE: Duration = Duration::from_millis(20);
 /// How often a generation that stayed mapped is looked at again.
 const RESIDENT_POLL: Duration = Duration::from_millis(500);
 /// How often the holders of a stalled drain are looked at again.
@@ -62,6 +64,13 @@ pub(crate) enum Command {
         config: Arc<str>,
         reply: Reply,
     },
+    Link {
+        plugin: String,
+        linked: Linked,
+        reply: Reply,
+    },
+    /// The filters of the host's subscriber are being changed.
+    FiltersChanged,
     SwitchPoint {
         reply: SyncSender<usize>,
     },
@@ -144,7 +153,7 @@ pub(crate) struct Control {
     given_up: BTreeMap<u64, Holders>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
-    lost: BTreeMap<u64, Option<JoinHandle<()>>>,
+    lost: BTreeSet<u64>,
 
     generations: u64,
     releases: u64,
@@ -152,6 +161,8 @@ pub(crate) struct Control {
     /// Looks at the drains since something last happened: they get rarer.
     looks: u32,
     changed: bool,
+    /// When plugins are to be told that the log filters have changed.
+    relisten: Option<Instant>,
     shutdown: Option<Shutdown>,
     /// Last, since it can be removed only when no image is left.
     run: Arc<RunDirectory>,
@@ -192,6 +203,8 @@ struct PluginState {
     last_good: Option<Good>,
     held: BTreeSet<[u8; 32]>,
     config: Arc<str>,
+    /// No file replaces it.
+    linked: bool,
 }
 
 /// What can be made a generation of again.
@@ -206,12 +219,13 @@ enum Operation {
     Update { candidate: Box<Candidate>, by: By, took: Duration },
     Rollback { plugin: Arc<str>, reply: Reply },
     Configure { plugin: Arc<str>, config: Arc<str>, reply: Reply },
+    Link { plugin: Arc<str>, linked: Linked, reply: Reply },
     Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
 /// The one operation of a group that a worker is at.
 enum Transition {
-    Update { update: Update, step: Option<Step>, step_began: Instant, worker: Option<JoinHandle<()>> },
+    Update { update: Update, step: Option<Step>, step_began: Instant },
     Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
@@ -265,8 +279,9 @@ enum Phase {
 }
 
 struct Shutdown {
-    until: Instant,
-    reply: Option<SyncSender<()>>,
+    /// None: so far away that it never comes.
+    until: Option<Instant>,
+    replies: Vec<SyncSender<()>>,
 }
 
 impl Control {
@@ -286,12 +301,13 @@ impl Control {
             awaiting: Vec::new(),
             given_up: BTreeMap::new(),
             ending: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            lost: BTreeSet::new(),
             generations: 0,
             releases: 0,
             jobs: 0,
             looks: 0,
             changed: false,
+            relisten: None,
             shutdown: None,
             run: setup.run,
         }
@@ -309,12 +325,12 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.look();
+            self.look_at_shutdown();
             self.show();
             if self.is_over() {
                 break;
             }
         }
-        self.end(commands);
     }
 
     fn take(&mut self, command: Command) {
@@ -324,6 +340,8 @@ impl Control {
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
+            Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
+            Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
             Command::AwaitDrained { generation, until, reply } => {
                 self.awaiting.push(Awaiting { generation, until, reply });
@@ -345,37 +363,59 @@ impl Control {
 impl Control {
     fn update(&mut self, candidate: Box<Candidate>, by: By, took: Duration) {
         let manifest = candidate.manifest();
-        let name: Arc<str> = manifest.name.as_str().into();
-        let wanted = self.group_for(&candidate);
-        let group = match self.plugins.get(&name) {
-            Some(plugin) if plugin.group != wanted => {
-                let reason = format!("it runs in group {}, this version names {wanted}", plugin.group);
-                let refusal = candidate.refused(Refusal::new(Code::GroupChanged, reason));
-                return self.refuse(None, refusal, by.reply());
-            }
-            _ => wanted,
+        let group = match self.admit_to_group(&manifest.name, manifest.group.as_deref()) {
+            Ok(group) => group,
+            Err(refusal) => return self.refuse(None, candidate.refused(refusal), by.reply()),
         };
-        if !self.groups.contains_key(&group) {
-            let cell = self.shared.join(&name, &group);
-            self.groups.insert(Arc::clone(&group), GroupState::new(cell));
-        }
-        if !self.plugins.contains_key(&name) {
-            self.shared.join(&name, &group);
-            let config = self.configs.get(&*name).cloned().unwrap_or_default();
-            let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
-            self.plugins.insert(Arc::clone(&name), state);
-        }
         // Of watched files only the newest waits.
         if matches!(by, By::Watcher) {
-            self.drop_waiting(&group, &name);
+            self.drop_waiting(&group, &manifest.name);
         }
         self.enqueue(&group, Operation::Update { candidate, by, took });
     }
 
-    fn group_for(&self, candidate: &Candidate) -> Arc<str> {
-        let manifest = candidate.manifest();
-        let chosen = self.overrides.get(&manifest.name).map(String::as_str);
-        chosen.or(manifest.group.as_deref()).unwrap_or(&manifest.name).into()
+    fn link(&mut self, name: &str, linked: Linked, reply: Reply) {
+        match self.admit_to_group(name, Some(linked.group).filter(|group| !group.is_empty())) {
+            Ok(group) => self.enqueue(&group, Operation::Link { plugin: name.into(), linked, reply }),
+            Err(refusal) => self.refuse(None, refusal.of(name, linked.version), Some(reply)),
+        }
+    }
+
+    /// The group of a plugin whose author names `authors`: it is made at need, and stays the same once the plugin has run.
+    fn admit_to_group(&mut self, name: &str, authors: Option<&str>) -> Result<Arc<str>, Refusal> {
+        let chosen = self.overrides.get(name).map(String::as_str);
+        let group: Arc<str> = chosen.or(authors).unwrap_or(name).into();
+        match self.plugins.get(name) {
+            Some(plugin) if plugin.linked => {
+                let reason = format!("{name} is linked into the host");
+                return Err(Refusal::new(Code::LinkedIn, reason));
+            }
+            Some(plugin) if plugin.group == group => return Ok(group),
+            Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
+                let reason = format!("it runs in group {}, this version names {group}", plugin.group);
+                return Err(Refusal::new(Code::GroupChanged, reason));
+            }
+            _ => {}
+        }
+        let name: Arc<str> = name.into();
+        let cell = self.shared.join(&name, &group);
+        self.groups.entry(Arc::clone(&group)).or_insert_with(|| GroupState::new(cell));
+        let config = self.configs.get(&*name).cloned().unwrap_or_default();
+        let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
+        self.plugins.insert(name, state);
+        Ok(group)
+    }
+
+    /// Is a version of it on its way to serve in `group`?
+    fn is_coming(&self, name: &str, group: &str) -> bool {
+        let Some(state) = self.groups.get(group) else { return false };
+        let now =
+            matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
+        let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
+        let waiting = state.waiting.iter().any(
+            |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
+        );
+        now || ready || waiting
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -454,7 +494,9 @@ impl Control {
             Operation::Update { candidate, by, .. } => {
                 self.refuse(None, candidate.refused(refusal()), by.reply());
             }
-            Operation::Rollback { reply, .. } | Operation::Configure { reply, .. } => {
+            Operation::Rollback { reply, .. }
+            | Operation::Configure { reply, .. }
+            | Operation::Link { reply, .. } => {
                 self.refuse(None, refusal(), Some(reply));
             }
             Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
@@ -473,6 +515,7 @@ impl Control {
                 Operation::Configure { plugin, config, reply } => {
                     self.begin_configure(group, &plugin, config, reply);
                 }
+                Operation::Link { plugin, linked, reply } => self.begin_link(group, plugin, linked, reply),
                 Operation::Slot { wanted, reply } => self.begin_slot(group, wanted, reply),
             }
         }
@@ -512,7 +555,7 @@ impl Control {
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
         };
-        self.begin(group, update, move || Ok((candidate, took)));
+        self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
     }
 
     fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
@@ -552,12 +595,30 @@ impl Control {
             began: Instant::now(),
             reply: Some(reply),
         };
-        let again = move || {
+        self.begin(group, update, move |order, progress| {
             let began = Instant::now();
-            let candidate = Candidate::again(&image)?;
-            Ok((Box::new(candidate), began.elapsed()))
+            let candidate = Candidate::again(&image).map_err(Refused::early)?;
+            stage(&candidate, began.elapsed(), order, progress)
+        });
+    }
+
+    fn begin_link(&mut self, group: &Arc<str>, name: Arc<str>, linked: Linked, reply: Reply) {
+        let Some(plugin) = self.plugins.get_mut(&name) else { return };
+        plugin.linked = true;
+        let config = Arc::clone(&plugin.config);
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: Arc::clone(&name),
+            version: linked.version.into(),
+            rollback: false,
+            config,
+            publish: Publish::AtOnce,
+            began: Instant::now(),
+            reply: Some(reply),
         };
-        self.begin(group, update, again);
+        self.begin(group, update, move |order, _| {
+            stage::prepare_linked(&name, linked, order).map_err(Refused::early)
+        });
     }
 
     /// Is there room for one more generation of `plugin`?
@@ -582,7 +643,7 @@ impl Control {
         &mut self,
         group: &Arc<str>,
         update: Update,
-        candidate: impl FnOnce() -> Result<(Box<Candidate>, Duration), Refusal> + Send + 'static,
+        prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused> + Send + 'static,
     ) {
         let generation = update.generation;
         let order = Order {
@@ -595,26 +656,16 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition = Some(Transition::Update { update, step: None, step_began, worker: None });
+            state.transition = Some(Transition::Update { update, step: None, step_began });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {
-            let progress = |step| post(&commands, Command::Progress { generation, step });
-            let prepared = candidate().map_err(|refusal| Refused { refusal, stopped: None });
-            let prepared = prepared.and_then(|(candidate, took)| {
-                progress(Step::Staged(took));
-                stage::prepare(&candidate, order, progress)
-            });
-            let result = prepared.map(Box::new);
+            let mut progress = |step| post(&commands, Command::Progress { generation, step });
+            let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
         });
-        match started {
-            Err(refusal) => self.prepared(generation, Err(Refused { refusal, stopped: None })),
-            Ok(thread) => {
-                if let Some((_, Transition::Update { worker, .. })) = self.transition(generation) {
-                    *worker = Some(thread);
-                }
-            }
+        if let Err(refusal) = started {
+            self.prepared(generation, Err(Refused::early(refusal)));
         }
     }
 
@@ -640,8 +691,8 @@ impl Control {
             post(&commands, Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
-            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
-            (Ok(_), None) => {}
+            (Ok(()), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(()), None) => {}
             (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
     }
@@ -723,27 +774,35 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update { update, step_began, worker, .. }) =
+        let Some(Transition::Update { update, step_began, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
         };
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
+            Ok(generation) => {
                 let took = step_began.elapsed();
-                self.shared.events.add(update.about(), took, EventKind::Prepared);
-                let publish = update.publish;
+                let Update { plugin, version, publish, .. } = &update;
+                let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
+                let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready { generation: Arc::new(*generation), update };
+                if self.shutdown.is_some() {
+                    return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+                }
                 match publish {
-                    Publish::AtOnce => self.activate(&group, vec![ready]),
-                    Publish::Manual => self.await_switch_point(&group, ready),
+                    Publish::AtOnce => {
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                        self.activate(&group, vec![ready]);
+                    }
+                    Publish::Manual => {
+                        self.await_switch_point(&group, ready);
+                        self.show();
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                    }
                 }
             }
             Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
             Err(Refused { refusal, stopped: Some(stopped) }) => {
-                // What ran on the worker is undone at its end, and the worker is at its end.
-                let _ = worker.map(JoinHandle::join);
                 self.leave(number, *stopped, Some((refusal, update.reply)));
             }
         }
@@ -801,6 +860,9 @@ impl Control {
             if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
                 plugin.activate(new, old.as_deref(), update.rollback);
             }
+            if let Some(old) = old {
+                self.mark(old.number, Residency::Retiring);
+            }
         }
         self.show();
         for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
@@ -845,18 +907,12 @@ impl Control {
 
     /// A load or start that was given up came back after all.
     fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
-        let worker = self.lost.remove(&number).flatten();
+        self.lost.remove(&number);
         self.changed = true;
         match result {
-            Ok(mut generation) => {
-                generation.starter = worker;
-                self.retire(Arc::new(*generation));
-            }
+            Ok(generation) => self.retire(Arc::new(*generation)),
             Err(Refused { stopped: None, .. }) => self.unmapped(number),
-            Err(Refused { stopped: Some(stopped), .. }) => {
-                let _ = worker.map(JoinHandle::join);
-                self.leave(number, *stopped, None);
-            }
+            Err(Refused { stopped: Some(stopped), .. }) => self.leave(number, *stopped, None),
         }
     }
 }
@@ -875,6 +931,18 @@ impl Control {
         self.look_at_awaiting();
         self.look_at_deadlines();
         self.look_at_endings();
+        if self.relisten.is_some_and(|due| Instant::now() >= due) {
+            self.relisten = None;
+            self.tell_filters();
+        }
+    }
+
+    fn tell_filters(&self) {
+        for generation in self.groups.values().flat_map(|group| &group.active) {
+            let generation = Arc::clone(generation);
+            // A plugin that can't be told keeps the filters that it has.
+            let _ = spawn("midflight-filters", move || generation.relisten());
+        }
     }
 
     fn look_at_drains(&mut self) {
@@ -1169,7 +1237,7 @@ impl Control {
 
     /// The worker stays behind in the plugin's code; its group goes on without it.
     fn give_up(&mut self, group: &Arc<str>) {
-        let Some(Transition::Update { update, step, worker, .. }) =
+        let Some(Transition::Update { update, step, .. }) =
             self.groups.get_mut(group).and_then(|state| state.transition.take())
         else {
             return;
@@ -1180,7 +1248,7 @@ impl Control {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
             Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
         };
-        self.lost.insert(generation, worker);
+        self.lost.insert(generation);
         self.records.insert(
             generation,
             GenerationStatus {
@@ -1203,9 +1271,10 @@ impl Control {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
         if self.is_draining() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
-            return Duration::from_micros(50 << (self.looks / 8).min(8));
+            return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
-        if self.groups.values().any(|state| state.transition.is_some()) || self.shutdown.is_some() {
+        let working = self.groups.values().any(|state| state.transition.is_some());
+        if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
         if !self.ending.is_empty() {
@@ -1218,11 +1287,13 @@ impl Control {
 /// The host's end.
 impl Control {
     fn shut_down(&mut self, deadline: Duration, reply: Option<SyncSender<()>>) {
-        if self.shutdown.is_some() {
+        let until = Instant::now().checked_add(deadline);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = [shutdown.until, until].into_iter().flatten().min();
+            shutdown.replies.extend(reply);
             return;
         }
-        let until = Instant::now() + deadline;
-        self.shutdown = Some(Shutdown { until, reply });
+        self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else {
@@ -1251,34 +1322,75 @@ impl Control {
         }
     }
 
-    fn is_over(&self) -> bool {
-        let Some(shutdown) = &self.shutdown else {
-            return false;
-        };
-        let busy = self.groups.values().any(|state| state.transition.is_some());
-        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
-        let leaving = self.is_draining() || ending;
-        !(busy || leaving) || Instant::now() >= shutdown.until
+    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the reasons for what is left.
+    fn look_at_shutdown(&mut self) {
+        let Some(shutdown) = &self.shutdown else { return };
+        if shutdown.replies.is_empty() {
+            return;
+        }
+        let due = shutdown.until.is_some_and(|until| Instant::now() >= until);
+        if !self.is_settled() && !due {
+            return;
+        }
+        self.report_all();
+        self.show();
+        let replies = self.shutdown.as_mut().map(|shutdown| mem::take(&mut shutdown.replies));
+        for reply in replies.unwrap_or_default() {
+            answer(&reply, ());
+        }
     }
 
-    /// What did not end in time is left as it is: mapped, with all that its code may use.
-    fn end(mut self, commands: &Receiver<Command>) {
-        let ending: Vec<_> = self.ending.keys().copied().collect();
-        for number in ending {
-            if let Some(Ending { phase: Phase::Leaving(stopped), .. }) = self.ending.get(&number) {
-                let holds = stopped.holds();
-                self.report(number, holds);
+    /// Everything that was active is gone, or stays for a reason that has been told.
+    fn is_settled(&self) -> bool {
+        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
+        !busy && !ending && !self.is_draining()
+    }
+
+    /// Why each generation that is left is still there.
+    fn report_all(&mut self) {
+        let retiring: Vec<_> =
+            self.retiring.iter().map(|retiring| Arc::clone(&retiring.generation)).collect();
+        for generation in retiring {
+            let reasons = vec![format!("held by {}", self.holders(&generation))];
+            self.mark(generation.number, Residency::Resident(reasons));
+        }
+        let ending: Vec<_> =
+            self.ending.iter().map(|(number, ending)| (*number, ending.phase.name())).collect();
+        for (number, phase) in ending {
+            let reasons = match self.ending.get(&number).map(|ending| &ending.phase) {
+                Some(Phase::Leaving(stopped)) => stopped.holds(),
+                _ => vec![format!("{phase} still running")],
+            };
+            if !reasons.is_empty() {
+                self.report(number, reasons);
             }
         }
-        self.shared.status.store(Arc::new(self.status()));
+    }
+
+    /// Nothing will come any more that this thread would have to see to. Else it lives on behind the handles' back, so that what
+    /// ends late is taken down as it should be.
+    fn is_over(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let stays =
+            |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
+        shutdown.replies.is_empty()
+            && self.is_settled()
+            && self.lost.is_empty()
+            && self.ending.values().all(stays)
+    }
+}
+
+/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That also holds where it ends by a
+/// panic of ours: releases that are only pinned must not be freed.
+impl Drop for Control {
+    fn drop(&mut self) {
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));
-        for command in commands.try_iter() {
-            command.leave();
-        }
-        if let Some(Shutdown { reply: Some(reply), .. }) = self.shutdown.take() {
-            let _ = reply.send(());
+        for state in self.groups.values_mut() {
+            mem::forget(mem::take(&mut state.active));
+            mem::forget(mem::take(&mut state.ready));
         }
     }
 }
@@ -1330,6 +1442,16 @@ impl Control {
             took,
             previous: None,
             host: Handle(Arc::clone(&self.shared)),
+        }
+    }
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Phase::Stopping => "stop",
+            Phase::Leaving(_) => "wait",
+            Phase::Closing | Phase::Kept(_) => "close",
         }
     }
 }
@@ -1416,6 +1538,16 @@ fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> Abou
     About { plugin, version, generation }
 }
 
+fn stage(
+    candidate: &Candidate,
+    took: Duration,
+    order: Order,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Generation, Refused> {
+    progress(Step::Staged(took));
+    stage::prepare(candidate, order, progress)
+}
+
 /// Nobody need be waiting for it any more.
 fn answer<T>(reply: &SyncSender<T>, with: T) {
     let _ = reply.send(with);
@@ -1434,8 +1566,8 @@ fn post(commands: &Sender<Command>, command: Command) {
 }
 
 /// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
-fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
+fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
     let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
-    spawned.map_err(failed)
+    spawned.map(drop).map_err(failed)
 }

@@ -223,15 +223,20 @@ impl Events {
 
     /// The next event; `None` if none comes within `timeout`.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
-        let deadline = Instant::now() + timeout;
+        // None: so far away that it never comes.
+        let deadline = Instant::now().checked_add(timeout);
         let log = Arc::clone(&self.log);
         let mut ring = log.ring.lock();
         loop {
             if let Some(event) = self.take(&ring) {
                 return Some(event);
             }
-            if log.grown.wait_until(&mut ring, deadline).timed_out() {
-                return self.take(&ring);
+            match deadline {
+                Some(deadline) if log.grown.wait_until(&mut ring, deadline).timed_out() => {
+                    return self.take(&ring);
+                }
+                Some(_) => {}
+                None => log.grown.wait(&mut ring),
             }
         }
     }

@@ -7,12 +7,13 @@ use crate::gate::{self, pin};
 use crate::holder::Stall;
 use crate::refusal::Refusal;
 use crate::release::Known;
-use crate::runtime::Provided;
+use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
 use crate::status::{Residency, Status};
 use crate::watch::{self, Watch};
+use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -215,7 +216,8 @@ impl Applied {
     /// Something still holds it when `deadline` is over; the drain goes on.
     pub fn wait_retired(&self, deadline: Duration) -> Result<(), Stall> {
         let Some(generation) = self.previous else { return Ok(()) };
-        let until = Instant::now() + deadline;
+        // A century is for ever, and can be added to any clock.
+        let until = Instant::now() + deadline.min(Duration::from_secs(u32::MAX.into()));
         let waited = self.host.0.ask(|reply| Command::AwaitDrained { generation, until, reply });
         let holders = match waited {
             Ok(None) => return Ok(()),
@@ -264,6 +266,7 @@ pub struct HostBuilder {
     known: Vec<Known>,
     groups: BTreeMap<String, String>,
     configs: BTreeMap<String, Arc<str>>,
+    linked: Vec<(String, Linked)>,
     bounds: Bounds,
 }
 
@@ -313,6 +316,31 @@ impl HostBuilder {
         T: Send + Sync + 'static,
     {
         self.services.push(Provided::of::<C, T>(service));
+        self
+    }
+
+    /// Starts the plugin `P`, which is linked into this binary, under the name `plugin`: the same handles, requests, services and configuration,
+    /// with no library at all. It serves until the host ends, and no file replaces it.
+    ///
+    /// ```
+    /// # midflight_plugin::contract_crate!();
+    /// # use midflight::Host;
+    /// # use midflight_plugin::{Context, Plugin, StartError, contract, plugin};
+    /// # #[contract] pub trait Fees { fn fee(&self, quantity: u32) -> u64; }
+    /// #[plugin(implements(Fees))]
+    /// struct FlatFees;
+    /// # impl Plugin for FlatFees { fn start(_: &Context<'_>) -> Result<Self, StartError> { Ok(FlatFees) } }
+    /// # impl Fees for FlatFees { fn fee(&self, quantity: u32) -> u64 { 3 * u64::from(quantity) } }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let host = Host::builder().link::<FlatFees>("flat-fees").start()?;
+    /// assert_eq!(host.slot::<dyn Fees>("flat-fees")?.fee(7)?, 21);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn link<P: Exported>(mut self, plugin: &str) -> Self {
+        self.linked.push((plugin.to_owned(), Linked::of::<P>()));
         self
     }
 
@@ -434,8 +462,16 @@ impl HostBuilder {
             .name("midflight".to_owned())
             .spawn(move || Control::new(setup).run(&commands))
             .map_err(HostError::Thread)?;
+        let commands = shared.commands();
+        logs::listen(move || commands.send(Command::FiltersChanged).is_ok());
         let host =
             Host { end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }), shared };
+        for (plugin, linked) in self.linked {
+            host.shared
+                .ask(|reply| Command::Link { plugin, linked, reply })
+                .flatten()
+                .map_err(HostError::Linked)?;
+        }
         if let Some(directory) = self.plugins {
             host.watch(directory)?;
         }
@@ -516,6 +552,9 @@ pub enum HostError {
     /// Two services for one contract.
     #[error("two services are provided for {0}")]
     ProvidedTwice(&'static str),
+    /// A plugin that is linked in did not start.
+    #[error("a plugin that is linked in did not start")]
+    Linked(#[source] Refusal),
     /// No thread could be started.
     #[error("can't start the control thread")]
     Thread(#[source] io::Error),

@@ -49,13 +49,14 @@ fn only_shorter(error: &AbiInstabilityError) -> bool {
         TLFieldOrFunction::Field(field) => field.layout().is_prefix_kind(),
         TLFieldOrFunction::Function(_) => false,
     });
-    growable
-        && error.errs.iter().all(|difference| match difference {
-            AbiInstability::FieldCountMismatch(sides) | AbiInstability::Size(sides) => {
-                sides.found < sides.expected
-            }
-            _ => false,
-        })
+    let shorter = |difference: &AbiInstability| match difference {
+        AbiInstability::FieldCountMismatch(sides) | AbiInstability::Size(sides) => {
+            sides.found < sides.expected
+        }
+        _ => false,
+    };
+    // The types on the way to a difference are in the list as well, with no difference of their own.
+    error.errs.is_empty() || growable && error.errs.iter().all(shorter)
 }
 
 /// `plugin says i32, host says u32 at Trade.quantity in argument 1 of fee`
@@ -84,6 +85,10 @@ fn place(error: &AbiInstabilityError, difference: &AbiInstability) -> String {
             TLFieldOrFunction::Function(function) => method = function.name.as_str(),
             TLFieldOrFunction::Field(field) => {
                 let name = field.name();
+                if name == "0" && owner.starts_with("*const") {
+                    owner = field.layout().name();
+                    continue; // what stands in for a field that may be behind the last one of the other side
+                }
                 field_of = None;
                 match name.strip_prefix("param_") {
                     Some(number) => part = format!("argument {number}"),
@@ -101,6 +106,8 @@ fn place(error: &AbiInstabilityError, difference: &AbiInstability) -> String {
     let at = match field_of {
         Some(field) if of_the_type_itself => format!("at {field} "),
         None if of_the_type_itself => String::new(),
+        // abi_stable's name for any function: the method is named below.
+        _ if owner == "AFunctionPointer" => String::new(),
         _ => format!("at {} ", owner.trim_end_matches("Fields")),
     };
     match (method, part.as_str()) {
@@ -124,22 +131,22 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         }};
     }
     match difference {
-        AbiInstability::Name(d) => both!(d, |name: &_| format!("{name}")),
+        AbiInstability::Name(d) => both!(d, |name: &_| named(&format!("{name}"))),
         AbiInstability::Package(d) => both!(d, |package: &_| format!("package {package}")),
         AbiInstability::PackageVersion(d) => both!(d, |version: &_| format!("version {version}")),
         AbiInstability::Size(d) => both!(d, |size: &_| format!("{size} bytes")),
         AbiInstability::Alignment(d) => both!(d, |align: &_| format!("an alignment of {align}")),
-        AbiInstability::FieldCountMismatch(d) => both!(d, |count: &_| format!("{count} fields")),
-        AbiInstability::TooManyVariants(d) => both!(d, |count: &_| format!("{count} variants")),
+        AbiInstability::FieldCountMismatch(d) => both!(d, |count: &_| counted(*count, "field")),
+        AbiInstability::TooManyVariants(d) => both!(d, |count: &_| counted(*count, "variant")),
         AbiInstability::UnexpectedVariant(d) => both!(d, |name: &_| format!("variant {name}")),
         AbiInstability::MismatchedPrefixSize(d) => {
-            both!(d, |count: &_| format!("{count} methods from the start"))
+            both!(d, |count: &u8| format!("{count} without #[since]"))
         }
         AbiInstability::MismatchedPrimitive(d) => both!(d, |primitive: &_| format!("{primitive:?}")),
         AbiInstability::UnexpectedField(d) => {
             both!(d, |field: &midflight_plugin::rt::abi_stable::type_layout::TLField| match field.name() {
                 // abi_stable's name for the first of several parameters without names; the instance is one of them.
-                commas if commas.starts_with(',') => format!("{} parameters", commas.len() - 1),
+                commas if commas.starts_with(',') => counted(commas.len() - 1, "parameter"),
                 name => format!("field {name}"),
             })
         }
@@ -147,3 +154,18 @@ fn say(difference: &AbiInstability, sides: Sides) -> String {
         other => format!("{other:?}").chars().take(120).collect(),
     }
 }
+
+fn named(full: &str) -> String {
+    match full {
+        grown if grown.starts_with("GrownNumber") => "an enum that may grow".to_owned(),
+        grown if grown.starts_with("Grown") => "a record that may grow".to_owned(),
+        other => other.split_whitespace().filter(|word| *word != "&'a").collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests;

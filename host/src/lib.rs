@@ -42,3 +42,7 @@ pub use gate::{LeaseGate, RequestGate, SlotGate};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+// The contracts of unit tests.
+#[cfg(test)]
+midflight_plugin::contract_crate!();

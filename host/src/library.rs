@@ -7,27 +7,35 @@
 
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
-use crate::stage::image::Image;
+use crate::stage::image::{Image, is_noexec};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Offered, Origin, PLACE_MAGIC, Place};
+use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
-/// An open library whose entry was found and whose bytes are known to be the image's.
+/// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
 /// Dropping it leaves it mapped: only [`close`](Library::close) unmaps, and asks for the reason why that is safe.
 pub(crate) struct Library {
-    handle: ManuallyDrop<Handle>,
-    /// INVARIANT: of format `FORMAT`, in the mapped library.
-    entry: NonNull<Entry>,
+    body: Body,
     image: Arc<Image>,
+}
+
+enum Body {
+    Mapped {
+        handle: ManuallyDrop<Handle>,
+        /// INVARIANT: of format `FORMAT`, in the mapped library.
+        entry: NonNull<Entry>,
+    },
+    Linked(Linked),
 }
 
 // SAFETY: the entry is an immutable static of the library, and glibc's handles may be used from any thread.
@@ -49,56 +57,45 @@ pub(crate) enum NotStarted {
     Panicked(PanicReport),
 }
 
+impl NotStarted {
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            NotStarted::Failed(reason) => Refusal::new(Code::StartFailed, format!("start says: {reason}")),
+            NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),
+        }
+    }
+}
+
 impl Library {
-    /// Maps `image` and runs its constructors. On a refusal nothing stays mapped, or `Refused::left` says so.
-    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, Refusal> {
-        // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
-        // its constructors are sound is what every user of native plugins has to trust.
-        let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
-        let handle = opened.map_err(|error| {
-            let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
-            Refusal::new(Code::LoadFailed, format!("the loader says: {reason}"))
-        })?;
-        // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
-        // another address in its place, is another library.
-        // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
-        let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
-        // SAFETY: a static of the mapped library.
-        let place = unsafe { place.as_ref() };
-        let expected = std::ptr::from_ref(table).addr();
-        let found = place.table.load(Acquire);
-        if place.magic != *PLACE_MAGIC || found != expected {
-            return Err(Refusal::new(
-                Code::WrongImage,
-                format!("the loader mapped a library that holds {found:#x} where {expected:#x} was written"),
-            ));
-        }
-        // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
-        let entry: NonNull<Entry> = unsafe { static_of(&handle, b"midflight_entry\0") }?;
-        // SAFETY: `format` is the first field in every format.
-        let format = unsafe { entry.as_ref() }.format;
-        if format != FORMAT {
-            return Err(Refusal::new(
-                Code::EntryInvalid,
-                format!("its entry says format {format}, its manifest says {FORMAT}"),
-            ));
-        }
-        let library = Library { handle: ManuallyDrop::new(handle), entry, image: Arc::clone(image) };
-        let (name, version) = (library.entry().name.as_str(), library.entry().version.as_str());
+    /// Maps `image` and runs its constructors. A library that is refused after that comes with the refusal.
+    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, (Refusal, Option<Library>)> {
+        let handle = open_handle(image).map_err(|refusal| (refusal, None))?;
+        let entry = match entry_of(&handle, image, table) {
+            Ok(entry) => entry,
+            // Another library, or one that can't be asked anything: the loader may have it back.
+            Err(refusal) => return Err((refusal, None)),
+        };
+        // SAFETY: `entry_of` found its format to be `FORMAT`.
+        let said = unsafe { entry.as_ref() };
+        let (name, version) = (said.name.as_str(), said.version.as_str());
+        let body = Body::Mapped { handle: ManuallyDrop::new(handle), entry };
+        let library = Library { body, image: Arc::clone(image) };
         if name != &*image.plugin || version != &*image.version {
-            let reason = format!(
-                "its entry says {name} {version}, its manifest says {} {}",
-                image.plugin, image.version
-            );
-            library.close();
-            return Err(Refusal::new(Code::EntryInvalid, reason));
+            let (plugin, expected) = (&image.plugin, &image.version);
+            let reason = format!("its entry says {name} {version}, its manifest says {plugin} {expected}");
+            return Err((Refusal::new(Code::EntryInvalid, reason), Some(library)));
         }
         Ok(library)
     }
 
+    /// What is linked in, in the place of a library.
+    pub(crate) fn linked(linked: Linked, image: &Arc<Image>) -> Library {
+        Library { body: Body::Linked(linked), image: Arc::clone(image) }
+    }
+
     /// The contracts that the library says it implements: name, version, layout.
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        self.entry().offers.as_slice().iter().map(|offered: &Offered| Offer {
+        self.offered().iter().map(|offered: &Offered| Offer {
             name: offered.name.as_str(),
             version: offered.version.as_str(),
             layout: Layout(offered.layout),
@@ -107,46 +104,138 @@ impl Library {
 
     /// Runs the plugin's `start`.
     pub(crate) fn start(&self, table: &HostTable, config: &str) -> Result<Instance, NotStarted> {
-        // SAFETY: the format fixes the function's type; `table` is alive for as long as the library is mapped, as the
-        // generation owns both.
-        let reply = unsafe { (self.entry().start)(table, config.into()) };
         let origin = Origin {
             plugin: (*self.image.plugin).into(),
             version: (*self.image.version).into(),
             generation: table.generation,
         };
-        // SAFETY: the library that answered is open, and the origin is a local.
-        match unsafe { reply.finish_result::<usize, String>(&nobody(&origin)) } {
-            Ok(instance) => Ok(Instance(std::ptr::with_exposed_provenance(instance))),
+        let started = match &self.body {
+            Body::Mapped { entry, .. } => {
+                // SAFETY: mapped; the format fixes the function's type; `table` is alive for as long as the library is
+                // mapped, as the generation owns both. The origin is a local.
+                unsafe {
+                    (entry.as_ref().start)(table, config.into())
+                        .finish_result::<usize, String>(&nobody(&origin))
+                }
+                .map(std::ptr::with_exposed_provenance)
+            }
+            Body::Linked(linked) => caught(&origin, || (linked.start)(table, &self.image.plugin, config))
+                .map_err(CallError::Fault)
+                .and_then(|started| started.map_err(|error| CallError::Refused(error.to_string()))),
+        };
+        match started {
+            Ok(instance) => Ok(Instance(instance)),
             Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
             Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(*report)),
             Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
         }
     }
 
+    /// Has the plugin ask anew which of its callsites the host listens to.
+    pub(crate) fn relisten(&self) {
+        if let Body::Mapped { entry, .. } = &self.body {
+            // SAFETY: mapped; the format fixes the function's type.
+            (unsafe { entry.as_ref() }.relisten)();
+        }
+    }
+
     /// What a release hands to calls of the `offer`th contract.
     pub(crate) fn bound(&self, instance: &Instance, offer: usize, origin: &Origin) -> Bound {
-        Bound { this: instance.0, table: self.entry().offers.as_slice()[offer].table, origin }
+        Bound { this: instance.0, table: self.offered()[offer].table, origin }
     }
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
     pub(crate) fn stop(&self, instance: Instance, origin: &Origin) -> Result<(), Fault> {
-        // SAFETY: an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
-        let reply = unsafe { (self.entry().stop)(instance.0) };
-        // SAFETY: the library that answered is open, and the caller holds the origin.
-        unsafe { reply.finish::<()>(&nobody(origin)) }
+        // SAFETY (both): an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
+        match &self.body {
+            // SAFETY: mapped, and the caller holds the origin.
+            Body::Mapped { entry, .. } => unsafe {
+                (entry.as_ref().stop)(instance.0).finish::<()>(&nobody(origin))
+            },
+            Body::Linked(linked) => {
+                // SAFETY: as above.
+                caught(origin, || unsafe { (linked.stop)(instance.0) })
+            }
+        }
     }
 
     /// Closes the library. Its instance was stopped, or never was. Whether it is gone, [`is_mapped`] tells: neither an error of
     /// dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
-        let _ = ManuallyDrop::into_inner(self.handle).close();
+        if let Body::Mapped { handle, .. } = self.body {
+            let _ = ManuallyDrop::into_inner(handle).close();
+        }
     }
 
-    fn entry(&self) -> &Entry {
-        // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
-        unsafe { self.entry.as_ref() }
+    fn offered(&self) -> &[Offered] {
+        match &self.body {
+            // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
+            Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.offers.as_slice(),
+            Body::Linked(linked) => linked.offers,
+        }
     }
+}
+
+fn open_handle(image: &Image) -> Result<Handle, Refusal> {
+    // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
+    // its constructors are sound is what every user of native plugins has to trust.
+    let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
+    opened.map_err(|error| {
+        let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
+        // It may have been remounted since the host was started.
+        let code = if is_noexec(image.path()) { Code::RunDirectoryNoexec } else { Code::LoadFailed };
+        Refusal::new(code, format!("the loader says: {reason}"))
+    })
+}
+
+/// The entry of the library, which is proven to be the image that `table` was written into.
+fn entry_of(handle: &Handle, image: &Image, table: &HostTable) -> Result<NonNull<Entry>, Refusal> {
+    // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
+    // another address in its place, is another library.
+    // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
+    let place: NonNull<Place> = unsafe { static_of(handle, b"midflight_place\0") }?;
+    // SAFETY: a static of the mapped library.
+    let place = unsafe { place.as_ref() };
+    let (expected, found) = (std::ptr::from_ref(table).addr(), place.table.load(Acquire));
+    if place.magic != *PLACE_MAGIC || found != expected {
+        let plugin = &image.plugin;
+        return Err(Refusal::new(
+            Code::WrongImage,
+            format!("for {plugin} the loader mapped what holds {found:#x} where {expected:#x} was written"),
+        ));
+    }
+    // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
+    let entry: NonNull<Entry> = unsafe { static_of(handle, b"midflight_entry\0") }?;
+    // SAFETY: `format` is the first field in every format.
+    match unsafe { entry.as_ref() }.format {
+        FORMAT => Ok(entry),
+        format => Err(Refusal::new(
+            Code::EntryInvalid,
+            format!("its entry says format {format}, its manifest says {FORMAT}"),
+        )),
+    }
+}
+
+/// Runs code of a plugin that is linked in, whose panics unwind.
+fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("a payload that is no text").to_owned();
+        // A payload whose Drop panics, and whose payload's does: the last is forgotten.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+            && let Err(third) = catch_unwind(AssertUnwindSafe(|| drop(second)))
+        {
+            std::mem::forget(third);
+        }
+        Fault::Panicked(Box::new(PanicReport {
+            plugin: origin.plugin.to_string(),
+            version: origin.version.to_string(),
+            generation: origin.generation,
+            message: text,
+            location: String::new(),
+        }))
+    })
 }
 
 /// Who answered, where no contract was called.
@@ -197,7 +286,7 @@ pub(crate) fn signals_into(path: &Path) -> Vec<String> {
     signals.map(signal_name).collect()
 }
 
-fn signal_name(signal: c_int) -> String {
+pub(crate) fn signal_name(signal: c_int) -> String {
     let names = [
         (libc::SIGHUP, "SIGHUP"),
         (libc::SIGINT, "SIGINT"),

@@ -203,6 +203,8 @@ codes! {
     TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
     /// The version names another group than the one that runs.
     GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
+    /// The plugin of that name is linked into the host.
+    LinkedIn "linked_in" at Admit, "build the host without it to load it from files";
     /// The host is shutting down.
     ShuttingDown "shutting_down" at Admit, "start the host again";
     /// A newer candidate of the same plugin came first.
@@ -215,7 +217,13 @@ codes! {
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 
     /// The private image could not be written or read back.
-    ImageUnwritable "image_unwritable" at Image, "check space and permissions of the run directory";
+    ImageUnwritable "image_unwritable" at Image, "check the run directory and its permissions";
+    /// The run directory's file system, or this user's share in it, is full.
+    DiskFull "disk_full" at Image, "make room where the run directory is, or give the host another run_directory";
+    /// The run directory's file system has become read-only.
+    RunDirectoryReadOnly "run_directory_read_only" at Image, "mount it writable, or give the host another run_directory";
+    /// The run directory's file system forbids running code.
+    RunDirectoryNoexec "run_directory_noexec" at Load, "mount it without noexec, or give the host another run_directory";
 
     /// The loader said no.
     LoadFailed "load_failed" at Load, "the reason is the dynamic loader's own: check the libraries that the plugin needs";

@@ -12,7 +12,6 @@ use std::any::Any;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
@@ -27,13 +26,13 @@ pub(crate) struct Release {
     far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
     /// What the entries of a release without libraries point into.
-    _linked: Option<Box<dyn Any + Send + Sync>>,
+    _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// How many entries lie in the release itself.
 const NEAR: usize = 16;
 
-/// No instance: what an entry holds for a slot that nothing here serves.
+/// What an entry holds for a slot that nothing here serves.
 const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
 
 impl Release {
@@ -69,10 +68,11 @@ impl Release {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        let origin = Box::new(Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 });
-        let linked = Box::new((object, origin));
+        let origin = Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 };
+        // Shared, so that what points into it stays valid when it moves.
+        let linked = Arc::new((object, origin));
         let service = RawService::of::<C, T>(&linked.0);
-        let bound = Bound { this: service.this, table: service.table, origin: &raw const *linked.1 };
+        let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
         let mut release = Release { _linked: Some(linked), ..Release::vacant() };
         release.near[0] = bound;
         release
@@ -143,8 +143,6 @@ pub(crate) struct Generation {
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Arc<Owner>,
-    /// The thread that ran `start`.
-    pub(crate) starter: Option<JoinHandle<()>>,
 }
 
 /// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
@@ -172,6 +170,11 @@ impl Stopped {
             .into_iter()
             .map(|name| format!("signal: {name}"))
             .collect()
+    }
+
+    /// It stays until the process ends.
+    pub(crate) fn is_for_good(&self) -> bool {
+        !self.left.image.keeps.is_empty() || self.left.owner.has_handled_signals()
     }
 
     /// Unmaps it. On a worker: its exit handlers run.
@@ -218,7 +221,6 @@ impl Generation {
             instance,
             library,
             owner,
-            starter: None,
         }
     }
 
@@ -234,18 +236,19 @@ impl Generation {
         self.library.offers().any(|offer| offer.name == contract)
     }
 
+    /// The host's log filters have changed. On a worker.
+    pub(crate) fn relisten(&self) {
+        self.library.relisten();
+    }
+
     pub(crate) fn is_checked(&self, contract: &Known) -> bool {
         self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
-        let Generation { library, instance, origin, image, owner, starter, .. } = self;
-        // What the plugin put into the thread-locals of a thread is undone when that thread ends. So the thread that ran
-        // `start` has ended before the code goes, and `stop` runs on one of its own, which ends first as well.
-        if let Some(starter) = starter {
-            let _ = starter.join();
-        }
+        let Generation { library, instance, origin, image, owner, .. } = self;
+        // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
         let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
             let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));

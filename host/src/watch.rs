@@ -10,7 +10,6 @@
 //! links through a link that is swapped.
 
 use crate::control::{By, Command};
-use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::stage::{Candidate, writers};
 use notify::event::{AccessKind, AccessMode, EventKind as Seen, ModifyKind, RenameMode};
@@ -151,26 +150,47 @@ impl Follower {
     }
 }
 
+/// How often a file that changes under the reader's hands is read anew.
+const LOOKS_MAX: usize = 8;
+
 fn consider(shared: &Shared, path: &Path) {
-    let began = Instant::now();
-    match Candidate::read(path, shared.bounds.library_bytes_max) {
-        Ok(candidate) => {
-            let (candidate, took) = (Box::new(candidate), began.elapsed());
-            // A host that is ending wants no more candidates.
-            let _ = shared.send(Command::Update { candidate, by: By::Watcher, took });
+    for look in 1.. {
+        let (began, before) = (Instant::now(), identity(path));
+        match Candidate::read(path, shared.bounds.library_bytes_max) {
+            Ok(candidate) => {
+                let (candidate, took) = (Box::new(candidate), began.elapsed());
+                // A host that is ending wants no more candidates.
+                let _ = shared.send(Command::Update { candidate, by: By::Watcher, took });
+                return;
+            }
+            Err(refusal) if is_final(path) => {
+                // Last, since a writer that ends before it is asked for is not seen as one.
+                if look == LOOKS_MAX || identity(path) == before {
+                    return shared.refused(&refusal, began.elapsed());
+                }
+            }
+            Err(_) => return,
         }
-        Err(refusal) => reject(shared, path, &refusal, began.elapsed()),
     }
 }
 
-fn reject(shared: &Shared, path: &Path, refusal: &Refusal, took: Duration) {
+/// Is there anything to say of a file that was refused? Not where it is gone, nor where a close is yet to come.
+fn is_final(path: &Path) -> bool {
     if !path.exists() {
-        return tracing::debug!(target: "midflight", path = %path.display(), "gone before it was read");
+        tracing::debug!(target: "midflight", path = %path.display(), "gone before it was read");
+        return false;
     }
-    if writers::is_open_for_writing(path) {
-        return tracing::debug!(target: "midflight", path = %path.display(), "its writer has not closed it yet");
+    let open = writers::is_open_for_writing(path);
+    if open {
+        tracing::debug!(target: "midflight", path = %path.display(), "its writer has not closed it yet");
     }
-    shared.refused(refusal, took);
+    !open
+}
+
+/// Which file it is, and of which moment.
+fn identity(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
+    let found = path.metadata().ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }
 
 /// What lies in the directory at the start: of each plugin the highest version, the newest of equals.
@@ -192,7 +212,8 @@ pub(crate) fn initial(shared: &Shared, directory: &Path) -> io::Result<Vec<(Cand
                     *best = Some((rank, candidate, took));
                 }
             }
-            Err(refusal) => reject(shared, &path, &refusal, began.elapsed()),
+            Err(refusal) if is_final(&path) => shared.refused(&refusal, began.elapsed()),
+            Err(_) => {}
         }
     }
     Ok(best.into_values().flatten().map(|(_, candidate, took)| (candidate, took)).collect())

@@ -10,13 +10,13 @@
 // A reply's value is there only if its status says so.
 #![allow(unsafe_code)]
 
-use crate::contract::Bound;
+use crate::contract::{Bound, Pinned};
 use crate::{Crosses, Text};
 use abi_stable::{StableAbi, std_types::RStr};
 use std::any::Any;
 use std::cell::RefCell;
 use std::mem::{MaybeUninit, forget};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 
 /// Why a call brought no value.
@@ -182,6 +182,11 @@ impl<W> Reply<W> {
         Reply { value: MaybeUninit::uninit(), status: Status::Panicked }
     }
 
+    /// Is there a value?
+    pub(crate) fn is_returned(&self) -> bool {
+        self.status == Status::Returned
+    }
+
     /// The caller's half of a call.
     ///
     /// # Safety
@@ -247,6 +252,64 @@ pub fn guard<T: Crosses>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
             Reply::panicked()
         }
     }
+}
+
+/// Runs a trait's default body on the side that calls, for another side that lacks the method. What the body calls meanwhile goes to the
+/// other side. A fault of such a call has no room in the body's result: it unwinds through the body, and is the answer here.
+///
+/// # Safety
+/// `bound` is what lacks the method, and is held.
+#[cold]
+#[inline(never)]
+pub unsafe fn defaulted<T>(bound: &Bound, body: impl FnOnce(Pinned) -> T) -> Result<T, Fault> {
+    // SAFETY: the body gets it as its `self`, which it can't keep: of that type it knows only that it implements the contract.
+    let pinned = unsafe { Pinned::new(bound) };
+    catch_unwind(AssertUnwindSafe(|| body(pinned))).map_err(|payload| match payload.downcast::<Fault>() {
+        Ok(fault) => *fault,
+        Err(payload) => {
+            contain(payload);
+            // SAFETY: the caller's.
+            unsafe { noted_panic(bound) }
+        }
+    })
+}
+
+/// The same for a method that returns a `Result`.
+///
+/// # Safety
+/// As for `defaulted`.
+pub unsafe fn defaulted_result<T, E>(
+    bound: &Bound,
+    body: impl FnOnce(Pinned) -> Result<T, E>,
+) -> Result<T, CallError<E>> {
+    // SAFETY: the caller's.
+    match unsafe { defaulted(bound, body) } {
+        Ok(answer) => answer.map_err(CallError::Refused),
+        Err(fault) => Err(CallError::Fault(fault)),
+    }
+}
+
+/// What a default body gets of a call that it made.
+pub fn bubble<T>(answer: Result<T, Fault>) -> T {
+    answer.unwrap_or_else(|fault| resume_unwind(Box::new(fault)))
+}
+
+/// The same of a method that returns a `Result`.
+pub fn bubble_result<T, E>(answer: Result<T, CallError<E>>) -> Result<T, E> {
+    answer.map_err(|error| match error {
+        CallError::Refused(error) => error,
+        CallError::Fault(fault) => resume_unwind(Box::new(fault)),
+    })
+}
+
+/// The other side lacks a method, and there is no body to run instead.
+///
+/// # Safety
+/// As for `defaulted`.
+#[cold]
+pub unsafe fn missing(bound: &Bound, method: &'static str) -> Fault {
+    // SAFETY: the caller's.
+    Fault::MethodMissing { plugin: unsafe { &*bound.origin }.plugin.clone(), method }
 }
 
 /// Notes a panic's text and drops its payload; where that panics, drops what it brings too, and forgets what panics again.

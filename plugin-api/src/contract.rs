@@ -130,6 +130,26 @@ pub unsafe trait Gate {
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E>;
 }
 
+/// The gate of what is held already: the rest of a contract, for a default body of it that runs inside of a call.
+#[derive(Debug)]
+pub struct Pinned(Bound);
+
+impl Pinned {
+    /// # Safety
+    /// The gate is gone before what `bound` points to may be.
+    pub(crate) unsafe fn new(bound: &Bound) -> Self {
+        Pinned(*bound)
+    }
+}
+
+// SAFETY: by `Pinned::new`, and the `Bound` is one that another gate has entered.
+unsafe impl Gate for Pinned {
+    #[inline(always)]
+    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        f(&self.0)
+    }
+}
+
 /// A gate that is known to be of the contract `C`: what generated proxies hold. Without the type, safe code beside a
 /// contract could put the gate of one contract into the proxy of another.
 pub struct Calls<C: ?Sized, G> {

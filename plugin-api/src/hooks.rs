@@ -25,6 +25,8 @@ pub struct Hooks {
     pub key_delete: unsafe extern "C" fn(*const (), u32) -> c_int,
     pub key_set: unsafe extern "C" fn(*const (), u32, *const c_void) -> c_int,
     pub thread: unsafe extern "C" fn(*const (), *mut c_ulong, *const c_void, Routine, *mut c_void) -> c_int,
+    pub sigaction: unsafe extern "C" fn(*const (), c_int, *const c_void, *mut c_void) -> c_int,
+    pub signal: unsafe extern "C" fn(*const (), c_int, usize) -> usize,
 }
 
 /// `__cxa_thread_atexit_impl`, and C++'s `__cxa_thread_atexit`.
@@ -108,6 +110,36 @@ pub unsafe fn thread(
     }
 }
 
+/// `sigaction`.
+///
+/// # Safety
+/// As for the function.
+pub unsafe fn sigaction(place: &Place, signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int {
+    type Real = unsafe extern "C" fn(c_int, *const c_void, *mut c_void) -> c_int;
+    // SAFETY: as for `local`.
+    unsafe {
+        match host(place) {
+            Some(host) => (host.hooks.sigaction)(host.owner, signal, action, previous),
+            None => real::<Real>(c"sigaction")(signal, action, previous),
+        }
+    }
+}
+
+/// `signal`, and `bsd_signal`, which is the same.
+///
+/// # Safety
+/// As for the function.
+pub unsafe fn signal(place: &Place, signal: c_int, handler: usize) -> usize {
+    type Real = unsafe extern "C" fn(c_int, usize) -> usize;
+    // SAFETY: as for `local`.
+    unsafe {
+        match host(place) {
+            Some(host) => (host.hooks.signal)(host.owner, signal, handler),
+            None => real::<Real>(c"signal")(signal, handler),
+        }
+    }
+}
+
 /// C11's routine returns a number.
 pub type C11Routine = unsafe extern "C" fn(*mut c_void) -> c_int;
 
@@ -165,7 +197,6 @@ unsafe fn real<T: Copy>(name: &CStr) -> T {
 macro_rules! __hooks {
     () => {
         #[doc(hidden)]
-        #[allow(unsafe_code)]
         mod __midflight_hooks {
             use ::core::ffi::{c_int, c_ulong, c_void};
             use $crate::rt::hooks::{self, C11Routine, Destructor, Routine};
@@ -206,6 +237,16 @@ macro_rules! __hooks {
             ) -> c_int {
                 unsafe { hooks::c11_thread(&midflight_place, thread, routine, argument) }
             }
+            unsafe extern "C" fn sigaction(
+                signal: c_int,
+                action: *const c_void,
+                previous: *mut c_void,
+            ) -> c_int {
+                unsafe { hooks::sigaction(&midflight_place, signal, action, previous) }
+            }
+            unsafe extern "C" fn signal(signal: c_int, handler: usize) -> usize {
+                unsafe { hooks::signal(&midflight_place, signal, handler) }
+            }
             // Refused: such a handler is tied to no library, and would be called after this one is gone.
             unsafe extern "C" fn on_exit(_: *const c_void, _: *mut c_void) -> c_int {
                 -1
@@ -226,6 +267,9 @@ macro_rules! __hooks {
                 "tss_delete" tss_delete => key_delete;
                 "tss_set" tss_set => key_set;
                 "thrd_create" thrd_create => c11_thread;
+                "sigaction" sigaction_symbol => sigaction;
+                "signal" signal_symbol => signal;
+                "bsd_signal" bsd_signal => signal;
                 "on_exit" on_exit_symbol => on_exit;
                 "dl_iterate_phdr" dl_iterate_phdr => libraries;
             }

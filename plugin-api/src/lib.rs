@@ -51,9 +51,12 @@
 //!
 //! | in a method | what it costs |
 //! |---|---|
-//! | `&str`, `&[T]`, `&Trade` as arguments | nothing: it is borrowed for the call |
-//! | numbers, `bool`, records and enums with [`#[record]`](record) by value | a copy; the receiver rebuilds `Text` and `List` |
-//! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>` by value | the receiver rebuilds it |
+//! | `&str`, `&[T]`, `&Trade`, and `Option` of these, as arguments | nothing: it is borrowed for the call |
+//! | numbers, `bool`, records and enums with [`#[record]`](record) by value | a copy; the receiver rebuilds `Text`, `List` and `Map` |
+//! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, tuples, maps, sets, `Duration` by value | the receiver rebuilds it |
+//! | [`Sink`], [`TextSink`] | the callee appends to a buffer of the caller's |
+//!
+//! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
 //!
 //! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
 //! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
@@ -66,17 +69,28 @@ extern crate abi as abi_stable;
 
 mod call;
 mod contract;
+pub mod docs;
+mod grow;
 #[doc(hidden)]
 pub mod hooks;
+#[doc(hidden)]
+pub mod logs;
 mod manifest;
+mod map;
+mod period;
 mod plugin;
 mod portable;
+mod signature;
+mod sink;
 
 pub use call::{CallError, Fault, PanicReport};
 pub use contract::{Contract, ImplementedBy};
+pub use map::Map;
 pub use midflight_macros::{contract, plugin, record};
+pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
-pub use portable::{Crosses, List, Maybe, Portable, Reown, Text};
+pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use sink::{Sink, TextSink};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
 ///
@@ -175,14 +189,22 @@ pub use abi::*;
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
 pub mod rt {
-    pub use crate::call::{Panics, Reply, Report, Status, guard, use_host_panics};
-    pub use crate::contract::{Bound, Calls, Gate, Origin};
+    pub use crate::call::{
+        Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
+        use_host_panics,
+    };
+    pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
+    pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
+    pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::plugin::{
-        Entry, Export, Exported, FORMAT, HostTable, Offered, PLACE_MAGIC, Place, RawService, ServiceGate,
+        Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
+        ServiceGate,
     };
-    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Portable, Reown};
+    pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
+    pub use crate::sink::{RawSink, RawTextSink};
+    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,
         abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
@@ -204,8 +226,4 @@ pub mod rt {
             "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
         );
     }
-    /// Compiles for what is portable.
-    pub const fn assert_portable<T: Portable>() {}
-    /// Compiles for what crosses.
-    pub const fn assert_crosses<T: Crosses>() {}
 }

@@ -10,6 +10,7 @@
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
+use crate::logs::{self, Logs};
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -53,6 +54,15 @@ use std::sync::atomic::AtomicUsize;
 pub trait Plugin: Send + Sync + Sized + 'static {
     /// Makes the instance. It runs before the switch: where it fails or panics, the old version serves on.
     fn start(cx: &Context<'_>) -> Result<Self, StartError>;
+
+    /// Runs once after `start`, before the switch: to fill caches, and to check that the instance works. Where it fails or panics, the
+    /// old version serves on.
+    ///
+    /// # Errors
+    /// Whatever should keep this instance from serving.
+    fn warm_up(&self) -> Result<(), StartError> {
+        Ok(())
+    }
 }
 
 /// What a plugin gets while it starts.
@@ -61,6 +71,7 @@ pub struct Context<'a> {
     host: &'a HostTable,
     name: &'a str,
     version: &'a str,
+    config: &'a str,
 }
 
 impl Context<'_> {
@@ -101,6 +112,40 @@ impl Context<'_> {
             RResult::ROk(raw) => Ok(unsafe { Service::new(raw) }),
             RResult::RErr(reason) => Err(StartError::new(reason.as_str())),
         }
+    }
+
+    /// The plugin's configuration, which its operator wrote as toml. Where there is none, it is an empty table.
+    ///
+    /// ```
+    /// use midflight_plugin::{Context, Plugin, StartError};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(deny_unknown_fields)]
+    /// struct Config {
+    ///     rate: u64,
+    /// }
+    ///
+    /// struct FlatFees {
+    ///     rate: u64,
+    /// }
+    ///
+    /// impl Plugin for FlatFees {
+    ///     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+    ///         Ok(FlatFees { rate: cx.config::<Config>()?.rate })
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// No toml, or not of this type: with the line, the column and what was expected there.
+    #[cfg(feature = "config")]
+    pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, StartError> {
+        toml::from_str(self.config).map_err(|error| StartError::new(format!("the configuration: {error}")))
+    }
+
+    /// The configuration's text, for plugins that read it by themselves.
+    pub fn config_text(&self) -> &str {
+        self.config
     }
 
     /// The number of this generation: one loaded copy of one version, never used again.
@@ -225,6 +270,8 @@ pub unsafe trait Exported: Plugin {
     const CONTRACTS: &'static [(&'static str, &'static str)];
     /// The author's group; empty for a group of its own.
     const GROUP: &'static str;
+    /// The version of the author's crate: that of a plugin that is linked in. A library says its own.
+    const VERSION: &'static str;
 }
 
 /// What `export!` says in the cdylib's own crate.
@@ -260,6 +307,8 @@ pub struct Entry {
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// Asks the host anew which callsites it listens to.
+    pub relisten: extern "C" fn(),
 }
 
 impl Entry {
@@ -272,6 +321,7 @@ impl Entry {
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
             stop: stop::<X::Plugin>,
+            relisten,
         }
     }
 }
@@ -280,7 +330,7 @@ impl Entry {
 /// As [`Entry::start`] says.
 unsafe extern "C" fn start<X: Export>(
     host: *const HostTable,
-    _config: RStr<'_>,
+    config: RStr<'_>,
 ) -> Reply<RResult<usize, Text>> {
     // SAFETY: a table's first word is its format, whatever the rest is.
     let format = unsafe { host.cast::<u32>().read() };
@@ -293,9 +343,58 @@ unsafe extern "C" fn start<X: Export>(
     use_panics(host.panics);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
-        let made = X::Plugin::start(&Context { host, name: X::NAME, version: X::VERSION });
-        made.map(|plugin| Box::into_raw(Box::new(plugin)).expose_provenance()).map_err(|error| error.0)
+        logs::forward(host);
+        let context = Context { host, name: X::NAME, version: X::VERSION, config: config.as_str() };
+        let plugin = made::<X::Plugin>(&context).map_err(|error| error.0)?;
+        Ok::<usize, String>(Box::into_raw(Box::new(plugin)).expose_provenance())
     })
+}
+
+extern "C" fn relisten() {
+    // Nothing unwinds out of it; what it panics with has nobody to be told.
+    let _: Reply<()> = guard(logs::rebuild);
+}
+
+fn made<P: Plugin>(context: &Context<'_>) -> Result<P, StartError> {
+    let plugin = P::start(context)?;
+    plugin.warm_up().map_err(|error| StartError::new(format!("the warm-up: {error}")))?;
+    Ok(plugin)
+}
+
+/// A plugin that is linked into the host: its author's type, with no library around it.
+#[derive(Clone, Copy)]
+pub struct Linked {
+    /// [`Exported::VERSION`]
+    pub version: &'static str,
+    /// [`Exported::GROUP`]
+    pub group: &'static str,
+    /// [`Exported::OFFERS`]
+    pub offers: &'static [Offered],
+    /// Makes the instance. It may panic, since both are one binary.
+    pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
+    /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
+    pub stop: unsafe fn(this: *const ()),
+}
+
+impl Linked {
+    /// The type's own.
+    pub const fn of<P: Exported>() -> Self {
+        fn start<P: Exported>(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError> {
+            let context = Context { host, name, version: P::VERSION, config };
+            Ok(Box::into_raw(Box::new(made::<P>(&context)?)).cast_const().cast())
+        }
+        unsafe fn drop_it<P>(this: *const ()) {
+            // SAFETY: from `start`, once, by the caller's promise.
+            drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) });
+        }
+        Linked {
+            version: P::VERSION,
+            group: P::GROUP,
+            offers: P::OFFERS,
+            start: start::<P>,
+            stop: drop_it::<P>,
+        }
+    }
 }
 
 /// # Safety
@@ -326,6 +425,8 @@ pub struct HostTable {
     ) -> RResult<RawService, Text>,
     /// What stands for the functions of the system that leave something behind.
     pub hooks: Hooks,
+    /// Where the plugin's events and spans go.
+    pub logs: Logs,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

@@ -11,7 +11,6 @@
 #![allow(unsafe_code)]
 
 use abi_stable::StableAbi;
-use abi_stable::std_types::RResult;
 
 /// Owned text in a record: derefs to `str`, and comes from a `String` without a copy.
 ///
@@ -56,6 +55,7 @@ pub use abi_stable::std_types::ROption as Maybe;
     message = "`{Self}` can't cross a plugin's boundary",
     label = "not plain data with a stable layout",
     note = "put `#[record]` on types of your own; in fields write `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for `Option<T>`",
+    note = "what may grow, `#[record(growable)]`, crosses by itself, as `T`, `&T`, `Vec<T>`: inside of another record it would move what comes behind it",
     note = "references, function pointers, `Box`, `Rc`, `Arc`, cells and atomics never cross: a plugin's library can go away before them"
 )]
 pub unsafe trait Portable: Reown + StableAbi + Send + Sync + 'static {}
@@ -102,7 +102,7 @@ impl<T: Reown> Reown for List<T> {
 // SAFETY: rebuilt element by element, or as bytes where the elements are nothing else.
 unsafe impl<T: Portable> Portable for List<T> {}
 
-fn own_list<T: Reown>(mut list: List<T>) -> Vec<T> {
+pub(crate) fn own_list<T: Reown>(mut list: List<T>) -> Vec<T> {
     let mut own = Vec::with_capacity(list.len());
     if T::PLAIN {
         // SAFETY: `own` has room for `len` elements. They are moved, not copied: `set_len(0)` comes before anything that
@@ -183,50 +183,41 @@ unsafe impl<T: Portable> Crosses for T {
     }
 }
 
-// SAFETY: copied.
-unsafe impl Crosses for String {
-    type Wire = Text;
-    fn into_wire(self) -> Text {
-        self.into()
-    }
-    fn rebuild(wire: Text) -> String {
-        wire.as_str().to_owned()
-    }
+/// What a contract's method takes as `&T`: [`Portable`] types, as they are, and records that may grow.
+///
+/// # Safety
+/// What `receive` gives is what was lent, and borrows nothing but that.
+#[diagnostic::on_unimplemented(
+    message = "`&{Self}` can't be a contract's argument",
+    label = "not plain data with a stable layout",
+    note = "put `#[record]` on types of your own",
+    note = "the std types cross by value, and lent as `&str` and `&[T]`"
+)]
+pub unsafe trait Lends: 'static {
+    /// The form in which it is passed.
+    #[doc(hidden)]
+    type Wire<'a>;
+    /// What the receiver holds it by.
+    #[doc(hidden)]
+    type Held<'a>: std::ops::Deref<Target = Self>;
+    /// In the library that lends it.
+    #[doc(hidden)]
+    fn lend(&self) -> Self::Wire<'_>;
+    /// In the library that it is lent to.
+    #[doc(hidden)]
+    fn receive(wire: Self::Wire<'_>) -> Self::Held<'_>;
 }
 
-// SAFETY: a new list of rebuilt elements.
-unsafe impl<T: Crosses> Crosses for Vec<T> {
-    type Wire = List<T::Wire>;
-    fn into_wire(self) -> List<T::Wire> {
-        self.into_iter().map(T::into_wire).collect::<Vec<_>>().into()
+// SAFETY: itself.
+unsafe impl<T: Portable> Lends for T {
+    type Wire<'a> = &'a T;
+    type Held<'a> = &'a T;
+    #[inline(always)]
+    fn lend(&self) -> &T {
+        self
     }
-    fn rebuild(wire: List<T::Wire>) -> Vec<T> {
-        T::rebuild_all(wire)
-    }
-}
-
-// SAFETY: as its value.
-unsafe impl<T: Crosses> Crosses for Option<T> {
-    type Wire = Maybe<T::Wire>;
-    #[inline]
-    fn into_wire(self) -> Maybe<T::Wire> {
-        self.map(T::into_wire).into()
-    }
-    #[inline]
-    fn rebuild(wire: Maybe<T::Wire>) -> Option<T> {
-        wire.into_option().map(T::rebuild)
-    }
-}
-
-// SAFETY: as its value or its error.
-unsafe impl<T: Crosses, E: Crosses> Crosses for Result<T, E> {
-    type Wire = RResult<T::Wire, E::Wire>;
-    #[inline]
-    fn into_wire(self) -> RResult<T::Wire, E::Wire> {
-        self.map(T::into_wire).map_err(E::into_wire).into()
-    }
-    #[inline]
-    fn rebuild(wire: RResult<T::Wire, E::Wire>) -> Result<T, E> {
-        wire.into_result().map(T::rebuild).map_err(E::rebuild)
+    #[inline(always)]
+    fn receive(wire: Self::Wire<'_>) -> Self::Held<'_> {
+        wire
     }
 }

@@ -5,12 +5,18 @@
 
 use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService, StableAbi};
 use midflight_plugin::{
-    CallError, Contract, Fault, List, Maybe, PanicReport, Portable, Reown, Text, contract, record,
+    CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Reown, Sink, Text, TextSink,
+    contract, record,
 };
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, DefaultHasher};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 midflight_plugin::contract_crate!();
 
@@ -38,7 +44,7 @@ pub enum Side {
 pub struct Pair(u32, Way);
 
 #[record]
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
     Up = 7,
     Down,
@@ -83,6 +89,46 @@ pub trait Every {
     fn panics_refused(&self) -> Result<u64, Refused>;
     fn brittle(&self, list: List<Brittle>, other: String) -> u64;
     fn brittle_result(&self, at: u32) -> List<Brittle>;
+    fn tuples(&self, pair: (u8, String), deep: Vec<Deep>) -> Six;
+    fn duration(&self, duration: Duration) -> Duration;
+    fn maps(
+        &self,
+        ordered: BTreeMap<String, Vec<u64>>,
+        hashed: HashMap<Way, BTreeSet<i8>, Backwards>,
+        set: HashSet<(u8, u8)>,
+    ) -> Maps;
+    fn map(&self, lent: &Settings, owned: Settings) -> Settings;
+    fn maybe_lent(
+        &self,
+        text: Option<&str>,
+        list: Option<&[u32]>,
+        trade: Option<&Trade>,
+    ) -> Vec<Option<usize>>;
+    fn write(&self, times: usize, text: TextSink<'_>, bytes: Sink<'_>);
+}
+
+type Maps = (BTreeMap<String, Vec<u64>>, HashMap<Way, BTreeSet<i8>, Backwards>, HashSet<(u8, u8)>);
+type Deep = (Trade, Option<(u64, (i8, bool))>);
+type Six = (u8, u8, u8, String, Trade, (u8, u8, u8, u8, u8));
+
+/// An order and a hash of the test's own.
+#[derive(Default, Clone)]
+pub struct Backwards;
+impl BuildHasher for Backwards {
+    type Hasher = DefaultHasher;
+    fn build_hasher(&self) -> DefaultHasher {
+        DefaultHasher::new()
+    }
+}
+
+#[record]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    limits: Map<Text, List<u64>>,
+    by_way: Map<Way, Map<u8, Text>>,
+    timeout: Period,
+    nothing: [Period; 0],
+    units: List<()>,
 }
 
 #[record]
@@ -184,6 +230,54 @@ impl Every for Instance {
     }
     fn brittle_result(&self, at: u32) -> List<Brittle> {
         (0..5).map(|number| Brittle::new(number, at)).collect()
+    }
+    fn tuples(&self, pair: (u8, String), deep: Vec<Deep>) -> Six {
+        let (trade, rest) = deep.into_iter().last().unwrap();
+        assert_eq!(rest, Some((9, (-1, true))));
+        (pair.0, 2, 3, pair.1, trade, (1, 2, 3, 4, 5))
+    }
+    fn duration(&self, duration: Duration) -> Duration {
+        duration * 2
+    }
+    fn maps(
+        &self,
+        mut ordered: BTreeMap<String, Vec<u64>>,
+        mut hashed: HashMap<Way, BTreeSet<i8>, Backwards>,
+        mut set: HashSet<(u8, u8)>,
+    ) -> Maps {
+        ordered.entry("a".into()).or_default().push(1);
+        hashed.entry(Way::Up).or_default().insert(-1);
+        set.insert((0, 0));
+        (ordered, hashed, set)
+    }
+    fn map(&self, lent: &Settings, mut owned: Settings) -> Settings {
+        for (key, value) in lent.limits.iter() {
+            owned.limits.insert(key.clone(), value.clone());
+        }
+        owned.timeout = (Duration::from(owned.timeout) + Duration::from(lent.timeout)).into();
+        owned.units.push(());
+        owned
+    }
+    fn maybe_lent(
+        &self,
+        text: Option<&str>,
+        list: Option<&[u32]>,
+        trade: Option<&Trade>,
+    ) -> Vec<Option<usize>> {
+        let addresses = [
+            text.map(|text| text.as_ptr().addr()),
+            list.map(|list| list.as_ptr().addr()),
+            trade.map(|trade| (&raw const *trade).addr()),
+        ];
+        addresses.into()
+    }
+    fn write(&self, times: usize, mut text: TextSink<'_>, mut bytes: Sink<'_>) {
+        for time in 0..times {
+            write!(text, "{time},").unwrap();
+            bytes.by_ref().append(&[time as u8]);
+            bytes.write_all(&[0, 255]).unwrap();
+        }
+        assert!(times != 13, "enough");
     }
 }
 
@@ -521,4 +615,127 @@ fn faults_speak_and_have_stable_codes() {
         "plugin `flat-fees` is not in the group `risk`",
     );
     assert_eq!(CallError::Refused(Refused::Closed).to_string(), "refused: Closed");
+}
+
+#[test]
+fn tuples_and_durations_arrive() {
+    let served = instance();
+    let every = calls(&served);
+    let deep = vec![(trade(), None), (trade(), Some((9, (-1, true))))];
+    let answer = every.tuples((1, "text".into()), deep).unwrap();
+    assert_eq!(answer, (1, 2, 3, "text".into(), trade(), (1, 2, 3, 4, 5)));
+    let most = Duration::new(u64::MAX / 2, 499_999_999);
+    assert_eq!(every.duration(most), Ok(most * 2));
+    assert_eq!(every.duration(Duration::ZERO), Ok(Duration::ZERO));
+}
+
+#[test]
+fn maps_are_rebuilt_by_their_receiver() {
+    let served = instance();
+    let every = calls(&served);
+    let ordered = BTreeMap::from([("b".to_owned(), vec![2, 3]), (String::new(), vec![])]);
+    let hashed: HashMap<_, _, Backwards> = [(Way::Down, BTreeSet::from([1, 2]))].into_iter().collect();
+    let set = HashSet::from([(1, 2), (3, 4)]);
+    let (mut got_ordered, got_hashed, mut got_set) =
+        every.maps(ordered.clone(), hashed, set.clone()).unwrap();
+    assert_eq!(got_ordered.remove("a"), Some(vec![1]));
+    assert_eq!(got_ordered, ordered);
+    assert_eq!((got_hashed[&Way::Up].len(), got_hashed[&Way::Down].len(), got_hashed.len()), (1, 2, 2));
+    assert!(got_set.remove(&(0, 0)));
+    assert_eq!(got_set, set);
+
+    let settings = |key: &str| Settings {
+        limits: [(key.into(), vec![1, 2].into())].into_iter().collect(),
+        by_way: [(Way::Down, [(1, "one".into())].into_iter().collect()), (Way::Up, Map::new())]
+            .into_iter()
+            .collect(),
+        timeout: Duration::from_millis(250).into(),
+        nothing: [],
+        units: vec![(); 3].into(),
+    };
+    let both = every.map(&settings("lent"), settings("owned")).unwrap();
+    assert_eq!(both.limits.keys().map(|key| key.as_str()).collect::<Vec<_>>(), ["lent", "owned"]);
+    assert_eq!(both.by_way, settings("").by_way);
+    assert_eq!(Duration::from(both.timeout), Duration::from_millis(500));
+    assert_eq!((both.units.len(), both.nothing.len()), (4, 0));
+}
+
+#[test]
+fn a_map_is_a_map() {
+    let mut map: Map<Text, u32> = [("c", 1), ("a", 2), ("c", 3), ("b", 4), ("c", 5), ("a", 6)]
+        .into_iter()
+        .map(|(key, value)| (key.into(), value))
+        .collect();
+    assert_eq!(format!("{map:?}"), r#"{"a": 6, "b": 4, "c": 5}"#, "the last one stays");
+    assert_eq!((map.get("b"), map.get("d"), map.contains_key("c")), (Some(&4), None, true));
+    assert_eq!((map.insert("b".into(), 7), map.insert("aa".into(), 8)), (Some(4), None));
+    *map.get_mut("c").unwrap() += 1;
+    assert_eq!((map.remove("a"), map.remove("a"), map.len()), (Some(6), None, 3));
+    map.extend([("0".into(), 0), ("c".into(), 0)]);
+    assert_eq!(map.values().copied().collect::<Vec<_>>(), [0, 8, 7, 0]);
+    let std: BTreeMap<Text, u32> = map.clone().into();
+    assert_eq!(Map::from(std), map);
+    assert!(Map::<u8, u8>::default().is_empty());
+}
+
+/// Ordered by the test's word, which can change between one side and the other, and in the middle of a search.
+#[record]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fickle(u8);
+thread_local! { static REVERSED: Cell<bool> = const { Cell::new(false) }; }
+impl PartialOrd for Fickle {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Fickle {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        assert!(self.0.max(other.0) != 99, "a key that can't be compared");
+        if REVERSED.get() { other.0.cmp(&self.0) } else { self.0.cmp(&other.0) }
+    }
+}
+
+#[test]
+fn a_map_that_is_received_is_in_the_receivers_order() {
+    let map: Map<Fickle, Text> = (0..9).map(|number| (Fickle(number), "x".into())).collect();
+    REVERSED.set(true);
+    let own = map.reown();
+    assert!(own.keys().map(|key| key.0).eq((0..9).rev()));
+    assert!((0..9).all(|number| own.contains_key(&Fickle(number))));
+    REVERSED.set(false);
+    let mut map = own.reown();
+    assert!(map.keys().map(|key| key.0).eq(0..9));
+    // An `Ord` that panics leaves what was there to be dropped once.
+    assert!(catch_unwind(AssertUnwindSafe(|| map.insert(Fickle(99), "y".into()))).is_err());
+    assert_eq!(map.len(), 9);
+}
+
+#[test]
+fn what_may_be_lent_is_lent() {
+    let served = instance();
+    let every = calls(&served);
+    let (text, list, trade) = (String::from("text"), vec![1, 2], trade());
+    let addresses = every.maybe_lent(Some(&text), Some(&list), Some(&trade)).unwrap();
+    let expected = [text.as_ptr().addr(), list.as_ptr().addr(), (&raw const trade).addr()];
+    assert_eq!(addresses, expected.map(Some));
+    assert_eq!(every.maybe_lent(None, None, None).unwrap(), [None; 3]);
+}
+
+#[test]
+fn a_sink_writes_into_the_callers_buffer() {
+    let served = instance();
+    let every = calls(&served);
+    let (mut text, mut bytes) = (String::with_capacity(256), vec![7]);
+    let buffer = text.as_ptr();
+    every.write(3, &mut text, &mut bytes).unwrap();
+    assert_eq!((text.as_str(), bytes.as_slice()), ("0,1,2,", &[7, 0, 0, 255, 1, 0, 255, 2, 0, 255][..]));
+    assert_eq!(text.as_ptr(), buffer, "no other buffer while it fits");
+    // A panic leaves what was written.
+    text.clear();
+    assert_eq!(report(every.write(13, &mut text, &mut bytes).unwrap_err()).message, "enough");
+    assert_eq!(text, "0,1,2,3,4,5,6,7,8,9,10,11,12,");
+    // It grows, and a sink lends itself on.
+    text.clear();
+    every.write(5_000, TextSink::from(&mut text).by_ref(), &mut bytes).unwrap();
+    assert!(text.len() > 20_000 && text.ends_with(",4999,"));
 }

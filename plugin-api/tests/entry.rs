@@ -5,8 +5,9 @@
 #![allow(unsafe_code, missing_docs)]
 
 use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
-    self, Bound, Destructor, Entry, FORMAT, Hooks, HostTable, Origin, Panics, Place, RResult, RStr,
+    self, Bound, Destructor, Entry, FORMAT, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice, RStr,
     RawService, Routine, StableAbi, TypeLayout,
 };
 use midflight_plugin::{
@@ -124,16 +125,65 @@ unsafe extern "C" fn service(
     }
 }
 
-fn table(prices: &Prices, generation: u64) -> HostTable {
+/// Leaked: the plugin's logger keeps it for good.
+fn table(prices: &Prices, generation: u64) -> &'static HostTable {
     rt::use_host_panics();
-    HostTable {
+    Box::leak(Box::new(HostTable {
         format: FORMAT,
         generation,
         owner: (&raw const *prices).cast(),
         panics: Panics::HOST,
         service,
         hooks: no_hooks(),
+        logs: deaf(),
+    }))
+}
+
+/// Nobody listens to any callsite.
+fn deaf() -> Logs {
+    unsafe extern "C" fn register(_: *const (), _: &Site<'_>) -> Registered {
+        Registered { site: std::ptr::null(), interest: 0 }
     }
+    unsafe extern "C" fn enabled(_: *const ()) -> bool {
+        false
+    }
+    extern "C" fn level_max() -> u8 {
+        0
+    }
+    unsafe extern "C" fn event(
+        _: *const (),
+        _: *const (),
+        _: Parent,
+        _: &logs::Place<'_>,
+        _: RSlice<'_, Value<'_>>,
+    ) {
+        unreachable!()
+    }
+    unsafe extern "C" fn span(
+        _: *const (),
+        _: *const (),
+        _: Parent,
+        _: &logs::Place<'_>,
+        _: RSlice<'_, Value<'_>>,
+    ) -> u64 {
+        unreachable!()
+    }
+    unsafe extern "C" fn record(_: u64, _: *const (), _: RSlice<'_, Value<'_>>) {
+        unreachable!()
+    }
+    extern "C" fn follows_from(_: u64, _: u64) {
+        unreachable!()
+    }
+    extern "C" fn enter(_: u64) {
+        unreachable!()
+    }
+    extern "C" fn clone(_: u64) -> u64 {
+        unreachable!()
+    }
+    extern "C" fn close(_: u64) -> bool {
+        unreachable!()
+    }
+    Logs { register, enabled, level_max, event, span, record, follows_from, enter, exit: enter, clone, close }
 }
 
 /// Nothing here asks for them: they belong to `export!`.
@@ -159,7 +209,13 @@ fn no_hooks() -> Hooks {
     ) -> c_int {
         unreachable!()
     }
-    Hooks { local, key_create, key_delete, key_set, thread }
+    unsafe extern "C" fn sigaction(_: *const (), _: c_int, _: *const c_void, _: *mut c_void) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn signal(_: *const (), _: c_int, _: usize) -> usize {
+        unreachable!()
+    }
+    Hooks { local, key_create, key_delete, key_set, thread, sigaction, signal }
 }
 
 /// What `export!` says in a cdylib. (Not here, where it would take over the threads of the tests.)
@@ -226,7 +282,7 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
     let _alone = alone();
     let (prices, origin) = (Prices, origin());
     let table = table(&prices, 7);
-    let this = start(&table).unwrap();
+    let this = start(table).unwrap();
     let bound = bound(this, &origin);
     // SAFETY: the plugin is started, and stopped below.
     let fees = unsafe { <dyn Fees>::proxy(Held(bound)) };
@@ -272,7 +328,7 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
 fn a_start_that_fails_says_why() {
     let _alone = alone();
     let prices = Prices;
-    let failed = |generation| start(&table(&prices, generation)).unwrap_err().to_string();
+    let failed = |generation| start(table(&prices, generation)).unwrap_err().to_string();
     assert_eq!(failed(101), "refused: \"invalid digit found in string\"");
     let panicked = failed(102);
     assert!(panicked.starts_with("plugin `flat-fees` 2.0.0 (generation 7) panicked at "), "{panicked}");
@@ -286,7 +342,7 @@ fn a_stop_that_panics_is_a_fault() {
     let _alone = alone();
     let prices = Prices;
     let table = table(&prices, 104);
-    let this = start(&table).unwrap();
+    let this = start(table).unwrap();
     let Fault::Panicked(report) = stop(this).unwrap_err() else { panic!("another fault") };
     assert_eq!(report.message, "no stop");
 }

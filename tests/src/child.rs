@@ -5,6 +5,7 @@
 
 use crate::fixture;
 use std::any::type_name;
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -30,8 +31,9 @@ pub fn in_child<F: FnOnce()>(body: F) {
     }
 }
 
-/// As [`in_child`], many times: `parent` starts the children that it wants with [`run_child`], which run `body` with their argument.
-pub fn with_children<F: FnOnce(&str)>(body: F, parent: impl FnOnce(&'static str)) {
+/// As [`in_child`], many times: `parent`, the test function's own closure, starts the children that it wants with
+/// [`run_child`]. They run `body` with their argument.
+pub fn with_children<F: FnOnce(&'static str)>(body: impl FnOnce(&str), parent: F) {
     let test = name_of::<F>();
     match argument(test) {
         Some(argument) => finish(|| body(&argument)),
@@ -41,12 +43,21 @@ pub fn with_children<F: FnOnce(&str)>(body: F, parent: impl FnOnce(&'static str)
 
 /// Runs the test `test` as a child, with an argument for its body.
 pub fn run_child(test: &str, argument: &str) -> Exit {
-    run(test, argument, |child| child)
+    run(&[], test, argument, |child| child)
+}
+
+/// As [`run_child`], where it may mount file systems that nobody else sees.
+pub fn run_child_with_mounts(test: &str, argument: &str) -> Exit {
+    run(&["unshare", "--map-root-user", "--mount", "--"], test, argument, |child| child)
 }
 
 /// As [`run_child`], after `prepare`, which may add to the child's environment.
-pub fn run_child_with(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
-    run(test, argument, prepare)
+pub fn run_child_with(
+    test: &str,
+    argument: &str,
+    prepare: impl FnOnce(&mut Command) -> &mut Command,
+) -> Exit {
+    run(&[], test, argument, prepare)
 }
 
 /// How a child ended.
@@ -61,7 +72,13 @@ impl Exit {
     /// It returned from its body and exited with 0.
     #[track_caller]
     pub fn assert_ok(&self) {
-        assert!(self.is_ok(), "the child: {}, signal {:?}\n{}", self.status, self.status.signal(), self.output);
+        assert!(
+            self.is_ok(),
+            "the child: {}, signal {:?}\n{}",
+            self.status,
+            self.status.signal(),
+            self.output
+        );
     }
 
     /// Has it returned from its body, and exited with 0?
@@ -82,13 +99,20 @@ fn finish(body: impl FnOnce()) {
     println!("{RETURNED}");
 }
 
-fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Exit {
+fn run(
+    through: &[&str],
+    test: &str,
+    argument: &str,
+    prepare: impl FnOnce(&mut Command) -> &mut Command,
+) -> Exit {
     let this = std::env::current_exe().expect("the path of this test");
-    let mut command = Command::new(this);
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    let mut words = through.iter().map(OsStr::new).chain([this.as_os_str()]);
+    let mut command = Command::new(words.next().expect("at least this test"));
+    command.args(words).args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CHILD, format!("{test} {argument}")).env(FIXTURES, fixture::directory());
     prepare(&mut command);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
     let pid = rustix::process::Pid::from_child(&child);
     let (send, ended) = channel();
     std::thread::spawn(move || send.send(child.wait_with_output()));
@@ -101,7 +125,8 @@ fn run(test: &str, argument: &str, prepare: impl FnOnce(&mut Command) -> &mut Co
         }
     };
     let output = output.expect("the child's output");
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Exit { status: output.status, output: text }
 }
 

@@ -43,6 +43,12 @@ pub enum Fixture {
     ChangedService,
     /// Built against version 0.2.0 of the contracts.
     NextContracts,
+    /// `evolving` 1.1.0: against the evolving contracts as the tests link them.
+    Evolving,
+    /// `evolving` 1.0.0: against those of before.
+    EvolvingOlder,
+    /// `evolving` 1.2.0: against those of after.
+    EvolvingNewer,
     /// A sound shared library, but no plugin; its constructor leaves a mark.
     NoPlugin,
 }
@@ -57,7 +63,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 13] = [
+    pub const ALL: [Fixture; 16] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -70,6 +76,9 @@ impl Fixture {
         Fixture::ChangedSignature,
         Fixture::ChangedService,
         Fixture::NextContracts,
+        Fixture::Evolving,
+        Fixture::EvolvingOlder,
+        Fixture::EvolvingNewer,
         Fixture::NoPlugin,
     ];
 
@@ -89,6 +98,7 @@ impl Fixture {
 
     fn recipe(self) -> Recipe {
         let probe = |features| Recipe { workspace: "", package: "probe", features };
+        let evolving = |features| Recipe { workspace: "", package: "evolving", features };
         match self {
             Fixture::V1 => probe(""),
             Fixture::V2 => probe("v2"),
@@ -101,7 +111,12 @@ impl Fixture {
             Fixture::MissingContract => probe("v2,missing-contract"),
             Fixture::ChangedSignature => probe("v2,changed-signature"),
             Fixture::ChangedService => probe("v2,changed-service"),
-            Fixture::NextContracts => Recipe { workspace: "tests/next-contracts", package: "probe", features: "v2" },
+            Fixture::NextContracts => {
+                Recipe { workspace: "tests/next-contracts", package: "next-probe", features: "v2" }
+            }
+            Fixture::Evolving => evolving(""),
+            Fixture::EvolvingOlder => evolving("older"),
+            Fixture::EvolvingNewer => evolving("newer"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }
@@ -167,7 +182,8 @@ impl Place {
     fn build(&self, recipe: &Recipe) -> PathBuf {
         let workspace = root().join(recipe.workspace);
         if !recipe.workspace.is_empty() {
-            fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock")).expect("a copy of the lock file");
+            fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock"))
+                .expect("a copy of the lock file");
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&workspace).args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
@@ -182,7 +198,8 @@ impl Place {
         let mut build = cargo.stdout(Stdio::piped()).spawn().expect("cargo");
         let messages = BufReader::new(build.stdout.take().expect("cargo's output"));
         // To the end, or cargo's pipe breaks.
-        let libraries = Message::parse_stream(messages).filter_map(|message| library(message.ok()?, recipe.package));
+        let libraries =
+            Message::parse_stream(messages).filter_map(|message| library(message.ok()?, recipe.package));
         let library = libraries.last();
         let status = build.wait().expect("cargo's end");
         assert!(status.success(), "{cargo:?}: {status}");
@@ -192,7 +209,8 @@ impl Place {
 
 fn library(message: Message, package: &str) -> Option<PathBuf> {
     let Message::CompilerArtifact(artifact) = message else { return None };
-    let ours = artifact.target.is_kind(TargetKind::CDyLib) && artifact.target.name.replace('_', "-") == package;
+    let ours =
+        artifact.target.is_kind(TargetKind::CDyLib) && artifact.target.name.replace('_', "-") == package;
     let mut files = artifact.filenames.into_iter().filter(|file| file.extension() == Some("so"));
     files.next().filter(|_| ours).map(Into::into)
 }
@@ -206,7 +224,14 @@ fn digest() -> u64 {
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "RUSTC_BOOTSTRAP"] {
         std::env::var_os(variable).hash(&mut digest);
     }
-    for source in ["Cargo.toml", "Cargo.lock", "plugin-api", "tests/plugins", "tests/next-contracts", "example-plugins/no-plugin"] {
+    for source in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "plugin-api",
+        "tests/plugins",
+        "tests/next-contracts",
+        "example-plugins/no-plugin",
+    ] {
         add(&root().join(source), &mut digest);
     }
     digest.finish()
@@ -218,7 +243,8 @@ fn add(path: &Path, digest: &mut DefaultHasher) {
     }
     path.hash(digest);
     if path.is_dir() {
-        let mut entries: Vec<_> = fs::read_dir(path).expect("sources").map(|entry| entry.expect("sources").path()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(path).expect("sources").map(|entry| entry.expect("sources").path()).collect();
         entries.sort();
         entries.iter().for_each(|entry| add(entry, digest));
     } else {

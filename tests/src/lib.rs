@@ -13,7 +13,7 @@ pub mod process;
 mod rig;
 
 pub use answers::{check_answers, trade};
-pub use child::{Exit, in_child, run_child, run_child_with, with_children};
+pub use child::{Exit, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
 pub use desk::Desk;
 pub use fixture::Fixture;
 pub use log::{Log, WITHIN};

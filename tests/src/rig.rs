@@ -35,14 +35,14 @@ impl Rig {
     }
 
     /// A host that watches a directory ([`plugins`](Rig::plugins)) in which `fixtures` lie.
-    pub fn watching(fixtures: &[(Fixture, &str)]) -> Rig {
+    pub fn watching(fixtures: &[(Fixture, &str)], configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
         let home = tempfile::tempdir().expect("a directory");
         let plugins = home.path().join("plugins");
         fs::create_dir(&plugins).expect("a directory for plugins");
         for (fixture, name) in fixtures {
             fs::copy(fixture.path(), plugins.join(name)).expect("a copy");
         }
-        Rig::in_directory(home, |builder, home| builder.plugins(home.join("plugins")))
+        Rig::in_directory(home, |builder, home| configure(builder.plugins(home.join("plugins"))))
     }
 
     /// A host on which `fixture` serves.
@@ -54,7 +54,8 @@ impl Rig {
 
     fn in_directory(home: TempDir, configure: impl FnOnce(HostBuilder, &Path) -> HostBuilder) -> Rig {
         let desk = Arc::new(Desk::default());
-        let builder = Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
+        let builder =
+            Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
         let builder = builder.run_directory(home.path().join("images"));
         let host = configure(builder, home.path()).start().expect("a host");
         let probe = host.slot::<dyn Probe>("probe").expect("a slot");
@@ -65,7 +66,8 @@ impl Rig {
     /// Applies `fixture`, which must work, and gives its generation.
     #[track_caller]
     pub fn apply(&self, fixture: Fixture) -> u64 {
-        let applied = self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
+        let applied =
+            self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
         assert!(applied.switched, "{fixture:?} was active already");
         applied.generation
     }
@@ -78,7 +80,11 @@ impl Rig {
             Ok(applied) => panic!("not refused: {applied:?}"),
             Err(refusal) => refusal,
         };
-        assert_eq!((self.probe.version().expect("a version"), self.probe.generation()), before, "after {refusal}");
+        assert_eq!(
+            (self.probe.version().expect("a version"), self.probe.generation()),
+            before,
+            "after {refusal}"
+        );
         check_answers(&self.probe, before.0);
         refusal
     }
@@ -98,6 +104,11 @@ impl Rig {
         let path = self.path(name);
         fs::copy(fixture.path(), &path).expect("a copy");
         path
+    }
+
+    /// Removes the directory where images go: nothing more can be loaded.
+    pub fn remove_run_directory(&self) {
+        fs::remove_dir_all(self.path("images")).expect("a directory of images");
     }
 
     /// Puts `fixture` into the plugins' directory as one should: written beside, renamed in.

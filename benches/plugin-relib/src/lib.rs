@@ -1,5 +1,12 @@
 //! The same work as a module of relib.
-#![allow(unsafe_code, missing_docs, unused, unreachable_pub, reason = "relib generates code here")]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unused,
+    unreachable_pub,
+    clippy::undocumented_unsafe_blocks,
+    reason = "relib generates code here"
+)]
 
 use bench_relib_shared::exports::Exports;
 

@@ -48,14 +48,8 @@ impl OrderBook {
         let mut open = u64::from(order.quantity);
         while open > 0 {
             let best = match order.side {
-                Side::Buy => sides
-                    .offers
-                    .first_entry()
-                    .filter(|offer| *offer.key() <= order.price_ticks),
-                Side::Sell => sides
-                    .bids
-                    .last_entry()
-                    .filter(|bid| *bid.key() >= order.price_ticks),
+                Side::Buy => sides.offers.first_entry().filter(|offer| *offer.key() <= order.price_ticks),
+                Side::Sell => sides.bids.last_entry().filter(|bid| *bid.key() >= order.price_ticks),
             };
             let Some(mut best) = best else { break };
             let traded = open.min(*best.get());
@@ -106,13 +100,7 @@ mod tests {
     use super::*;
 
     fn enter(book: &OrderBook, side: Side, quantity: u32, price_ticks: i64) {
-        let order = NewOrder {
-            symbol: "ABC".into(),
-            side,
-            quantity,
-            price_ticks,
-            settle_us: 0,
-        };
+        let order = NewOrder { symbol: "ABC".into(), side, quantity, price_ticks, settle_us: 0 };
         book.enter(&book.number(&order));
     }
 
@@ -121,15 +109,9 @@ mod tests {
         let book = OrderBook::default();
         enter(&book, Side::Sell, 100, 12);
         enter(&book, Side::Sell, 50, 10);
-        assert_eq!(
-            (book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)),
-            (Some(10), 50)
-        );
+        assert_eq!((book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)), (Some(10), 50));
         enter(&book, Side::Buy, 80, 12);
-        assert_eq!(
-            (book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)),
-            (Some(12), 70)
-        );
+        assert_eq!((book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)), (Some(12), 70));
         assert_eq!(book.best_price("ABC", Side::Buy), None);
     }
 
@@ -139,23 +121,15 @@ mod tests {
         enter(&book, Side::Buy, 10, 9);
         enter(&book, Side::Buy, 10, 9);
         enter(&book, Side::Sell, 10, 10);
-        assert_eq!(
-            (book.best_price("ABC", Side::Buy), book.depth("ABC", Side::Buy)),
-            (Some(9), 20)
-        );
+        assert_eq!((book.best_price("ABC", Side::Buy), book.depth("ABC", Side::Buy)), (Some(9), 20));
         assert_eq!(book.best_price("XYZ", Side::Buy), None);
     }
 
     #[test]
     fn orders_are_numbered_from_one() {
         let book = OrderBook::default();
-        let order = NewOrder {
-            symbol: "ABC".into(),
-            side: Side::Buy,
-            quantity: 1,
-            price_ticks: 1,
-            settle_us: 0,
-        };
+        let order =
+            NewOrder { symbol: "ABC".into(), side: Side::Buy, quantity: 1, price_ticks: 1, settle_us: 0 };
         assert_eq!([book.number(&order).id, book.number(&order).id], [1, 2]);
     }
 }

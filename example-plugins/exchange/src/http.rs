@@ -56,11 +56,10 @@ async fn status(State(exchange): State<Exchange>) -> Json<Value> {
 /// and the operator's, and says which plugin it was.
 pub fn declined(error: CallError<Refused>) -> Response {
     match error {
-        CallError::Refused(refused) => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Json(json!({ "refused": refused.to_string() })),
-        )
-            .into_response(),
+        CallError::Refused(refused) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "refused": refused.to_string() })))
+                .into_response()
+        }
         CallError::Fault(fault) => {
             let body =
                 json!({ "fault": fault.code(), "plugin": fault.plugin(), "message": fault.to_string() });

@@ -58,12 +58,7 @@ impl Exchange {
             .start()?;
         let fees = host.slot::<dyn Fees>("flat-fees")?;
         book.ask(fees.clone());
-        Ok(Exchange {
-            group: host.group("exchange"),
-            host,
-            fees,
-            book,
-        })
+        Ok(Exchange { group: host.group("exchange"), host, fees, book })
     }
 
     /// Takes an order: what it costs, and its place in the book.
@@ -82,11 +77,7 @@ impl Exchange {
                 fee,
                 version: fees.label()?,
                 generation: r.generation(&self.fees),
-                served_by: [
-                    Some(before),
-                    Some(fees.served_by()?),
-                    fees.served_by_through_the_book()?,
-                ],
+                served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
                 release: r.release(),
                 release_after: self.group.release(),
             })

@@ -18,23 +18,15 @@ async fn main() -> anyhow::Result<()> {
 
     let exchange = Exchange::start(Host::builder().plugins(&plugins))
         .with_context(|| format!("no host on the plugins in `{plugins}`"))?;
-    let listener = TcpListener::bind(&address)
-        .await
-        .with_context(|| format!("can't listen on {address}"))?;
-    println!(
-        "taking orders on http://{}, fees from `{plugins}`",
-        listener.local_addr()?
-    );
+    let listener = TcpListener::bind(&address).await.with_context(|| format!("can't listen on {address}"))?;
+    println!("taking orders on http://{}, fees from `{plugins}`", listener.local_addr()?);
 
     axum::serve(listener, exchange.router())
         .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
         .await?;
 
     for generation in &exchange.host().shutdown(Duration::from_secs(10)).generations {
-        println!(
-            "{} {}: {}",
-            generation.plugin, generation.version, generation.residency
-        );
+        println!("{} {}: {}", generation.plugin, generation.version, generation.residency);
     }
     Ok(())
 }

@@ -27,13 +27,7 @@ impl Desk {
     ) -> Result<Quote, Refused> {
         let price_ticks = self.book.best_price(symbol, Side::Sell).ok().flatten();
         let price_ticks = price_ticks.ok_or_else(|| Refused::NoOffers(symbol.into()))?;
-        let one = Order {
-            id: 0,
-            symbol: symbol.into(),
-            side: Side::Buy,
-            quantity: 1,
-            price_ticks,
-        };
+        let one = Order { id: 0, symbol: symbol.into(), side: Side::Buy, quantity: 1, price_ticks };
         Ok(Quote {
             symbol: symbol.into(),
             price_ticks,
@@ -60,11 +54,5 @@ pub(crate) fn sound(order: &Order) -> Result<(), Refused> {
 
 #[cfg(test)]
 pub(crate) fn order(quantity: u32, price_ticks: i64) -> Order {
-    Order {
-        id: 1,
-        symbol: "ABC".into(),
-        side: Side::Buy,
-        quantity,
-        price_ticks,
-    }
+    Order { id: 1, symbol: "ABC".into(), side: Side::Buy, quantity, price_ticks }
 }

@@ -13,9 +13,7 @@ pub struct FlatFees {
 
 impl Plugin for FlatFees {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
-        Ok(FlatFees {
-            desk: Desk::open(cx)?,
-        })
+        Ok(FlatFees { desk: Desk::open(cx)? })
     }
 }
 

@@ -225,8 +225,9 @@ pub(crate) fn ask_all() {
 #[cold]
 #[inline(never)]
 fn attend(thread: &Thread) {
+    // Not beneath a destructor of a plugin's, which may have been lent what another one would free.
     // Cleared first: what is asked for meanwhile is seen at the next pass.
-    if thread.attention.swap(0, AcqRel) != 0 {
+    if !locals::paying() && thread.attention.swap(0, AcqRel) != 0 {
         locals::attend();
     }
 }

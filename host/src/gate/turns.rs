@@ -50,8 +50,8 @@ impl Turns {
     /// Publishes the other one.
     pub fn publish(&mut self) {
         self.serves = 1 - self.serves;
-        // What was replaced is not let go: `releases` keeps both.
-        let _ = self.fixed.cell.publish(Arc::clone(&self.fixed.releases[self.serves]));
+        // What it replaces is kept here, and so may be let go of at once.
+        drop(self.fixed.cell.publish(Arc::clone(&self.fixed.releases[self.serves])));
     }
 
     /// No call is inside of the one that does not serve.

@@ -10,14 +10,31 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The keys that a generation has made and not deleted.
 #[derive(Default)]
-pub(super) struct Keys(Mutex<BTreeMap<u32, Option<Destructor>>>);
+pub(super) struct Keys(Mutex<BTreeMap<u32, Key>>);
+
+#[derive(Clone, Copy)]
+struct Key {
+    /// Never used again, while the system gives the numbers of deleted keys out once more.
+    serial: u64,
+    destructor: Option<Destructor>,
+}
 
 impl Keys {
-    pub(super) fn destructor(&self, key: u32) -> Option<Destructor> {
-        self.0.lock().get(&key).copied().flatten()
+    /// The destructor of the very key that a value was set for.
+    pub(super) fn destructor(&self, key: u32, serial: u64) -> Option<Destructor> {
+        let keys = self.0.lock();
+        keys.get(&key).filter(|key| key.serial == serial)?.destructor
+    }
+
+    /// The serial number of a key with a destructor.
+    fn serial(&self, key: u32) -> Option<u64> {
+        let keys = self.0.lock();
+        keys.get(&key).filter(|key| key.destructor.is_some()).map(|key| key.serial)
     }
 
     pub(super) fn delete_all(&self) {
@@ -34,13 +51,16 @@ pub(super) unsafe extern "C" fn create(
     key: *mut u32,
     destructor: Option<Destructor>,
 ) -> c_int {
+    static SERIALS: AtomicU64 = AtomicU64::new(0);
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
     // SAFETY: the plugin passes a place to write to, as to the function that this stands for.
     let made = unsafe { libc::pthread_key_create(key, None) };
     if made == 0 {
         // SAFETY: just written.
-        owner.keys.0.lock().insert(unsafe { *key }, destructor);
+        let number = unsafe { *key };
+        let serial = SERIALS.fetch_add(1, Relaxed);
+        owner.keys.0.lock().insert(number, Key { serial, destructor });
     }
     made
 }
@@ -60,8 +80,11 @@ pub(super) unsafe extern "C" fn set(of: *const (), key: u32, value: *const c_voi
     let owner: Arc<Owner> = unsafe { owner(of) };
     // SAFETY: the plugin's own key, or an error.
     let set = unsafe { libc::pthread_setspecific(key, value) };
-    if set == 0 && !value.is_null() && !owner.is(DEAD) && owner.keys.destructor(key).is_some() {
-        locals::owe_key(&owner, key, value.cast_mut());
+    if set == 0 && !owner.is(DEAD) {
+        match owner.keys.serial(key).filter(|_| !value.is_null()) {
+            Some(serial) => locals::owe_key(&owner, key, serial, value.cast_mut()),
+            None => locals::forgive_key(&owner, key),
+        }
     }
     set
 }

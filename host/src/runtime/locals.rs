@@ -33,17 +33,29 @@ pub(super) unsafe extern "C" fn register(of: *const (), run: Destructor, object:
 }
 
 /// A key's value was set on this thread: it is owed a destructor, once.
-pub(super) fn owe_key(of: &Arc<Owner>, key: u32, value: *mut c_void) {
+pub(super) fn owe_key(of: &Arc<Owner>, key: u32, serial: u64, value: *mut c_void) {
     let list = list();
     // SAFETY: this thread's, and no other reference into it lives here.
     let debts = unsafe { &mut (*list).debts };
     let known = debts.iter_mut().find_map(|debt| match &mut debt.what {
-        What::Key { key: other, value } if *other == key && Arc::ptr_eq(&debt.owner, of) => Some(value),
+        What::Key { serial: other, value, .. } if *other == serial && Arc::ptr_eq(&debt.owner, of) => {
+            Some(value)
+        }
         _ => None,
     });
     match known {
         Some(known) => *known = value,
-        None => push(Debt { owner: Arc::clone(of), what: What::Key { key, value } }),
+        None => push(Debt { owner: Arc::clone(of), what: What::Key { key, serial, value } }),
+    }
+}
+
+/// The key's value was taken back on this thread: nothing is owed for it.
+pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
+    let of_key = |debt: &Debt| {
+        matches!(debt.what, What::Key { key: other, .. } if other == key) && Arc::ptr_eq(&debt.owner, of)
+    };
+    if let Some(debt) = take(of_key) {
+        settle(&debt.owner);
     }
 }
 
@@ -73,7 +85,7 @@ struct Debt {
 
 enum What {
     Local { run: Destructor, object: *mut c_void },
-    Key { key: u32, value: *mut c_void },
+    Key { key: u32, serial: u64, value: *mut c_void },
 }
 
 impl Debt {
@@ -84,14 +96,15 @@ impl Debt {
     /// Runs it, unless its code is gone.
     fn pay(self) {
         let Debt { owner, what } = self;
+        let outer = PAYING.replace(true);
         owner.running.fetch_add(1, SeqCst);
         if !owner.is(DEAD) {
             match what {
                 // SAFETY: registered by the plugin for this thread, taken out of the list, so run once; not dead, and
                 // `running` keeps it from being closed.
                 What::Local { run, object } => unsafe { run(object) },
-                What::Key { key, value } => {
-                    if let Some(run) = owner.keys.destructor(key) {
+                What::Key { key, serial, value } => {
+                    if let Some(run) = owner.keys.destructor(key, serial) {
                         // As glibc does, before the destructor.
                         // SAFETY: a key that the plugin has not deleted.
                         unsafe { libc::pthread_setspecific(key, null()) };
@@ -102,6 +115,7 @@ impl Debt {
             }
         }
         owner.running.fetch_sub(1, SeqCst);
+        PAYING.set(outer);
         settle(&owner);
     }
 }
@@ -153,7 +167,14 @@ fn pay_rounds(whose: impl Fn(&Debt) -> bool) {
     }
 }
 
+/// A destructor of a plugin's is on this thread's stack, and may have been lent what another one would free.
+pub(crate) fn paying() -> bool {
+    PAYING.get()
+}
+
 thread_local! {
+    /// A destructor runs on this thread.
+    static PAYING: Cell<bool> = const { Cell::new(false) };
     // Const and without a Drop: it can be used at any point of a thread's end.
     static LIST: Cell<*mut List> = const { Cell::new(null_mut()) };
 }
@@ -210,6 +231,8 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
     unsafe { (*list).armed = true };
     pay_rounds(|_| true);
     threads::leave();
+    // What that registered with others.
+    pay_rounds(|_| true);
     LIST.set(null_mut());
     // SAFETY: made by `list`, and no longer reachable.
     drop(unsafe { Box::from_raw(list) });

@@ -9,6 +9,8 @@
 
 pub(crate) mod keys;
 pub(crate) mod locals;
+pub(crate) mod logs;
+pub(crate) mod signals;
 pub(crate) mod threads;
 
 use crate::layout::{self, Sides};
@@ -19,6 +21,7 @@ use midflight_plugin::rt::{
 };
 use midflight_plugin::{Contract, ImplementedBy, Text};
 use parking_lot::Mutex;
+use signals::Signals;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +42,8 @@ use threads::Threads;
 /// | `DEAD` | is closed | never again |
 pub(crate) struct Owner {
     table: HostTable,
+    plugin: Arc<str>,
+    version: Arc<str>,
     services: Arc<[Provided]>,
     state: AtomicU8,
     /// Destructors that run at this moment.
@@ -47,6 +52,7 @@ pub(crate) struct Owner {
     pending: Mutex<BTreeMap<u32, usize>>,
     keys: Keys,
     threads: Threads,
+    signals: Signals,
 }
 
 const OPEN: u8 = 0;
@@ -59,7 +65,12 @@ unsafe impl Send for Owner {}
 unsafe impl Sync for Owner {}
 
 impl Owner {
-    pub(crate) fn new(generation: u64, services: Arc<[Provided]>) -> Arc<Self> {
+    pub(crate) fn new(
+        generation: u64,
+        plugin: Arc<str>,
+        version: Arc<str>,
+        services: Arc<[Provided]>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
                 format: FORMAT,
@@ -73,14 +84,20 @@ impl Owner {
                     key_delete: keys::delete,
                     key_set: keys::set,
                     thread: threads::create,
+                    sigaction: signals::set,
+                    signal: signals::set_handler,
                 },
+                logs: logs::LOGS,
             },
+            plugin,
+            version,
             services,
             state: AtomicU8::new(OPEN),
             running: AtomicUsize::new(0),
             pending: Mutex::default(),
             keys: Keys::default(),
             threads: Threads::default(),
+            signals: Signals::default(),
         })
     }
 
@@ -88,19 +105,42 @@ impl Owner {
         &self.table
     }
 
+    fn names(&self) -> (&str, &str) {
+        (&self.plugin, &self.version)
+    }
+
     /// What keeps the code of a generation that was stopped from being unmapped, in an operator's words. Empty is final.
     ///
     /// Once no thread of the plugin's is left it asks every thread of the process to run what it still owes.
     pub(crate) fn holds(&self) -> Vec<String> {
-        let threads = self.threads.left();
+        let signals = self.signals.holds();
+        if !signals.is_empty() {
+            return signals;
+        }
+        let threads = self.threads.holds();
         if !threads.is_empty() {
-            return vec![format!("threads: {}", threads.join(", "))];
+            return threads;
         }
         if self.state.swap(CLOSING, SeqCst) == OPEN {
             crate::gate::pin::ask_all();
         }
         let pending = self.pending.lock();
-        pending.iter().map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid))).collect()
+        let tls: Vec<_> = pending
+            .iter()
+            .map(|(tid, count)| format!("tls: {}, {count} values", threads::name(*tid)))
+            .collect();
+        drop(pending);
+        if !tls.is_empty() {
+            return tls;
+        }
+        // A destructor that has returned since the first look may have started a thread. What a thread owes it pays before it is
+        // counted out, so this second look is final.
+        self.threads.holds()
+    }
+
+    /// Somebody may have kept a handler of its for good.
+    pub(crate) fn has_handled_signals(&self) -> bool {
+        !self.signals.holds().is_empty()
     }
 
     /// Nothing of the generation's will be called any more, and its keys go back to the system.

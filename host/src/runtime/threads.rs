@@ -20,8 +20,10 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) struct Threads(Mutex<BTreeMap<u64, u32>>);
 
 impl Threads {
-    pub(super) fn left(&self) -> Vec<String> {
-        self.0.lock().values().map(|tid| name(*tid)).collect()
+    /// `threads: tid 4711 (exchange), tid 4712 (exchange)`; nothing where there are none.
+    pub(super) fn holds(&self) -> Vec<String> {
+        let left: Vec<_> = self.0.lock().values().map(|tid| name(*tid)).collect();
+        if left.is_empty() { left } else { vec![format!("threads: {}", left.join(", "))] }
     }
 }
 

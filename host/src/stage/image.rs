@@ -6,9 +6,10 @@
 
 use super::Candidate;
 use super::inspect::DF_1_NODELETE;
+use super::read::{self, Bytes};
 use crate::refusal::{Code, Refusal};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub(crate) struct Image {
 
 struct Patch {
     offset: usize,
-    original: Vec<u8>,
+    original: [u8; 8],
+    new: [u8; 8],
 }
 
 impl Image {
@@ -55,33 +57,42 @@ impl Image {
             keeps: candidate.keeps(),
             patches: Vec::new(),
         };
-        let mut bytes = candidate.bytes.data.clone();
+        let bytes = &candidate.bytes.data;
         let address = std::ptr::from_ref(table).addr().to_ne_bytes();
-        image.patch(&mut bytes, candidate.inspected.place.table_offset, &address)?;
+        image.patch(bytes, candidate.inspected.place.table_offset, address)?;
         // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
         if let Some(offset) = candidate.inspected.nodelete {
-            image.clear(&mut bytes, offset, DF_1_NODELETE)?;
+            let flags = u64::from_le_bytes(word(bytes, offset)?);
+            image.patch(bytes, offset, (flags & !DF_1_NODELETE).to_le_bytes())?;
         }
-        write_new(&image.path, &bytes).map_err(|error| {
-            Refusal::new(Code::ImageUnwritable, format!("can't write {}: {error}", image.path.display()))
+        write_new(&image.path, bytes, &image.patches).map_err(|error| {
+            let code = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
+                _ => Code::ImageUnwritable,
+            };
+            Refusal::new(code, format!("can't write {}: {error}", image.path.display()))
         })?;
         Ok(image)
     }
 
-    fn patch(&mut self, bytes: &mut [u8], offset: usize, new: &[u8]) -> Result<(), Refusal> {
-        let place = bytes.get_mut(offset..offset + new.len());
-        let place =
-            place.ok_or_else(|| Refusal::new(Code::EntryMissing, "the place lies outside the file"))?;
-        self.patches.push(Patch { offset, original: place.to_vec() });
-        place.copy_from_slice(new);
-        Ok(())
+    /// What stands for the image of a plugin that is linked in.
+    pub(crate) fn linked(plugin: &str, version: &str) -> Image {
+        Image {
+            path: PathBuf::new(),
+            plugin: plugin.into(),
+            version: version.into(),
+            digest: blake3::hash(plugin.as_bytes()),
+            build_id: String::new(),
+            keeps: vec!["linked into the host".to_owned()],
+            patches: Vec::new(),
+        }
     }
 
-    fn clear(&mut self, bytes: &mut [u8], offset: usize, bit: u64) -> Result<(), Refusal> {
-        let flags = bytes.get(offset..).and_then(|flags| flags.first_chunk());
-        let outside = || Refusal::new(Code::HeadersInconsistent, "DT_FLAGS_1 lies outside the file");
-        let flags = u64::from_le_bytes(*flags.ok_or_else(outside)?);
-        self.patch(bytes, offset, &(flags & !bit).to_le_bytes())
+    fn patch(&mut self, bytes: &[u8], offset: usize, new: [u8; 8]) -> Result<(), Refusal> {
+        self.patches.push(Patch { offset, original: word(bytes, offset)?, new });
+        self.patches.sort_by_key(|patch| patch.offset);
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -89,20 +100,18 @@ impl Image {
     }
 
     /// The verified bytes, read back: the digest proves that they are still the same.
-    pub(crate) fn pristine(&self) -> Result<Vec<u8>, Refusal> {
-        let lost = |why: String| {
+    pub(crate) fn pristine(&self) -> Result<Bytes, Refusal> {
+        let lost = |why: &str| {
             let path = self.path.display();
             Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
         };
-        let mut bytes = std::fs::read(&self.path).map_err(|error| lost(error.to_string()))?;
+        let mut bytes = read::read(&self.path, u64::MAX).map_err(|refusal| lost(refusal.reason()))?;
         for patch in &self.patches {
-            let place = bytes.get_mut(patch.offset..patch.offset + patch.original.len());
-            place.ok_or_else(|| lost("it was cut".into()))?.copy_from_slice(&patch.original);
+            let place = bytes.data.get_mut(patch.offset..patch.offset + patch.original.len());
+            place.ok_or_else(|| lost("it was cut"))?.copy_from_slice(&patch.original);
         }
-        if blake3::hash(&bytes) != self.digest {
-            return Err(lost("it was changed".into()));
-        }
-        Ok(bytes)
+        bytes.digest = blake3::hash(&bytes.data);
+        if bytes.digest == self.digest { Ok(bytes) } else { Err(lost("it was changed")) }
     }
 }
 
@@ -116,15 +125,27 @@ impl Drop for Image {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn word(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
+    let word = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied();
+    word.ok_or_else(|| Refusal::new(Code::HeadersInconsistent, "what is to be written lies outside the file"))
+}
+
+/// Writes `bytes` with `patches`, which are in order and apart, to a file that must not exist.
+fn write_new(path: &Path, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::XUSR)?);
-    let written = file.write_all(bytes);
-    if written.is_err() {
-        // What could not be written whole is no image.
-        let _ = std::fs::remove_file(path);
-    }
-    written
+    let mut write = || {
+        let mut written = 0;
+        for patch in patches {
+            let apart = bytes.get(written..patch.offset).ok_or(io::ErrorKind::InvalidData)?;
+            file.write_all(apart)?;
+            file.write_all(&patch.new)?;
+            written = patch.offset + patch.new.len();
+        }
+        file.write_all(&bytes[written..])
+    };
+    // What could not be written whole is no image.
+    write().inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
 /// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and the host are gone.
@@ -150,6 +171,14 @@ impl RunDirectory {
             _ => {}
         }
         private_directory(&path)?;
+        // The system names mappings by the real path: through a link, or with `..` in it, no mapping would be found again.
+        let path = std::fs::canonicalize(&path)?;
+        if is_noexec(&path) {
+            let _ = std::fs::remove_dir(&path);
+            return Err(io::Error::other(
+                "its file system is mounted noexec: no library can be mapped from it",
+            ));
+        }
         Ok(RunDirectory { path })
     }
 }
@@ -159,6 +188,12 @@ impl Drop for RunDirectory {
         // Not empty where an image is still mapped; then the next host that starts removes it after this process.
         let _ = std::fs::remove_dir(&self.path);
     }
+}
+
+/// Does the file system of `path` forbid to map code from it?
+pub(crate) fn is_noexec(path: &Path) -> bool {
+    let found = rustix::fs::statvfs(path);
+    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 /// Makes `path` a directory of this user's that nobody else can enter, or says why it isn't.

@@ -11,13 +11,14 @@ mod read;
 pub(crate) mod writers;
 
 use crate::layout::{self, Sides};
-use crate::library::{Library, NotStarted};
+use crate::library::Library;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
+use midflight_plugin::rt::Linked;
 use read::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,8 +39,7 @@ impl Candidate {
 
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
-        let data = image.pristine()?;
-        Self::inspect(Bytes { digest: image.digest, file: image.path().to_owned(), data })
+        Self::inspect(image.pristine()?)
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
@@ -104,22 +104,34 @@ pub(crate) struct Refused {
     pub(crate) stopped: Option<Box<Stopped>>,
 }
 
+impl Refused {
+    /// Before anything was mapped.
+    pub(crate) fn early(refusal: Refusal) -> Self {
+        Refused { refusal, stopped: None }
+    }
+}
+
 /// Image, load, check, start. Runs on a worker: everything but the first step runs the plugin's code.
 pub(crate) fn prepare(
     candidate: &Candidate,
     order: Order,
-    mut progress: impl FnMut(Step),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Generation, Refused> {
-    let early = |refusal| Refused { refusal: candidate.refused(refusal), stopped: None };
-    let owner = Owner::new(order.generation, order.services);
+    let early = |refusal| Refused::early(candidate.refused(refusal));
+    let manifest = candidate.manifest();
+    let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
+    let owner = Owner::new(order.generation, plugin, version, order.services);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
-    let library = Library::open(&image, owner.table()).map_err(early)?;
-
     let late = |refusal, library| {
         let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner) };
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
+    };
+    let library = match Library::open(&image, owner.table()) {
+        Ok(library) => library,
+        Err((refusal, None)) => return Err(early(refusal)),
+        Err((refusal, Some(library))) => return Err(late(refusal, library)),
     };
     let checked = match check(&library, &order.known, &order.required) {
         Ok(checked) => checked,
@@ -130,13 +142,24 @@ pub(crate) fn prepare(
         Ok(instance) => {
             Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
         }
-        Err(NotStarted::Failed(reason)) => {
-            let refusal = Refusal::new(Code::StartFailed, format!("start says: {reason}"));
-            Err(late(refusal, library))
+        Err(reason) => Err(late(reason.refusal(), library)),
+    }
+}
+
+/// Check and start, for a plugin that is linked in: no file, nothing that could be unmapped.
+pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
+    let image = Arc::new(Image::linked(name, linked.version));
+    let owner = Owner::new(order.generation, name.into(), linked.version.into(), order.services);
+    // Its code is never unmapped, and may have put a service into a static of the host's before its start failed.
+    std::mem::forget(Arc::clone(&owner));
+    let library = Library::linked(linked, &image);
+    let refuse = |refusal: Refusal| refusal.of(name, linked.version);
+    let checked = check(&library, &order.known, &order.required).map_err(refuse)?;
+    match library.start(owner.table(), &order.config) {
+        Ok(instance) => {
+            Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
         }
-        Err(NotStarted::Panicked(report)) => {
-            Err(late(Refusal::new(Code::StartPanicked, report.to_string()), library))
-        }
+        Err(reason) => Err(refuse(reason.refusal())),
     }
 }
 
@@ -144,6 +167,12 @@ pub(crate) fn prepare(
 pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> Result<Vec<Checked>, Refusal> {
     let mut checked = Vec::new();
     let offers: Vec<_> = library.offers().collect();
+    for (at, offer) in offers.iter().enumerate() {
+        if offers[..at].iter().any(|other| other.name == offer.name) {
+            let reason = format!("it offers two contracts of the name {}", offer.name);
+            return Err(Refusal::new(Code::EntryInvalid, reason));
+        }
+    }
     for contract in known.iter().chain(required) {
         let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
             continue;

@@ -4,6 +4,7 @@
 //! memory; what is checked, hashed and written to the private image is this buffer and nothing else.
 
 use crate::refusal::{Code, Refusal};
+use memmap2::MmapMut;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A file as it was read. Nothing reads it again.
 pub(crate) struct Bytes {
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: MmapMut,
     pub(crate) digest: blake3::Hash,
     /// Where it came from, for reports.
     pub(crate) file: PathBuf,
@@ -25,7 +26,7 @@ pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Bytes, Refusal
 }
 
 /// `meanwhile` runs between the read and the second look; a test writes to the file there.
-fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> Result<Vec<u8>, Refusal> {
+fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> Result<MmapMut, Refusal> {
     let unreadable = |error: io::Error| Refusal::new(Code::FileUnreadable, format!("can't read it: {error}"));
     let mut file = match open(path) {
         Ok(file) => file,
@@ -49,17 +50,31 @@ fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> 
     if before.len() > library_bytes_max {
         return Err(too_large(before.len()));
     }
-    let mut data = Vec::new();
+    // Mapped, not allocated: of buffers of many megabytes, on ever new threads, the allocator would keep some for good. A size that memory
+    // can't meet is an error here.
     let expected = usize::try_from(before.len()).map_err(|_| too_large(before.len()))?;
-    // The capacity is a file's claim; one that memory can't meet is an error, not an abort.
-    data.try_reserve_exact(expected.saturating_add(1)).map_err(|error| unreadable(error.into()))?;
-    (&mut file).take(library_bytes_max.saturating_add(1)).read_to_end(&mut data).map_err(unreadable)?;
+    let mut data = MmapMut::map_anon(expected).map_err(unreadable)?;
+    let read = read_up_to(&mut file, &mut data).map_err(unreadable)?;
     meanwhile();
     let after = file.metadata().map_err(unreadable)?;
-    if let Some(what) = difference(&before, &after, data.len()) {
+    if let Some(what) = difference(&before, &after, read) {
         return Err(Refusal::new(Code::FileChanged, format!("while it was read, {what}")));
     }
     Ok(data)
+}
+
+/// Fills `buffer`, or reads to the file's end.
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read(&mut buffer[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }
 
 /// Without blocking: opening a FIFO for reading would wait for its writer, and a terminal would become ours.
@@ -124,7 +139,7 @@ mod tests {
         let path = directory.path().join("a");
         std::fs::write(&path, [7; 100]).unwrap();
         let bytes = read(&path, 100).ok().unwrap();
-        assert_eq!(bytes.data, [7; 100]);
+        assert_eq!(bytes.data[..], [7; 100]);
         assert_eq!(bytes.digest, blake3::hash(&[7; 100]));
         assert_eq!(bytes.file, path);
     }

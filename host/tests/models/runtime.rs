@@ -8,6 +8,11 @@ pub(crate) mod locals {
         pub(crate) static ATTENDED: Cell<Option<Box<dyn FnMut()>>> = Cell::new(None);
     }
 
+    /// No model runs destructors.
+    pub(crate) fn paying() -> bool {
+        false
+    }
+
     pub(crate) fn attend() {
         let attended = ATTENDED.with(Cell::take);
         if let Some(mut attended) = attended {

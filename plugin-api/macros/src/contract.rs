@@ -1,5 +1,6 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
+use crate::since::{self, Since};
 use crate::types::{Place, check, last_segment, plain};
 use crate::{at, within_contract_crate};
 use proc_macro2::{Span, TokenStream};
@@ -29,6 +30,8 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     };
     // The trait stays in either case, so that one mistake brings one error.
     let generated = checked.map_or_else(Error::into_compile_error, |contract| contract.generated());
+    let items = std::mem::take(&mut author.items);
+    author.items = items.into_iter().flat_map(with_its_body_aside).collect();
     if author.supertraits.is_empty() {
         author.colon_token = Some(Default::default());
         author.supertraits = parse_quote!(::core::marker::Send + ::core::marker::Sync + 'static);
@@ -49,6 +52,52 @@ struct Method<'a> {
     result: Type,
     /// Of a `Result<T, E>`.
     value_and_error: Option<(Type, Type)>,
+    since: Option<Since>,
+    has_body: bool,
+}
+
+/// The body that stands in for a method that the other side lacks goes into a method of its own, which is called instead. Else
+/// what runs it would run the method again, which asks the other side, which lacks it, and so for ever.
+fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
+    let TraitItem::Fn(mut method) = item else { return vec![item] };
+    let since = |attribute: &Attribute| attribute.path().is_ident("since");
+    let is_later = method.attrs.iter().any(since);
+    method.attrs.retain(|attribute| !since(attribute));
+    if !is_later || method.default.is_none() {
+        return vec![TraitItem::Fn(method)];
+    }
+    let mut aside = method.clone();
+    aside.sig.ident = aside_of(&method.sig.ident);
+    aside.attrs.retain(|attribute| {
+        !["doc", "deprecated", "must_use"].iter().any(|name| attribute.path().is_ident(name))
+    });
+    aside.attrs.push(parse_quote!(#[doc(hidden)]));
+    let (name, mut names) = (&aside.sig.ident, Vec::new());
+    for (number, input) in method.sig.inputs.iter_mut().enumerate() {
+        if let FnArg::Typed(input) = input
+            && let Some(plain) = argument_name(number.saturating_sub(1), &input.pat)
+        {
+            *input.pat = parse_quote!(#plain);
+            names.push(plain);
+        }
+    }
+    let this = method.sig.receiver().map(|receiver| receiver.self_token);
+    method.default = Some(parse_quote!({ Self::#name(#this #(, #names)*) }));
+    vec![TraitItem::Fn(method), TraitItem::Fn(aside)]
+}
+
+fn aside_of(method: &Ident) -> Ident {
+    format_ident!("__default_{}", method.unraw(), span = at(method.span()))
+}
+
+fn argument_name(number: usize, pattern: &Pat) -> Option<Ident> {
+    match pattern {
+        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
+            Some(pattern.ident.clone())
+        }
+        Pat::Wild(wild) => Some(Ident::new(&format!("argument_{}", number + 1), at(wild.span()))),
+        _ => None,
+    }
 }
 
 struct Argument<'a> {
@@ -66,6 +115,93 @@ enum Kind<'a> {
     Lent(&'a Type),
     /// `T`
     Owned(&'a Type),
+    /// `Option` of one that is lent
+    Optional(Box<Kind<'a>>),
+    /// `Sink<'_>`, `TextSink<'_>`
+    Sink(&'static str),
+}
+
+impl Kind<'_> {
+    fn wire(&self, span: Span) -> TokenStream {
+        match self {
+            Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
+            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
+            Kind::Lent(record) => quote_spanned!(span=> <#record as ::midflight_plugin::rt::Lends>::Wire<'_>),
+            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+            Kind::Optional(lent) => {
+                let lent = lent.wire(span);
+                quote_spanned!(span=> ::midflight_plugin::Maybe<#lent>)
+            }
+            Kind::Sink(name) => {
+                let raw = format_ident!("Raw{name}", span = span);
+                quote_spanned!(span=> ::midflight_plugin::rt::#raw<'_>)
+            }
+        }
+    }
+
+    /// In the caller.
+    fn sent(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
+            Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::lend(#name)),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
+            Kind::Optional(lent) => {
+                let lent = lent.sent(name);
+                quote!(::midflight_plugin::Maybe::from(#name.map(|#name| #lent)))
+            }
+            Kind::Sink(_) => quote!(#name.into_raw()),
+        }
+    }
+
+    /// In the callee: what holds the argument for the length of the call.
+    fn held(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Text | Kind::Slice(_) => quote!(#name),
+            Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::receive(#name)),
+            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
+            Kind::Optional(lent) => {
+                let held = lent.held(name);
+                quote!(::midflight_plugin::Maybe::into_option(#name).map(|#name| #held))
+            }
+            Kind::Sink(sink) => {
+                let sink = format_ident!("{sink}");
+                // SAFETY: from the caller's `into_raw`, once.
+                quote!(unsafe { ::midflight_plugin::#sink::from_raw(#name) })
+            }
+        }
+    }
+
+    /// The argument, by what holds it.
+    fn received(&self, name: &Ident) -> TokenStream {
+        match self {
+            Kind::Owned(_) | Kind::Sink(_) => quote!(#name),
+            Kind::Optional(lent) => {
+                let lent = lent.borrowed(&quote!(#name));
+                quote!(::core::option::Option::as_ref(&#name).map(|#name| #lent))
+            }
+            lent => lent.borrowed(&quote!(&#name)),
+        }
+    }
+
+    /// What is lent, by a reference to what holds it.
+    fn borrowed(&self, held: &TokenStream) -> TokenStream {
+        match self {
+            Kind::Text => quote!(::midflight_plugin::rt::RStr::as_str(#held)),
+            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(#held)),
+            _ => quote!(&**(#held)),
+        }
+    }
+
+    fn proof(&self, span: Span) -> TokenStream {
+        match self {
+            Kind::Text | Kind::Sink(_) => quote!(),
+            Kind::Slice(lent) => quote_spanned!(span=> #lent: ::midflight_plugin::rt::Portable,),
+            Kind::Lent(lent) => quote_spanned!(span=> #lent: ::midflight_plugin::rt::Lends,),
+            Kind::Owned(owned) => crossing(owned),
+            Kind::Optional(lent) => lent.proof(span),
+        }
+    }
 }
 
 // What can't cross is found here, and all of it: an author sees every mistake of a trait at once.
@@ -100,7 +236,7 @@ impl<'a> Contract<'a> {
         let mut methods = Vec::new();
         for item in &author.items {
             match item {
-                TraitItem::Fn(method) => match Method::of(method) {
+                TraitItem::Fn(item) => match Method::of(item) {
                     Ok(method) => methods.push(method),
                     Err(error) => errors.all.push(error),
                 },
@@ -119,6 +255,10 @@ impl<'a> Contract<'a> {
         if author.items.is_empty() {
             errors.add(&author.ident, "a contract has at least one method");
         }
+        errors.note(since::check_order(
+            methods.iter().map(|method| (method.name, method.since.as_ref())),
+            "method",
+        ));
         if methods.len() > METHODS_MAX {
             errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
         }
@@ -134,12 +274,25 @@ impl<'a> Method<'a> {
             let path = attribute.path();
             if path.is_ident("cfg") || path.is_ident("cfg_attr") {
                 errors.add(attribute, "a contract is the same for all who build it: no `cfg` on its methods");
-            } else if path.is_ident("since") {
-                errors.add(attribute, "`#[since]` comes in a later version");
             }
         }
-        if let Some(body) = &method.default {
-            errors.add(body, "a default body needs `#[since]`, which comes in a later version");
+        let since = since::of(&method.attrs).unwrap_or_else(|error| {
+            errors.all.push(error);
+            None
+        });
+        if let Some(default) = since.as_ref().and_then(|since| since.default.as_ref()) {
+            errors.add(
+                default,
+                "a method has no default value: write a body, which runs where an older side lacks it",
+            );
+        }
+        let has_since = method.attrs.iter().any(|attribute| attribute.path().is_ident("since"));
+        if let Some(body) = method.default.as_ref().filter(|_| !has_since) {
+            errors.add(
+                body,
+                "a default body stands in for a method that an older version lacks: say since when there is one, \
+                 `#[since(\"1.1\")]`, or leave the body to those who implement the contract",
+            );
         }
         if let Some(word) = &signature.asyncness {
             errors.add(word, "`async fn` comes in a later version; for now return the value itself");
@@ -194,14 +347,18 @@ impl<'a> Method<'a> {
             arguments,
             value_and_error: value_and_error(&result),
             result,
+            since,
+            has_body: method.default.is_some(),
         })
     }
 
-    /// Its name in the table, whose derive knows no raw ones.
+    /// Its name in the table, whose derive knows no raw ones, and gives its `unsafe` the name's span.
     fn field(&self) -> Ident {
-        match self.name.to_string().strip_prefix("r#") {
-            Some(word) => format_ident!("{word}_", span = self.name.span()),
-            None => self.name.clone(),
+        let (name, span) = (self.name.to_string(), self.name.span());
+        let span = if self.since.is_some() { at(span) } else { span };
+        match name.strip_prefix("r#") {
+            Some(word) => format_ident!("{word}_", span = span),
+            None => Ident::new(&name, span),
         }
     }
 
@@ -236,16 +393,15 @@ impl<'a> Argument<'a> {
         if let Some(attribute) = input.attrs.first() {
             return Err(Error::new_spanned(attribute, "an argument of a contract has no attributes"));
         }
-        let name = match &*input.pat {
-            Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
-                pattern.ident.clone()
-            }
-            Pat::Wild(wild) => Ident::new(&format!("argument_{}", number + 1), at(wild.span())),
-            other => return Err(Error::new_spanned(other, "an argument of a contract is a name")),
+        let Some(name) = argument_name(number, &input.pat) else {
+            return Err(Error::new_spanned(&input.pat, "an argument of a contract is a name"));
         };
-        let kind = match plain(&input.ty) {
-            Type::Reference(reference) => lent(reference)?,
-            owned => {
+        let kind = match (plain(&input.ty), optional(&input.ty)) {
+            (Type::Reference(reference), _) => lent(reference)?,
+            (_, Some(reference)) => Kind::Optional(Box::new(lent(reference)?)),
+            (sink, _) if last_segment(sink, "Sink") => Kind::Sink("Sink"),
+            (sink, _) if last_segment(sink, "TextSink") => Kind::Sink("TextSink"),
+            (owned, _) => {
                 check(owned, Place::Signature)?;
                 Kind::Owned(owned)
             }
@@ -254,72 +410,83 @@ impl<'a> Argument<'a> {
     }
 
     fn wire(&self) -> TokenStream {
-        let span = at(self.written.span());
-        match &self.kind {
-            Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
-            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
-            Kind::Lent(record) => quote_spanned!(span=> &#record),
-            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+        self.kind.wire(at(self.written.span()))
+    }
+
+    /// As the caller of a proxy writes it.
+    fn declared(&self) -> TokenStream {
+        let (name, written) = (&self.name, self.written);
+        match self.sink() {
+            Some(sink) => quote!(#name: impl ::core::convert::Into<#sink>),
+            None => quote!(#name: #written),
         }
     }
 
-    /// In the caller.
-    fn sent(&self) -> TokenStream {
-        let name = &self.name;
-        match &self.kind {
-            Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
-            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
-            Kind::Lent(_) => quote!(#name),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
-        }
+    /// Code of the author's that runs before anything is entered.
+    fn prepared(&self) -> Option<TokenStream> {
+        let (name, sink) = (&self.name, self.sink()?);
+        Some(quote!(let #name = ::core::convert::Into::<#sink>::into(#name);))
     }
 
-    /// In the callee.
-    fn received(&self) -> TokenStream {
-        let name = &self.name;
-        match &self.kind {
-            Kind::Text => quote!(::midflight_plugin::rt::RStr::as_str(&#name)),
-            Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(&#name)),
-            Kind::Lent(_) => quote!(#name),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
-        }
-    }
-
-    fn proof(&self) -> TokenStream {
-        let span = at(self.written.span());
-        match &self.kind {
-            Kind::Text => quote!(),
-            Kind::Slice(lent) | Kind::Lent(lent) => {
-                quote_spanned!(span=> #lent: ::midflight_plugin::rt::Portable,)
-            }
-            Kind::Owned(owned) => crossing(owned),
-        }
+    fn sink(&self) -> Option<TokenStream> {
+        let Kind::Sink(name) = self.kind else { return None };
+        let sink = format_ident!("{name}", span = at(self.written.span()));
+        Some(quote!(::midflight_plugin::#sink<'__lent>))
     }
 }
 
 /// That a type crosses, and before it that what it is made of does: that says more.
 fn crossing(written: &Type) -> TokenStream {
     let mut proofs = TokenStream::new();
-    if let Type::Path(path) = plain(written)
-        && let Some(segment) = path.path.segments.last()
-        && ["Option", "Vec", "Result"].iter().any(|name| segment.ident == name)
-        && let PathArguments::AngleBracketed(list) = &segment.arguments
-    {
-        for argument in &list.args {
-            if let GenericArgument::Type(inner) = argument {
-                proofs.extend(crossing(inner));
+    match plain(written) {
+        Type::Path(path) => {
+            if let Some(segment) = path.path.segments.last()
+                && let PathArguments::AngleBracketed(list) = &segment.arguments
+            {
+                // A map's hasher stays where it is.
+                let parts = match &*segment.ident.to_string() {
+                    "Option" | "Vec" | "BTreeSet" | "HashSet" => 1,
+                    "Result" | "BTreeMap" | "HashMap" => 2,
+                    _ => 0,
+                };
+                for argument in list.args.iter().take(parts) {
+                    if let GenericArgument::Type(inner) = argument {
+                        proofs.extend(crossing(inner));
+                    }
+                }
             }
         }
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|part| proofs.extend(crossing(part))),
+        _ => {}
     }
     proofs.extend(quote_spanned!(at(written.span())=> #written: ::midflight_plugin::rt::Crosses,));
     proofs
 }
 
+/// The `&T` of `Option<&T>`.
+fn optional(written: &Type) -> Option<&TypeReference> {
+    let Type::Path(path) = plain(written) else { return None };
+    let segment = path.path.segments.last().filter(|segment| segment.ident == "Option")?;
+    let PathArguments::AngleBracketed(list) = &segment.arguments else { return None };
+    match list.args.first()? {
+        GenericArgument::Type(inner) if list.args.len() == 1 => match plain(inner) {
+            Type::Reference(reference) => Some(reference),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
+    let sink = |name| last_segment(&reference.elem, name);
+    if sink("Sink") || sink("TextSink") {
+        return Err(Error::new_spanned(reference, "a sink is taken by value: drop the `&mut`"));
+    }
     if reference.mutability.is_some() {
         return Err(Error::new_spanned(
             reference,
-            "`&mut` can't cross: the other side would put its own memory in it. Take `&T` or `T`, and return what is new",
+            "`&mut` can't cross: the other side would put its own memory in it. Take `&T` or `T`, and return what is new; for a \
+             large result take a `Sink<'_>` or a `TextSink<'_>`",
         ));
     }
     if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
@@ -333,6 +500,15 @@ fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
         Type::Slice(slice) => check(&slice.elem, Place::Record).map(|()| Kind::Slice(&slice.elem)),
         text if last_segment(text, "str") => Ok(Kind::Text),
         text if last_segment(text, "String") => instead(reference, "write `&str`: it costs nothing to pass"),
+        duration if last_segment(duration, "Duration") => {
+            instead(reference, "`Duration` crosses by value: drop the `&`")
+        }
+        map if ["BTreeMap", "HashMap", "BTreeSet", "HashSet"].iter().any(|name| last_segment(map, name)) => {
+            instead(
+                reference,
+                "std's maps and sets cross by value: drop the `&`. To lend one, lend a `Map<K, V>`",
+            )
+        }
         list if last_segment(list, "Vec") => instead(reference, "write `&[T]`: it costs nothing to pass"),
         whole if last_segment(whole, "Option") || last_segment(whole, "Result") => {
             instead(reference, "`Option` and `Result` cross by value: drop the `&`")
@@ -383,7 +559,11 @@ impl Contract<'_> {
 
     /// What the compiler has to prove, at the author's types, and before it looks at the rest.
     fn proofs(&self) -> TokenStream {
-        let arguments = self.methods.iter().flat_map(|method| &method.arguments).map(Argument::proof);
+        let arguments = self
+            .methods
+            .iter()
+            .flat_map(|method| &method.arguments)
+            .map(|argument| argument.kind.proof(at(argument.written.span())));
         let results = self.methods.iter().map(|method| crossing(&method.result));
         quote! {
             const _: () = {
@@ -397,7 +577,8 @@ impl Contract<'_> {
     fn table(&self) -> TokenStream {
         let visible = &self.author.vis;
         let (fields, table, prefix) = (self.named("Fields"), self.named("Table"), self.named("Prefix"));
-        let last = self.methods.len() - 1;
+        // Those before the first `#[since]` are there in every version.
+        let last = self.methods.iter().take_while(|method| method.since.is_none()).count() - 1;
         let functions = self.methods.iter().enumerate().map(|(number, method)| {
             let (name, reply) = (method.field(), method.wire());
             let arguments = method.arguments.iter().map(Argument::wire);
@@ -412,6 +593,7 @@ impl Contract<'_> {
             #[repr(C)]
             #[derive(::midflight_plugin::rt::StableAbi)]
             #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
+            #[sabi(missing_field(option))]
             #visible struct #fields {
                 #(#functions,)*
             }
@@ -433,12 +615,15 @@ impl Contract<'_> {
                 let (name, wire) = (&argument.name, argument.wire());
                 quote!(#name: #wire)
             });
-            let received = method.arguments.iter().map(Argument::received);
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
+            let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
             quote! {
                 unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
                     ::midflight_plugin::rt::guard(move || {
                         // SAFETY: the caller passes the instance that this table is bound to, and holds it.
                         let #this = unsafe { &*#this.cast::<__Instance>() };
+                        #(let #names = #held;)*
                         <__Instance as #contract>::#name(#this #(, #received)*)
                     })
                 }
@@ -491,11 +676,10 @@ impl Contract<'_> {
                 let docs = format!("Calls [`{contract}::{name}`].");
                 quote!(#[doc = #docs])
             });
-            let arguments = method.arguments.iter().map(|argument| {
-                let (name, written) = (&argument.name, argument.written);
-                quote!(#name: #written)
-            });
-            let sent = method.arguments.iter().map(Argument::sent);
+            let arguments = method.arguments.iter().map(Argument::declared);
+            let prepared: Vec<_> = method.arguments.iter().filter_map(Argument::prepared).collect();
+            let lent = (!prepared.is_empty()).then(|| quote!(<'__lent>));
+            let sent = method.arguments.iter().map(|argument| argument.kind.sent(&argument.name));
             let result = &method.result;
             let (answer, finish) = match &method.value_and_error {
                 Some((value, error)) => (
@@ -507,23 +691,105 @@ impl Contract<'_> {
                     quote!(finish::<#result>(#bound)),
                 ),
             };
+            let Some(since) = &method.since else {
+                return quote! {
+                    #(#attributes)*
+                    #docs
+                    #[inline]
+                    pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                        #(#prepared)*
+                        // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                        self.0.enter(#number, move |#bound| unsafe {
+                            (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
+                        })
+                    }
+                };
+            };
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let missing = match (method.has_body, &method.value_and_error) {
+                (false, _) => {
+                    let plain_name = name.unraw().to_string();
+                    quote!(::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name).into()))
+                }
+                (true, error) => {
+                    let aside = aside_of(name);
+                    let run = match error {
+                        Some(_) => quote!(defaulted_result),
+                        None => quote!(defaulted),
+                    };
+                    quote! {
+                        ::midflight_plugin::rt::#run(#bound, |pinned| {
+                            // SAFETY: it is bound to the same, and lent to the body for the length of this closure.
+                            let defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(pinned) });
+                            #contract::#aside(&defaults #(, #names)*)
+                        })
+                    }
+                }
+            };
+            let what = if method.has_body { "the trait's own body runs here" } else { "this is a `MethodMissing`" };
+            let since = format!("Since {}: where the other side is older, {what}.", since.written.value());
             quote! {
                 #(#attributes)*
                 #docs
+                #[doc = ""]
+                #[doc = #since]
                 #[inline]
-                pub fn #name(&self #(, #arguments)*) -> #answer {
-                    // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                    #(#prepared)*
+                    // SAFETY: as above; whether the function is there, the table says.
                     self.0.enter(#number, move |#bound| unsafe {
-                        (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
+                        match #bound.table::<dyn #contract>().#field() {
+                            ::core::option::Option::Some(function) => function(#bound.this #(, #sent)*).#finish,
+                            ::core::option::Option::None => #missing,
+                        }
                     })
                 }
             }
         });
+        let methods: Vec<_> = methods.collect();
+        let defaults = self.defaults();
         quote! {
             #[doc = #docs]
             #visible struct #calls<__Gate>(::midflight_plugin::rt::Calls<dyn #contract, __Gate>);
 
-            impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
+            const _: () = {
+                #defaults
+                #[allow(deprecated)]
+                impl<__Gate: ::midflight_plugin::rt::Gate> #calls<__Gate> {
+                    #(#methods)*
+                }
+            };
+        }
+    }
+
+    /// `self` of a default body that runs on the caller's side: what it calls goes to the other side, on the same pin.
+    fn defaults(&self) -> TokenStream {
+        if !self.methods.iter().any(|method| method.has_body) {
+            return TokenStream::new();
+        }
+        let (contract, calls) = (&self.author.ident, self.named("Calls"));
+        let methods = self.methods.iter().map(|method| {
+            let (name, result) = (method.name, &method.result);
+            let names = method.arguments.iter().map(|argument| &argument.name);
+            let arguments = method.arguments.iter().map(|argument| {
+                let (name, written) = (&argument.name, argument.written);
+                quote!(#name: #written)
+            });
+            let bubble = match &method.value_and_error {
+                Some(_) => quote!(bubble_result),
+                None => quote!(bubble),
+            };
+            quote! {
+                fn #name(&self #(, #arguments)*) -> #result {
+                    ::midflight_plugin::rt::#bubble(self.0.#name(#(#names),*))
+                }
+            }
+        });
+        quote! {
+            struct __Defaults(#calls<::midflight_plugin::rt::Pinned>);
+
+            #[allow(deprecated)]
+            impl #contract for __Defaults {
                 #(#methods)*
             }
         }

@@ -8,8 +8,10 @@
 //! compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
 
 mod contract;
+mod grow;
 mod plugin;
 mod record;
+mod since;
 mod types;
 
 use proc_macro::TokenStream;
@@ -18,8 +20,12 @@ use quote::quote;
 
 /// Makes a struct or an enum plain data that crosses the boundary, with a layout that is compared when a plugin is loaded.
 ///
-/// Fields are numbers, `bool`, arrays, other records, and `Text`, `List<T>`, `Maybe<T>`. A reference to a record
+/// Fields are numbers, `bool`, arrays, other records, and `Text`, `List<T>`, `Maybe<T>`, `Map<K, V>`, `Period`. A reference to a record
 /// costs nothing to pass; one that is passed by value or returned is rebuilt as the receiver's own. A record has no `Drop`.
+///
+/// `#[record(growable)]` marks what later versions add to: fields with `#[since("1.1")]` or `#[since("1.1", default = 7)]` at a struct's end,
+/// variants with `#[since("1.1")]` at the end of an enum of names, of which one is `#[unknown]`. It crosses by itself, not inside of another record. See
+/// `midflight_plugin::docs::evolution`.
 #[proc_macro_attribute]
 pub fn record(arguments: TokenStream, item: TokenStream) -> TokenStream {
     record::attribute(arguments.into(), item.into()).into()
@@ -38,8 +44,12 @@ pub fn derive_record(item: TokenStream) -> TokenStream {
 /// methods, each of which can also bring a `Fault`: `u64` becomes `Result<u64, Fault>`, and `Result<T, E>` becomes
 /// `Result<T, CallError<E>>`.
 ///
-/// Methods take `&self`, by reference `&str`, `&[T]` and `&Record`, and by value what is rebuilt as the receiver's own:
-/// records, `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, which they can return as well.
+/// Methods take `&self`, by reference `&str`, `&[T]`, `&Record` and `Option` of these, and by value what is rebuilt as the receiver's own:
+/// records, `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, tuples, maps, `Duration`, which they can return as well. For large results they take a
+/// `Sink<'_>` or a `TextSink<'_>`, for which the caller passes `&mut Vec<u8>` or `&mut String`.
+///
+/// Methods that came in a later version stand at the end, with `#[since("1.1")]`, and can have a body that stands in for them where the other side
+/// is older. See `midflight_plugin::docs::boundary` and `midflight_plugin::docs::evolution`.
 #[proc_macro_attribute]
 pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
     contract::attribute(arguments.into(), item.into()).into()

@@ -39,6 +39,7 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
                     <dyn #contracts as ::midflight_plugin::rt::Contract>::VERSION,
                 )),*];
                 const GROUP: &'static str = #group;
+                const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             }
         };
     })

@@ -4,14 +4,14 @@
 //! that are left once `cfg` was decided.
 
 use crate::types::{Place, check};
-use crate::{at, within_contract_crate};
+use crate::{at, grow, within_contract_crate};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Result, Type};
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let author: DeriveInput = match syn::parse2(item.clone()) {
+    let mut author: DeriveInput = match syn::parse2(item.clone()) {
         Ok(author) => author,
         Err(error) => {
             let error =
@@ -19,9 +19,18 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
             return quote!(#item #error);
         }
     };
+    if arguments.to_string() == "growable" {
+        let expanded = check_growable(&author).and_then(|()| grow::expanded(author.clone()));
+        return expanded.unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            grow::without_our_attributes(&mut author);
+            let stand_in = grow::stand_in(&author);
+            quote!(#error #author #stand_in)
+        });
+    }
     let representation = match arguments.is_empty() {
         true => representation(&author),
-        false => Err(Error::new_spanned(arguments, "`#[record]` takes no arguments")),
+        false => Err(Error::new_spanned(arguments, "`#[record]` takes no arguments but `growable`")),
     };
     match representation {
         Ok(representation) => within_contract_crate(quote! {
@@ -36,11 +45,21 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     }
 }
 
-fn representation(author: &DeriveInput) -> Result<TokenStream> {
-    if let Some(taken) = author.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
-        return Err(Error::new_spanned(taken, OWN_REPRESENTATION));
+fn check_growable(author: &DeriveInput) -> Result<()> {
+    own_representation(author)?;
+    refuse(author, true)
+}
+
+fn own_representation(author: &DeriveInput) -> Result<()> {
+    match author.attrs.iter().find(|attribute| attribute.path().is_ident("repr")) {
+        Some(taken) => Err(Error::new_spanned(taken, OWN_REPRESENTATION)),
+        None => Ok(()),
     }
-    refuse(author)?;
+}
+
+fn representation(author: &DeriveInput) -> Result<TokenStream> {
+    own_representation(author)?;
+    refuse(author, false)?;
     let fields: Vec<&Field> = match &author.data {
         Data::Struct(data) => data.fields.iter().collect(),
         Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
@@ -96,7 +115,7 @@ fn stand_in(author: &DeriveInput) -> TokenStream {
 
 pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    refuse(&item)?;
+    refuse(&item, false)?;
     let name = &item.ident;
     let (types, reown) = match &item.data {
         Data::Struct(data) => {
@@ -141,7 +160,7 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
     })
 }
 
-fn refuse(item: &DeriveInput) -> Result<()> {
+fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
     if !item.generics.params.is_empty() {
         return Err(Error::new_spanned(
             &item.generics,
@@ -171,6 +190,14 @@ fn refuse(item: &DeriveInput) -> Result<()> {
                 "a union can't be a record: nobody knows which of its fields to rebuild",
             ));
         }
+    }
+    let later =
+        |attribute: &&&Attribute| attribute.path().is_ident("since") || attribute.path().is_ident("unknown");
+    if let Some(later) = attributes.iter().find(later).filter(|_| !may_grow) {
+        return Err(Error::new_spanned(
+            later,
+            "a record has the same fields on both sides, and so has an enum its variants: what may grow says so, `#[record(growable)]`",
+        ));
     }
     match attributes.iter().find(|attribute| attribute.path().is_ident("sabi")) {
         Some(hidden) => {

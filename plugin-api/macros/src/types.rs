@@ -41,6 +41,12 @@ pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
         }
         Type::Array(array) => return check(&array.elem, place),
         Type::Tuple(tuple) if tuple.elems.is_empty() => return Ok(()),
+        Type::Tuple(tuple) if place == Place::Signature && (2..=6).contains(&tuple.elems.len()) => {
+            return tuple.elems.iter().try_for_each(|part| check(part, place));
+        }
+        Type::Tuple(_) if place == Place::Signature => {
+            "a tuple has two to six parts: make it a `#[record]`, whose fields have names"
+        }
         Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
         Type::Reference(_) => BORROWED,
         Type::Slice(_) => {
@@ -71,8 +77,20 @@ fn named(name: &str, place: Place) -> Option<&'static str> {
             "`Box`, `Rc` and `Arc` can't cross: what they point to stays in the memory, and with the code, of the side that \
              made it. Pass the value itself, a `#[record]`",
         ),
-        (_, "HashMap" | "BTreeMap" | "HashSet" | "BTreeSet") => {
-            Some("maps and sets come in a later version; for now pass a list of `#[record]`s")
+        (Place::Record, "HashMap" | "BTreeMap") => Some(
+            "write `Map<K, V>`: a record's bytes are read by the other side, and those of std's maps have no fixed order",
+        ),
+        (Place::Record, "HashSet" | "BTreeSet") => Some(
+            "write `Map<K, ()>`, or `List<T>`: a record's bytes are read by the other side, and those of std's sets have no fixed order",
+        ),
+        (Place::Record, "Duration") => Some(
+            "write `Period`: a record's bytes are read by the other side, and those of `Duration` have no fixed order",
+        ),
+        (_, "Instant" | "SystemTime") => Some(
+            "a clock's time has no fixed form: pass a number and name its unit and its origin, such as nanoseconds since the Unix epoch",
+        ),
+        (_, "Sink" | "TextSink") => {
+            Some("a sink is an argument by itself, lent for the call: `out: Sink<'_>`")
         }
         (Place::Signature, "Self") => Some("`Self` can't cross: it is another type in each plugin"),
         (Place::Record, "String") => Some(

@@ -1,5 +1,5 @@
 midflight_plugin::contract_crate!();
-use midflight_plugin::{List, Maybe, Text, record};
+use midflight_plugin::{List, Map, Maybe, Period, Text, record};
 
 #[record]
 #[derive(Debug, Clone)]
@@ -10,6 +10,9 @@ pub struct Trade {
     pub venue: [u8; 4],
     pub side: Side,
     pub children: List<Self>,
+    pub map: Map<u64, Map<Text, List<Self>>>,
+    pub set: Map<u64, ()>,
+    pub time: Period,
     #[cfg(any())]
     pub never: String,
 }

@@ -1,5 +1,7 @@
 midflight_plugin::contract_crate!();
 use midflight_plugin::{contract, record};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[record]
 pub struct Trade {
@@ -18,6 +20,8 @@ pub trait Fees {
     fn twice(&self, symbol: &&str);
     fn tuple(&self, trade: &(u64, u64));
     fn list(&self, symbols: &[String]);
+    fn duration(&self, time: &Duration);
+    fn map(&self, prices: &BTreeMap<u64, u64>);
     fn function(&self, then: &fn(u64));
 }
 

@@ -14,8 +14,6 @@ pub trait Fees {
     fn default(&self) -> u64 {
         0
     }
-    #[since("1.1")]
-    fn later(&self) -> u64;
     #[cfg(unix)]
     fn somewhere(&self) -> u64;
 }

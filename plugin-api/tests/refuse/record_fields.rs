@@ -1,5 +1,7 @@
 midflight_plugin::contract_crate!();
 use midflight_plugin::{List, Text, record};
+use std::collections::*;
+use std::time::Duration;
 
 #[record]
 pub struct Trade {
@@ -9,6 +11,12 @@ pub struct Trade {
     pub kept: &'static str,
     pub then: extern "C" fn(),
     pub boxed: Box<u64>,
+    pub map: HashMap<u64, u64>,
+    pub set: BTreeSet<u64>,
+    pub time: Duration,
+    pub clock: std::time::SystemTime,
+    pub raw: *const u8,
+    pub counted: std::rc::Rc<u64>,
 }
 
 #[record]

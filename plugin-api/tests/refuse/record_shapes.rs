@@ -38,8 +38,8 @@ pub struct Opaque {
     pub symbol: u64,
 }
 
-#[record(growable)]
-pub struct Growable {
+#[record(packed)]
+pub struct Arguments {
     pub quantity: u32,
 }
 

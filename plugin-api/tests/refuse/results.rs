@@ -1,5 +1,5 @@
 midflight_plugin::contract_crate!();
-use midflight_plugin::contract;
+use midflight_plugin::{Sink, contract};
 
 #[contract]
 pub trait Fees {
@@ -9,7 +9,9 @@ pub trait Fees {
     fn lazy(&self) -> impl Iterator<Item = u64>;
     fn error(&self) -> Result<u64, Box<dyn std::error::Error>>;
     fn never(&self) -> !;
-    fn pair(&self) -> (u64, u64);
+    fn pair(&self) -> (u64, &str);
+    fn sink(&self) -> Sink<'_>;
+    fn map(&self) -> std::collections::BTreeMap<u64, fn()>;
     fn same(&self) -> Self;
 }
 

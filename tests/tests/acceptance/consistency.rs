@@ -57,7 +57,8 @@ fn a04_a_thousand_swaps_under_full_load() {
         let over = AtomicBool::new(false);
         let threads = 2 * thread::available_parallelism().expect("a number of cores").get();
         let tally = thread::scope(|scope| {
-            let clients: Vec<_> = (0..threads).map(|_| scope.spawn(|| Tally::of(&rig, &active, &over))).collect();
+            let clients: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| Tally::of(&rig, &active, &over))).collect();
             let over = Over(&over);
             for generation in 2..SWAPS + 2 {
                 let fixture = if generation % 2 == 0 { Fixture::V2 } else { Fixture::V1 };
@@ -68,7 +69,11 @@ fn a04_a_thousand_swaps_under_full_load() {
                 }
             }
             drop(over);
-            clients.into_iter().map(|client| client.join().expect("no panic")).reduce(Tally::and).expect("clients")
+            clients
+                .into_iter()
+                .map(|client| client.join().expect("no panic"))
+                .reduce(Tally::and)
+                .expect("clients")
         });
         println!("{threads} threads: {tally:?}");
         assert_eq!((tally.mixed, tally.failed, tally.wrong, tally.stale), (0, 0, 0, 0), "{tally:?}");
@@ -77,7 +82,11 @@ fn a04_a_thousand_swaps_under_full_load() {
 
         rig.log.wait("unmapped", SWAPS);
         let images = process::mappings().into_iter().filter(|line| line.contains("/probe."));
-        assert!(images.clone().all(|line| line.contains(&format!("/probe.{}.", SWAPS + 1))), "{:?}", images.collect::<Vec<_>>());
+        assert!(
+            images.clone().all(|line| line.contains(&format!("/probe.{}.", SWAPS + 1))),
+            "{:?}",
+            images.collect::<Vec<_>>()
+        );
         rig.end();
     });
 }
@@ -209,7 +218,8 @@ fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
     assert_eq!(rig.probe.nested(1), Ok(vec![4, 4]));
 
     // It may end on another thread.
-    thread::scope(|scope| scope.spawn(|| assert_eq!(lease.get(&rig.probe).version(), Ok(1))).join()).expect("no panic");
+    thread::scope(|scope| scope.spawn(|| assert_eq!(lease.get(&rig.probe).version(), Ok(1))).join())
+        .expect("no panic");
     drop(lease);
     rig.log.wait("unmapped", 1);
     rig.desk.between(|_| {});

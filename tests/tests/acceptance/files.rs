@@ -9,7 +9,7 @@ use std::process::Command;
 
 #[test]
 fn a70_a_file_renamed_over_the_loaded_one() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     check_answers(&rig.probe, 1);
     rig.install(Fixture::V2, "probe.so");
     rig.log.wait("active", 2);
@@ -32,7 +32,10 @@ fn a71_the_file_is_overwritten_in_place() {
             file.write_all(&bytes).expect("other bytes in it");
             check_answers(&rig.probe, 1);
         }
-        assert_eq!(process::mappings().into_iter().find(|line| line.contains(path.to_str().expect("a path"))), None);
+        assert_eq!(
+            process::mappings().into_iter().find(|line| line.contains(path.to_str().expect("a path"))),
+            None
+        );
         rig.end();
     });
 }
@@ -56,7 +59,7 @@ fn a72_the_file_is_truncated() {
 
 #[test]
 fn a73_a_slow_writer_without_rename() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so"), (Fixture::Other, "other.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so"), (Fixture::Other, "other.so")], |builder| builder);
     let (path, bytes) = (rig.plugins().join("new.so"), Fixture::V2.bytes());
     let mut writer = File::create(&path).expect("a new file");
     for part in bytes.chunks(bytes.len() / 4) {
@@ -72,7 +75,8 @@ fn a73_a_slow_writer_without_rename() {
     check_answers(&rig.probe, 2);
     until_the_watcher_has_looked(&rig);
     let about_it = rig.log.seen().into_iter().filter(|event| event.version == "2.0.0");
-    let told: Vec<_> = about_it.filter(|event| event.kind.name() != "unchanged").map(|event| event.kind.name()).collect();
+    let told: Vec<_> =
+        about_it.filter(|event| event.kind.name() != "unchanged").map(|event| event.kind.name()).collect();
     assert_eq!(told, ["staged", "loaded", "prepared", "active"]);
     assert_eq!(rig.log.count("refused"), 0, "{}", rig.log.text());
     rig.end();
@@ -85,7 +89,11 @@ fn a76_what_is_no_library() {
         let path = rig.path("it.so");
         let check = |path: &Path, stage: Stage, code: Code| {
             let refusal = rig.refused(|host| host.apply(path));
-            assert_eq!((refusal.stage(), refusal.code(), refusal.file()), (stage, code, Some(path)), "{refusal}");
+            assert_eq!(
+                (refusal.stage(), refusal.code(), refusal.file()),
+                (stage, code, Some(path)),
+                "{refusal}"
+            );
             assert!(!refusal.reason().is_empty() && !refusal.advice().is_empty());
             assert_eq!(refusal.code().as_str(), refusal.code().to_string());
         };
@@ -129,11 +137,12 @@ fn a76_what_is_no_library() {
 
 #[test]
 fn a76_what_is_no_library_in_a_watched_directory() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     let v2 = Fixture::V2.bytes();
-    for (name, bytes, code) in
-        [("text.so", &b"this is text\n"[..], Code::NotElf), ("cut.so", &v2[..v2.len() / 2], Code::FileTruncated)]
-    {
+    for (name, bytes, code) in [
+        ("text.so", &b"this is text\n"[..], Code::NotElf),
+        ("cut.so", &v2[..v2.len() / 2], Code::FileTruncated),
+    ] {
         let path = rig.plugins().join(name);
         fs::write(&path, bytes).expect("a file");
         rig.log.wait_for("it is refused", |event| is_refusal(event, code, &path));
@@ -161,14 +170,39 @@ fn a77_contracts_that_differ() {
         assert_eq!((refusal.plugin(), refusal.version()), (Some("probe"), Some("2.0.0")));
         assert_eq!(refusal.file(), Some(&*fixture.path()));
     };
-    check(Fixture::ChangedField, Code::LayoutMismatch, "");
-    check(Fixture::ReorderedFields, Code::LayoutMismatch, "");
-    check(Fixture::ExtraVariant, Code::LayoutMismatch, "");
-    check(Fixture::MissingMethod, Code::LayoutMismatch, "");
-    check(Fixture::ChangedSignature, Code::LayoutMismatch, "");
-    check(Fixture::NextContracts, Code::LayoutMismatch, "");
-    check(Fixture::MissingContract, Code::ContractMissing, "");
-    check(Fixture::ChangedService, Code::StartFailed, "");
+    let versions = "(contract versions: plugin has 0.1.0, host has 0.1.0)";
+    let mismatch = |fixture, says: &str| {
+        check(fixture, Code::LayoutMismatch, &format!("probe-contracts::{says} {versions}"))
+    };
+    mismatch(
+        Fixture::ChangedField,
+        "Probe: plugin says i32, host says u32 at Trade.quantity in argument 1 of fee",
+    );
+    mismatch(
+        Fixture::ReorderedFields,
+        "Probe: plugin says field side, host says field symbol at Trade in argument 1 of fee",
+    );
+    mismatch(
+        Fixture::ExtraVariant,
+        "Probe: plugin says 3 variants, host says 2 variants at Side in argument 1 of fee",
+    );
+    mismatch(
+        Fixture::MissingMethod,
+        "Risk: plugin says 1 without #[since], host says 2 without #[since] at Risk",
+    );
+    mismatch(
+        Fixture::ChangedSignature,
+        "Risk: plugin says 1 parameter, host says 2 parameters in the arguments of allows",
+    );
+    let versions = "(contract versions: plugin has 0.2.0, host has 0.1.0)";
+    let says = format!(
+        "probe-contracts::Probe: plugin says version 0.2.0, host says version 0.1.0 at Probe {versions}"
+    );
+    check(Fixture::NextContracts, Code::LayoutMismatch, &says);
+    let says = "host uses probe-contracts::Risk, plugin offers probe-contracts::Probe";
+    check(Fixture::MissingContract, Code::ContractMissing, says);
+    let says = "start says: probe-contracts::Desk: host says u64, plugin says u32 in argument 2 of starting";
+    check(Fixture::ChangedService, Code::StartFailed, says);
     for generation in 2..10 {
         assert_eq!(rig.mappings(generation), [""; 0], "a refused library stays nowhere");
     }
@@ -196,7 +230,10 @@ fn a78_a_library_that_is_no_plugin() {
             assert_eq!(count(), 0, "its constructor has run");
             // Where it is loaded it does leave a mark.
             let library = Fixture::NoPlugin.path();
-            run_child_with(test, "loaded", |child| child.env("TMPDIR", marks.path()).env("LD_PRELOAD", library)).assert_ok();
+            run_child_with(test, "loaded", |child| {
+                child.env("TMPDIR", marks.path()).env("LD_PRELOAD", library)
+            })
+            .assert_ok();
             assert_eq!(count(), 1);
         },
     );
@@ -217,7 +254,7 @@ fn a79_larger_than_the_bound() {
 
 #[test]
 fn a80_the_same_content_is_no_transition() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     let release = rig.group.release();
     for name in ["probe.so", "other-name.so"] {
         rig.log.clear();
@@ -233,7 +270,7 @@ fn a80_the_same_content_is_no_transition() {
 
 #[test]
 fn a81_of_two_hundred_changes_the_last_wins() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.generations_max(256));
     for change in 0..200 {
         rig.install(if change % 2 == 0 { Fixture::V2 } else { Fixture::V1 }, "probe.so");
     }

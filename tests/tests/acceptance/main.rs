@@ -3,9 +3,16 @@
 //! A test's name begins with the number of its case. Every case in which something is refused also asserts that what served before
 //! answers as before ([`Rig::refused`](midflight_tests::Rig::refused)).
 
+mod boundary;
 mod consistency;
+mod disks;
 mod drain;
+mod evolution;
 mod files;
 mod headers;
 mod panics;
+mod switching;
 mod transitions;
+
+// For the contract of what is linked into this binary.
+midflight_plugin::contract_crate!();

@@ -35,7 +35,9 @@ fn a12_a_panic_through_each_way_in() {
     in_child(|| {
         let rig = Rig::serving(Fixture::V1);
         rig.apply(Fixture::V2);
-        let check = |panic: &dyn Fn(Panic) -> Result<u64, Fault>| ALL.into_iter().for_each(|how| check_fault(panic(how), how, 2));
+        let check = |panic: &dyn Fn(Panic) -> Result<u64, Fault>| {
+            ALL.into_iter().for_each(|how| check_fault(panic(how), how, 2))
+        };
         check(&|how| rig.probe.panic(0, how));
         check(&|how| rig.group.request(|r| r.get(&rig.probe).panic(0, how)));
         check(&|how| rig.group.lease()?.get(&rig.probe).panic(0, how));

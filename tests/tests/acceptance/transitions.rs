@@ -14,7 +14,10 @@ fn a01_there_and_back_again() {
     check_answers(&rig.probe, 2);
     rig.log.wait("unmapped", 1);
     let back = rig.host.rollback("probe").expect("the way back");
-    assert_eq!((back.plugin.as_str(), back.version.as_str(), back.generation, back.switched), ("probe", "1.0.0", 3, true));
+    assert_eq!(
+        (back.plugin.as_str(), back.version.as_str(), back.generation, back.switched),
+        ("probe", "1.0.0", 3, true)
+    );
     check_answers(&rig.probe, 1);
     rig.log.wait("unmapped", 2);
     assert_eq!(rig.log.text(), include_str!("a01.log"));
@@ -71,12 +74,14 @@ fn a27_a_start_that_panics() {
 
 #[test]
 fn a27_a_start_that_never_returns() {
-    let rig = Rig::with(|builder| builder.start_deadline(Duration::from_millis(100)));
+    // Enough for those that do return, on a busy machine as well.
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let rig = Rig::with(|builder| builder.start_deadline(DEADLINE));
     rig.apply(Fixture::V1);
     rig.desk.hang(2);
     let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
     assert_eq!((refusal.code(), refusal.stage()), (Code::StartTimedOut, Stage::Start));
-    assert_eq!(refusal.reason(), "start has not returned within 100ms");
+    assert_eq!(refusal.reason(), format!("start has not returned within {DEADLINE:?}"));
     let resident = rig.log.wait("resident", 2);
     assert_eq!(resident.kind.to_string(), "resident(start still running)");
     assert_eq!(rig.residency(2), Residency::Resident(vec!["start still running".to_owned()]));
@@ -125,14 +130,16 @@ fn a29_updates_of_one_group_wait_their_turn() {
 
 #[test]
 fn a29_of_watched_files_only_the_newest_waits() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     rig.desk.hang(2);
     rig.install(Fixture::V2, "probe.so");
     rig.desk.until_hung(2);
     // Both come while the second starts.
     rig.install(Fixture::V3, "probe.so");
     rig.install(Fixture::V1, "again.so");
-    rig.log.wait_for("the third is superseded", |event| event.kind.name() == "superseded" && event.version == "3.0.0");
+    rig.log.wait_for("the third is superseded", |event| {
+        event.kind.name() == "superseded" && event.version == "3.0.0"
+    });
     check_answers(&rig.probe, 1);
     rig.desk.unhang(2);
     rig.log.wait("active", 3);
@@ -151,7 +158,11 @@ fn a30_a_broken_third_version_leaves_the_second() {
     assert_eq!(refusal.code(), Code::StartFailed);
     check_answers(&rig.probe, 2);
     rig.log.wait("unmapped", 1);
-    assert_eq!(rig.host.status().plugins[0].rollback_to.as_deref(), Some("1.0.0"), "what failed is no version to go back from");
+    assert_eq!(
+        rig.host.status().plugins[0].rollback_to.as_deref(),
+        Some("1.0.0"),
+        "what failed is no version to go back from"
+    );
     rig.host.rollback("probe").expect("the way back");
     check_answers(&rig.probe, 1);
     rig.end();
@@ -159,7 +170,7 @@ fn a30_a_broken_third_version_leaves_the_second() {
 
 #[test]
 fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")]);
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
     rig.install(Fixture::V2, "probe.so");
     rig.log.wait("active", 2);
     rig.host.rollback("probe").expect("the way back");
@@ -184,7 +195,7 @@ fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
 fn a36_there_is_no_way_back_from_the_first_nor_twice() {
     let rig = Rig::new();
     let refusal = rig.host.rollback("probe").expect_err("nothing was ever active");
-    assert_eq!(refusal.code(), Code::NothingToRollBack);
+    assert_eq!(refusal.code(), Code::UnknownPlugin);
     rig.apply(Fixture::V1);
     assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::NothingToRollBack);
     rig.apply(Fixture::V2);
@@ -196,13 +207,14 @@ fn a36_there_is_no_way_back_from_the_first_nor_twice() {
 
 #[test]
 fn what_apply_has_returned_is_in_the_status() {
-    let rig = Rig::new();
+    let rig = Rig::with(|builder| builder.generations_max(32));
     for (fixture, version) in [(Fixture::V1, "1.0.0"), (Fixture::V2, "2.0.0")].into_iter().cycle().take(20) {
         let generation = rig.apply(fixture);
         let status = rig.host.status();
         assert_eq!(status.plugins[0].active, Some(generation));
         assert_eq!(status.plugins[0].version.as_deref(), Some(version));
-        assert_eq!(rig.residency(generation), Residency::Active);
+        let active = status.generations.iter().filter(|record| record.residency == Residency::Active);
+        assert_eq!(active.map(|record| record.generation).collect::<Vec<_>>(), [generation]);
     }
     rig.end();
 }

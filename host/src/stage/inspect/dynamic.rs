@@ -167,7 +167,7 @@ pub(super) struct Symbols {
 }
 
 /// What the plugin's runtime defines. (Not all of it: a C++ library's own `__cxa_thread_atexit` is refused with that library.)
-const HOOKS: [&str; 9] = [
+const HOOKS: [&str; 11] = [
     "__cxa_thread_atexit_impl",
     "pthread_key_create",
     "pthread_key_delete",
@@ -176,6 +176,8 @@ const HOOKS: [&str; 9] = [
     "tss_create",
     "tss_set",
     "thrd_create",
+    "sigaction",
+    "signal",
     "on_exit",
 ];
 

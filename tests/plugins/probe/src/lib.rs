@@ -33,15 +33,39 @@ cfg_select! {
 pub struct TheProbe {
     generation: u64,
     desk: Service<dyn Desk>,
+    config: Config,
+}
+
+/// How an operator may change it.
+#[derive(serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Every fee is multiplied by it.
+    factor: u64,
+    /// The warm-up fails.
+    cold: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { factor: 1, cold: false }
+    }
 }
 
 impl Plugin for TheProbe {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
-        let (desk, generation) = (cx.service::<dyn Desk>()?, cx.generation());
+        let (desk, generation, config) = (cx.service::<dyn Desk>()?, cx.generation(), cx.config()?);
         match desk.starting(VERSION, generation as _)? {
-            Begin::Go => Ok(TheProbe { generation, desk }),
+            Begin::Go => Ok(TheProbe { generation, desk, config }),
             Begin::Fail => Err(StartError::new("the desk is closed")),
             Begin::Panic(how) => panic(how),
+        }
+    }
+
+    fn warm_up(&self) -> Result<(), StartError> {
+        match self.config.cold {
+            true => Err(StartError::new("it is too cold")),
+            false => Ok(()),
         }
     }
 }
@@ -64,7 +88,7 @@ impl Probe for TheProbe {
     }
 
     fn fee(&self, trade: &Trade) -> u64 {
-        u64::from(VERSION) * trade.quantity as u64
+        u64::from(VERSION) * self.config.factor * trade.quantity as u64
     }
 
     fn total(&self, trades: &[Trade]) -> u64 {
@@ -78,9 +102,7 @@ impl Probe for TheProbe {
     fn quote(&self, symbol: &str) -> Result<Trade, Refused> {
         match symbol {
             "" => Err(Refused::Closed),
-            "ALL" => Err(Refused::TooLarge {
-                limit: VERSION.into(),
-            }),
+            "ALL" => Err(Refused::TooLarge { limit: VERSION.into() }),
             unknown if unknown.contains('?') => Err(Refused::Unknown(unknown.into())),
             known => Ok(Trade {
                 symbol: known.into(),
@@ -94,9 +116,7 @@ impl Probe for TheProbe {
     }
 
     fn maybe(&self, number: u64) -> Option<String> {
-        number
-            .is_multiple_of(2)
-            .then(|| format!("{number} is even for {VERSION}"))
+        number.is_multiple_of(2).then(|| format!("{number} is even for {VERSION}"))
     }
 
     fn tagged(&self, mut trade: Trade, tag: String) -> Trade {
@@ -132,11 +152,7 @@ impl Probe for TheProbe {
 
 #[cfg(not(feature = "missing-contract"))]
 impl Risk for TheProbe {
-    fn allows(
-        &self,
-        quantity: u32,
-        #[cfg(not(feature = "changed-signature"))] funds: u64,
-    ) -> bool {
+    fn allows(&self, quantity: u32, #[cfg(not(feature = "changed-signature"))] funds: u64) -> bool {
         #[cfg(feature = "changed-signature")]
         let funds = 0;
         u64::from(quantity) <= funds

@@ -1,0 +1,358 @@
+//! Which change of a contract fits which other version of it, in both directions.
+
+use super::{Layout, Sides, check};
+use midflight_plugin::Contract;
+use midflight_plugin::rt::StableAbi;
+
+/// One version of the contract `Fees`, in a module of its own.
+macro_rules! version {
+    ($name:ident { $($items:item)* }) => {
+        #[allow(unreachable_pub, dead_code, missing_docs)]
+        mod $name {
+            #[allow(unused_imports)]
+            use midflight_plugin::{List, Text, contract, record};
+            $($items)*
+        }
+    };
+}
+
+fn layout<C: Contract + ?Sized>() -> Layout {
+    Layout(<C::Table as StableAbi>::LAYOUT)
+}
+
+/// What the side that calls, with the contract `C`, says of another that implements `I`; empty if it fits.
+fn says<C: Contract + ?Sized, I: Contract + ?Sized>() -> String {
+    check("Fees", layout::<C>(), layout::<I>(), Sides::HOST_CALLS).err().unwrap_or_default()
+}
+
+version! { base {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+    }
+}}
+
+version! { since {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+        #[since("1.1")]
+        fn rebate(&self, quantity: u32) -> u64 { quantity.into() }
+    }
+}}
+
+version! { since_two {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+        #[since("1.1")]
+        fn rebate(&self, quantity: u32) -> u64 { quantity.into() }
+        #[since("1.2")]
+        fn refund(&self, quantity: u32) -> u64;
+    }
+}}
+
+version! { since_another {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+        #[since("1.1")]
+        fn refund(&self, quantity: u32) -> u64;
+        #[since("1.2")]
+        fn rebate(&self, quantity: u32) -> u64;
+    }
+}}
+
+version! { since_changed {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+        #[since("1.1")]
+        fn rebate(&self, quantity: u64) -> u64 { quantity }
+        #[since("1.2")]
+        fn refund(&self, quantity: u32) -> u64;
+    }
+}}
+
+version! { without_since {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+        fn rebate(&self, quantity: u32) -> u64;
+    }
+}}
+
+version! { removed {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+    }
+}}
+
+version! { renamed_parameter {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, amount: u32) -> u64;
+        fn total(&self, amounts: &[u32]) -> u64;
+    }
+}}
+
+version! { more_arguments {
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32, venue: u32) -> u64;
+        fn total(&self, quantities: &[u32]) -> u64;
+    }
+}}
+
+#[test]
+fn methods_are_added_at_the_end() {
+    use {base::Fees as Base, since::Fees as Since, since_two::Fees as Two};
+    assert_eq!(says::<dyn Base, dyn Base>(), "");
+    // A newer plugin, and an older one.
+    assert_eq!(says::<dyn Base, dyn Since>(), "");
+    assert_eq!(says::<dyn Base, dyn Two>(), "");
+    assert_eq!(says::<dyn Since, dyn Two>(), "");
+    assert_eq!(says::<dyn Since, dyn Base>(), "");
+    assert_eq!(says::<dyn Two, dyn Base>(), "");
+    assert_eq!(says::<dyn Two, dyn Since>(), "");
+    assert_eq!(says::<dyn Base, dyn renamed_parameter::Fees>(), "");
+}
+
+#[test]
+fn what_is_shorter_is_compared_all_the_same() {
+    use {since::Fees as Since, since_changed::Fees as Changed, since_two::Fees as Two};
+    let differs = "Fees: plugin says u64, host says u32 in argument 1 of rebate";
+    assert_eq!(says::<dyn Since, dyn Changed>(), differs, "a newer plugin");
+    assert_eq!(says::<dyn Two, dyn Changed>(), differs);
+    assert_eq!(
+        says::<dyn Changed, dyn Since>(),
+        "Fees: plugin says u32, host says u64 in argument 1 of rebate",
+        "an older one"
+    );
+    let moved = "Fees: plugin says field refund, host says field rebate";
+    assert!(says::<dyn Two, dyn since_another::Fees>().starts_with(moved));
+    assert!(says::<dyn Since, dyn since_another::Fees>().starts_with(moved));
+}
+
+#[test]
+fn what_every_version_has_stays() {
+    use base::Fees as Base;
+    let says = [
+        says::<dyn Base, dyn without_since::Fees>(),
+        says::<dyn without_since::Fees, dyn Base>(),
+        says::<dyn Base, dyn removed::Fees>(),
+        says::<dyn removed::Fees, dyn Base>(),
+        says::<dyn since::Fees, dyn without_since::Fees>(),
+        says::<dyn Base, dyn more_arguments::Fees>(),
+        says::<dyn more_arguments::Fees, dyn Base>(),
+    ];
+    let start = |plugin: u8, host: u8| {
+        format!("Fees: plugin says {plugin} without #[since], host says {host} without #[since] at Fees")
+    };
+    let (one, two, three) = (1, 2, 3);
+    let arguments =
+        |plugin, host| format!("Fees: plugin says {plugin}, host says {host} in the arguments of fee");
+    let expected = [
+        start(three, two),
+        start(two, three),
+        start(one, two),
+        start(two, one),
+        start(three, two),
+        arguments("2 parameters", "1 parameter"),
+        arguments("1 parameter", "2 parameters"),
+    ];
+    assert_eq!(says, expected);
+}
+
+/// One version of a record and of an enum that may grow, and of the contract that passes them.
+macro_rules! growing {
+    ($name:ident: { $($fields:tt)* } $($variants:tt)*) => {
+        version! { $name {
+            #[record(growable)]
+            pub struct Limits { $($fields)* }
+            #[record(growable)]
+            pub enum Reason { $($variants)* }
+            #[contract]
+            pub trait Fees {
+                fn fee(&self, limits: &Limits, reason: Reason) -> u64;
+                fn all(&self) -> Vec<Limits>;
+            }
+        }}
+    };
+}
+
+growing! { grown_1: { orders_max: u32, name: Text } Closed, #[unknown] Other }
+growing! { grown_2:
+    { orders_max: u32, name: Text, #[since("1.1")] burst_max: u64 }
+    Closed, #[unknown] Other, #[since("1.1")] Halted
+}
+growing! { grown_3:
+    { orders_max: u32, name: Text, #[since("1.1")] burst_max: u64, #[since("1.2")] tags: List<Text> }
+    Closed, #[unknown] Other, #[since("1.1")] Halted, #[since("1.2")] Auction
+}
+growing! { grown_other_type: { orders_max: i32, name: Text } Closed, #[unknown] Other }
+growing! { grown_other_later_type:
+    { orders_max: u32, name: Text, #[since("1.1")] burst_max: i64 }
+    Closed, #[unknown] Other, #[since("1.1")] Halted
+}
+growing! { grown_in_the_middle: { orders_max: u32, burst_max: u64, name: Text } Closed, #[unknown] Other }
+growing! { grown_without_since: { orders_max: u32, name: Text, burst_max: u64 } Closed, #[unknown] Other }
+growing! { grown_variant_in_the_middle: { orders_max: u32, name: Text } Closed, Halted, #[unknown] Other }
+growing! { grown_variant_renamed: { orders_max: u32, name: Text } Shut, #[unknown] Other }
+growing! { grown_field_removed: { orders_max: u32 } Closed, #[unknown] Other }
+
+#[test]
+fn what_may_grow_grows_at_its_end() {
+    use {grown_1::Fees as One, grown_2::Fees as Two, grown_3::Fees as Three};
+    assert_eq!(says::<dyn One, dyn One>(), "");
+    assert_eq!(says::<dyn One, dyn Two>(), "");
+    assert_eq!(says::<dyn Two, dyn One>(), "");
+    assert_eq!(says::<dyn Three, dyn One>(), "");
+    assert_eq!(says::<dyn One, dyn Three>(), "");
+    assert_eq!(says::<dyn Three, dyn Two>(), "");
+    assert_eq!(says::<dyn Two, dyn Three>(), "");
+}
+
+#[test]
+fn what_may_grow_changes_in_no_other_way() {
+    use {grown_1::Fees as One, grown_2::Fees as Two, grown_3::Fees as Three};
+    let differs = [
+        says::<dyn One, dyn grown_other_type::Fees>(),
+        says::<dyn Two, dyn grown_other_type::Fees>(),
+        says::<dyn grown_other_type::Fees, dyn Two>(),
+        says::<dyn Two, dyn grown_other_later_type::Fees>(),
+        says::<dyn Three, dyn grown_other_later_type::Fees>(),
+        says::<dyn One, dyn grown_in_the_middle::Fees>(),
+        says::<dyn grown_in_the_middle::Fees, dyn One>(),
+        says::<dyn One, dyn grown_without_since::Fees>(),
+        says::<dyn Two, dyn grown_without_since::Fees>(),
+        says::<dyn One, dyn grown_variant_in_the_middle::Fees>(),
+        says::<dyn Two, dyn grown_variant_renamed::Fees>(),
+        says::<dyn One, dyn grown_field_removed::Fees>(),
+        says::<dyn Two, dyn grown_field_removed::Fees>(),
+    ];
+    let says = |plugin, host, place| format!("Fees: plugin says {plugin}, host says {host} {place}");
+    let (limits, reason) = ("at Limits in argument 1 of fee", "at Reason in argument 2 of fee");
+    let max = "at Limits.orders_max in argument 1 of fee";
+    let later = "at Limits.burst_max in argument 1 of fee";
+    let expected = [
+        says("i32", "u32", max),
+        says("i32", "u32", max),
+        says("u32", "i32", max),
+        says("i64", "u64", later),
+        says("i64", "u64", later),
+        says("field burst_max", "field name", limits),
+        says("field name", "field burst_max", limits),
+        says("3 without #[since]", "2 without #[since]", limits),
+        says("3 without #[since]", "2 without #[since]", limits),
+        says("field Halted", "field Other", reason),
+        says("field Shut", "field Closed", reason),
+        says("1 without #[since]", "2 without #[since]", limits),
+        says("1 without #[since]", "2 without #[since]", limits),
+    ];
+    assert_eq!(differs, expected);
+}
+
+version! { plain {
+    #[record]
+    pub struct Limits { orders_max: u32 }
+    #[record]
+    pub enum Reason { Closed, Other }
+    #[contract]
+    pub trait Fees {
+        fn limits(&self, limits: &Limits) -> u64;
+        fn reason(&self) -> Option<Reason>;
+    }
+}}
+
+version! { plain_field {
+    #[record]
+    pub struct Limits { orders_max: u32, burst_max: u32 }
+    #[record]
+    pub enum Reason { Closed, Other }
+    #[contract]
+    pub trait Fees {
+        fn limits(&self, limits: &Limits) -> u64;
+        fn reason(&self) -> Option<Reason>;
+    }
+}}
+
+version! { plain_variant {
+    #[record]
+    pub struct Limits { orders_max: u32 }
+    #[record]
+    pub enum Reason { Closed, Other, Halted }
+    #[contract]
+    pub trait Fees {
+        fn limits(&self, limits: &Limits) -> u64;
+        fn reason(&self) -> Option<Reason>;
+    }
+}}
+
+version! { no_longer_plain {
+    #[record(growable)]
+    pub struct Limits { orders_max: u32 }
+    #[record]
+    pub enum Reason { Closed, Other }
+    #[contract]
+    pub trait Fees {
+        fn limits(&self, limits: &Limits) -> u64;
+        fn reason(&self) -> Option<Reason>;
+    }
+}}
+
+#[test]
+fn what_may_not_grow_does_not() {
+    use plain::Fees as Plain;
+    let differs = [
+        says::<dyn Plain, dyn plain_field::Fees>(),
+        says::<dyn plain_field::Fees, dyn Plain>(),
+        says::<dyn Plain, dyn plain_variant::Fees>(),
+        says::<dyn plain_variant::Fees, dyn Plain>(),
+        says::<dyn Plain, dyn no_longer_plain::Fees>(),
+        says::<dyn no_longer_plain::Fees, dyn Plain>(),
+    ];
+    let says = |plugin, host, place| format!("Fees: plugin says {plugin}, host says {host} {place}");
+    let expected = [
+        says("2 fields", "1 field", "at Limits in argument 1 of limits"),
+        says("1 field", "2 fields", "at Limits in argument 1 of limits"),
+        says("3 variants", "2 variants", "at Reason in the result of reason"),
+        says("2 variants", "3 variants", "at Reason in the result of reason"),
+        says("a record that may grow", "Limits", "in argument 1 of limits"),
+        says("Limits", "a record that may grow", "in argument 1 of limits"),
+    ];
+    assert_eq!(differs, expected);
+}
+
+version! { nested_1 {
+    #[record(growable)]
+    pub struct Limits { orders_max: u32 }
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, limits: &Limits) -> u64;
+        #[since("1.1")]
+        fn rebate(&self, limits: Option<&Limits>) -> Limits;
+    }
+}}
+
+version! { nested_2 {
+    #[record(growable)]
+    pub struct Limits { orders_max: u32, #[since("1.1")] burst_max: u32 }
+    #[contract]
+    pub trait Fees {
+        fn fee(&self, limits: &Limits) -> u64;
+    }
+}}
+
+#[test]
+fn one_part_can_be_older_and_another_newer() {
+    assert_eq!(says::<dyn nested_1::Fees, dyn nested_2::Fees>(), "");
+    assert_eq!(says::<dyn nested_2::Fees, dyn nested_1::Fees>(), "");
+}

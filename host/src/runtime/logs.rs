@@ -1,0 +1,363 @@
+//! The logs of plugins: their events and spans, in the host's subscriber.
+//!
+//! A callsite of a plugin's is a static that will be unmapped, and the host's subscriber keeps what it has been shown. So the host
+//! makes a callsite of its own for each that it meets, keyed by what is the same in every generation: target, name, level, kind and fields. Versions
+//! come and go and the number of callsites stays.
+//!
+//! Each event and span carries, beside its own fields, `midflight.plugin`, `midflight.version`, `midflight.generation`,
+//! `code.file` and `code.line`.
+
+use super::{Owner, owner};
+use midflight_plugin::rt::RSlice;
+use midflight_plugin::rt::logs::{Logs, Parent, Place, Registered, Site, Value};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::{Arc, LazyLock, OnceLock};
+use tracing_core::callsite::{Callsite, Identifier};
+use tracing_core::field::{self, FieldSet};
+use tracing_core::metadata::Kind;
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Dispatch, Event, Interest, Level, LevelFilter, Metadata, dispatcher};
+
+/// Callsites beyond it are not listened to: a plugin that makes them up as it goes must not fill the host's memory.
+const SITES_MAX: usize = 10_000;
+/// What is added to each callsite's own fields.
+const ATTRIBUTION: [&str; 5] =
+    ["midflight.plugin", "midflight.version", "midflight.generation", "code.file", "code.line"];
+
+pub(super) const LOGS: Logs =
+    Logs { register, enabled, level_max, event, span, record, follows_from, enter, exit, clone, close };
+
+/// Calls `wake` whenever the host's filters may have changed, until it answers false. It is called in the middle of the change.
+pub(crate) fn listen(wake: impl Fn() -> bool + Send + 'static) {
+    LazyLock::force(&SENTINEL);
+    LISTENERS.lock().push(Box::new(wake));
+}
+
+type Wake = Box<dyn Fn() -> bool + Send>;
+
+static LISTENERS: Mutex<Vec<Wake>> = Mutex::new(Vec::new());
+
+/// A callsite that nobody speaks at: it is asked for its interest anew whenever the filters change.
+static SENTINEL: LazyLock<()> = LazyLock::new(|| {
+    let key = Key {
+        target: SENTINELS.to_owned(),
+        name: "sentinel".to_owned(),
+        level: 1,
+        is_span: false,
+        fields: Vec::new(),
+    };
+    HostSite::leak(key);
+});
+
+const SENTINELS: &str = "midflight::filters";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    target: String,
+    name: String,
+    level: u8,
+    is_span: bool,
+    fields: Vec<String>,
+}
+
+/// The host's stand-in for a callsite of plugins. Never freed.
+struct HostSite {
+    metadata: OnceLock<Metadata<'static>>,
+    /// 0 never, 1 sometimes, 2 always.
+    interest: AtomicU8,
+}
+
+static SITES: LazyLock<Mutex<HashMap<Key, &'static HostSite>>> = LazyLock::new(Mutex::default);
+
+impl HostSite {
+    fn of(key: Key) -> Option<&'static HostSite> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        if let Some(site) = SITES.lock().get(&key) {
+            return Some(site);
+        }
+        if COUNT.fetch_add(1, SeqCst) >= SITES_MAX {
+            return None;
+        }
+        // Not under the lock: the subscriber is asked what it thinks of it, and may speak through a plugin.
+        let site = HostSite::leak(key.clone());
+        Some(SITES.lock().entry(key).or_insert(site))
+    }
+
+    fn leak(key: Key) -> &'static HostSite {
+        let site: &'static HostSite =
+            Box::leak(Box::new(HostSite { metadata: OnceLock::new(), interest: AtomicU8::new(0) }));
+        let Key { target, name, level, is_span, fields } = key;
+        let own = fields.into_iter().map(|field| &*field.leak());
+        let fields: Vec<&'static str> = own.chain(ATTRIBUTION).collect();
+        let fields = FieldSet::new(fields.leak(), Identifier(site));
+        let level = match level {
+            0 | 1 => Level::ERROR,
+            2 => Level::WARN,
+            3 => Level::INFO,
+            4 => Level::DEBUG,
+            _ => Level::TRACE,
+        };
+        let kind = if is_span { Kind::SPAN } else { Kind::EVENT };
+        site.metadata
+            .get_or_init(|| Metadata::new(name.leak(), target.leak(), level, None, None, None, fields, kind));
+        tracing_core::callsite::register(site);
+        site
+    }
+
+    fn said(&'static self) -> &'static Metadata<'static> {
+        // Set before anybody gets the reference.
+        self.metadata.get().expect("a callsite is described before it is known")
+    }
+}
+
+impl Callsite for HostSite {
+    fn set_interest(&self, interest: Interest) {
+        let interest = if interest.is_never() { 0 } else { 1 + u8::from(interest.is_always()) };
+        self.interest.store(interest, Release);
+        if self.metadata().target() == SENTINELS {
+            LISTENERS.lock().retain(|wake| wake());
+        }
+    }
+
+    fn metadata(&self) -> &Metadata<'_> {
+        self.metadata.get().expect("a callsite is described before it is known")
+    }
+}
+
+/// The record that `register` gave for a callsite.
+///
+/// # Safety
+/// `site` is from `register`, and not null.
+unsafe fn site(site: *const ()) -> &'static HostSite {
+    // SAFETY: the caller's; records are never freed.
+    unsafe { &*site.cast::<HostSite>() }
+}
+
+/// Runs the host's subscriber, whose panics must not unwind into a plugin.
+fn contained<R>(otherwise: R, run: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(otherwise)
+}
+
+unsafe extern "C" fn register(_: *const (), found: &Site<'_>) -> Registered {
+    let key = Key {
+        target: found.target.as_str().to_owned(),
+        name: found.name.as_str().to_owned(),
+        level: found.level,
+        is_span: found.is_span,
+        fields: found.fields.as_slice().iter().map(|field| field.as_str().to_owned()).collect(),
+    };
+    match contained(None, || HostSite::of(key)) {
+        Some(site) => {
+            Registered { site: std::ptr::from_ref(site).cast(), interest: site.interest.load(Acquire) }
+        }
+        None => Registered { site: std::ptr::null(), interest: 0 },
+    }
+}
+
+unsafe extern "C" fn enabled(of: *const ()) -> bool {
+    // SAFETY: the plugin passes what `register` gave.
+    let site = unsafe { site(of) };
+    let asked = || dispatcher::get_default(|dispatch| dispatch.enabled(site.said()));
+    site.interest.load(Acquire) != 0 && contained(false, asked)
+}
+
+extern "C" fn level_max() -> u8 {
+    let level = LevelFilter::current().into_level();
+    level.map_or(0, |level| match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    })
+}
+
+unsafe extern "C" fn event(
+    of: *const (),
+    at: *const (),
+    parent: Parent,
+    place: &Place<'_>,
+    values: RSlice<'_, Value<'_>>,
+) {
+    // SAFETY: the plugin passes what its table holds, and what `register` gave.
+    let (owner, site) = unsafe { (owner(of), site(at)) };
+    contained((), || {
+        let metadata = site.said();
+        Lent::of(&owner, place, values.as_slice(), metadata).with(|values| {
+            let values = metadata.fields().value_set_all(values);
+            dispatcher::get_default(|dispatch| match parent {
+                Parent::Current => dispatch.event(&Event::new(metadata, &values)),
+                Parent::None => dispatch.event(&Event::new_child_of(None, metadata, &values)),
+                Parent::Span(parent) => {
+                    dispatch.event(&Event::new_child_of(id(parent), metadata, &values));
+                }
+            });
+        });
+    });
+}
+
+unsafe extern "C" fn span(
+    of: *const (),
+    at: *const (),
+    parent: Parent,
+    place: &Place<'_>,
+    values: RSlice<'_, Value<'_>>,
+) -> u64 {
+    // SAFETY: as in `event`.
+    let (owner, site) = unsafe { (owner(of), site(at)) };
+    contained(0, || {
+        let metadata = site.said();
+        Lent::of(&owner, place, values.as_slice(), metadata).with(|values| {
+            let values = metadata.fields().value_set_all(values);
+            let attributes = match parent {
+                Parent::Current => Attributes::new(metadata, &values),
+                Parent::None => Attributes::new_root(metadata, &values),
+                Parent::Span(parent) => match id(parent) {
+                    Some(parent) => Attributes::child_of(parent, metadata, &values),
+                    None => Attributes::new_root(metadata, &values),
+                },
+            };
+            dispatcher::get_default(|dispatch| dispatch.new_span(&attributes).into_u64())
+        })
+    })
+}
+
+unsafe extern "C" fn record(span: u64, at: *const (), values: RSlice<'_, Value<'_>>) {
+    // SAFETY: as in `event`.
+    let site = unsafe { site(at) };
+    contained((), || {
+        let metadata = site.said();
+        Lent::own(values.as_slice(), metadata).with(|values| {
+            let values = metadata.fields().value_set_all(values);
+            with_span(span, |dispatch, span| dispatch.record(&span, &Record::new(&values)));
+        });
+    });
+}
+
+extern "C" fn follows_from(span: u64, follows: u64) {
+    contained((), || {
+        with_span(span, |dispatch, span| {
+            if let Some(follows) = id(follows) {
+                dispatch.record_follows_from(&span, &follows);
+            }
+        });
+    });
+}
+
+extern "C" fn enter(span: u64) {
+    contained((), || with_span(span, |dispatch, span| dispatch.enter(&span)));
+}
+
+extern "C" fn exit(span: u64) {
+    contained((), || with_span(span, |dispatch, span| dispatch.exit(&span)));
+}
+
+extern "C" fn clone(span: u64) -> u64 {
+    let mut cloned = 0;
+    contained((), || with_span(span, |dispatch, span| cloned = dispatch.clone_span(&span).into_u64()));
+    cloned
+}
+
+extern "C" fn close(span: u64) -> bool {
+    let mut closed = false;
+    contained((), || with_span(span, |dispatch, span| closed = dispatch.try_close(span)));
+    closed
+}
+
+/// The number that a plugin gives to a span that the host never made.
+const NO_SPAN: u64 = u64::MAX;
+
+fn id(span: u64) -> Option<Id> {
+    (span != 0 && span != NO_SPAN).then(|| Id::from_u64(span))
+}
+
+fn with_span(span: u64, run: impl FnOnce(&Dispatch, Id)) {
+    if let Some(span) = id(span) {
+        let mut run = Some(run);
+        dispatcher::get_default(|dispatch| {
+            if let Some(run) = run.take() {
+                run(dispatch, span.clone());
+            }
+        });
+    }
+}
+
+/// The values of a call, as the host's `tracing` takes them: those of the plugin, then the attribution.
+struct Lent<'a>(Vec<Option<Host<'a>>>);
+
+enum Host<'a> {
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(&'a str),
+    Written(field::DisplayValue<&'a str>),
+}
+
+impl<'a> Lent<'a> {
+    fn of(
+        owner: &'a Arc<Owner>,
+        place: &'a Place<'_>,
+        values: &'a [Value<'_>],
+        metadata: &Metadata<'_>,
+    ) -> Self {
+        let mut lent = Self::own(values, metadata);
+        let (plugin, version) = owner.names();
+        let attribution = [
+            Host::Text(plugin),
+            Host::Text(version),
+            Host::Unsigned(owner.table.generation),
+            Host::Text(place.file.as_str()),
+            Host::Unsigned(place.line.into()),
+        ];
+        let first = lent.0.len() - ATTRIBUTION.len();
+        for (slot, value) in lent.0[first..].iter_mut().zip(attribution) {
+            *slot = Some(value);
+        }
+        lent
+    }
+
+    /// The plugin's values alone; what the callsite has no field for is left out, and what it has more is absent.
+    fn own(values: &'a [Value<'_>], metadata: &Metadata<'_>) -> Self {
+        let fields = metadata.fields().len();
+        let own = values.iter().take(fields.saturating_sub(ATTRIBUTION.len()));
+        let mut lent: Vec<_> = own.map(Host::of).collect();
+        lent.resize_with(fields, || None);
+        Lent(lent)
+    }
+
+    fn with<R>(&self, run: impl FnOnce(&[Option<&dyn field::Value>]) -> R) -> R {
+        let values: Vec<_> = self.0.iter().map(|value| value.as_ref().map(Host::value)).collect();
+        run(&values)
+    }
+}
+
+impl<'a> Host<'a> {
+    fn of(value: &'a Value<'_>) -> Option<Self> {
+        Some(match value {
+            Value::Absent => return None,
+            Value::Bool(value) => Host::Bool(*value),
+            Value::Signed(value) => Host::Signed(*value),
+            Value::Unsigned(value) => Host::Unsigned(*value),
+            Value::Float(value) => Host::Float(*value),
+            Value::Text(value) => Host::Text(value.as_str()),
+            Value::Written(value) => Host::Written(field::display(value.as_str())),
+        })
+    }
+
+    fn value(&self) -> &dyn field::Value {
+        match self {
+            Host::Bool(value) => value,
+            Host::Signed(value) => value,
+            Host::Unsigned(value) => value,
+            Host::Float(value) => value,
+            Host::Text(value) => value,
+            Host::Written(value) => value,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! `#[record(growable)]`: a description whose beginning is compared, and the code that reads other versions.
+
+use crate::since::{self, Since};
+use crate::types::{Place, check};
+use crate::{at, within_contract_crate};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, parse_quote};
+
+/// The item without our attributes, and what stands beside it.
+pub(crate) fn expanded(mut author: DeriveInput) -> Result<TokenStream> {
+    let generated = match &author.data {
+        Data::Struct(data) => record(&author, &data.fields)?,
+        Data::Enum(data) => numbers(&author, data)?,
+        Data::Union(_) => unreachable!("refused before"),
+    };
+    without_our_attributes(&mut author);
+    if let Data::Struct(_) = &author.data {
+        author.attrs.push(parse_quote!(#[repr(C)]));
+    }
+    Ok(within_contract_crate(quote!(#author #generated)))
+}
+
+pub(crate) fn without_our_attributes(author: &mut DeriveInput) {
+    let theirs =
+        |attribute: &Attribute| !["since", "unknown"].iter().any(|name| attribute.path().is_ident(name));
+    match &mut author.data {
+        Data::Struct(data) => data.fields.iter_mut().for_each(|field| field.attrs.retain(theirs)),
+        Data::Enum(data) => data.variants.iter_mut().for_each(|variant| variant.attrs.retain(theirs)),
+        Data::Union(_) => {}
+    }
+}
+
+/// What a refused one would have been, so that its uses bring no errors of their own. It never gets beyond the compiler.
+pub(crate) fn stand_in(author: &DeriveInput) -> TokenStream {
+    let name = &author.ident;
+    if !author.generics.params.is_empty() {
+        return TokenStream::new();
+    }
+    quote! {
+        // SAFETY: never compiled.
+        unsafe impl ::midflight_plugin::rt::Crosses for #name {
+            type Wire = ();
+            fn into_wire(self) {}
+            fn rebuild((): ()) -> Self {
+                ::core::unreachable!()
+            }
+        }
+        // SAFETY: never compiled.
+        unsafe impl ::midflight_plugin::rt::Lends for #name {
+            type Wire<'a> = ();
+            type Held<'a> = &'a Self;
+            fn lend(&self) -> Self::Wire<'_> {}
+            fn receive((): Self::Wire<'_>) -> Self::Held<'_> {
+                ::core::unreachable!()
+            }
+        }
+    }
+}
+
+/// One field, or one variant.
+struct Part<'a> {
+    name: &'a Ident,
+    since: Option<Since>,
+}
+
+fn parts<'a>(all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>, what: &str) -> Result<Vec<Part<'a>>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for (name, attributes) in all {
+        let conditional = |attribute: &&Attribute| {
+            attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr")
+        };
+        if let Some(attribute) = attributes.iter().find(conditional) {
+            return Err(Error::new_spanned(
+                attribute,
+                format!("what may grow is the same for all who build it: no `cfg` on its {what}s"),
+            ));
+        }
+        parts.push(Part { name, since: since::of(attributes)? });
+    }
+    since::check_order(parts.iter().map(|part| (part.name, part.since.as_ref())), what)?;
+    Ok(parts)
+}
+
+/// The description: a table of pointers, whose types are compared, and whose end may be another version's middle.
+fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) -> TokenStream {
+    let name = &author.ident;
+    let span = at(name.span());
+    let (fields, table, prefix) = (
+        format_ident!("{name}Fields", span = span),
+        format_ident!("{name}Described", span = span),
+        format_ident!("{name}Prefix", span = span),
+    );
+    let last = parts.iter().take_while(|part| part.since.is_none()).count() - 1;
+    let pointers = parts.iter().zip(types).enumerate().map(|(number, (part, part_type))| {
+        let last = (number == last).then(|| quote!(#[sabi(last_prefix_field)]));
+        let name = Ident::new(&part.name.to_string(), at(part.name.span()));
+        quote!(#last pub #name: *const #part_type)
+    });
+    quote! {
+        #[doc(hidden)]
+        #[repr(C)]
+        #[derive(::midflight_plugin::rt::StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
+        #[sabi(missing_field(option))]
+        #[allow(non_snake_case, dead_code, unreachable_pub, missing_debug_implementations)]
+        pub struct #fields {
+            #(#pointers,)*
+        }
+    }
+}
+
+fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
+    let Fields::Named(named) = fields else {
+        return Err(Error::new_spanned(
+            &author.ident,
+            "a record that may grow has fields with names: by them two versions are compared",
+        ));
+    };
+    let fields: Vec<&Field> = named.named.iter().collect();
+    let raw = |field: &&&Field| field.ident.as_ref().is_some_and(|name| name.to_string().starts_with("r#"));
+    if let Some(field) = fields.iter().find(raw) {
+        return Err(Error::new_spanned(&field.ident, "a field of a record that may grow has no raw name"));
+    }
+    if fields.is_empty() {
+        return Err(Error::new_spanned(&author.ident, "a record that may grow has a first field"));
+    }
+    let problems = fields.iter().filter_map(|field| check(&field.ty, Place::Record).err());
+    if let Some(problems) = problems.reduce(|mut all, error| {
+        all.combine(error);
+        all
+    }) {
+        return Err(problems);
+    }
+    let idents = fields.iter().map(|field| field.ident.as_ref().expect("a named field"));
+    let parts = parts(idents.zip(fields.iter().map(|field| &*field.attrs)), "field")?;
+
+    let name = &author.ident;
+    let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
+    let described_types: Vec<_> =
+        types.iter().map(|field| quote_spanned!(at(field.span())=> #field)).collect();
+    let description = described(author, &parts, &described_types);
+    let table = format_ident!("{name}Described", span = at(name.span()));
+    let bounds =
+        types.iter().map(|field| quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable));
+    let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
+    let count = parts.len() as u32;
+    let numbers: Vec<u32> = (0..count).collect();
+    let locals: Vec<_> =
+        (0..count).map(|number| format_ident!("field_{number}", span = Span::mixed_site())).collect();
+    let defaults = parts.iter().zip(&fields).map(|(part, field)| {
+        let span = at(field.ty.span());
+        match part.since.as_ref().and_then(|since| since.default.as_ref()) {
+            Some(default) => quote!(#default),
+            None => quote_spanned!(span=> ::core::default::Default::default()),
+        }
+    });
+    // The author's code in functions of its own: there nothing of ours is in sight, nor is `unsafe` allowed.
+    let default_functions: Vec<_> =
+        locals.iter().map(|local| format_ident!("default_of_{local}", span = Span::mixed_site())).collect();
+    let bodies = parts.iter().zip(defaults).zip(&default_functions).zip(&types);
+    let bodies = bodies.filter(|(((part, _), _), _)| part.since.is_some()).map(
+        |(((_, default), function), field_type)| {
+            quote! {
+                fn #function() -> #field_type {
+                    #default
+                }
+            }
+        },
+    );
+    let bodies: Vec<_> = bodies.collect();
+    // `repr(C)` alone, whatever an attribute behind ours has made of the type.
+    let places = types.iter().zip(&names).map(|(field_type, field)| {
+        quote! {
+            let alignment = ::core::mem::align_of::<#field_type>();
+            end = end.next_multiple_of(alignment);
+            assert!(end == ::core::mem::offset_of!(#name, #field), "a record that may grow has the layout that `#[record]` gives it");
+            end += ::core::mem::size_of::<#field_type>();
+            if alignment > most {
+                most = alignment;
+            }
+        }
+    });
+    // The first fields are there in every version.
+    let taken = parts.iter().enumerate().map(|(number, part)| {
+        let (field, after, number) = (part.name, number as u32 + 1, number as u32);
+        let default = &default_functions[number as usize];
+        let take = quote! {{
+            *taken = #after;
+            // SAFETY: the field is there, and is moved out once.
+            ::midflight_plugin::rt::Reown::reown(unsafe { ::core::ptr::read(&raw const (*from).#field) })
+        }};
+        match part.since {
+            None => quote!(#take),
+            Some(_) => quote!(if #number < fields #take else { #default() }),
+        }
+    });
+    let missing = parts.iter().enumerate().filter(|(_, part)| part.since.is_some()).map(|(number, _)| {
+        let (local, default, field_type) = (&locals[number], &default_functions[number], types[number]);
+        let number = number as u32;
+        quote! {
+            let #local: ::core::option::Option<#field_type> = if #number < fields {
+                ::core::option::Option::None
+            } else {
+                ::core::option::Option::Some(#default())
+            };
+        }
+    });
+    let completed = parts.iter().enumerate().map(|(number, part)| {
+        let (field, local) = (part.name, &locals[number]);
+        let copied =
+            quote!(::core::ptr::copy_nonoverlapping(&raw const (*from).#field, &raw mut (*to).#field, 1));
+        match part.since {
+            None => quote!(#copied;),
+            Some(_) => quote! {
+                match #local {
+                    ::core::option::Option::Some(default) => (&raw mut (*to).#field).write(default),
+                    ::core::option::Option::None => #copied,
+                }
+            },
+        }
+    });
+    Ok(quote! {
+        const _: () = {
+            #description
+            #(#bodies)*
+
+            const _: () = {
+                let (mut end, mut most) = (0_usize, 1);
+                #(#places)*
+                assert!(
+                    most == ::core::mem::align_of::<#name>() && end.next_multiple_of(most) == ::core::mem::size_of::<#name>(),
+                    "a record that may grow has the layout that `#[record]` gives it"
+                );
+            };
+
+            // SAFETY: each field is portable, as the bounds prove, and has the number of its place; the description has the same
+            // order, and `repr(C)` puts the first fields of each version to the same places.
+            unsafe impl ::midflight_plugin::rt::Grows for #name where #(#bounds,)* {
+                type Described = #table;
+                const FIELDS: u32 = #count;
+
+                unsafe fn take(from: *const Self, fields: u32, taken: &mut u32) -> Self {
+                    #(let #locals = #taken;)*
+                    Self { #(#names: #locals),* }
+                }
+
+                unsafe fn complete(from: *const Self, fields: u32, to: *mut Self) {
+                    // What can panic comes first.
+                    #(#missing)*
+                    // SAFETY: the first fields are there, and the others have their defaults.
+                    unsafe { #(#completed)* }
+                }
+
+                unsafe fn drop_from(value: *mut Self, from: u32) {
+                    #(if from <= #numbers {
+                        // SAFETY: initialised, by the caller's promise.
+                        unsafe { ::core::ptr::drop_in_place(&raw mut (*value).#names) };
+                    })*
+                }
+            }
+
+            // SAFETY: rebuilt field by field.
+            unsafe impl ::midflight_plugin::rt::Crosses for #name {
+                type Wire = ::midflight_plugin::rt::GrownBox<#table>;
+                fn into_wire(self) -> Self::Wire {
+                    ::midflight_plugin::rt::GrownBox::of(self)
+                }
+                fn rebuild(wire: Self::Wire) -> Self {
+                    // SAFETY: the description is of this type alone.
+                    unsafe { wire.rebuild::<Self>() }
+                }
+            }
+
+            // SAFETY: what was lent, or a copy of its bytes with defaults behind them.
+            unsafe impl ::midflight_plugin::rt::Lends for #name {
+                type Wire<'a> = ::midflight_plugin::rt::GrownRef<'a, #table>;
+                type Held<'a> = ::midflight_plugin::rt::HeldGrown<'a, Self>;
+                fn lend(&self) -> Self::Wire<'_> {
+                    ::midflight_plugin::rt::GrownRef::of(self)
+                }
+                fn receive(wire: Self::Wire<'_>) -> Self::Held<'_> {
+                    // SAFETY: the description is of this type alone.
+                    unsafe { wire.receive::<Self>() }
+                }
+            }
+
+            trait ARecordHasNoDropOfItsOwn {}
+            #[allow(drop_bounds)]
+            impl<__Any: ::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
+            impl ARecordHasNoDropOfItsOwn for #name {}
+        };
+    })
+}
+
+fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
+    for variant in &data.variants {
+        if !matches!(variant.fields, Fields::Unit) {
+            return Err(Error::new_spanned(
+                &variant.fields,
+                "an enum that may grow has no fields: an older side couldn't tell how large those of a new variant are. Pass what \
+                 belongs to it beside it, or drop `growable`, so that another variant is another contract",
+            ));
+        }
+        if let Some((_, number)) = &variant.discriminant {
+            return Err(Error::new_spanned(
+                number,
+                "an enum that may grow is numbered by the order of its variants",
+            ));
+        }
+        if variant.ident.to_string().starts_with("r#") {
+            return Err(Error::new_spanned(
+                &variant.ident,
+                "a variant of an enum that may grow has no raw name",
+            ));
+        }
+    }
+    let is_unknown =
+        |attributes: &[Attribute]| attributes.iter().any(|attribute| attribute.path().is_ident("unknown"));
+    let parts = parts(data.variants.iter().map(|variant| (&variant.ident, &*variant.attrs)), "variant")?;
+    let unknown: Vec<&Ident> = data
+        .variants
+        .iter()
+        .filter(|variant| is_unknown(&variant.attrs))
+        .map(|variant| &variant.ident)
+        .collect();
+    let [unknown] = unknown[..] else {
+        return Err(Error::new_spanned(
+            &author.ident,
+            "an enum that may grow says what an older side takes a newer variant for: mark one variant, which every version has, \
+             with `#[unknown]`",
+        ));
+    };
+    if let Some(part) = parts.iter().find(|part| part.name == unknown && part.since.is_some()) {
+        return Err(Error::new_spanned(
+            part.name,
+            "the variant for what is unknown is in every version: no `#[since]`",
+        ));
+    }
+    if let Some(part) = parts.iter().find_map(|part| part.since.as_ref()?.default.as_ref()) {
+        return Err(Error::new_spanned(part, "a variant has no default: `#[unknown]` stands for it"));
+    }
+    let name = &author.ident;
+    let table = format_ident!("{name}Described", span = at(name.span()));
+    let description = described(author, &parts, &vec![quote!(()); parts.len()]);
+    let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
+    let numbers: Vec<u32> = (0..parts.len() as u32).collect();
+    Ok(quote! {
+        const _: () = {
+            #description
+
+            fn number(value: &#name) -> u32 {
+                match value {
+                    #(#name::#names => #numbers,)*
+                }
+            }
+
+            fn value(number: u32) -> #name {
+                match number {
+                    #(#numbers => #name::#names,)*
+                    _ => #name::#unknown,
+                }
+            }
+
+            // SAFETY: a number.
+            unsafe impl ::midflight_plugin::rt::Crosses for #name {
+                type Wire = ::midflight_plugin::rt::GrownNumber<#table>;
+                fn into_wire(self) -> Self::Wire {
+                    ::midflight_plugin::rt::GrownNumber::of(number(&self))
+                }
+                fn rebuild(wire: Self::Wire) -> Self {
+                    value(wire.number())
+                }
+            }
+
+            // SAFETY: a number, and a value of the receiver's own.
+            unsafe impl ::midflight_plugin::rt::Lends for #name {
+                type Wire<'a> = ::midflight_plugin::rt::GrownNumber<#table>;
+                type Held<'a> = ::midflight_plugin::rt::Held<Self>;
+                fn lend(&self) -> Self::Wire<'_> {
+                    ::midflight_plugin::rt::GrownNumber::of(number(self))
+                }
+                fn receive(wire: Self::Wire<'_>) -> Self::Held<'_> {
+                    ::midflight_plugin::rt::Held(value(wire.number()))
+                }
+            }
+        };
+    })
+}

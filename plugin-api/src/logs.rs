@@ -1,0 +1,376 @@
+//! Logs: a plugin's events and spans, handed to the host.
+//!
+//! A cdylib has statics of its own, and among them its own idea of who listens to `tracing` and `log`: nobody. So each plugin
+//! gets a subscriber that passes everything on. What is disabled in the host is disabled here, by the callsite's own cache, and costs what a
+//! disabled event always costs; after a change of the host's filters it is asked anew.
+//!
+//! The subscriber is the global default: a scoped one sits in a thread-local with a destructor.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    reason = "calls the host through its table; generated code and the host alone name it"
+)]
+
+use crate::plugin::HostTable;
+use abi::std_types::{RSlice, RStr};
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::sync::{OnceLock, RwLock};
+use tracing_core::callsite::Identifier;
+use tracing_core::field::{Field, Visit};
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Dispatch, Event, Interest, LevelFilter, Metadata, Subscriber};
+
+/// The host's side. Each gets the table's `owner` first where it says who speaks.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Logs {
+    /// The host's record of a callsite, which stays for good; null where there are too many.
+    pub register: unsafe extern "C" fn(*const (), &Site<'_>) -> Registered,
+    /// Does anybody listen to this callsite now?
+    pub enabled: unsafe extern "C" fn(site: *const ()) -> bool,
+    /// The most verbose level that anybody listens to: 0 for none, 1 for errors, 5 for traces.
+    pub level_max: extern "C" fn() -> u8,
+    pub event: unsafe extern "C" fn(*const (), site: *const (), Parent, &Place<'_>, RSlice<'_, Value<'_>>),
+    pub span:
+        unsafe extern "C" fn(*const (), site: *const (), Parent, &Place<'_>, RSlice<'_, Value<'_>>) -> u64,
+    pub record: unsafe extern "C" fn(span: u64, site: *const (), RSlice<'_, Value<'_>>),
+    pub follows_from: extern "C" fn(span: u64, follows: u64),
+    pub enter: extern "C" fn(span: u64),
+    pub exit: extern "C" fn(span: u64),
+    pub clone: extern "C" fn(span: u64) -> u64,
+    pub close: extern "C" fn(span: u64) -> bool,
+}
+
+/// What makes a callsite: the same for every generation of a plugin.
+#[repr(C)]
+pub struct Site<'a> {
+    pub target: RStr<'a>,
+    pub name: RStr<'a>,
+    /// 1 for errors, 5 for traces.
+    pub level: u8,
+    pub is_span: bool,
+    pub fields: RSlice<'a, RStr<'a>>,
+}
+
+/// The line that speaks. Not part of the site: it moves with every edit.
+#[repr(C)]
+pub struct Place<'a> {
+    pub file: RStr<'a>,
+    pub line: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Registered {
+    pub site: *const (),
+    /// 0 never, 1 sometimes, 2 always.
+    pub interest: u8,
+}
+
+#[repr(C, u8)]
+#[derive(Debug, Clone, Copy)]
+pub enum Parent {
+    /// The span that the thread is in.
+    Current,
+    None,
+    Span(u64),
+}
+
+/// A field's value, in the order of the site's fields.
+#[repr(C, u8)]
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    Absent,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(RStr<'a>),
+    /// As its `Debug` or `Display` wrote it.
+    Written(RStr<'a>),
+}
+
+/// Makes the host the listener of this binary. Once: a second call, or a plugin that set a subscriber of its own, changes nothing.
+pub(crate) fn forward(host: &'static HostTable) {
+    let forward = Forward { host, sites: RwLock::default() };
+    let _ = tracing_core::dispatcher::set_global_default(Dispatch::new(forward));
+    if HOST.set(host).is_ok() && log::set_logger(&Records).is_ok() {
+        rebuild();
+    }
+}
+
+/// The host's filters have changed.
+pub(crate) fn rebuild() {
+    tracing_core::callsite::rebuild_interest_cache();
+    if let Some(host) = HOST.get() {
+        log::set_max_level(match (host.logs.level_max)() {
+            0 => log::LevelFilter::Off,
+            1 => log::LevelFilter::Error,
+            2 => log::LevelFilter::Warn,
+            3 => log::LevelFilter::Info,
+            4 => log::LevelFilter::Debug,
+            _ => log::LevelFilter::Trace,
+        });
+    }
+}
+
+static HOST: OnceLock<&'static HostTable> = OnceLock::new();
+
+struct Forward {
+    host: &'static HostTable,
+    /// The host's records, as addresses.
+    sites: RwLock<HashMap<Identifier, usize>>,
+}
+
+impl Forward {
+    fn site(&self, callsite: &Identifier) -> Option<*const ()> {
+        let site = *self.sites.read().ok()?.get(callsite)?;
+        (site != 0).then(|| std::ptr::with_exposed_provenance(site))
+    }
+}
+
+impl Subscriber for Forward {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let fields: Vec<RStr<'_>> = metadata.fields().iter().map(|field| field.name().into()).collect();
+        let site = Site {
+            target: metadata.target().into(),
+            name: metadata.name().into(),
+            level: level(metadata.level()),
+            is_span: metadata.is_span(),
+            fields: fields.as_slice().into(),
+        };
+        // SAFETY: the host's own function with its own owner; the site is valid for the call.
+        let registered = unsafe { (self.host.logs.register)(self.host.owner, &site) };
+        if let Ok(mut sites) = self.sites.write() {
+            sites.insert(metadata.callsite(), registered.site.expose_provenance());
+        }
+        match registered.interest {
+            0 => Interest::never(),
+            // Never `always`: another thread's dispatcher in the host may not listen.
+            _ => Interest::sometimes(),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // SAFETY: the host's record of this callsite, which stays for good.
+        self.site(&metadata.callsite()).is_some_and(|site| unsafe { (self.host.logs.enabled)(site) })
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match (self.host.logs.level_max)() {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::ERROR,
+            2 => LevelFilter::WARN,
+            3 => LevelFilter::INFO,
+            4 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        })
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let Some(site) = self.site(&metadata.callsite()) else { return };
+        let mut values = Values::default();
+        event.record(&mut values);
+        let parent = parent(event.parent(), event.is_root());
+        values.pass(metadata.fields().len(), |values| {
+            // SAFETY: the host's record of this callsite, with values in the order of its fields.
+            unsafe { (self.host.logs.event)(self.host.owner, site, parent, &place(metadata), values) }
+        });
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let metadata = span.metadata();
+        let Some(site) = self.site(&metadata.callsite()) else { return NO_SPAN };
+        let mut values = Values::default();
+        span.record(&mut values);
+        let parent = parent(span.parent(), span.is_root());
+        let made = values.pass(metadata.fields().len(), |values| {
+            // SAFETY: as in `event`.
+            unsafe { (self.host.logs.span)(self.host.owner, site, parent, &place(metadata), values) }
+        });
+        id(made)
+    }
+
+    fn record(&self, span: &Id, more: &Record<'_>) {
+        let mut values = Values::default();
+        more.record(&mut values);
+        // The span's callsite is known by its fields alone.
+        let Some(callsite) = values.callsite.take() else { return };
+        let Some(site) = self.site(&callsite) else { return };
+        values.pass(0, |values| {
+            // SAFETY: as in `event`; fields beyond the last value are absent.
+            unsafe { (self.host.logs.record)(span.into_u64(), site, values) }
+        });
+    }
+
+    fn record_follows_from(&self, span: &Id, follows: &Id) {
+        (self.host.logs.follows_from)(span.into_u64(), follows.into_u64());
+    }
+
+    fn enter(&self, span: &Id) {
+        (self.host.logs.enter)(span.into_u64());
+    }
+
+    fn exit(&self, span: &Id) {
+        (self.host.logs.exit)(span.into_u64());
+    }
+
+    fn clone_span(&self, span: &Id) -> Id {
+        id((self.host.logs.clone)(span.into_u64()))
+    }
+
+    fn try_close(&self, span: Id) -> bool {
+        (self.host.logs.close)(span.into_u64())
+    }
+}
+
+/// The host never gives this number to a span.
+const NO_SPAN: Id = match std::num::NonZeroU64::new(u64::MAX) {
+    Some(number) => Id::from_non_zero_u64(number),
+    None => unreachable!(),
+};
+
+fn id(made: u64) -> Id {
+    if made == 0 { NO_SPAN } else { Id::from_u64(made) }
+}
+
+fn parent(parent: Option<&Id>, is_root: bool) -> Parent {
+    match parent {
+        Some(parent) => Parent::Span(parent.into_u64()),
+        None if is_root => Parent::None,
+        None => Parent::Current,
+    }
+}
+
+fn place<'a>(metadata: &Metadata<'a>) -> Place<'a> {
+    Place { file: metadata.file().unwrap_or_default().into(), line: metadata.line().unwrap_or_default() }
+}
+
+fn level(level: &tracing_core::Level) -> u8 {
+    match *level {
+        tracing_core::Level::ERROR => 1,
+        tracing_core::Level::WARN => 2,
+        tracing_core::Level::INFO => 3,
+        tracing_core::Level::DEBUG => 4,
+        tracing_core::Level::TRACE => 5,
+    }
+}
+
+/// The values of one event or span, by field, in memory of their own.
+#[derive(Default)]
+struct Values {
+    callsite: Option<Identifier>,
+    values: Vec<Kept>,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Absent,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    Written(String),
+}
+
+impl Values {
+    fn keep(&mut self, field: &Field, value: Kept) {
+        self.callsite.get_or_insert_with(|| field.callsite());
+        if self.values.len() <= field.index() {
+            self.values.resize(field.index() + 1, Kept::Absent);
+        }
+        self.values[field.index()] = value;
+    }
+
+    /// Lends the values, at least `fields` of them.
+    fn pass<R>(&self, fields: usize, to: impl FnOnce(RSlice<'_, Value<'_>>) -> R) -> R {
+        let mut lent: Vec<_> = self.values.iter().map(Kept::lend).collect();
+        lent.resize(fields.max(lent.len()), Value::Absent);
+        to(lent.as_slice().into())
+    }
+}
+
+impl Kept {
+    fn lend(&self) -> Value<'_> {
+        match self {
+            Kept::Absent => Value::Absent,
+            Kept::Bool(value) => Value::Bool(*value),
+            Kept::Signed(value) => Value::Signed(*value),
+            Kept::Unsigned(value) => Value::Unsigned(*value),
+            Kept::Float(value) => Value::Float(*value),
+            Kept::Text(value) => Value::Text(value.as_str().into()),
+            Kept::Written(value) => Value::Written(value.as_str().into()),
+        }
+    }
+}
+
+impl Visit for Values {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.keep(field, Kept::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.keep(field, Kept::Signed(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.keep(field, Kept::Unsigned(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.keep(field, Kept::Float(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.keep(field, Kept::Text(value.to_owned()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut text = String::new();
+        // Writing to a string fails only where the value's own Debug does: what it wrote until then is kept.
+        let _ = write!(text, "{value:?}");
+        self.keep(field, Kept::Written(text));
+    }
+}
+
+/// The records of the `log` crate: each as an event with a message.
+struct Records;
+
+impl Records {
+    fn site(metadata: &log::Metadata<'_>) -> Option<(&'static HostTable, *const ())> {
+        let host = *HOST.get()?;
+        let fields = ["message".into()];
+        let site = Site {
+            target: metadata.target().into(),
+            name: "log record".into(),
+            level: metadata.level() as u8,
+            is_span: false,
+            fields: fields.as_slice().into(),
+        };
+        // SAFETY: the host's own function with its own owner; the site is valid for the call.
+        let registered = unsafe { (host.logs.register)(host.owner, &site) };
+        (registered.interest != 0 && !registered.site.is_null()).then_some((host, registered.site))
+    }
+}
+
+impl log::Log for Records {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        // SAFETY: the host's record, which stays for good.
+        Self::site(metadata).is_some_and(|(host, site)| unsafe { (host.logs.enabled)(site) })
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let Some((host, site)) = Self::site(record.metadata()) else { return };
+        let text = record.args().to_string();
+        let values = [Value::Written(text.as_str().into())];
+        let place =
+            Place { file: record.file().unwrap_or_default().into(), line: record.line().unwrap_or_default() };
+        // SAFETY: the host's record, with its one field.
+        unsafe { (host.logs.event)(host.owner, site, Parent::Current, &place, values.as_slice().into()) }
+    }
+
+    fn flush(&self) {}
+}

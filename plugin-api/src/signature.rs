@@ -1,0 +1,127 @@
+//! The std types of signatures.
+//!
+//! Their bytes have no fixed order, so they can't be read by the other side. By value that is no loss: what is handed over is rebuilt
+//! anyway, and so it crosses in a form of its own, made of the boundary's types. A map is rebuilt by collecting it, with the
+//! receiver's idea of order and hash: no table of the sender's is believed.
+
+// `Crosses` is unsafe to implement.
+#![allow(unsafe_code)]
+
+use crate::{Crosses, List, Maybe, Period, Text};
+use abi_stable::StableAbi;
+use abi_stable::std_types::RResult;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+// SAFETY: copied.
+unsafe impl Crosses for String {
+    type Wire = Text;
+    fn into_wire(self) -> Text {
+        self.into()
+    }
+    fn rebuild(wire: Text) -> String {
+        wire.as_str().to_owned()
+    }
+}
+
+// SAFETY: a new list of rebuilt elements.
+unsafe impl<T: Crosses> Crosses for Vec<T> {
+    type Wire = List<T::Wire>;
+    fn into_wire(self) -> List<T::Wire> {
+        self.into_iter().map(T::into_wire).collect::<Vec<_>>().into()
+    }
+    fn rebuild(wire: List<T::Wire>) -> Vec<T> {
+        T::rebuild_all(wire)
+    }
+}
+
+// SAFETY: as its value.
+unsafe impl<T: Crosses> Crosses for Option<T> {
+    type Wire = Maybe<T::Wire>;
+    #[inline]
+    fn into_wire(self) -> Maybe<T::Wire> {
+        self.map(T::into_wire).into()
+    }
+    #[inline]
+    fn rebuild(wire: Maybe<T::Wire>) -> Option<T> {
+        wire.into_option().map(T::rebuild)
+    }
+}
+
+// SAFETY: as its value or its error.
+unsafe impl<T: Crosses, E: Crosses> Crosses for Result<T, E> {
+    type Wire = RResult<T::Wire, E::Wire>;
+    #[inline]
+    fn into_wire(self) -> RResult<T::Wire, E::Wire> {
+        self.map(T::into_wire).map_err(E::into_wire).into()
+    }
+    #[inline]
+    fn rebuild(wire: RResult<T::Wire, E::Wire>) -> Result<T, E> {
+        wire.into_result().map(T::rebuild).map_err(E::rebuild)
+    }
+}
+
+// SAFETY: two numbers.
+unsafe impl Crosses for Duration {
+    type Wire = Period;
+    #[inline]
+    fn into_wire(self) -> Period {
+        self.into()
+    }
+    #[inline]
+    fn rebuild(wire: Period) -> Duration {
+        wire.into()
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident($($number:tt $letter:ident),*);)*) => { $(
+        /// A tuple on the wire: that of the language has no fixed order.
+        #[repr(C)]
+        #[derive(StableAbi)]
+        #[allow(missing_debug_implementations)]
+        pub struct $name<$($letter),*>($($letter),*);
+
+        // SAFETY: as its parts.
+        unsafe impl<$($letter: Crosses),*> Crosses for ($($letter,)*) {
+            type Wire = $name<$($letter::Wire),*>;
+            #[inline]
+            fn into_wire(self) -> Self::Wire {
+                $name($(self.$number.into_wire()),*)
+            }
+            #[inline]
+            fn rebuild(wire: Self::Wire) -> Self {
+                ($($letter::rebuild(wire.$number),)*)
+            }
+        }
+    )* };
+}
+tuples! {
+    Tuple2(0 A, 1 B);
+    Tuple3(0 A, 1 B, 2 C);
+    Tuple4(0 A, 1 B, 2 C, 3 D);
+    Tuple5(0 A, 1 B, 2 C, 3 D, 4 E);
+    Tuple6(0 A, 1 B, 2 C, 3 D, 4 E, 5 F);
+}
+
+macro_rules! collections {
+    ($($name:ty, of $element:ty, where [$($bounds:tt)*];)*) => { $(
+        // SAFETY: a collection of the receiver's own, of rebuilt elements.
+        unsafe impl<$($bounds)*> Crosses for $name {
+            type Wire = List<<$element as Crosses>::Wire>;
+            fn into_wire(self) -> Self::Wire {
+                self.into_iter().map(<$element>::into_wire).collect::<Vec<_>>().into()
+            }
+            fn rebuild(wire: Self::Wire) -> Self {
+                wire.into_iter().map(<$element>::rebuild).collect()
+            }
+        }
+    )* };
+}
+collections! {
+    BTreeMap<K, V>, of (K, V), where [K: Crosses + Ord, V: Crosses];
+    HashMap<K, V, S>, of (K, V), where [K: Crosses + Eq + Hash, V: Crosses, S: BuildHasher + Default + 'static];
+    BTreeSet<K>, of K, where [K: Crosses + Ord];
+    HashSet<K, S>, of K, where [K: Crosses + Eq + Hash, S: BuildHasher + Default + 'static];
+}

@@ -1,0 +1,337 @@
+//! The boundary: what has crossed is the receiver's own, whatever becomes of the sender.
+
+use evolving_contracts::{
+    Choice, Grown, Keeper, Kind, Leaf, Mirror, Node, Ordered, Pair, Slices, Std, Tree, Unit,
+};
+use midflight::{CallError, Host, Residency, Slot};
+use midflight_plugin::{List, Map, Maybe, Period, Sink, Text, TextSink};
+use midflight_tests::{Fixture, WITHIN};
+use proptest::collection::{btree_map, btree_set, hash_map, hash_set, vec};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What one case sends.
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    tree: Tree,
+    grown: Grown,
+    leaf: Option<Leaf>,
+    nodes: Vec<Node>,
+    numbers: Vec<u32>,
+    text: String,
+    maybe: Option<String>,
+    std: Std,
+    node: Node,
+    bytes: Vec<u8>,
+}
+
+/// What one side has got.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Got {
+    lent: Option<(Tree, Grown, Option<Leaf>)>,
+    slices: Option<Slices>,
+    owned: Option<(Tree, Std)>,
+    refused: Option<Node>,
+    written: Option<(String, Vec<u8>)>,
+}
+
+impl Sent {
+    fn as_got(&self) -> Got {
+        Got {
+            lent: Some((self.tree.clone(), self.grown.clone(), self.leaf.clone())),
+            slices: Some((self.nodes.clone(), self.numbers.clone(), self.text.clone(), self.maybe.clone())),
+            owned: Some((self.tree.clone(), self.std.clone())),
+            refused: Some(self.node.clone()),
+            written: Some((self.text.clone(), self.bytes.clone())),
+        }
+    }
+}
+
+/// Keeps what plugins give to the host, as they gave it.
+#[derive(Default)]
+pub(crate) struct Keeps(Mutex<Got>);
+
+impl Keeps {
+    fn got(&self) -> std::sync::MutexGuard<'_, Got> {
+        self.0.lock().expect("no panic")
+    }
+}
+
+impl Keeper for Keeps {
+    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>) {
+        self.got().lent = Some((tree.clone(), grown.clone(), maybe.cloned()));
+        (tree.clone(), grown.clone(), maybe.cloned())
+    }
+    fn slices(&self, nodes: &[Node], numbers: &[u32], text: &str, maybe: Option<&str>) -> Slices {
+        let slices: Slices = (nodes.into(), numbers.into(), text.into(), maybe.map(str::to_owned));
+        self.got().slices = Some(slices.clone());
+        slices
+    }
+    fn owned(&self, tree: Tree, std: Std) -> (Tree, Std) {
+        // What arrived is kept, and a copy goes back.
+        let back = (tree.clone(), std.clone());
+        self.got().owned = Some((tree, std));
+        back
+    }
+    fn refused(&self, node: Node) -> Result<Unit, Node> {
+        self.got().refused = Some(node.clone());
+        Err(node)
+    }
+    fn written(&self, text: &str, bytes: &[u8], mut out: TextSink<'_>, mut more: Sink<'_>) {
+        self.got().written = Some((text.to_owned(), bytes.to_owned()));
+        out.append(text);
+        more.append(bytes);
+    }
+}
+
+/// Random values of every type that can cross go to the plugin, from there to the host's service, back to the plugin, and back. The plugin
+/// is unloaded. Only then is any of it read, cloned, grown and dropped.
+#[test]
+fn what_has_crossed_outlives_the_plugin() {
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&sent(), |sent| {
+            there_and_back(&sent);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+fn there_and_back(sent: &Sent) {
+    let home = tempfile::tempdir().expect("a directory");
+    let keeper = Arc::new(Keeps::default());
+    let host = Host::builder()
+        .provide::<dyn Keeper, _>(Arc::clone(&keeper))
+        .provide::<dyn evolving_contracts::Host, _>(Arc::new(super::evolution::TheHost))
+        .contract::<dyn Mirror>()
+        .run_directory(home.path())
+        .start()
+        .expect("a host");
+    let mirror: Slot<dyn Mirror> = host.slot("evolving").expect("a slot");
+    host.apply(Fixture::Evolving.path()).expect("the plugin");
+
+    let (mut text, mut bytes) = (String::from("before "), vec![1, 2, 3]);
+    let lent = mirror.lent(&sent.tree, &sent.grown, sent.leaf.as_ref()).expect("no fault");
+    let slices =
+        mirror.slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref()).expect("no fault");
+    let owned = mirror.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
+    let Err(CallError::Refused(refused)) = mirror.refused(sent.node.clone()) else { panic!("not refused") };
+    mirror.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");
+
+    let status = host.shutdown(WITHIN);
+    assert!(status.generations.iter().all(|record| record.residency == Residency::Unmapped), "{status:?}");
+
+    assert_eq!(text, format!("before {0}{0}", sent.text));
+    assert_eq!(bytes, [&[1, 2, 3][..], &sent.bytes, &sent.bytes].concat());
+    let written = Some((sent.text.clone(), sent.bytes.clone()));
+    let back =
+        Got { lent: Some(lent), slices: Some(slices), owned: Some(owned), refused: Some(refused), written };
+    for got in [back, std::mem::take(&mut *keeper.got())] {
+        assert_eq!(got, sent.as_got());
+        assert_eq!(got.clone(), got);
+        grow(got);
+    }
+}
+
+/// Adds to everything that can take more.
+fn grow(mut got: Got) {
+    let (tree, grown, leaf) = got.lent.as_mut().expect("what was lent");
+    grow_tree(tree);
+    grow_node(&mut grown.node);
+    grown.leaves.push(a_leaf());
+    leaf.iter_mut().for_each(grow_leaf);
+    let (nodes, numbers, text, maybe) = got.slices.as_mut().expect("slices");
+    nodes.iter_mut().for_each(grow_node);
+    nodes.push(Node::Empty);
+    numbers.extend(0..100);
+    text.push_str(&"more ".repeat(20));
+    maybe.iter_mut().for_each(|text| text.push_str("more"));
+    let (tree, (text, results, ordered, hashed, growing, (_, numbers, _, maybe))) =
+        got.owned.as_mut().expect("what was owned");
+    grow_tree(tree);
+    text.push_str("more");
+    results.push(Some(Err("more".into())));
+    for (key, list) in std::mem::take(ordered) {
+        ordered.insert(key + "more", list);
+    }
+    for (ordered, hashed) in hashed.values_mut() {
+        ordered.insert("more".into());
+        hashed.extend(0..100);
+    }
+    hashed.extend((0..100).map(|number| ((number, true), Default::default())));
+    growing.iter_mut().for_each(|(grown, _)| grow_node(&mut grown.node));
+    numbers.extend(0..100);
+    maybe.iter_mut().for_each(grow_tree);
+    grow_node(got.refused.as_mut().expect("what was refused"));
+}
+
+fn grow_tree(tree: &mut Tree) {
+    tree.units.push(Unit);
+    tree.list.iter_mut().for_each(grow_node);
+    tree.list.push(Node::One(a_leaf()));
+    tree.map.insert(a_leaf(), List::new());
+    let maps = std::mem::take(&mut tree.map);
+    tree.map = maps
+        .into_iter()
+        .map(|(mut key, value)| {
+            grow_leaf(&mut key);
+            (key, value)
+        })
+        .collect();
+    tree.lists.iter_mut().for_each(|lists| lists.push(List::new()));
+    tree.children.iter_mut().for_each(grow_tree);
+    let child = tree.clone();
+    tree.children.push(child);
+}
+
+fn grow_node(node: &mut Node) {
+    match node {
+        Node::Empty => {}
+        Node::One(leaf) => grow_leaf(leaf),
+        Node::Many { list, maybe, map, array } => {
+            list.iter_mut().chain(array).for_each(grow_leaf);
+            list.push(a_leaf());
+            *maybe = Maybe::RSome(a_leaf());
+            map.insert("more".into(), a_leaf());
+        }
+    }
+}
+
+fn grow_leaf(leaf: &mut Leaf) {
+    leaf.text.push_str("and more than there was room for");
+    leaf.numbers.extend(0..100);
+    leaf.maybe = Maybe::RSome("more".into());
+}
+
+fn a_leaf() -> Leaf {
+    Leaf {
+        text: "more".into(),
+        numbers: List::new(),
+        maybe: None.into(),
+        kind: Kind::First,
+        pair: Pair(0, true),
+    }
+}
+
+fn text() -> BoxedStrategy<String> {
+    prop_oneof![Just(String::new()), ".{1,8}", "[a-c]{30}"].boxed()
+}
+
+fn own_text() -> BoxedStrategy<Text> {
+    text().prop_map(Text::from).boxed()
+}
+
+fn list<T: Strategy<Value: 'static> + 'static>(of: T) -> BoxedStrategy<List<T::Value>> {
+    vec(of, 0..4).prop_map(List::from).boxed()
+}
+
+fn leaf() -> BoxedStrategy<Leaf> {
+    let maybe = proptest::option::of(own_text()).prop_map(Maybe::from);
+    let kind = prop_oneof![Just(Kind::First), Just(Kind::Second)];
+    let numbers = list(any::<u16>());
+    let parts = (own_text(), numbers, maybe, kind, any::<(i64, bool)>());
+    parts
+        .prop_map(|(text, numbers, maybe, kind, (number, truth))| Leaf {
+            text,
+            numbers,
+            maybe,
+            kind,
+            pair: Pair(number, truth),
+        })
+        .boxed()
+}
+
+fn node() -> BoxedStrategy<Node> {
+    let map = btree_map(own_text(), leaf(), 0..3).prop_map(Map::from);
+    let maybe = proptest::option::of(leaf()).prop_map(Maybe::from);
+    let many = (list(leaf()), maybe, map, [leaf(), leaf()]);
+    prop_oneof![
+        Just(Node::Empty),
+        leaf().prop_map(Node::One),
+        many.prop_map(|(list, maybe, map, array)| Node::Many { list, maybe, map, array }),
+    ]
+    .boxed()
+}
+
+fn tree() -> BoxedStrategy<Tree> {
+    tree_without_children()
+        .prop_flat_map(|tree| {
+            vec(tree_without_children(), 0..2)
+                .prop_map(move |children| Tree { children: children.into(), ..tree.clone() })
+        })
+        .boxed()
+}
+
+fn tree_without_children() -> BoxedStrategy<Tree> {
+    let numbers = any::<([u8; 3], u8, u64, usize, [i8; 2], i16, i32, isize, bool)>();
+    let floats = (
+        proptest::num::f32::NORMAL,
+        proptest::num::f64::ANY.prop_filter("equal to itself", |float| !float.is_nan()),
+    );
+    let map = btree_map(leaf(), list(node()), 0..2).prop_map(Map::from);
+    let maybe = proptest::option::of(node()).prop_map(Maybe::from);
+    let nested = (list(node()), maybe, map, list(list(list(own_text()))), 0..5_usize, any::<Duration>());
+    (numbers, floats, nested)
+        .prop_map(|(numbers, (float, double), (list, maybe, map, lists, units, time))| {
+            let (bytes, small, wide, size, signed, less, middle, offset, truth) = numbers;
+            Tree {
+                unsigned: (),
+                bytes,
+                small,
+                words: [],
+                wide,
+                size,
+                signed,
+                less,
+                middle,
+                offset,
+                float,
+                double,
+                truth,
+                time: Period::from(time),
+                units: std::iter::repeat_n(Unit, units).collect(),
+                list,
+                maybe,
+                map,
+                lists,
+                children: List::new(),
+            }
+        })
+        .boxed()
+}
+
+fn grown() -> BoxedStrategy<Grown> {
+    (node(), list(leaf())).prop_map(|(node, leaves)| Grown { node, leaves }).boxed()
+}
+
+fn std_values() -> BoxedStrategy<Std> {
+    let results = vec(proptest::option::of(proptest::result::maybe_ok(any::<u8>(), text())), 0..4);
+    let ordered =
+        btree_map(text(), vec((any::<u64>(), node()), 0..3), 0..3).prop_map(|map| -> Ordered { map });
+    let hashed = hash_map(any::<(u32, bool)>(), (btree_set(text(), 0..3), hash_set(any::<i8>(), 0..4)), 0..3);
+    let choice = prop_oneof![Just(Choice::First), Just(Choice::Unknown), Just(Choice::Later)];
+    let growing = vec((grown(), proptest::option::of(choice)), 0..3);
+    let rest = (any::<Duration>(), vec(any::<u64>(), 0..20), any::<[i32; 2]>(), proptest::option::of(tree()));
+    (text(), results, ordered, hashed, growing, rest).boxed()
+}
+
+fn sent() -> BoxedStrategy<Sent> {
+    let lent = (tree(), grown(), proptest::option::of(leaf()));
+    let slices = (vec(node(), 0..4), vec(any::<u32>(), 0..9), text(), proptest::option::of(text()));
+    (lent, slices, std_values(), node(), vec(any::<u8>(), 0..100))
+        .prop_map(|((tree, grown, leaf), (nodes, numbers, text, maybe), std, node, bytes)| Sent {
+            tree,
+            grown,
+            leaf,
+            nodes,
+            numbers,
+            text,
+            maybe,
+            std,
+            node,
+            bytes,
+        })
+        .boxed()
+}
