@@ -127,15 +127,13 @@ unsafe impl Gate for SlotGate {
         let cell = self.link.cell();
         // Loaded before the pin's fence, which every load after it waits for.
         let index = self.target.index;
-        let entered = pin::enter(cell, Call::new(index, method), move |release| match release.bound(index) {
-            Some(bound) => Ok(f(bound)),
-            None => Err(f),
-        });
-        match entered {
-            Ok(Ok(result)) => result,
-            Ok(Err(f)) => self.late(cell, method, f),
-            Err(fault) => Err(fault.into()),
-        }
+        pin::enter(cell, Call::new(index, method), move |entered| match entered.release().bound(index) {
+            Some(bound) => f(bound),
+            None => {
+                drop(entered);
+                self.late(cell, method, f)
+            }
+        })
     }
 }
 

@@ -83,43 +83,42 @@ impl Call {
     }
 }
 
-/// Runs `f` on the release of `group` that this thread entered last, or on the current one if it is in none.
+/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
 ///
 /// Whatever is rare says only where to, out of line: a call's code holds the frequent way, its arguments stay in registers, and
 /// its pin is one store before the fence and one after the call. The fence waits for every store before it, so each counts.
+///
+/// `f` gets the pin itself, so that it can leave before it does what is no call: a result that said so would go through memory.
 #[inline(always)]
-pub(super) fn enter<R>(group: &GroupCell, call: Call, f: impl FnOnce(&Release) -> R) -> Result<R, Fault> {
+pub(super) fn enter<R, E: From<Fault>>(
+    group: &GroupCell,
+    call: Call,
+    f: impl FnOnce(Entered) -> Result<R, E>,
+) -> Result<R, E> {
     let thread = this_thread();
-    let first = &thread.frames[0];
     if thread.is_plain() {
-        let release = pin(first, group, call);
-        let _leave = Unpin { frame: first };
-        // SAFETY: the hazard was announced before `current` was seen to be `release`, so by the argument above nobody
-        // frees it until `_leave` clears the hazard.
-        return Ok(f(unsafe { &*release }));
+        let frame = &thread.frames[0];
+        return f(Entered { release: pin(frame, group, call), frame, deeper: None });
     }
-    let (release, _leave) = enter_rarely(thread, group, call)?;
-    // SAFETY: as above; or a frame below this one, on this very thread, holds the release until it is left, which is
-    // after this call has returned.
-    Ok(f(unsafe { &*release }))
+    match enter_rarely(thread, group, call) {
+        Ok(entered) => f(entered),
+        Err(fault) => Err(fault.into()),
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn enter_rarely(
-    thread: &'static Thread,
-    group: &GroupCell,
-    call: Call,
-) -> Result<(*const Release, Leave), Fault> {
+fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Result<Entered, Fault> {
     let depth = thread.entered();
     if depth == 0 {
         attend(thread);
     }
+    let frame = &thread.frames[depth];
     let release = match nested(thread, depth, group)? {
         Some(release) => release,
-        None => pin(&thread.frames[depth], group, call),
+        None => pin(frame, group, call),
     };
-    Ok((release, Leave::deeper(thread, depth)))
+    Ok(Entered { release, frame, deeper: Some(Deeper::than(thread, depth)) })
 }
 
 /// Runs `f` with `release` as the one that nested calls of this thread into `group` get.
@@ -139,7 +138,7 @@ pub(super) fn enter_held<R, E: From<Fault>>(
         let _held = Held { frame: first };
         // What was before and will be after is a constant here, and no load that waits for the last call's store.
         thread.depth.set(1);
-        let _leave = Outermost { thread };
+        let _leave = Deeper { thread, before: 0 };
         return f();
     }
     let (_leave, _held) = enter_held_rarely(thread, group, release, call)?;
@@ -153,7 +152,7 @@ fn enter_held_rarely(
     group: &GroupCell,
     release: &Release,
     call: Call,
-) -> Result<(Leave, Held), Fault> {
+) -> Result<(Deeper, Held), Fault> {
     let depth = thread.entered();
     if depth == 0 {
         attend(thread);
@@ -163,7 +162,7 @@ fn enter_held_rarely(
     }
     let frame = &thread.frames[depth];
     frame.hold(group, release, call);
-    Ok((Leave::deeper(thread, depth), Held { frame }))
+    Ok((Deeper::than(thread, depth), Held { frame }))
 }
 
 /// Announces the current release in `frame`, and looks again.
@@ -333,51 +332,52 @@ impl Frame {
     }
 }
 
-/// Leaves the first frame where it is the only one, and pinned: on every way out, a panic too. Private to this module and to closures,
-/// as all guards here: one in other hands could be dropped out of order, or sent away.
-struct Unpin {
+/// This thread inside of a release. Dropping it leaves, on every way out, a panic too.
+///
+/// Not to be kept: entered frames are left in the reverse order, which closures see to, and on their own thread.
+pub(super) struct Entered {
+    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, so by the
+    /// argument above; or a frame below, on this very thread, holds it, and is left later.
+    release: *const Release,
     frame: &'static Frame,
+    /// `None` where it is the first frame and alone: then its hazard says all.
+    deeper: Option<Deeper>,
 }
 
-impl Drop for Unpin {
+impl Entered {
+    #[inline(always)]
+    pub(super) fn release(&self) -> &Release {
+        // SAFETY: by the invariant; what is borrowed is not kept beyond `self`.
+        unsafe { &*self.release }
+    }
+}
+
+impl Drop for Entered {
     #[inline(always)]
     fn drop(&mut self) {
         self.frame.hazard.store(null_mut(), Releasing);
+        drop(self.deeper.take());
     }
 }
 
-/// Leaves the first frame where a lease entered it.
-struct Outermost {
+/// Puts `Thread::depth` back.
+struct Deeper {
     thread: &'static Thread,
+    before: usize,
 }
 
-impl Drop for Outermost {
+impl Deeper {
+    fn than(thread: &'static Thread, depth: usize) -> Self {
+        let before = thread.depth.get();
+        thread.depth.set(depth + 1);
+        Deeper { thread, before }
+    }
+}
+
+impl Drop for Deeper {
     #[inline(always)]
     fn drop(&mut self) {
-        self.thread.depth.set(0);
-    }
-}
-
-/// Leaves any frame.
-struct Leave {
-    thread: &'static Thread,
-    frame: usize,
-    /// What `Thread::depth` was before.
-    depth: usize,
-}
-
-impl Leave {
-    fn deeper(thread: &'static Thread, frame: usize) -> Self {
-        let depth = thread.depth.get();
-        thread.depth.set(frame + 1);
-        Leave { thread, frame, depth }
-    }
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.thread.frames[self.frame].hazard.store(null_mut(), Releasing);
-        self.thread.depth.set(self.depth);
+        self.thread.depth.set(self.before);
     }
 }
 
