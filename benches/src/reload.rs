@@ -4,6 +4,7 @@ use crate::libraries::{self, Libraries};
 use crate::peers::{self, Dynamic, Relib, hot_lib};
 use crate::rig::Rig;
 use crate::rounds::{quantile, rounded};
+use midflight::EventKind;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,13 +68,31 @@ pub fn run(libraries: &Libraries, counts: Counts) -> (Vec<Reload>, f64) {
         ratios.push(ours[turn] / floor[turn]);
     }
     let all = vec![
-        Reload::new("ours", &ours, ""),
+        Reload::new("ours", &ours, &stages(&rig)),
         Reload::new("floor", &floor, "read, hash, private copy and dlopen of the same file"),
         hot_lib_reloader(libraries, counts.half_a_second),
         dynamic_reload(libraries, counts.two_seconds),
         relib(libraries, counts.fast),
     ];
     (all, rounded(quantile(&ratios, 0.5).unwrap_or(f64::NAN)))
+}
+
+/// Where the time went, by the host's own events: what is missing to the whole is the way of the rename to the watcher and of the
+/// steps from thread to thread.
+fn stages(rig: &Rig) -> String {
+    let events = rig.host.events_kept();
+    let median = |is: fn(&EventKind) -> bool| {
+        let of_kind = events.iter().filter(|event| is(&event.kind));
+        let took: Vec<_> = of_kind.map(|event| milliseconds(event.took)).collect();
+        quantile(&took, 0.5).unwrap_or(f64::NAN)
+    };
+    format!(
+        "medians: read and inspected {:.2} ms, image written, mapped and compared {:.2} ms, started {:.2} ms, active {:.2} ms after the read began",
+        median(|kind| matches!(kind, EventKind::Staged)),
+        median(|kind| matches!(kind, EventKind::Loaded)),
+        median(|kind| matches!(kind, EventKind::Prepared)),
+        median(|kind| matches!(kind, EventKind::Active { .. })),
+    )
 }
 
 fn one_of_ours(rig: &Rig, library: &Path, version: u64) -> f64 {

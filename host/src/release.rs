@@ -89,18 +89,6 @@ impl Release {
         (!bound.table.is_null()).then_some(bound)
     }
 
-    /// The same once more, for another cell. Not of linked-in objects, which have one owner.
-    pub(crate) fn again(&self) -> Self {
-        assert!(self._linked.is_none(), "an object has one owner");
-        Release {
-            number: self.number,
-            near: self.near,
-            far: self.far.clone(),
-            generations: self.generations.clone(),
-            _linked: None,
-        }
-    }
-
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {
         let mut generations = self.generations.iter();
         generations.find(|generation| *generation.plugin == *plugin)

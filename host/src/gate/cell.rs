@@ -63,7 +63,7 @@ impl GroupCell {
         call: Call,
         f: impl FnOnce(&Release) -> Result<R, E>,
     ) -> Result<R, E> {
-        pin::enter(self, call, f)
+        pin::enter(self, call, |entered| f(entered.release()))
     }
 
     /// A share in the release that a call would run on now.

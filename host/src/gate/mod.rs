@@ -49,7 +49,7 @@ enum Keep {
     Fixed(Arc<Fixed>),
 }
 
-/// The group of one object that is linked in: one release, for good.
+/// A group without a control plane: of one object that is linked in, or of releases that take turns.
 struct Fixed {
     cell: GroupCell,
     /// INVARIANT: not empty; `cell` publishes no other.
@@ -125,11 +125,14 @@ unsafe impl Gate for SlotGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
-        let call = Call::new(self.target.index, method);
-        // `move`: a number that is borrowed is written to the stack first.
-        cell.enter(call, move |release| match release.bound(self.target.index) {
+        // Loaded before the pin's fence, which every load after it waits for.
+        let index = self.target.index;
+        pin::enter(cell, Call::new(index, method), move |entered| match entered.release().bound(index) {
             Some(bound) => f(bound),
-            None => self.late(cell, method, f),
+            None => {
+                drop(entered);
+                self.late(cell, method, f)
+            }
         })
     }
 }
@@ -148,7 +151,7 @@ impl SlotGate {
         }
     }
 
-    /// The plugin was not there. It may have come since this handle was made.
+    /// The plugin was not where the call looked, which has left again. It may have come since this handle was made.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
@@ -162,10 +165,8 @@ impl SlotGate {
         if !moved && std::ptr::eq(self.link.cell(), entered) {
             return Err(self.absent(entered).into());
         }
-        // What was entered is the group of plugins that are not there, whose release is never freed.
         let cell = self.link.cell();
-        let call = Call::new(self.target.index, method);
-        pin::enter_instead(cell, call, |release| match release.bound(self.target.index) {
+        cell.enter(Call::new(self.target.index, method), |release| match release.bound(self.target.index) {
             Some(bound) => f(bound),
             None => Err(self.absent(cell).into()),
         })

@@ -18,11 +18,11 @@
 //!
 //! | a frame at | `group` | `hazard` | `held` |
 //! |---|---|---|---|
-//! | `depth` and above | anything | null | null |
+//! | [`entered`](Thread::entered) and above | anything | null | null |
 //! | below, pinned | its group | its release, announced and confirmed | null |
 //! | below, entered by a lease | its group | null: the lease holds | its release |
 //! | below, inherited | null | null: a frame below holds | null |
-//! | `depth`, between announcement and confirmation | anything | a release that may be gone: compared, never used | null |
+//! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used | null |
 //!
 //! # Why no release is freed under a call
 //! Reader: store the hazard, SeqCst fence ([`announced`]), load `current` again; only if it is unchanged is the release
@@ -83,49 +83,48 @@ impl Call {
     }
 }
 
-/// Runs `f` on the release of `group` that this thread entered last, or on the current one if it is in none.
+/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
+///
+/// Whatever is rare says only where to, out of line: a call's code holds the frequent way, its arguments stay in registers, and
+/// its pin is one store before the fence and one after the call. The fence waits for every store before it, so each counts.
+///
+/// `f` gets the pin itself, so that it can leave before it does what is no call: a result that said so would go through memory.
 #[inline(always)]
 pub(super) fn enter<R, E: From<Fault>>(
     group: &GroupCell,
     call: Call,
-    f: impl FnOnce(&Release) -> Result<R, E>,
+    f: impl FnOnce(Entered) -> Result<R, E>,
 ) -> Result<R, E> {
     let thread = this_thread();
-    let depth = thread.depth.get();
-    // One test for both rare cases: inside of a call, or asked to attend.
-    if depth | thread.attention.load(Relaxed) == 0 {
-        return pin(thread, 0, group, call, f);
+    if thread.is_plain() {
+        let frame = &thread.frames[0];
+        return f(Entered { release: pin(frame, group, call), frame, deeper: None });
     }
-    if depth == 0 {
-        attend(thread);
-        return pin(thread, 0, group, call, f);
-    }
-    match nested(thread, depth, group)? {
-        Some(release) => {
-            let _leave = Leave::deeper(thread, depth);
-            // SAFETY: a frame below this one, on this very thread, holds the release until it is left, which is
-            // after this call has returned.
-            f(unsafe { &*release })
-        }
-        None => pin(thread, depth, group, call, f),
+    match enter_rarely(thread, group, call) {
+        Ok(entered) => f(entered),
+        Err(fault) => Err(fault.into()),
     }
 }
 
-/// [`enter`] in place of the call that this thread entered last, which found nothing where it was and so counts no more.
-pub(super) fn enter_instead<R, E: From<Fault>>(
-    group: &GroupCell,
-    call: Call,
-    f: impl FnOnce(&Release) -> Result<R, E>,
-) -> Result<R, E> {
-    let thread = this_thread();
-    // Left now; that its own `Leave` does it again at the end changes nothing.
-    drop(Leave { thread, depth: thread.depth.get() - 1 });
-    enter(group, call, f)
+#[cold]
+#[inline(never)]
+fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Result<Entered, Fault> {
+    let depth = thread.entered();
+    if depth == 0 {
+        attend(thread);
+    }
+    let frame = &thread.frames[depth];
+    let release = match nested(thread, depth, group)? {
+        Some(release) => release,
+        None => pin(frame, group, call),
+    };
+    Ok(Entered { release, frame, deeper: Some(Deeper::than(thread, depth)) })
 }
 
 /// Runs `f` with `release` as the one that nested calls of this thread into `group` get.
 ///
 /// The caller holds the release by other means (a lease) for the length of this call.
+#[inline(always)]
 pub(super) fn enter_held<R, E: From<Fault>>(
     group: &GroupCell,
     release: &Release,
@@ -133,31 +132,44 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     f: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
     let thread = this_thread();
-    let depth = thread.depth.get();
-    if depth >= group.calls_nested_max {
-        return Err(too_deep(group).into());
+    let first = &thread.frames[0];
+    if thread.is_plain() {
+        first.hold(group, release, call);
+        let _held = Held { frame: first };
+        // What was before and will be after is a constant here, and no load that waits for the last call's store.
+        thread.depth.set(1);
+        let _leave = Deeper { thread, before: 0 };
+        return f();
     }
-    if depth == 0 && thread.attention.load(Relaxed) != 0 {
-        attend(thread);
-    }
-    let frame = &thread.frames[depth];
-    frame.group.set(group);
-    frame.held.store(from_ref(release).cast_mut(), Relaxed);
-    frame.call.set(call.0);
-    let _leave = Leave::deeper(thread, depth);
-    let _held = Held { frame };
+    let (_leave, _held) = enter_held_rarely(thread, group, release, call)?;
     f()
 }
 
-#[inline(always)]
-fn pin<R, E>(
+#[cold]
+#[inline(never)]
+fn enter_held_rarely(
     thread: &'static Thread,
-    depth: usize,
     group: &GroupCell,
+    release: &Release,
     call: Call,
-    f: impl FnOnce(&Release) -> Result<R, E>,
-) -> Result<R, E> {
+) -> Result<(Deeper, Held), Fault> {
+    let depth = thread.entered();
+    if depth == 0 {
+        attend(thread);
+    }
+    if depth >= group.calls_nested_max {
+        return Err(too_deep(group));
+    }
     let frame = &thread.frames[depth];
+    frame.hold(group, release, call);
+    Ok((Deeper::than(thread, depth), Held { frame }))
+}
+
+/// Announces the current release in `frame`, and looks again.
+#[inline(always)]
+fn pin(frame: &Frame, group: &GroupCell, call: Call) -> *const Release {
+    // Before the fence, which the loads would wait for.
+    frame.describe(group, call);
     let mut release = group.current.load(Relaxed);
     loop {
         frame.hazard.store(release, Releasing);
@@ -168,12 +180,7 @@ fn pin<R, E>(
         }
         release = again;
     }
-    frame.group.set(group);
-    frame.call.set(call.0);
-    let _leave = Leave::deeper(thread, depth);
-    // SAFETY: the hazard was announced before `current` was seen to be `release`, so by the argument above nobody
-    // frees it until `_leave` clears the hazard.
-    f(unsafe { &*release })
+    release
 }
 
 /// The release that a call from inside of a call belongs to, if this thread is in that group already.
@@ -202,7 +209,7 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
 /// Runs what this thread owes to plugins that are closing, if it is in no call and was asked to.
 pub(crate) fn checkpoint() {
     let thread = this_thread();
-    if thread.depth.get() == 0 {
+    if thread.entered() == 0 {
         attend(thread);
     }
 }
@@ -265,8 +272,9 @@ pub(super) fn inside(release: &Release) -> Vec<Inside> {
 /// In this order: an outermost call touches one cache line of it.
 #[repr(C, align(128))]
 struct Thread {
+    /// How many frames are entered; 0 also while that is the first one alone and it is pinned, which its hazard says.
     depth: OwnUsize,
-    /// Not 0: some plugin is closing. On the line of `depth`, which a call reads anyway.
+    /// Not 0: some plugin is closing. On the line of the first frame, which a call writes anyway.
     attention: AtomicUsize,
     frames: [Frame; FRAMES],
     tid: AtomicU32,
@@ -274,7 +282,25 @@ struct Thread {
     next: AtomicPtr<Thread>,
 }
 
+impl Thread {
+    /// In no call, and not asked to attend. One test for both.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let inside = self.frames[0].hazard.load(Relaxed).addr() | self.depth.get();
+        inside | self.attention.load(Relaxed) == 0
+    }
+
+    /// How many frames are entered.
+    fn entered(&self) -> usize {
+        match self.depth.get() {
+            0 => usize::from(!self.frames[0].hazard.load(Relaxed).is_null()),
+            depth => depth,
+        }
+    }
+}
+
 /// One entered call: see the second table.
+#[repr(C)]
 struct Frame {
     hazard: Hazard<Release>,
     group: OwnPtr<GroupCell>,
@@ -283,6 +309,22 @@ struct Frame {
 }
 
 impl Frame {
+    /// Mostly it is what the last call was. A comparison costs less than a store that the next fence waits for.
+    #[inline(always)]
+    fn describe(&self, group: &GroupCell, call: Call) {
+        let other = (self.group.get().addr() ^ from_ref(group).addr()) as u64;
+        if other | (self.call.get() ^ call.0) != 0 {
+            self.group.set(group);
+            self.call.set(call.0);
+        }
+    }
+
+    #[inline(always)]
+    fn hold(&self, group: &GroupCell, release: &Release, call: Call) {
+        self.describe(group, call);
+        self.held.store(from_ref(release).cast_mut(), Relaxed);
+    }
+
     /// What a frame that names a group is inside of.
     fn entered(&self) -> *const Release {
         let pinned = self.hazard.load(Relaxed);
@@ -290,26 +332,52 @@ impl Frame {
     }
 }
 
-/// Leaves the frame on every way out, a panic too. Private to this module and to closures: a guard in other hands
-/// could be dropped out of order, or sent away.
-struct Leave {
-    thread: &'static Thread,
-    depth: usize,
+/// This thread inside of a release. Dropping it leaves, on every way out, a panic too.
+///
+/// Not to be kept: entered frames are left in the reverse order, which closures see to, and on their own thread.
+pub(super) struct Entered {
+    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, so by the
+    /// argument above; or a frame below, on this very thread, holds it, and is left later.
+    release: *const Release,
+    frame: &'static Frame,
+    /// `None` where it is the first frame and alone: then its hazard says all.
+    deeper: Option<Deeper>,
 }
 
-impl Leave {
+impl Entered {
     #[inline(always)]
-    fn deeper(thread: &'static Thread, depth: usize) -> Self {
-        thread.depth.set(depth + 1);
-        Leave { thread, depth }
+    pub(super) fn release(&self) -> &Release {
+        // SAFETY: by the invariant; what is borrowed is not kept beyond `self`.
+        unsafe { &*self.release }
     }
 }
 
-impl Drop for Leave {
+impl Drop for Entered {
     #[inline(always)]
     fn drop(&mut self) {
-        self.thread.frames[self.depth].hazard.store(null_mut(), Releasing);
-        self.thread.depth.set(self.depth);
+        self.frame.hazard.store(null_mut(), Releasing);
+        drop(self.deeper.take());
+    }
+}
+
+/// Puts `Thread::depth` back.
+struct Deeper {
+    thread: &'static Thread,
+    before: usize,
+}
+
+impl Deeper {
+    fn than(thread: &'static Thread, depth: usize) -> Self {
+        let before = thread.depth.get();
+        thread.depth.set(depth + 1);
+        Deeper { thread, before }
+    }
+}
+
+impl Drop for Deeper {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.thread.depth.set(self.before);
     }
 }
 
@@ -319,6 +387,7 @@ struct Held {
 }
 
 impl Drop for Held {
+    #[inline(always)]
     fn drop(&mut self) {
         self.frame.held.store(null_mut(), Relaxed);
     }
@@ -403,7 +472,7 @@ unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };
     THREAD.with(|this| this.set(null()));
-    if thread.depth.get() == 0 {
+    if thread.entered() == 0 {
         thread.taken.store(false, Releasing);
     }
 }

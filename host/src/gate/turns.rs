@@ -4,8 +4,9 @@
 //! updates can be had. What callers feel of a publication alone is measured with this: the same cell, the same store, the same
 //! pins and the same scan, of two releases that were really prepared and that leases hold.
 
+use super::cell::GroupCell;
 use super::slot::{Lease, Slot};
-use super::{Fixed, GroupCell, Keep, Link, SlotGate, pin};
+use super::{Fixed, Keep, Link, SlotGate, pin};
 use crate::release::Release;
 use midflight_plugin::Contract;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl Turns {
     pub fn new(first: &Lease, second: &Lease) -> Self {
         let hosts = (first.link.shared(), second.link.shared());
         assert!(matches!(hosts, (Some(one), Some(other)) if Arc::ptr_eq(one, other)), "two hosts");
-        let releases = [&first.release, &second.release].map(|release| Arc::new(release.again()));
+        let releases = [&first.release, &second.release].map(Arc::clone);
         let cell = GroupCell::new("", Arc::clone(&releases[0]), pin::FRAMES, pin::FRAMES);
         let fixed = Arc::new(Fixed { cell, releases: releases.into() });
         Turns { fixed, host: first.link.clone(), serves: 0 }
