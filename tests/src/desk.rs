@@ -4,7 +4,7 @@ use crate::log::WITHIN;
 use midflight::{Fault, Slot};
 use probe_contracts::{Begin, Desk as Contract, End, Probe};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A token that is never held.
 pub(crate) const OPEN: u64 = 0;
@@ -12,7 +12,7 @@ pub(crate) const OPEN: u64 = 0;
 /// What is asked between two calls of a chain, with the number of calls that are to come.
 type Between = Box<dyn FnMut(u32) + Send>;
 /// What a start does besides, with its generation.
-type Starting = Box<dyn FnMut(u64) + Send>;
+type Starting = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// The service behind the plugins of one [`Rig`](crate::Rig). All that may block here does so for [`WITHIN`] at most.
 #[derive(Default)]
@@ -79,8 +79,8 @@ impl Desk {
     }
 
     /// Does `what` in each start, on its thread.
-    pub fn when_starting(&self, what: impl FnMut(u64) + Send + 'static) {
-        *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(what));
+    pub fn when_starting(&self, what: impl Fn(u64) + Send + Sync + 'static) {
+        *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(what));
     }
 
     /// Asks `between` before each call that a chain goes through here.
@@ -111,7 +111,9 @@ impl Contract for Desk {
         if self.state().hung.contains(&version) {
             self.wait(start(version));
         }
-        if let Some(starting) = &mut *self.starting.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Not under the lock: other starts may come meanwhile.
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(starting) = starting {
             starting(generation);
         }
         let mut state = self.state();

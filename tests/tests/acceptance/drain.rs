@@ -13,15 +13,20 @@ use std::time::{Duration, Instant};
 fn a13_a_call_that_never_returns_holds_up_its_own_group_alone() {
     let rig = Rig::serving(Fixture::V1);
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
-    rig.apply(Fixture::Other);
+    let replaced = rig.apply(Fixture::Other);
     thread::scope(|scope| {
         let stuck = scope.spawn(|| other.wait(1));
         rig.desk.until_inside(1);
+        let again = rig.host.configure("other", "").expect("another generation of it");
+        rig.log.wait("retiring", replaced);
         rig.apply(Fixture::V2);
         rig.log.wait("unmapped", 1);
+        assert_eq!(rig.residency(replaced), Residency::Retiring);
+        assert_eq!(other.generation(), Ok(again.generation));
         rig.desk.let_go(1);
         assert_eq!(stuck.join().expect("no panic"), Ok(1));
     });
+    rig.log.wait("unmapped", replaced);
     rig.end();
 }
 

@@ -3,6 +3,9 @@
 use midflight::{Code, EventKind, Fault, Residency, Stage};
 use midflight_tests::{Fixture, Rig, check_answers};
 use probe_contracts::{Begin, Panic};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
@@ -111,20 +114,30 @@ fn a28_a_start_that_calls_back_into_its_group() {
 
 #[test]
 fn a29_updates_of_one_group_wait_their_turn() {
-    let rig = Rig::serving(Fixture::V1);
-    rig.desk.hang(2);
-    thread::scope(|scope| {
-        let second = scope.spawn(|| rig.host.apply(Fixture::V2.path()).expect("the second"));
-        rig.desk.until_hung(2);
-        let third = scope.spawn(|| rig.host.apply(Fixture::V3.path()).expect("the third"));
-        check_answers(&rig.probe, 1);
-        rig.desk.unhang(2);
-        assert_eq!(second.join().expect("no panic").version, "2.0.0");
-        assert_eq!(third.join().expect("no panic").version, "3.0.0");
+    const UPDATES: usize = 10;
+    let rig = Rig::with(|builder| builder.generations_max(64));
+    rig.apply(Fixture::V1);
+    let (starting, together) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let most = Arc::clone(&together);
+    rig.desk.when_starting(move |_| {
+        let now = starting.fetch_add(1, SeqCst) + 1;
+        most.fetch_max(now, SeqCst);
+        (0..100).for_each(|_| thread::yield_now());
+        starting.fetch_sub(1, SeqCst);
     });
-    check_answers(&rig.probe, 3);
-    let (second, third) = (rig.log.wait("active", 2).seq, rig.log.wait("staged", 3).seq);
-    assert!(second < third, "one at a time:\n{}", rig.log.text());
+    let client = |fixtures: [Fixture; 2]| {
+        for update in 0..UPDATES {
+            let path = fixtures[update % 2].path();
+            rig.host.apply(path).unwrap_or_else(|refusal| panic!("{refusal}"));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| client([Fixture::V1, Fixture::V2]));
+        scope.spawn(|| client([Fixture::V2, Fixture::V3]));
+        scope.spawn(|| client([Fixture::V3, Fixture::V1]));
+    });
+    assert_eq!(together.load(SeqCst), 1, "one at a time");
+    check_answers(&rig.probe, rig.probe.version().expect("a version"));
     rig.end();
 }
 
