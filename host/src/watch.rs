@@ -154,24 +154,27 @@ impl Follower {
 const LOOKS_MAX: usize = 8;
 
 fn consider(shared: &Shared, path: &Path) {
-    for look in 1.. {
+    for _ in 0..LOOKS_MAX {
         let (began, before) = (Instant::now(), identity(path));
-        match Candidate::read(path, shared.bounds.library_bytes_max) {
+        let refusal = match Candidate::read(path, shared.bounds.library_bytes_max) {
             Ok(candidate) => {
                 let (candidate, took) = (Box::new(candidate), began.elapsed());
                 // A host that is ending wants no more candidates.
                 let _ = shared.send(Command::Update { candidate, by: By::Watcher, took });
                 return;
             }
-            Err(refusal) if is_final(path) => {
-                // Last, since a writer that ends before it is asked for is not seen as one.
-                if look == LOOKS_MAX || identity(path) == before {
-                    return shared.refused(&refusal, began.elapsed());
-                }
-            }
-            Err(_) => return,
+            Err(refusal) => refusal,
+        };
+        if !is_final(path) {
+            return;
+        }
+        // Last, since a writer that ends before it is asked for is not seen as one.
+        if identity(path) == before {
+            return shared.refused(&refusal, began.elapsed());
         }
     }
+    // Whoever does that goes on, and each time there is an event.
+    tracing::debug!(target: "midflight", path = %path.display(), "it is replaced faster than it is read");
 }
 
 /// Is there anything to say of a file that was refused? Not where it is gone, nor where a close is yet to come.

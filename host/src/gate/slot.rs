@@ -64,6 +64,8 @@ impl<C: Contract + ?Sized> Slot<C> {
         C: ImplementedBy<T>,
         T: Send + Sync + 'static,
     {
+        // There may be no host to have done it.
+        midflight_plugin::rt::use_host_panics();
         let link = Link::fixed(Release::fixed::<C, T>(object));
         // SAFETY: the only binding of that release is of `C`, at 0.
         unsafe { Self::new(link, "", 0) }
