@@ -206,6 +206,8 @@ struct PluginState {
     config: Arc<str>,
     /// No file replaces it.
     linked: bool,
+    /// A watched file that waits for older generations to make room. At most one: the newest.
+    parked: Option<(Box<Candidate>, Duration)>,
 }
 
 /// What can be made a generation of again.
@@ -372,6 +374,7 @@ impl Control {
         if matches!(by, By::Watcher) {
             self.drop_waiting(&group, &manifest.name);
         }
+        self.drop_parked(&manifest.name);
         self.enqueue(&group, Operation::Update { candidate, by, took });
     }
 
@@ -433,7 +436,17 @@ impl Control {
         });
     }
 
+    /// Whoever comes later than a parked file has the last word.
+    fn drop_parked(&mut self, name: &str) {
+        let parked = self.plugins.get_mut(name).and_then(|plugin| plugin.parked.take());
+        if let Some((candidate, took)) = parked {
+            let version = candidate.manifest().version.to_string();
+            self.shared.events.add(about(name, &version, None), took, EventKind::Superseded);
+        }
+    }
+
     fn rollback(&mut self, plugin: &str, reply: Reply) {
+        self.drop_parked(plugin);
         self.enqueue_for(plugin, reply, |plugin, reply| Operation::Rollback { plugin, reply });
     }
 
@@ -541,6 +554,9 @@ impl Control {
         }
         let config = Arc::clone(&plugin.config);
         if let Err(refusal) = self.admit(&name) {
+            if matches!(by, By::Watcher) && self.is_making_room(&name) {
+                return self.park(&name, candidate, took);
+            }
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
         let update = Update {
@@ -557,6 +573,40 @@ impl Control {
             reply: by.reply(),
         };
         self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
+    }
+
+    /// Nobody applies a watched file a second time, so it waits for generations that are only on their way out.
+    fn park(&mut self, name: &str, candidate: Box<Candidate>, took: Duration) {
+        let version = candidate.manifest().version.to_string();
+        if let Some(plugin) = self.plugins.get_mut(name) {
+            plugin.parked = Some((candidate, took));
+        }
+        self.shared.events.add(about(name, &version, None), took, EventKind::Waiting);
+    }
+
+    /// Is a generation of `plugin` draining or ending, and within its deadlines?
+    fn is_making_room(&self, plugin: &str) -> bool {
+        let of_it = |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
+        let mut draining = self.retiring.iter().filter(|retiring| retiring.stalled.is_none());
+        let mut ending = self.ending.iter().filter(|(_, ending)| ending.reasons.is_empty());
+        draining.any(|retiring| *retiring.generation.plugin == *plugin)
+            || ending.any(|(number, _)| of_it(number))
+    }
+
+    /// What waits for room has it now, or waits in vain: then it is refused.
+    fn look_at_parked(&mut self) {
+        let parked = self.plugins.iter().filter(|(_, plugin)| plugin.parked.is_some());
+        let due: Vec<_> = parked
+            .filter(|(name, _)| self.admit(name).is_ok() || !self.is_making_room(name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in due {
+            let Some(plugin) = self.plugins.get_mut(&name) else { continue };
+            let group = Arc::clone(&plugin.group);
+            if let Some((candidate, took)) = plugin.parked.take() {
+                self.enqueue(&group, Operation::Update { candidate, by: By::Watcher, took });
+            }
+        }
     }
 
     fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
@@ -935,6 +985,7 @@ impl Control {
         self.look_at_awaiting();
         self.look_at_deadlines();
         self.look_at_endings();
+        self.look_at_parked();
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
             self.relisten = None;
             self.tell_filters();
@@ -1304,6 +1355,10 @@ impl Control {
             return;
         }
         self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
+        let parked: Vec<_> = self.plugins.values_mut().filter_map(|plugin| plugin.parked.take()).collect();
+        for (candidate, took) in parked {
+            self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
+        }
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else {

@@ -51,6 +51,8 @@ pub enum EventKind {
     Unchanged,
     /// A candidate was rolled back before: it waits until an operator applies it.
     Held,
+    /// A watched candidate waits: `generations_max` are in memory, and one of them is on its way out.
+    Waiting,
     /// A waiting candidate was overtaken by a newer one.
     Superseded,
     /// A candidate was refused. What served before serves on.
@@ -124,6 +126,7 @@ impl EventKind {
             EventKind::Active { .. } => "active",
             EventKind::Unchanged => "unchanged",
             EventKind::Held => "held",
+            EventKind::Waiting => "waiting",
             EventKind::Superseded => "superseded",
             EventKind::Refused(_) => "refused",
             EventKind::Retiring => "retiring",

@@ -1,6 +1,6 @@
 //! Drain and unload: nothing is unmapped that may still run, and all else is.
 
-use midflight::{Code, EventKind, Fault, Residency};
+use midflight::{Code, Event, EventKind, Fault, Residency};
 use midflight_tests::{
     Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children,
 };
@@ -219,6 +219,50 @@ fn a58_a_long_call_in_each_version() {
         rig.desk.let_go(3);
         let answers: Vec<_> = inside.into_iter().map(|call| call.join().expect("no panic")).collect();
         assert_eq!(answers, [Ok(1), Ok(2), Ok(3)]);
+    });
+    rig.end();
+}
+
+#[test]
+fn a58_a_watched_file_waits_for_room_and_the_newest_gets_it() {
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.generations_max(2));
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        rig.install(Fixture::V2, "probe.so");
+        rig.log.wait("active", 2);
+        for (fixture, version) in [(Fixture::V1, "1.0.0"), (Fixture::V3, "3.0.0")] {
+            rig.install(fixture, "probe.so");
+            let waits = |event: &Event| event.kind.name() == "waiting" && event.version == version;
+            rig.log.wait_for(&format!("{version} waits"), waits);
+            check_answers(&rig.probe, 2);
+        }
+        assert_eq!((rig.log.count("superseded"), rig.log.count("refused")), (1, 0), "{}", rig.log.text());
+        rig.desk.let_go(1);
+        rig.log.wait("active", 3);
+        check_answers(&rig.probe, 3);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+    });
+    rig.end();
+}
+
+#[test]
+fn a58_a_watched_file_that_waits_in_vain_is_refused() {
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| {
+        builder.generations_max(2).drain_deadline(Duration::from_millis(50))
+    });
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        rig.install(Fixture::V2, "probe.so");
+        rig.log.wait("stalled", 1);
+        rig.install(Fixture::V3, "probe.so");
+        rig.log.wait_for("a refusal", |event| {
+            matches!(&event.kind, EventKind::Refused(refusal) if refusal.code() == Code::TooManyGenerations)
+        });
+        check_answers(&rig.probe, 2);
+        rig.desk.let_go(1);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
     });
     rig.end();
 }
