@@ -113,11 +113,10 @@ fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Resul
     if depth == 0 {
         attend(thread);
     }
+    let inherited = nested(thread, depth, group)?;
+    // Not before: beyond the bound there is no frame.
     let frame = &thread.frames[depth];
-    let release = match nested(thread, depth, group)? {
-        Some(release) => release,
-        None => pin(frame, group, call),
-    };
+    let release = inherited.unwrap_or_else(|| pin(frame, group, call));
     Ok(Entered { release, frame, deeper: Some(Deeper::than(thread, depth)) })
 }
 
@@ -190,16 +189,18 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
     if depth >= group.calls_nested_max {
         return Err(too_deep(group));
     }
-    let mut groups = 0;
-    for frame in thread.frames[..depth].iter().rev() {
-        let entered = frame.group.get();
-        if std::ptr::eq(entered, group) {
-            // The frame inherits, so it names no group itself.
-            thread.frames[depth].group.set(null());
-            return Ok(Some(frame.entered()));
-        }
-        groups += usize::from(!entered.is_null());
+    let below = &thread.frames[..depth];
+    if let Some(frame) = below.iter().rev().find(|frame| std::ptr::eq(frame.group.get(), group)) {
+        // The frame inherits, so it names no group itself.
+        thread.frames[depth].group.set(null());
+        return Ok(Some(frame.entered()));
     }
+    // Leases enter a group again and again.
+    let first = |at: usize, frame: &Frame| {
+        let group = frame.group.get();
+        !group.is_null() && below[..at].iter().all(|earlier| earlier.group.get() != group)
+    };
+    let groups = below.iter().enumerate().filter(|(at, frame)| first(*at, frame)).count();
     if groups >= group.groups_nested_max {
         return Err(Fault::TooManyGroups { bound: group.groups_nested_max });
     }

@@ -89,6 +89,11 @@ fn groups_are_bounded() {
     let again =
         groups[0].enter(CALL, |_| groups[1].enter(CALL, |_| groups[2].enter(CALL, |_| call(&groups[0]))));
     assert_eq!(again, Ok(0));
+    // So is a second lease on one.
+    let lease = groups[0].lease().expect("a lease");
+    let held = |f: &mut dyn FnMut() -> Result<u64, Fault>| pin::enter_held(&groups[0], &lease, CALL, f);
+    let within = held(&mut || held(&mut || held(&mut || call(&groups[1]))));
+    assert_eq!(within, Ok(1));
 }
 
 #[test]

@@ -291,6 +291,15 @@ fn a15_calls_within_calls_beyond_the_bound() {
 }
 
 #[test]
+fn a15_calls_within_calls_beyond_the_default_bound() {
+    let rig = Rig::serving(Fixture::V1);
+    assert_eq!(rig.probe.nested(80), Ok(vec![1; 64]));
+    assert_eq!(rig.desk.faults(), [Fault::NestedTooDeep { bound: 64 }]);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
 fn a15_groups_within_groups_beyond_the_bound() {
     let rig = Rig::with(|builder| builder.groups_nested_max(1));
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
