@@ -974,6 +974,8 @@ impl Control {
 /// The way out: drain, stop, close, prove.
 impl Control {
     fn retire(&mut self, generation: Arc<Generation>) {
+        // One that never became active has none yet, and is in memory all the same.
+        self.records.entry(generation.number).or_insert_with(|| record(&generation, Residency::Retiring));
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
         self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None });

@@ -130,7 +130,11 @@ pub(crate) fn prepare(
     };
     let library = match Library::open(&image, owner.table()) {
         Ok(library) => library,
-        Err((refusal, None)) => return Err(early(refusal)),
+        Err((refusal, None)) => {
+            // The loader may have unmapped it by now: what its constructors registered must not run.
+            owner.close();
+            return Err(early(refusal));
+        }
         Err((refusal, Some(library))) => return Err(late(refusal, library)),
     };
     let checked = match check(&library, &order.known, &order.required) {

@@ -1,7 +1,8 @@
 //! Directories and disks as they are: links that are swapped, directories that come and go, file systems that say no.
+#![allow(unsafe_code, reason = "the loader is asked what it has open")]
 
 use midflight::{Code, Host, HostError, Stage};
-use midflight_tests::{Fixture, Rig, check_answers, run_child_with_mounts, with_children};
+use midflight_tests::{Fixture, Rig, check_answers, in_child, process, run_child_with_mounts, with_children};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -84,6 +85,47 @@ fn a_run_directory_that_can_be_written_to_by_others_is_not_used() {
     fs::set_permissions(&shared, everybody).expect("permissions");
     let Err(error) = Host::builder().run_directory(&shared).start() else { panic!("a host started there") };
     assert!(matches!(error, HostError::RunDirectory { .. }), "{error:?}");
+}
+
+/// The system names mappings by the real path: by another one they would not be found, and everything would seem unmapped.
+#[test]
+fn a_run_directory_behind_a_link_hides_no_mapping() {
+    in_child(|| {
+        let home = tempfile::tempdir().expect("a directory");
+        fs::create_dir(home.path().join("real")).expect("a directory");
+        symlink("real", home.path().join("link")).expect("a link");
+        let images = home.path().join("link/../link/images");
+        let rig = Rig::with(|builder| builder.run_directory(images));
+        rig.apply(Fixture::V1);
+        let real = home.path().join("real/images").display().to_string();
+        let mapped = || process::mappings().into_iter().filter(|line| line.contains(&real)).count();
+        let opened = rig.host.status().generations[0].clone();
+        assert!(mapped() > 0, "{opened:?}");
+        let images: Vec<_> = loaded().into_iter().filter(|name| name.contains("/images/run/")).collect();
+        assert!(!images.is_empty() && images.iter().all(|name| name.starts_with(&real)), "{images:?}");
+        rig.end();
+        assert_eq!(mapped(), 0);
+    });
+}
+
+/// The libraries of this process, by the names that the loader was given.
+fn loaded() -> Vec<String> {
+    unsafe extern "C" fn visit(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        names: *mut std::ffi::c_void,
+    ) -> std::ffi::c_int {
+        // SAFETY: what `dl_iterate_phdr` passes on: a valid info with a C string, and the list below.
+        unsafe {
+            let name = std::ffi::CStr::from_ptr((*info).dlpi_name).to_string_lossy().into_owned();
+            (*names.cast::<Vec<String>>()).push(name);
+        }
+        0
+    }
+    let mut names: Vec<String> = Vec::new();
+    // SAFETY: `visit` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut names).cast()) };
+    names
 }
 
 /// What a run directory's file system can say, each with a code of its own.

@@ -93,6 +93,55 @@ fn a51_a_stalled_drain_is_reported_and_goes_on() {
 }
 
 #[test]
+fn a52_a_stalled_drain_is_given_up_by_hand() {
+    in_child(|| {
+        let rig = Rig::with(|builder| builder.drain_deadline(Duration::from_millis(50)));
+        rig.apply(Fixture::V1);
+        let not_stalled = |generation| {
+            rig.host.force("probe", generation).expect_err("nothing has stalled").code() == Code::NotStalled
+        };
+        assert!(not_stalled(1), "it serves");
+        let held = thread::scope(|scope| {
+            let inside = scope.spawn(|| rig.probe.wait(1));
+            let tid = rig.desk.until_inside(1);
+            let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
+            let stall = applied.wait_retired(Duration::ZERO).expect_err("a call is inside");
+            assert_eq!((stall.plugin.as_str(), stall.generation), ("probe", 1));
+            assert_eq!(stall.holders.calls[0].tid, tid);
+            rig.log.wait("stalled", 1);
+
+            rig.host.force("probe", 1).expect("given up");
+            let event = rig.log.wait("given_up", 1);
+            assert!(matches!(&event.kind, EventKind::GivenUp { holders } if holders.calls[0].tid == tid));
+            let Residency::Resident(reasons) = rig.residency(1) else { panic!("{event}") };
+            assert!(reasons[0].starts_with(&format!("given up while held by tid {tid} ")), "{reasons:?}");
+            assert!(applied.wait_retired(WITHIN).is_err(), "at once, since nobody waits for it");
+            assert!(not_stalled(1), "once is enough");
+            check_answers(&rig.probe, 2);
+            rig.desk.let_go(1);
+            assert_eq!(inside.join().expect("no panic"), Ok(1));
+            reasons
+        });
+        // The call has ended, and its code stays all the same.
+        rig.apply(Fixture::V3);
+        rig.log.wait("unmapped", 2);
+        assert_ne!(rig.mappings(1), [""; 0]);
+        let status = rig.host.shutdown(WITHIN);
+        assert_eq!(status.generations[0].residency, Residency::Resident(held));
+        assert_eq!(rig.log.count("unmapped"), 2, "{}", rig.log.text());
+    });
+}
+
+#[test]
+fn a_drain_is_waited_for() {
+    let rig = Rig::serving(Fixture::V1);
+    let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
+    assert_eq!(applied.wait_retired(WITHIN), Ok(()));
+    assert_eq!(rig.log.count("drained"), 1);
+    rig.end();
+}
+
+#[test]
 fn a53_a_plain_plugin_leaves_no_line_in_the_maps() {
     in_child(|| {
         let rig = Rig::serving(Fixture::V1);
@@ -314,6 +363,34 @@ fn a_shutdown_gives_up_at_its_deadline() {
         rig.log.wait("unmapped", 1);
         assert_eq!(rig.mappings(1), [""; 0]);
     });
+}
+
+#[test]
+fn a_shutdown_may_wait_for_ever() {
+    let rig = Rig::serving(Fixture::V1);
+    let status = rig.host.shutdown(Duration::MAX);
+    assert_eq!(status.generations[0].residency, Residency::Unmapped, "no clock reaches that deadline");
+    rig.end();
+}
+
+#[test]
+fn a_start_that_returns_after_the_end_is_not_switched_in() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang(2);
+    thread::scope(|scope| {
+        let late = scope.spawn(|| rig.host.apply(Fixture::V2.path()));
+        rig.desk.until_hung(2);
+        let ended = scope.spawn(|| rig.host.shutdown(WITHIN));
+        rig.log.wait("unmapped", 1);
+        rig.desk.unhang(2);
+        let refusal = late.join().expect("no panic").expect_err("the host is ending");
+        assert_eq!(refusal.code(), Code::ShuttingDown);
+        ended.join().expect("no panic");
+    });
+    rig.log.wait("stopped", 2);
+    assert_eq!(rig.log.count("active"), 1, "{}", rig.log.text());
+    assert_eq!(rig.mappings(2), [""; 0]);
+    rig.end();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod drain;
 mod evolution;
 mod files;
 mod headers;
+mod logs;
 mod panics;
 mod switching;
 mod transitions;

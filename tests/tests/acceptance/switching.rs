@@ -150,6 +150,9 @@ fn every_plugin_of_a_contract_is_found() {
 /// A contract for what is linked in; two plugins implement it.
 mod linked {
     use super::{Context, Plugin, StartError, plugin};
+    use midflight_plugin::Service;
+    use probe_contracts::Desk;
+    use std::sync::OnceLock;
 
     #[midflight_plugin::contract]
     pub(super) trait Name {
@@ -178,6 +181,40 @@ mod linked {
     }
     named!(First);
     named!(Second);
+
+    /// Keeps the host's service, and then does not start.
+    #[plugin(implements(Name))]
+    pub(super) struct Keeper;
+    pub(super) static KEPT: OnceLock<Service<dyn Desk>> = OnceLock::new();
+    impl Plugin for Keeper {
+        fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+            KEPT.set(cx.service::<dyn Desk>()?).expect("kept once");
+            Err(StartError::new("it has what it wanted"))
+        }
+    }
+    impl Name for Keeper {
+        fn name(&self) -> String {
+            unreachable!()
+        }
+        fn config(&self) -> String {
+            unreachable!()
+        }
+    }
+}
+
+/// Its code is never unmapped, so what it was given must stay.
+#[test]
+fn a_service_outlives_a_linked_plugin_that_did_not_start() {
+    let desk = Arc::new(midflight_tests::Desk::default());
+    let builder = Host::builder().provide::<dyn probe_contracts::Desk, _>(Arc::clone(&desk));
+    let Err(error) = builder.link::<linked::Keeper>("keeper").start() else { panic!("it started") };
+    let reason = std::error::Error::source(&error).expect("a refusal").to_string();
+    assert!(reason.contains("it has what it wanted"), "{reason}");
+    let gone = Arc::downgrade(&desk);
+    drop(desk);
+    let kept = linked::KEPT.get().expect("kept");
+    assert!(matches!(kept.panic(), Err(Fault::Panicked(report)) if report.message == "the desk panics"));
+    assert!(gone.upgrade().is_some(), "it was called");
 }
 
 #[test]

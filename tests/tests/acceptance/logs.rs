@@ -1,0 +1,110 @@
+//! Logs: what a plugin says is heard in the host's subscriber, under its own target, and says who spoke.
+
+use midflight_tests::{Fixture, Ledger, Rig, WITHIN, in_child};
+use nasty_contracts::{Ledger as LedgerContract, Nasty};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+/// Keeps what plugins say.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    events: Vec<BTreeMap<String, String>>,
+    callsites: usize,
+}
+
+impl Ear {
+    fn take(&self) -> Vec<BTreeMap<String, String>> {
+        std::mem::take(&mut self.0.lock().expect("an ear").events)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Ear {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        self.0.lock().expect("an ear").callsites += usize::from(metadata.target().starts_with("nasty"));
+        Interest::sometimes()
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target().starts_with("nasty") {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            self.0.lock().expect("an ear").events.push(fields.0);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), format!("{value} as a u64"));
+    }
+}
+
+#[test]
+fn a_plugins_events_reach_the_hosts_subscriber() {
+    in_child(|| {
+        let ear = Ear::default();
+        let (filter, filters) = reload::Layer::<_, Registry>::new(EnvFilter::new("off"));
+        tracing_subscriber::registry().with(filter).with(ear.clone()).init();
+        let service = Arc::new(Ledger::default());
+        let rig = Rig::with(|builder| {
+            let builder = builder.provide::<dyn LedgerContract, _>(Arc::clone(&service));
+            // Threads of the nasty plugin may outlive the next update.
+            builder.contract::<dyn Nasty>().generations_max(64)
+        });
+        let nasty = rig.host.slot::<dyn Nasty>("nasty").expect("a slot");
+        service.call_back_through(nasty.clone());
+        rig.apply(Fixture::Nasty);
+        nasty.heavy(5).expect("an answer");
+        assert_eq!(ear.take(), [], "nobody listens");
+
+        // Plugins that are loaded hear of other filters, though not at once.
+        filters.modify(|filter| *filter = EnvFilter::new("nasty=info")).expect("other filters");
+        let deadline = Instant::now() + WITHIN;
+        let heard = loop {
+            nasty.heavy(7).expect("an answer");
+            if let Some(heard) = ear.take().pop() {
+                break heard;
+            }
+            assert!(Instant::now() < deadline, "the plugin is not heard");
+            thread::yield_now();
+        };
+        let field = |name: &str| heard.get(name).map(String::as_str);
+        assert_eq!(field("message"), Some("everything in one call"));
+        assert_eq!(field("number"), Some("7 as a u64"), "typed");
+        assert_eq!(field("midflight.plugin"), Some("\"nasty\""));
+        assert_eq!(field("midflight.version"), Some("\"1.0.0\""));
+        assert_eq!(field("midflight.generation"), Some("1 as a u64"));
+        assert!(field("code.file").is_some_and(|file| file.ends_with("src/lib.rs\"")), "{heard:?}");
+
+        let callsites = || ear.0.lock().expect("an ear").callsites;
+        let before = callsites();
+        for generation in 2..8 {
+            rig.apply(if generation % 2 == 0 { Fixture::NastyV2 } else { Fixture::Nasty });
+            nasty.heavy(1).expect("an answer");
+            let heard = ear.take();
+            let from: Vec<_> = heard.iter().map(|event| event["midflight.generation"].as_str()).collect();
+            assert_eq!(from, [format!("{generation} as a u64")]);
+        }
+        assert_eq!(callsites(), before, "reloads add no callsite");
+        rig.host.shutdown(WITHIN);
+    });
+}
