@@ -125,7 +125,8 @@ fn a52_a_stalled_drain_is_given_up_by_hand() {
         // The call has ended, and its code stays all the same.
         rig.apply(Fixture::V3);
         rig.log.wait("unmapped", 2);
-        assert_ne!(rig.mappings(1), [""; 0]);
+        let mapped = rig.mappings(1);
+        assert!(!mapped.is_empty() && mapped.iter().all(|line| !line.ends_with("(deleted)")), "{mapped:?}");
         let status = rig.host.shutdown(WITHIN);
         assert_eq!(status.generations[0].residency, Residency::Resident(held));
         assert_eq!(rig.log.count("unmapped"), 2, "{}", rig.log.text());
