@@ -14,8 +14,8 @@ pub struct Footprint {
     pub descriptors: usize,
     /// Resident memory.
     pub resident_kib: u64,
-    /// The pthread key that a new one would get.
-    pub next_key: u32,
+    /// Pthread keys that are in use, whatever their numbers.
+    pub keys: u32,
 }
 
 impl Footprint {
@@ -30,7 +30,7 @@ impl Footprint {
             mappings: process::mappings().len(),
             descriptors: process::descriptors(),
             resident_kib: process::resident_kib(),
-            next_key: next_key(),
+            keys: keys(),
         }
     }
 
@@ -47,13 +47,21 @@ impl Footprint {
     }
 }
 
+/// New keys get the lowest numbers that are free: the numbers that enough of them leave out are in use. Their order says nothing, since a
+/// generation makes its keys while the one before it still has its own.
 #[expect(unsafe_code, reason = "keys have no safe face")]
-fn next_key() -> u32 {
-    let mut key = 0;
-    // SAFETY: a place to write to; no value is ever set.
-    unsafe {
-        assert_eq!(libc::pthread_key_create(&mut key, None), 0, "a key is left");
-        libc::pthread_key_delete(key);
+fn keys() -> u32 {
+    const ENOUGH: u32 = 64;
+    let make = |_| {
+        let mut key = 0;
+        // SAFETY: a place to write to.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, None) }, 0, "a key is left");
+        key
+    };
+    let made: Vec<u32> = (0..ENOUGH).map(make).collect();
+    for key in &made {
+        // SAFETY: made above; no value was ever set.
+        unsafe { libc::pthread_key_delete(*key) };
     }
-    key
+    made.into_iter().max().unwrap_or(0) + 1 - ENOUGH
 }

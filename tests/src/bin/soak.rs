@@ -218,7 +218,7 @@ impl Soak {
             maps_growth: growth(before.mappings, after.mappings),
             fd_growth: growth(before.descriptors, after.descriptors),
             pthread_key_max: self.key_max,
-            key_growth: i64::from(after.next_key) - i64::from(before.next_key),
+            key_growth: i64::from(after.keys) - i64::from(before.keys),
             tls_destructors_run: self.ledger.destroyed(),
             tls_destructors_on_foreign_thread: self.ledger.foreign(),
             tls_values_open: self.ledger.open(),
@@ -285,7 +285,7 @@ impl Soak {
         }
         Footprint::settle();
         let footprint = Footprint::now();
-        self.key_max = self.key_max.max(footprint.next_key);
+        self.key_max = self.key_max.max(footprint.keys);
         footprint
     }
 }

@@ -292,8 +292,8 @@ fn a57_a_thousand_nasty_generations_leave_nothing() {
             let after = Footprint::now();
             println!("before {before:?}\nafter  {after:?}");
             assert_eq!(
-                (after.mappings, after.descriptors, after.next_key),
-                (before.mappings, before.descriptors, before.next_key)
+                (after.mappings, after.descriptors, after.keys),
+                (before.mappings, before.descriptors, before.keys)
             );
             // AddressSanitizer keeps what was freed for a while.
             if !process::has_address_sanitizer() {
