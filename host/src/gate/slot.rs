@@ -153,10 +153,11 @@ impl Group {
     }
 
     fn cell(&self) -> Option<&GroupCell> {
-        if self.link.is_vacant() && !self.link.resolve(|shared| shared.group(&self.name)) {
-            return None;
+        if self.link.is_vacant() {
+            self.link.resolve(|shared| shared.group(&self.name));
         }
-        Some(self.link.cell())
+        // Another thread may have found it first.
+        (!self.link.is_vacant()).then(|| self.link.cell())
     }
 
     #[cold]

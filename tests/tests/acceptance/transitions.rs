@@ -1,11 +1,11 @@
 //! Transitions: one at a time, whole or not at all, and told in order.
 
-use midflight::{Code, EventKind, Fault, Residency, Stage};
+use midflight::{Code, EventKind, Fault, Residency, Slot, Stage};
 use midflight_tests::{Fixture, Rig, check_answers};
-use probe_contracts::{Begin, Panic};
-use std::sync::Arc;
+use probe_contracts::{Begin, Panic, Probe};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +42,31 @@ fn a26_a_slot_from_before_its_plugin() {
     assert_eq!(group.request(|r| r.get(&probe).version()), Ok(1));
     assert_eq!(group.lease().expect("a lease").get(&probe).version(), Ok(1));
     assert!(group.release() > 0);
+    rig.end();
+}
+
+#[test]
+fn a26_many_threads_use_a_handle_from_before_at_once() {
+    const HANDLES: usize = 300;
+    let rig = Rig::new();
+    let slots: Vec<Slot<dyn Probe>> = (0..HANDLES).map(|_| rig.host.slot("probe").expect("a slot")).collect();
+    let groups: Vec<_> = (0..HANDLES).map(|_| rig.host.group("probe")).collect();
+    rig.apply(Fixture::V1);
+    let (at_once, answers) = (Barrier::new(4), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (slot, group) in slots.iter().zip(&groups) {
+                    at_once.wait();
+                    let seen = [slot.version(), group.request(|r| r.get(slot).version())];
+                    answers.lock().expect("no panic").extend(seen);
+                }
+            });
+        }
+    });
+    let answers = answers.into_inner().expect("no panic");
+    assert_eq!(answers.len(), 4 * 2 * HANDLES);
+    assert!(answers.iter().all(|answer| *answer == Ok(1)), "{:?}", answers.iter().find(|one| one.is_err()));
     rig.end();
 }
 
