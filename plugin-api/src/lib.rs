@@ -195,7 +195,7 @@ pub mod rt {
         Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
         use_host_panics,
     };
-    pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
+    pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;

@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
-use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
+use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
@@ -208,8 +208,9 @@ impl<C: Contract + ?Sized> Service<C> {
     /// `raw` is an instance and a table of `C`, and both are kept until this library is unmapped.
     unsafe fn new(raw: RawService) -> Self {
         let origin = Arc::new(Origin { plugin: C::NAME.into(), version: "".into(), generation: 0 });
+        let bound = Bound { this: raw.this, table: raw.table, origin: Arc::as_ptr(&origin) };
         // SAFETY: by the caller's promise.
-        unsafe { Service::through(ServiceGate { raw, origin }) }
+        unsafe { Service::through(ServiceGate { bound, _origin: origin }) }
     }
 
     /// # Safety
@@ -244,16 +245,48 @@ impl<C: Contract + ?Sized> std::fmt::Debug for Service<C> {
 /// The gate of what never changes and is held anyway: the host's services.
 #[derive(Clone)]
 pub struct ServiceGate {
-    raw: RawService,
-    origin: Arc<Origin>,
+    bound: Bound,
+    /// What `bound` points to.
+    _origin: Arc<Origin>,
 }
 
 // SAFETY: by `Service::new`; the origin is owned.
 unsafe impl Gate for ServiceGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        f(&Bound { this: self.raw.this, table: self.raw.table, origin: &*self.origin })
+        f(&self.bound)
     }
+}
+
+// SAFETY: by `Service::new`.
+unsafe impl Holding for ServiceGate {
+    type Held = ServiceGate;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, ServiceGate), E> {
+        f(&self.bound).map(|answer| (answer, self.clone()))
+    }
+}
+
+// SAFETY: by `Service::new`; the origin is owned.
+unsafe impl Hold for ServiceGate {
+    fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        f()
+    }
+
+    /// It was a panic in the host, whose own business it is.
+    fn lost(&self, _: Fault) {}
 }
 
 /// What `#[plugin]` adds to the author's type.

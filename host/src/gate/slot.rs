@@ -204,7 +204,14 @@ impl Request<'_> {
     /// ```
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
         let bound = slot.gate.find(self.link, self.release);
-        let gate = RequestGate { slot: &slot.gate, cell: self.cell, bound, here: PhantomData };
+        let gate = RequestGate {
+            slot: &slot.gate,
+            link: self.link,
+            cell: self.cell,
+            release: self.release,
+            bound,
+            here: PhantomData,
+        };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
@@ -233,7 +240,13 @@ impl Lease {
     /// The contract's methods, on the lease's release.
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<LeaseGate<'a>> {
         let bound = slot.gate.find(&self.link, &self.release);
-        let gate = LeaseGate { slot: &slot.gate, cell: self.link.cell(), release: &self.release, bound };
+        let gate = LeaseGate {
+            slot: &slot.gate,
+            link: &self.link,
+            cell: self.link.cell(),
+            release: &self.release,
+            bound,
+        };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
