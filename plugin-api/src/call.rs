@@ -213,8 +213,21 @@ impl<W> Reply<W> {
         }
     }
 
+    /// The caller's half of a call that begins something: what it has begun is no value yet.
+    ///
+    /// # Safety
+    /// As for `finish`.
+    pub unsafe fn begun(self, bound: &Bound) -> Result<W, Fault> {
+        // SAFETY: the caller's.
+        unsafe { self.finish_wire(bound) }
+    }
+
+    /// The value as it was sent.
+    ///
+    /// # Safety
+    /// As for `finish`.
     #[inline(always)]
-    unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
+    pub(crate) unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
         match self.status {
             // SAFETY: by the invariant.
             Status::Returned => Ok(unsafe { self.value.assume_init() }),
@@ -245,7 +258,13 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
 /// of `body`, and that of the result.
 #[inline(always)]
 pub fn guard<T: Crosses>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
-    match catch_unwind(AssertUnwindSafe(|| body().into_wire())) {
+    guard_wire(|| body().into_wire())
+}
+
+/// The same where the body makes the form on the wire itself.
+#[inline(always)]
+pub(crate) fn guard_wire<W>(body: impl FnOnce() -> W) -> Reply<W> {
+    match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => Reply::returned(value),
         Err(payload) => {
             contain(payload);

@@ -70,6 +70,7 @@ extern crate abi as abi_stable;
 mod call;
 mod contract;
 pub mod docs;
+mod future;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
@@ -86,6 +87,7 @@ mod sink;
 
 pub use call::{CallError, Fault, PanicReport};
 pub use contract::{Contract, ImplementedBy};
+pub use future::Answer;
 pub use map::Map;
 pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
@@ -196,6 +198,7 @@ pub mod rt {
         use_host_panics,
     };
     pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
+    pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;

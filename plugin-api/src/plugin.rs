@@ -9,6 +9,7 @@
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
+use crate::future::Wakers;
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
@@ -18,7 +19,8 @@ use abi_stable::std_types::{RResult, RSlice, RStr};
 use abi_stable::type_layout::TypeLayout;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// What the author of a plugin writes, beside its contracts.
 ///
@@ -378,6 +380,7 @@ unsafe extern "C" fn start<X: Export>(
     // SAFETY: valid until the library is unmapped, by the caller's promise, and of this format.
     let host = unsafe { &*host };
     use_panics(host.panics);
+    HOST.store(std::ptr::from_ref(host).cast_mut(), Release);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
         logs::forward(host);
@@ -385,6 +388,14 @@ unsafe extern "C" fn start<X: Export>(
         let plugin = made::<X::Plugin>(&context).map_err(|error| error.0)?;
         Ok::<usize, String>(Box::into_raw(Box::new(plugin)).expose_provenance())
     })
+}
+
+/// The host's table, in a library that was started: not in a host, nor in a plugin that is linked into one.
+static HOST: AtomicPtr<HostTable> = AtomicPtr::new(std::ptr::null_mut());
+
+pub(crate) fn host() -> Option<&'static HostTable> {
+    // SAFETY: `start` alone sets it, to a table that is valid until this library is unmapped.
+    unsafe { HOST.load(Acquire).as_ref() }
 }
 
 extern "C" fn relisten() {
@@ -464,6 +475,8 @@ pub struct HostTable {
     pub hooks: Hooks,
     /// Where the plugin's events and spans go.
     pub logs: Logs,
+    /// What stands for wakers of the plugin's that the host keeps.
+    pub wakers: Wakers,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

@@ -12,6 +12,7 @@ pub(crate) mod locals;
 pub(crate) mod logs;
 pub(crate) mod signals;
 pub(crate) mod threads;
+pub(crate) mod wakers;
 
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
@@ -90,6 +91,7 @@ impl Owner {
                     signal: signals::set_handler,
                 },
                 logs: logs::LOGS,
+                wakers: wakers::WAKERS,
             },
             plugin,
             version,
