@@ -136,8 +136,8 @@ impl Fixture {
     }
 
     fn recipe(self) -> Recipe {
-        let probe = |features| Recipe { workspace: "", package: "probe", features };
-        let evolving = |features| Recipe { workspace: "", package: "evolving", features };
+        let probe = |features| Recipe { workspace: "", package: "probe-plugin", features };
+        let evolving = |features| Recipe { workspace: "", package: "evolving-plugin", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
