@@ -171,7 +171,9 @@ fn every_plugin_of_a_contract_is_found(way: Way) {
     assert_eq!(nobody.host.slots::<dyn Risk>().expect("no slots").len(), 0);
     nobody.end();
     let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder);
-    for slot in &rig.host.slots::<dyn Risk>().expect("two slots") {
+    let risks = rig.host.slots::<dyn Risk>().expect("two slots");
+    assert_eq!(risks.len(), 2);
+    for slot in &risks {
         assert_eq!((slot.limit(), slot.allows(5, 4), slot.allows(5, 5)), (Ok(1), Ok(false), Ok(true)));
     }
     let slots = rig.host.slots::<dyn Probe>().expect("two slots");
