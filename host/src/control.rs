@@ -390,10 +390,7 @@ impl Control {
         let chosen = self.overrides.get(name).map(String::as_str);
         let group: Arc<str> = chosen.or(authors).unwrap_or(name).into();
         match self.plugins.get(name) {
-            Some(plugin) if plugin.linked => {
-                let reason = format!("{name} is linked into the host");
-                return Err(Refusal::new(Code::LinkedIn, reason));
-            }
+            Some(plugin) if plugin.linked => return Err(linked_in(name)),
             Some(plugin) if plugin.group == group => return Ok(group),
             Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
                 let reason = format!("it runs in group {}, this version names {group}", plugin.group);
@@ -461,6 +458,7 @@ impl Control {
         operation: impl FnOnce(Arc<str>, Reply) -> Operation,
     ) {
         match self.plugins.get_key_value(plugin) {
+            Some((_, state)) if state.linked => self.refuse(None, linked_in(plugin), Some(reply)),
             Some((name, state)) => {
                 let (name, group) = (Arc::clone(name), Arc::clone(&state.group));
                 self.enqueue(&group, operation(name, reply));
@@ -657,8 +655,9 @@ impl Control {
         let Some(plugin) = self.plugins.get_mut(&name) else { return };
         plugin.linked = true;
         let config = Arc::clone(&plugin.config);
+        let number = self.next_generation();
         let update = Update {
-            generation: self.next_generation(),
+            generation: number,
             plugin: Arc::clone(&name),
             version: linked.version.into(),
             rollback: false,
@@ -670,6 +669,10 @@ impl Control {
         self.begin(group, update, move |order, _| {
             stage::prepare_linked(&name, linked, order).map_err(Refused::early)
         });
+        // There is nothing to load: what takes its time is the start.
+        if let Some((_, Transition::Update { step, .. })) = self.transition(number) {
+            *step = Some(Step::Loaded);
+        }
     }
 
     /// Is there room for one more generation of `plugin`?
@@ -1607,6 +1610,10 @@ impl Command {
             other => drop(other),
         }
     }
+}
+
+fn linked_in(plugin: &str) -> Refusal {
+    Refusal::new(Code::LinkedIn, format!("{plugin} is linked into the host"))
 }
 
 fn record(generation: &Generation, residency: Residency) -> GenerationStatus {

@@ -113,7 +113,7 @@ impl Host {
     /// it back, only [`apply`](Host::apply) does.
     ///
     /// # Errors
-    /// `nothing_to_roll_back`, or what stops any update: then the current version serves on.
+    /// `nothing_to_roll_back`, `linked_in`, or what stops any update: then the current version serves on.
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Rollback { plugin, reply })?
@@ -123,7 +123,7 @@ impl Host {
     /// configuration back.
     ///
     /// # Errors
-    /// What stops any update, `start_failed` above all: then the plugin serves on with the configuration that it has.
+    /// `linked_in`, or what stops any update, `start_failed` above all: then the plugin serves on with the configuration that it has.
     pub fn configure(&self, plugin: &str, config: &str) -> Result<Applied, Refusal> {
         let (plugin, config) = (plugin.to_owned(), config.into());
         self.shared.ask(|reply| Command::Configure { plugin, config, reply })?

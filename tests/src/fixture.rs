@@ -142,8 +142,8 @@ impl Fixture {
     }
 
     fn recipe(self) -> Recipe {
-        let probe = |features| Recipe { workspace: "", package: "probe", features };
-        let evolving = |features| Recipe { workspace: "", package: "evolving", features };
+        let probe = |features| Recipe { workspace: "", package: "probe-plugin", features };
+        let evolving = |features| Recipe { workspace: "", package: "evolving-plugin", features };
         let awaiting = |features| Recipe { workspace: "", package: "awaiting", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
