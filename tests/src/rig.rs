@@ -3,6 +3,7 @@
 use crate::{Desk, Fixture, Log, WITHIN, check_answers, process};
 use midflight::{Applied, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
 use probe_contracts::{Desk as DeskContract, Probe};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,6 +146,9 @@ impl Rig {
         started.sort();
         stopped.sort();
         assert_eq!(started, stopped, "each instance is stopped, once");
+        let told = self.desk.told();
+        let once: BTreeSet<_> = told.iter().collect();
+        assert_eq!(once.len(), told.len(), "none is told twice: {told:?}");
         assert_eq!(self.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
     }
 }

@@ -1,8 +1,8 @@
-//! The drain: nobody is let in any more, and who is inside is waited for, reported, or given up.
+//! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for, reported, or given up.
 
-use super::Control;
 use super::books::record;
-use super::worker::answer;
+use super::worker::{answer, post, spawn};
+use super::{Command, Control};
 use crate::event::EventKind;
 use crate::gate::cell::Retired;
 use crate::gate::pin::Inside;
@@ -19,12 +19,27 @@ use std::time::{Duration, Instant};
 /// How often the holders of a stalled drain are looked at again.
 const HOLDERS_POLL: Duration = Duration::from_millis(100);
 
+/// Why a generation stays whose plugin has not returned from its `retiring`.
+pub(super) const RETIRING: &str = "retiring still running";
+
 /// A generation that is in no current release.
 pub(super) struct Retiring {
     pub(super) generation: Arc<Generation>,
     pub(super) since: Instant,
     /// When its holders were last looked at, once the drain has stalled.
     pub(super) stalled: Option<Instant>,
+    pub(super) telling: Telling,
+}
+
+/// How far the plugin is with its `retiring`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// A worker is in it, and has a share of the generation.
+    Running,
+    /// So it is, past its deadline, which was reported.
+    Late,
+    /// It has returned, or it was never to be told.
+    Over,
 }
 
 /// A release that was replaced. Its generations are let go when nobody is inside.
@@ -45,13 +60,66 @@ pub(super) struct Awaiting {
     pub(super) reply: SyncSender<Option<Holders>>,
 }
 
+impl Retiring {
+    /// Nothing of its way out has taken longer than it may.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.stalled.is_none() && self.telling != Telling::Late
+    }
+}
+
 impl Control {
+    /// It served, and gets no new calls: its plugin is told.
     pub(super) fn retire(&mut self, generation: Arc<Generation>) {
+        self.drain(Arc::clone(&generation), Telling::Running);
+        let commands = self.shared.commands();
+        let share = Arc::clone(&generation);
+        let started = spawn("midflight-tell", move || {
+            let result = share.retiring().map_err(|fault| fault.to_string());
+            post(&commands, Command::Told { generation: share, result });
+        });
+        if let Err(refusal) = started {
+            self.told(&generation, Err(refusal.reason().to_owned()));
+        }
+    }
+
+    /// It never served, so there is nothing to tell its plugin.
+    pub(super) fn dismiss(&mut self, generation: Arc<Generation>) {
+        self.drain(generation, Telling::Over);
+    }
+
+    fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
         // One that never became active has none yet, and is in memory all the same.
         self.records.entry(generation.number).or_insert_with(|| record(&generation, Residency::Retiring));
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None });
+        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None, telling });
+    }
+
+    pub(super) fn told(&mut self, generation: &Generation, result: Result<(), String>) {
+        let number = generation.number;
+        if let Err(reason) = result {
+            self.tell(number, Duration::ZERO, EventKind::RetiringFailed { reason });
+        }
+        // It may have been given up meanwhile.
+        let retiring = self.retiring.iter_mut().find(|retiring| retiring.generation.number == number);
+        let was = retiring.map(|retiring| mem::replace(&mut retiring.telling, Telling::Over));
+        if was == Some(Telling::Late) {
+            self.mark(number, Residency::Retiring);
+        }
+    }
+
+    fn look_at_telling(&mut self) {
+        let deadline = self.shared.bounds.retire_deadline;
+        let mut late = Vec::new();
+        for retiring in &mut self.retiring {
+            if retiring.telling == Telling::Running && retiring.since.elapsed() >= deadline {
+                retiring.telling = Telling::Late;
+                late.push(retiring.generation.number);
+            }
+        }
+        for number in late {
+            self.reside(number, vec![RETIRING.to_owned()]);
+        }
     }
 
     pub(super) fn look_at_drains(&mut self) {
@@ -61,6 +129,7 @@ impl Control {
                 Err(retired) => self.draining.push(Draining { retired, ..draining }),
             }
         }
+        self.look_at_telling();
         let drain_deadline = self.shared.bounds.drain_deadline;
         for mut retiring in mem::take(&mut self.retiring) {
             let (number, took) = (retiring.generation.number, retiring.since.elapsed());
@@ -76,7 +145,7 @@ impl Control {
                     };
                     if due {
                         let first = retiring.stalled.replace(Instant::now()).is_none();
-                        self.hold(&generation, first.then_some(took));
+                        self.hold(&generation, retiring.telling, first.then_some(took));
                     }
                     self.retiring.push(Retiring { generation, ..retiring });
                 }
@@ -85,8 +154,8 @@ impl Control {
     }
 
     /// Shows who holds a stalled generation; and tells it, if it has stalled just now.
-    fn hold(&mut self, generation: &Arc<Generation>, stalled: Option<Duration>) {
-        let holders = self.holders(generation);
+    fn hold(&mut self, generation: &Arc<Generation>, telling: Telling, stalled: Option<Duration>) {
+        let holders = self.holders(generation, telling);
         self.changed = true;
         if let Some(record) = self.records.get_mut(&generation.number) {
             record.held_by = holders.clone();
@@ -96,9 +165,9 @@ impl Control {
         }
     }
 
-    /// Who holds a release that `generation` is part of.
-    pub(super) fn holders(&mut self, generation: &Arc<Generation>) -> Holders {
-        let mut holders = Holders::default();
+    /// Who holds a release that `generation` is part of, and whether its own plugin does.
+    pub(super) fn holders(&mut self, generation: &Arc<Generation>, telling: Telling) -> Holders {
+        let mut holders = Holders { retiring: telling != Telling::Over, ..Holders::default() };
         for draining in &mut self.draining {
             let release = draining.retired.release();
             if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
@@ -142,10 +211,10 @@ impl Control {
             }
             let retiring =
                 self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
-            match retiring.map(|retiring| Arc::clone(&retiring.generation)) {
+            match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
                 None => answer(&awaiting.reply, None),
-                Some(generation) if Instant::now() >= awaiting.until => {
-                    let holders = self.holders(&generation);
+                Some((generation, telling)) if Instant::now() >= awaiting.until => {
+                    let holders = self.holders(&generation, telling);
                     answer(&awaiting.reply, Some(holders));
                 }
                 Some(_) => self.awaiting.push(awaiting),
@@ -163,8 +232,8 @@ impl Control {
             let reason = format!("no drain of generation {number} of {plugin} has stalled");
             return Err(Refusal::new(Code::NotStalled, reason));
         };
-        let Retiring { generation, since, .. } = self.retiring.remove(at);
-        let holders = self.holders(&generation);
+        let Retiring { generation, since, telling, .. } = self.retiring.remove(at);
+        let holders = self.holders(&generation, telling);
         for draining in &mut self.draining {
             let mut parts = draining.retired.release().generations().iter();
             draining.given_up |= parts.any(|part| Arc::ptr_eq(part, &generation));

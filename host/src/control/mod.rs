@@ -4,7 +4,7 @@
 //! same queue and is given up at its deadline; so a start that hangs holds up its own group's updates and nothing else.
 //!
 //! The life of an update: an `Operation` in the queue of its group → `Update`, in a `Transition`, on a worker → `Ready` → published → the old
-//! generation `Retiring` (drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its
+//! generation `Retiring` (is told, drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its
 //! reasons. Each has its file here, and each file its part of `Control`.
 
 mod books;
@@ -111,6 +111,11 @@ pub(crate) enum Command {
     Compared {
         job: u64,
         result: Result<(), Refusal>,
+    },
+    /// With the worker's share: while it was out, the instance could not be dropped.
+    Told {
+        generation: Arc<Generation>,
+        result: Result<(), String>,
     },
     Stopped {
         generation: u64,
@@ -269,6 +274,7 @@ impl Control {
             Command::Progress { generation, step } => self.progress(generation, step),
             Command::Prepared { generation, result } => self.prepared(generation, result),
             Command::Compared { job, result } => self.compared(job, result),
+            Command::Told { generation, result } => self.told(&generation, result),
             Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
             Command::Closed { generation, left } => self.closed(generation, left),
         }

@@ -46,7 +46,7 @@ impl Control {
     /// Is a generation of `plugin` draining or ending, and within its deadlines?
     pub(super) fn is_making_room(&self, plugin: &str) -> bool {
         let of_it = |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
-        let mut draining = self.retiring.iter().filter(|retiring| retiring.stalled.is_none());
+        let mut draining = self.retiring.iter().filter(|retiring| retiring.is_in_time());
         let mut ending = self.ending.iter().filter(|(_, ending)| ending.reasons.is_empty());
         draining.any(|retiring| *retiring.generation.plugin == *plugin)
             || ending.any(|(number, _)| of_it(number))

@@ -41,7 +41,7 @@ impl Control {
         let Ready { generation, update } = ready;
         let refusal = Refusal::new(code, why).of(&update.plugin, &update.version);
         self.refuse(Some(update.generation), refusal, update.reply);
-        self.retire(generation);
+        self.dismiss(generation);
     }
 
     /// Publishes what waits: of each group with one store.

@@ -1,5 +1,6 @@
 //! The host's end.
 
+use super::drain::{RETIRING, Telling};
 use super::ending::{Ending, Phase};
 use super::queue::Operation;
 use super::worker::answer;
@@ -85,10 +86,14 @@ impl Control {
 
     /// Why each generation that is left is still there.
     fn report_all(&mut self) {
+        let retiring = self.retiring.iter();
         let retiring: Vec<_> =
-            self.retiring.iter().map(|retiring| Arc::clone(&retiring.generation)).collect();
-        for generation in retiring {
-            let reasons = vec![format!("held by {}", self.holders(&generation))];
+            retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)).collect();
+        for (generation, telling) in retiring {
+            let holders = self.holders(&generation, Telling::Over);
+            let told = (telling != Telling::Over).then(|| RETIRING.to_owned());
+            let held = (told.is_none() || !holders.is_empty()).then(|| format!("held by {holders}"));
+            let reasons = told.into_iter().chain(held).collect();
             self.mark(generation.number, Residency::Resident(reasons));
         }
         let ending: Vec<_> =

@@ -97,7 +97,7 @@ impl Control {
         self.lost.remove(&number);
         self.changed = true;
         match result {
-            Ok(generation) => self.retire(Arc::new(*generation)),
+            Ok(generation) => self.dismiss(Arc::new(*generation)),
             Err(Refused { stopped: None, .. }) => self.unmapped(number),
             Err(Refused { stopped: Some(stopped), .. }) => self.leave(number, *stopped, None),
         }

@@ -27,6 +27,7 @@ impl Command {
         match self {
             Command::Prepared { result: Ok(generation), .. } => mem::forget(generation),
             Command::Prepared { result: Err(Refused { stopped, .. }), .. } => mem::forget(stopped),
+            Command::Told { generation, .. } => mem::forget(generation),
             Command::Stopped { stopped, .. } => mem::forget(stopped),
             Command::Closed { left, .. } => mem::forget(left),
             other => drop(other),
