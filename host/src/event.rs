@@ -59,7 +59,12 @@ pub enum EventKind {
     Refused(Refusal),
     /// The generation gets no new calls.
     Retiring,
-    /// The generation's last call and last lease have ended.
+    /// The plugin could not be told that it is retiring, or panicked in that. The drain goes on.
+    RetiringFailed {
+        /// What it panicked with, or why it was not told.
+        reason: String,
+    },
+    /// The generation's last call and last lease have ended, and so has its `retiring`.
     Drained,
     /// The drain has taken longer than `drain_deadline`. It goes on.
     Stalled {
@@ -106,6 +111,7 @@ impl fmt::Display for EventKind {
             }
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
+            EventKind::RetiringFailed { reason } => write!(f, "retiring failed: {reason}"),
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
@@ -133,6 +139,7 @@ impl EventKind {
             EventKind::Superseded => "superseded",
             EventKind::Refused(_) => "refused",
             EventKind::Retiring => "retiring",
+            EventKind::RetiringFailed { .. } => "retiring_failed",
             EventKind::Drained => "drained",
             EventKind::Stalled { .. } => "stalled",
             EventKind::GivenUp { .. } => "given_up",
@@ -147,6 +154,7 @@ impl EventKind {
         matches!(
             self,
             EventKind::Refused(_)
+                | EventKind::RetiringFailed { .. }
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)

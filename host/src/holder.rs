@@ -11,6 +11,8 @@ pub struct Holders {
     pub calls: Vec<Holder>,
     /// How many [`Lease`](crate::Lease)s hold it.
     pub leases: usize,
+    /// The plugin has been told that it is retiring, and is at that.
+    pub retiring: bool,
 }
 
 /// A thread inside of a call on a retired generation.
@@ -34,23 +36,25 @@ pub struct Holder {
 impl Holders {
     /// Nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.leases == 0
+        self.calls.is_empty() && self.leases == 0 && !self.retiring
     }
 }
 
 /// Without times, so that two runs read the same.
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, holder) in self.calls.iter().enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{holder}")?;
-        }
-        let comma = if self.calls.is_empty() { "" } else { ", " };
+        let mut parts: Vec<_> = self.calls.iter().map(Holder::to_string).collect();
         match self.leases {
-            0 if self.calls.is_empty() => f.write_str("nothing that can be named"),
-            0 => Ok(()),
-            1 => write!(f, "{comma}a lease"),
-            leases => write!(f, "{comma}{leases} leases"),
+            0 => {}
+            1 => parts.push("a lease".to_owned()),
+            leases => parts.push(format!("{leases} leases")),
+        }
+        if self.retiring {
+            parts.push("its own retiring".to_owned());
+        }
+        match parts.is_empty() {
+            true => f.write_str("nothing that can be named"),
+            false => f.write_str(&parts.join(", ")),
         }
     }
 }
@@ -105,7 +109,7 @@ mod tests {
             since: Duration::from_secs(1),
         };
         let check = |calls: &[Holder], leases, expected: &str| {
-            let holders = Holders { calls: calls.to_vec(), leases };
+            let holders = Holders { calls: calls.to_vec(), leases, retiring: false };
             assert_eq!(holders.to_string(), expected);
         };
         check(&[], 0, "nothing that can be named");

@@ -218,8 +218,8 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation, which may then be stopped. An
-    /// update is active before that, and nothing need wait for it.
+    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation, and its `retiring` has returned, so that it
+    /// may be stopped. An update is active before that, and nothing need wait for it.
     ///
     /// # Errors
     /// Something still holds it when `deadline` is over; the drain goes on.
@@ -283,6 +283,7 @@ pub struct HostBuilder {
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     pub(crate) generations_max: usize,
+    pub(crate) retire_deadline: Duration,
     pub(crate) drain_deadline: Duration,
     pub(crate) start_deadline: Duration,
     pub(crate) stop_deadline: Duration,
@@ -297,6 +298,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Bounds {
             generations_max: 4,
+            retire_deadline: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(30),
             start_deadline: Duration::from_secs(10),
             stop_deadline: Duration::from_secs(10),
@@ -386,6 +388,13 @@ impl HostBuilder {
     #[must_use]
     pub fn generations_max(mut self, count: usize) -> Self {
         self.bounds.generations_max = count;
+        self
+    }
+
+    /// After which a plugin's `retiring` is reported as still running; it goes on, and keeps its version in memory. Default 10 s.
+    #[must_use]
+    pub fn retire_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.retire_deadline = deadline;
         self
     }
 

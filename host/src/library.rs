@@ -145,6 +145,21 @@ impl Library {
         Bound { this: instance.0, table: self.offered()[offer].table, origin }
     }
 
+    /// Tells the plugin that its instance gets no new calls.
+    pub(crate) fn retiring(&self, instance: &Instance, origin: &Origin) -> Result<(), Fault> {
+        // An `Instance` is made by `start` alone and moved into `stop`, so what can be borrowed is not dropped.
+        match &self.body {
+            // SAFETY: mapped, the instance is alive, and the caller holds the origin.
+            Body::Mapped { entry, .. } => unsafe {
+                (entry.as_ref().retiring)(instance.0).finish::<()>(&nobody(origin))
+            },
+            Body::Linked(linked) => {
+                // SAFETY: the instance is alive.
+                caught(origin, || unsafe { (linked.retiring)(instance.0) })
+            }
+        }
+    }
+
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
     pub(crate) fn stop(&self, instance: Instance, origin: &Origin) -> Result<(), Fault> {
         // SAFETY (both): an `Instance` is made by `start` alone, and moved in here, so it is stopped once.

@@ -262,6 +262,11 @@ impl Generation {
         self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }
 
+    /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once, since the plugin was promised that.
+    pub(crate) fn retiring(&self) -> Result<(), Fault> {
+        self.library.retiring(&self.instance, &self.origin)
+    }
+
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
         let Generation { library, instance, origin, image, owner, loader, .. } = self;

@@ -66,6 +66,16 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     fn warm_up(&self) -> Result<(), StartError> {
         Ok(())
     }
+
+    /// Runs once when new calls go elsewhere for good: a newer version has taken over, this one was rolled back, or the host ends. An
+    /// instance that never served is not told.
+    ///
+    /// Calls that began before may still be running, and the host waits for them before it drops the instance. So begin no new work,
+    /// stop timers, end threads, and wake up calls that wait for something: they hold this version in memory.
+    ///
+    /// It must return: the instance is kept until it has, and past the host's `retire_deadline` the status says so. A panic in it is
+    /// told as an event and does no harm.
+    fn retiring(&self) {}
 }
 
 /// What a plugin gets while it starts.
@@ -326,7 +336,7 @@ pub trait Export {
 
 /// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
 /// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
@@ -341,6 +351,8 @@ pub struct Entry {
     pub offers: RSlice<'static, Offered>,
     /// Makes the instance; once. The table of the host's is valid until the library is unmapped.
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
+    /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`.
+    pub retiring: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Asks the host anew which callsites it listens to.
@@ -358,6 +370,7 @@ impl Entry {
             version: RStr::from_str(X::VERSION),
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
+            retiring: retiring::<X::Plugin>,
             stop: stop::<X::Plugin>,
             relisten,
             memory: &COUNTS,
@@ -420,6 +433,8 @@ pub struct Linked {
     pub offers: &'static [Offered],
     /// Makes the instance. It may panic, since both are one binary.
     pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
+    /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It may panic.
+    pub retiring: unsafe fn(this: *const ()),
     /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
     pub stop: unsafe fn(this: *const ()),
 }
@@ -431,6 +446,10 @@ impl Linked {
             let context = Context { host, name, version: P::VERSION, config };
             Ok(Box::into_raw(Box::new(made::<P>(&context)?)).cast_const().cast())
         }
+        unsafe fn retiring<P: Plugin>(this: *const ()) {
+            // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+            unsafe { &*this.cast::<P>() }.retiring();
+        }
         unsafe fn drop_it<P>(this: *const ()) {
             // SAFETY: from `start`, once, by the caller's promise.
             drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) });
@@ -440,9 +459,17 @@ impl Linked {
             group: P::GROUP,
             offers: P::OFFERS,
             start: start::<P>,
+            retiring: retiring::<P>,
             stop: drop_it::<P>,
         }
     }
+}
+
+/// # Safety
+/// As [`Entry::retiring`] says.
+unsafe extern "C" fn retiring<P: Plugin>(this: *const ()) -> Reply<()> {
+    // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+    guard(|| unsafe { &*this.cast::<P>() }.retiring())
 }
 
 /// # Safety

@@ -46,6 +46,7 @@ pub struct FlatFees {
 }
 
 static STOPPED: AtomicU64 = AtomicU64::new(0);
+static RETIRING: AtomicU64 = AtomicU64::new(0);
 
 impl Plugin for FlatFees {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
@@ -57,6 +58,11 @@ impl Plugin for FlatFees {
         }
         let told = (cx.name().into(), cx.version().into(), cx.generation());
         Ok(FlatFees { book: cx.service::<dyn Book>()?.clone(), told })
+    }
+
+    fn retiring(&self) {
+        assert_ne!(self.told.2, 104, "not now");
+        RETIRING.store(self.told.2, SeqCst);
     }
 }
 
@@ -273,6 +279,13 @@ fn start(table: &HostTable) -> Result<usize, CallError<String>> {
     started
 }
 
+fn retiring(this: usize) -> Result<(), Fault> {
+    let origin = origin();
+    let bound = bound(this, &origin);
+    // SAFETY: from `start`, and not stopped yet; the origin is a local.
+    unsafe { (ENTRY.retiring)(bound.this).finish(&bound) }
+}
+
 fn stop(this: usize) -> Result<(), Fault> {
     let origin = origin();
     let bound = bound(this, &origin);
@@ -337,6 +350,8 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
     check("refused by the service", "refused: \"nobody offers ?\"", true);
 
     let before = STOPPED.load(SeqCst);
+    assert_eq!(retiring(this), Ok(()));
+    assert_eq!((RETIRING.load(SeqCst), STOPPED.load(SeqCst)), (7, before), "told, and alive");
     assert_eq!(stop(this), Ok(()));
     assert_eq!(STOPPED.load(SeqCst), before + 1);
 }
@@ -355,11 +370,13 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
-fn a_stop_that_panics_is_a_fault() {
+fn a_retiring_and_a_stop_that_panic_are_faults() {
     let _alone = alone();
     let prices = Prices;
     let table = table(&prices, 104);
     let this = start(table).unwrap();
+    let Fault::Panicked(report) = retiring(this).unwrap_err() else { panic!("another fault") };
+    assert!(report.message.contains("not now"), "{report}");
     let Fault::Panicked(report) = stop(this).unwrap_err() else { panic!("another fault") };
     assert_eq!(report.message, "no stop");
 }

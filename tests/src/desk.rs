@@ -33,6 +33,9 @@ struct State {
     end: BTreeMap<u32, End>,
     hung: BTreeSet<u32>,
     started: Vec<u64>,
+    retiring: BTreeMap<u32, End>,
+    retiring_hangs: BTreeSet<u32>,
+    told: Vec<u64>,
     stopped: Vec<u64>,
     faults: Vec<Fault>,
 }
@@ -59,6 +62,32 @@ impl Desk {
     /// What stops of a build are to do.
     pub fn end(&self, version: u32, end: End) {
         self.state().end.insert(version, end);
+    }
+
+    /// What a build does when it is told that it retires.
+    pub fn when_retiring(&self, version: u32, end: End) {
+        self.state().retiring.insert(version, end);
+    }
+
+    /// A build that is told that it retires hangs in that.
+    pub fn hang_retiring(&self, version: u32) {
+        self.state().retiring_hangs.insert(version);
+    }
+
+    /// Waits until a build hangs in its `retiring`.
+    #[track_caller]
+    pub fn until_retiring_hangs(&self, version: u32) {
+        self.until_inside(retiring(version));
+    }
+
+    /// Lets a build return from its `retiring`.
+    pub fn unhang_retiring(&self, version: u32) {
+        self.let_go(retiring(version));
+    }
+
+    /// The generations that were told that they retire, in order.
+    pub fn told(&self) -> Vec<u64> {
+        self.state().told.clone()
     }
 
     /// Starts of a build hang.
@@ -131,6 +160,21 @@ impl Contract for Desk {
         begin
     }
 
+    fn retiring(&self, version: u32, generation: u64) -> End {
+        let mut state = self.state();
+        // A panic here would be the plugin's to see. So what is told too late counts as not told.
+        if !state.stopped.contains(&generation) {
+            state.told.push(generation);
+        }
+        let end = state.retiring.get(&version).copied().unwrap_or(End::Quietly);
+        let hangs = state.retiring_hangs.contains(&version);
+        drop(state);
+        if hangs {
+            self.wait(retiring(version));
+        }
+        end
+    }
+
     fn stopping(&self, version: u32, generation: u64) -> End {
         let mut state = self.state();
         state.stopped.push(generation);
@@ -181,6 +225,11 @@ impl Desk {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         found.unwrap_or_else(|| panic!("waited {WITHIN:?} for {what}"))
     }
+}
+
+/// The token of a hung `retiring`.
+fn retiring(version: u32) -> u64 {
+    u64::MAX / 2 - u64::from(version)
 }
 
 /// The token of a hung start.

@@ -3,6 +3,7 @@
 use crate::{Desk, Either, Fixture, Log, WITHIN, Way, process};
 use midflight::{Applied, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
 use probe_contracts::{Desk as DeskContract, Probe};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -176,6 +177,9 @@ impl Rig {
         started.sort();
         stopped.sort();
         assert_eq!(started, stopped, "each instance is stopped, once");
+        let told = self.desk.told();
+        let once: BTreeSet<_> = told.iter().collect();
+        assert_eq!(once.len(), told.len(), "none is told twice: {told:?}");
         assert_eq!(self.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
     }
 }

@@ -1,11 +1,11 @@
 //! Drain and unload: nothing is unmapped that may still run, and all else is.
 
-use midflight::{Code, Event, EventKind, Fault, Residency};
+use midflight::{Code, Event, EventKind, Fault, Publish, Residency};
 use midflight_tests::{
     Either, Fixture, Log, Rig, WITHIN, Way, both_ways, check_answers, in_child, process, run_child_with,
     with_children,
 };
-use probe_contracts::{Panic, Probe};
+use probe_contracts::{End, Panic, Probe};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -147,6 +147,154 @@ fn a_drain_is_waited_for() {
     let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
     assert_eq!(applied.wait_retired(WITHIN), Ok(()));
     assert_eq!(rig.log.count("drained"), 1);
+    rig.end();
+}
+
+#[test]
+fn retiring_is_told_before_the_drain_ends_and_the_stop_comes_last() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang_retiring(1);
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        assert_eq!(rig.desk.told(), [0; 0], "it serves");
+        rig.apply(Fixture::V2);
+        // With the call inside.
+        rig.desk.until_retiring_hangs(1);
+        check_answers(&rig.probe, 2);
+        rig.desk.let_go(1);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+    });
+    // No call is left, and it is neither drained nor stopped while it is being told.
+    rig.apply(Fixture::V3);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.residency(1), Residency::Retiring);
+    assert_eq!(rig.desk.lives().1, [2]);
+    rig.desk.unhang_retiring(1);
+    rig.log.wait("unmapped", 1);
+    let of_first = |event: &Event| event.generation == Some(1);
+    let told: Vec<_> = rig.log.seen().into_iter().filter(of_first).map(|event| event.kind.name()).collect();
+    assert_eq!(told[told.len() - 4..], ["retiring", "drained", "stopped", "unmapped"]);
+    assert_eq!((rig.desk.told(), rig.desk.lives().1), (vec![1, 2], vec![2, 1]));
+    rig.end();
+}
+
+#[test]
+fn a_call_that_waits_inside_is_let_go_by_its_own_version() {
+    let rig = Rig::serving(Fixture::V1);
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait_until_retiring(1));
+        rig.desk.until_inside(1);
+        rig.desk.let_go(1);
+        let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
+        assert_eq!(inside.join().expect("no panic"), Ok(1), "nobody else lets it go");
+        assert_eq!(applied.wait_retired(WITHIN), Ok(()));
+    });
+    rig.log.wait("unmapped", 1);
+    rig.end();
+}
+
+#[test]
+fn a_retiring_that_panics_is_told_and_does_no_harm() {
+    let rig = Rig::serving(Fixture::V1);
+    for (generation, how) in [(1, Panic::Formatted), (3, Panic::DropPanicsAgain)] {
+        rig.desk.when_retiring(1, End::Panic(how));
+        rig.apply(Fixture::V2);
+        let event = rig.log.wait("retiring_failed", generation);
+        let text = event.kind.to_string();
+        assert!(text.starts_with("retiring failed: plugin `probe` 1.0.0"), "{text}");
+        assert!(text.contains("src/lib.rs:"), "{text}");
+        rig.log.wait("unmapped", generation);
+        check_answers(&rig.probe, 2);
+        rig.apply(Fixture::V1);
+        rig.log.wait("unmapped", generation + 1);
+    }
+    assert_eq!(rig.log.count("retiring_failed"), 2, "{}", rig.log.text());
+    rig.end();
+}
+
+#[test]
+fn a_retiring_that_hangs_is_reported_and_holds_up_nothing_else() {
+    let short = Duration::from_millis(50);
+    let rig = Rig::with(|builder| builder.retire_deadline(short).drain_deadline(4 * short));
+    rig.apply(Fixture::V1);
+    rig.desk.hang_retiring(1);
+    let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
+    rig.desk.until_retiring_hangs(1);
+    let event = rig.log.wait("resident", 1);
+    assert_eq!(event.kind.to_string(), "resident(retiring still running)");
+    assert_eq!(rig.residency(1), Residency::Resident(vec!["retiring still running".to_owned()]));
+    check_answers(&rig.probe, 2);
+    // It is no call that holds it, and the report says so.
+    let event = rig.log.wait("stalled", 1);
+    assert_eq!(event.kind.to_string(), "stalled: held by its own retiring");
+    let stall = applied.wait_retired(Duration::ZERO).expect_err("it has not returned");
+    assert!(stall.holders.retiring && stall.holders.calls.is_empty() && stall.holders.leases == 0, "{stall}");
+    // Another group and its own go on.
+    rig.apply(Fixture::Other);
+    rig.apply(Fixture::V3);
+    rig.log.wait("unmapped", 2);
+    check_answers(&rig.probe, 3);
+    assert_ne!(rig.mappings(1), [""; 0], "code that runs is mapped");
+    assert_eq!(rig.desk.lives().1, [2], "what runs is not stopped");
+
+    rig.desk.unhang_retiring(1);
+    rig.log.wait("unmapped", 1);
+    assert_eq!(rig.mappings(1), [""; 0]);
+    rig.end();
+}
+
+#[test]
+fn a_shutdown_tells_what_serves() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.apply(Fixture::Other);
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait_until_retiring(1));
+        rig.desk.until_inside(1);
+        rig.desk.let_go(1);
+        let status = rig.host.shutdown(WITHIN);
+        assert!(status.generations.iter().all(|record| record.residency == Residency::Unmapped));
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+    });
+    let mut told = rig.desk.told();
+    told.sort();
+    assert_eq!(told, [1, 2]);
+    rig.end();
+}
+
+#[test]
+fn a_shutdown_that_gives_up_names_a_retiring() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang_retiring(1);
+    let status = rig.host.shutdown(Duration::from_millis(50));
+    assert_eq!(
+        status.generations[0].residency,
+        Residency::Resident(vec!["retiring still running".to_owned()])
+    );
+    rig.desk.until_retiring_hangs(1);
+    assert_ne!(rig.mappings(1), [""; 0]);
+    rig.desk.unhang_retiring(1);
+    rig.log.wait("unmapped", 1);
+    rig.end();
+}
+
+#[test]
+fn what_never_served_is_not_told() {
+    let rig = Rig::with(|builder| builder.publish(Publish::Manual));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| rig.host.apply(Fixture::V1.path()));
+        rig.log.wait("prepared", 1);
+        let second = scope.spawn(|| rig.host.apply(Fixture::V2.path()));
+        let refusal = first.join().expect("no panic").expect_err("it was overtaken");
+        assert_eq!(refusal.code(), Code::Superseded);
+        rig.log.wait("unmapped", 1);
+        rig.log.wait("prepared", 2);
+        assert_eq!(rig.host.switch_point(), 1);
+        second.join().expect("no panic").expect("applied");
+    });
+    assert_eq!(rig.desk.told(), [0; 0]);
+    rig.host.shutdown(WITHIN);
+    assert_eq!(rig.desk.told(), [2]);
     rig.end();
 }
 

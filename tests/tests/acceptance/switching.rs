@@ -206,6 +206,9 @@ mod names {
                 fn start(cx: &Context<'_>) -> Result<Self, StartError> {
                     Ok($name(cx.config_text().to_owned()))
                 }
+                fn retiring(&self) {
+                    assert_eq!(self.0, "", "no more of it");
+                }
             }
             impl Name for $name {
                 fn name(&self) -> String {
@@ -275,6 +278,10 @@ fn a66_two_plugins_of_one_contract_linked_into_one_binary() {
     for record in &status.generations {
         assert_eq!(record.residency, Residency::Resident(vec!["linked into the host".to_owned()]));
     }
+    let mut events = host.events_kept().into_iter();
+    let told = events.find(|event| event.kind.name() == "retiring_failed").expect("the second is told");
+    assert!(told.plugin == "second" && told.kind.to_string().contains("no more of it"), "{told}");
+    assert_eq!(events.filter(|event| event.kind.name() == "retiring_failed").count(), 0);
     assert_eq!(first.name(), Err(Fault::NotLoaded { plugin: "first".into() }));
 }
 

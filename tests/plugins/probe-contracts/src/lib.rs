@@ -145,6 +145,9 @@ pub trait Probe {
     /// The build, once the test lets the call go.
     fn wait(&self, token: u64) -> u32;
 
+    /// Lets the test stand inside with `token`, then waits until this build retires. The build, or 0 where that never happened.
+    fn wait_until_retiring(&self, token: u64) -> u32;
+
     /// The generations through which a chain of `depth` further calls goes, plugin → [`Desk`] → plugin, and back.
     fn nested(&self, depth: u32) -> Vec<u64>;
 
@@ -194,6 +197,9 @@ pub type Generation = u32;
 pub trait Desk {
     /// A build starts.
     fn starting(&self, version: u32, generation: Generation) -> Begin;
+
+    /// A build is told that it retires.
+    fn retiring(&self, version: u32, generation: u64) -> End;
 
     /// A build stops.
     fn stopping(&self, version: u32, generation: u64) -> End;

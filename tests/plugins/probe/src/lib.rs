@@ -5,6 +5,8 @@ use midflight_plugin::{Context, Plugin, Service, StartError, plugin};
 use probe_contracts::Risk;
 use probe_contracts::{Begin, Desk, End, Panic, Probe, Refused, Side, Trade};
 use std::panic::{panic_any, resume_unwind};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 const VERSION: u32 = cfg_select! {
     feature = "v2" => { 2 }
@@ -19,6 +21,8 @@ pub struct TheProbe {
     generation: u64,
     desk: Service<dyn Desk>,
     config: Config,
+    retired: Mutex<bool>,
+    retires: Condvar,
 }
 
 /// How an operator may change it.
@@ -41,7 +45,9 @@ impl Plugin for TheProbe {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
         let (desk, generation, config) = (cx.service::<dyn Desk>()?, cx.generation(), cx.config()?);
         match desk.starting(VERSION, generation as _)? {
-            Begin::Go => Ok(TheProbe { generation, desk, config }),
+            Begin::Go => {
+                Ok(TheProbe { generation, desk, config, retired: Mutex::default(), retires: Condvar::new() })
+            }
             Begin::Fail => Err(StartError::new("the desk is closed")),
             Begin::Panic(how) => panic(how),
         }
@@ -51,6 +57,14 @@ impl Plugin for TheProbe {
         match self.config.cold {
             true => Err(StartError::new("it is too cold")),
             false => Ok(()),
+        }
+    }
+
+    fn retiring(&self) {
+        *self.retired.lock().expect("no panic") = true;
+        self.retires.notify_all();
+        if let Ok(End::Panic(how)) = self.desk.retiring(VERSION, self.generation) {
+            panic(how);
         }
     }
 }
@@ -112,6 +126,13 @@ impl Probe for TheProbe {
     fn wait(&self, token: u64) -> u32 {
         self.desk.wait(token).expect("the desk lets it go");
         VERSION
+    }
+
+    fn wait_until_retiring(&self, token: u64) -> u32 {
+        self.desk.wait(token).expect("the desk lets it go");
+        let retired = self.retired.lock().expect("no panic");
+        let waited = self.retires.wait_timeout_while(retired, Duration::from_secs(60), |retired| !*retired);
+        if *waited.expect("no panic").0 { VERSION } else { 0 }
     }
 
     fn nested(&self, depth: u32) -> Vec<u64> {

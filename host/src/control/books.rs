@@ -1,0 +1,95 @@
+//! Books: the records of generations, and the status and events that are made of them.
+
+use super::Control;
+use super::ending::Phase;
+use crate::event::{About, EventKind};
+use crate::holder::Holders;
+use crate::host::{Applied, Handle};
+use crate::release::Generation;
+use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Control {
+    pub(super) fn mark(&mut self, number: u64, residency: Residency) {
+        self.changed = true;
+        if let Some(record) = self.records.get_mut(&number) {
+            record.residency = residency;
+            record.held_by = Holders::default();
+        }
+    }
+
+    pub(super) fn tell(&mut self, number: u64, took: Duration, kind: EventKind) {
+        self.show();
+        if let Some(record) = self.records.get(&number) {
+            self.shared.events.add(about(&record.plugin, &record.version, Some(number)), took, kind);
+        }
+    }
+
+    /// Whoever is told of a change finds it in the status: so this comes before the event and the answer.
+    pub(super) fn show(&mut self) {
+        if mem::take(&mut self.changed) {
+            self.count_memory();
+            self.shared.status.store(Arc::new(self.status()));
+        }
+    }
+
+    /// Of those whose code is mapped and in no worker's hands.
+    fn count_memory(&mut self) {
+        let groups = self.groups.values();
+        let serving =
+            groups.flat_map(|group| group.ready.iter().map(|ready| &ready.generation).chain(&group.active));
+        let retiring = self.retiring.iter().map(|retiring| &retiring.generation);
+        let started = serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
+        let leaving = self.ending.iter().filter_map(|(number, ending)| match &ending.phase {
+            Phase::Leaving(stopped) => Some((*number, stopped.memory())),
+            _ => None,
+        });
+        for (number, memory) in started.chain(leaving) {
+            if let Some(record) = self.records.get_mut(&number) {
+                record.memory = memory;
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let plugins = self.plugins.iter().map(|(name, plugin)| PluginStatus {
+            name: name.to_string(),
+            group: plugin.group.to_string(),
+            active: plugin.active,
+            version: plugin.active.and_then(|active| Some(self.records.get(&active)?.version.clone())),
+            rollback_to: plugin.last_good.as_ref().map(|good| good.image.version.to_string()),
+            held: plugin.held.iter().map(|digest| blake3::Hash::from(*digest).to_hex().to_string()).collect(),
+        });
+        Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }
+    }
+
+    pub(super) fn applied(&self, to: &Generation, took: Duration) -> Applied {
+        Applied {
+            plugin: to.plugin.to_string(),
+            version: to.version.to_string(),
+            generation: to.number,
+            switched: true,
+            took,
+            previous: None,
+            host: Handle(Arc::clone(&self.shared)),
+        }
+    }
+}
+
+pub(super) fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
+    GenerationStatus {
+        plugin: generation.plugin.to_string(),
+        version: generation.version.to_string(),
+        generation: generation.number,
+        build_id: generation.image.build_id.clone(),
+        residency,
+        held_by: Holders::default(),
+        memory: generation.memory(),
+    }
+}
+
+pub(super) fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> About<'a> {
+    About { plugin, version, generation }
+}

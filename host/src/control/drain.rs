@@ -1,0 +1,252 @@
+//! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for, reported, or given up.
+
+use super::books::record;
+use super::worker::{answer, post, spawn};
+use super::{Command, Control};
+use crate::event::EventKind;
+use crate::gate::cell::Retired;
+use crate::gate::pin::Inside;
+use crate::holder::{Holder, Holders};
+use crate::refusal::{Code, Refusal};
+use crate::release::Generation;
+use crate::runtime::threads;
+use crate::status::Residency;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+/// How often the holders of a stalled drain are looked at again.
+const HOLDERS_POLL: Duration = Duration::from_millis(100);
+
+/// Why a generation stays whose plugin has not returned from its `retiring`.
+pub(super) const RETIRING: &str = "retiring still running";
+
+/// A generation that is in no current release.
+pub(super) struct Retiring {
+    pub(super) generation: Arc<Generation>,
+    pub(super) since: Instant,
+    /// When its holders were last looked at, once the drain has stalled.
+    pub(super) stalled: Option<Instant>,
+    pub(super) telling: Telling,
+}
+
+/// How far the plugin is with its `retiring`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// A worker is in it, and has a share of the generation.
+    Running,
+    /// So it is, past its deadline, which was reported.
+    Late,
+    /// It has returned, or it was never to be told.
+    Over,
+}
+
+/// A release that was replaced. Its generations are let go when nobody is inside.
+pub(super) struct Draining {
+    pub(super) retired: Retired,
+    /// Who is pinned now was so then: nobody enters any more.
+    pub(super) since: Instant,
+    /// Who was seen inside by a lease, which can be entered again, and since when.
+    pub(super) by_lease: Vec<(u32, Instant)>,
+    /// A generation of it was given up: nobody waits for the release.
+    pub(super) given_up: bool,
+}
+
+/// A handle that waits for a generation to drain.
+pub(super) struct Awaiting {
+    pub(super) generation: u64,
+    pub(super) until: Instant,
+    pub(super) reply: SyncSender<Option<Holders>>,
+}
+
+impl Retiring {
+    /// Nothing of its way out has taken longer than it may.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.stalled.is_none() && self.telling != Telling::Late
+    }
+}
+
+impl Control {
+    /// It served, and gets no new calls: its plugin is told.
+    pub(super) fn retire(&mut self, generation: Arc<Generation>) {
+        self.drain(Arc::clone(&generation), Telling::Running);
+        let commands = self.shared.commands();
+        let share = Arc::clone(&generation);
+        let started = spawn("midflight-tell", move || {
+            let result = share.retiring().map_err(|fault| fault.to_string());
+            post(&commands, Command::Told { generation: share, result });
+        });
+        if let Err(refusal) = started {
+            self.told(&generation, Err(refusal.reason().to_owned()));
+        }
+    }
+
+    /// It never served, so there is nothing to tell its plugin.
+    pub(super) fn dismiss(&mut self, generation: Arc<Generation>) {
+        self.drain(generation, Telling::Over);
+    }
+
+    fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
+        // One that never became active has none yet, and is in memory all the same.
+        self.records.entry(generation.number).or_insert_with(|| record(&generation, Residency::Retiring));
+        self.mark(generation.number, Residency::Retiring);
+        self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
+        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None, telling });
+    }
+
+    pub(super) fn told(&mut self, generation: &Generation, result: Result<(), String>) {
+        let number = generation.number;
+        if let Err(reason) = result {
+            self.tell(number, Duration::ZERO, EventKind::RetiringFailed { reason });
+        }
+        // It may have been given up meanwhile.
+        let retiring = self.retiring.iter_mut().find(|retiring| retiring.generation.number == number);
+        let was = retiring.map(|retiring| mem::replace(&mut retiring.telling, Telling::Over));
+        if was == Some(Telling::Late) {
+            self.mark(number, Residency::Retiring);
+        }
+    }
+
+    fn look_at_telling(&mut self) {
+        let deadline = self.shared.bounds.retire_deadline;
+        let mut late = Vec::new();
+        for retiring in &mut self.retiring {
+            if retiring.telling == Telling::Running && retiring.since.elapsed() >= deadline {
+                retiring.telling = Telling::Late;
+                late.push(retiring.generation.number);
+            }
+        }
+        for number in late {
+            self.reside(number, vec![RETIRING.to_owned()]);
+        }
+    }
+
+    pub(super) fn look_at_drains(&mut self) {
+        for draining in mem::take(&mut self.draining) {
+            match draining.retired.look() {
+                Ok(release) => drop(release),
+                Err(retired) => self.draining.push(Draining { retired, ..draining }),
+            }
+        }
+        self.look_at_telling();
+        let drain_deadline = self.shared.bounds.drain_deadline;
+        for mut retiring in mem::take(&mut self.retiring) {
+            let (number, took) = (retiring.generation.number, retiring.since.elapsed());
+            match Arc::try_unwrap(retiring.generation) {
+                Ok(generation) => {
+                    self.tell(number, took, EventKind::Drained);
+                    self.end_generation(generation);
+                }
+                Err(generation) => {
+                    let due = match retiring.stalled {
+                        Some(looked) => looked.elapsed() >= HOLDERS_POLL,
+                        None => took >= drain_deadline,
+                    };
+                    if due {
+                        let first = retiring.stalled.replace(Instant::now()).is_none();
+                        self.hold(&generation, retiring.telling, first.then_some(took));
+                    }
+                    self.retiring.push(Retiring { generation, ..retiring });
+                }
+            }
+        }
+    }
+
+    /// Shows who holds a stalled generation; and tells it, if it has stalled just now.
+    fn hold(&mut self, generation: &Arc<Generation>, telling: Telling, stalled: Option<Duration>) {
+        let holders = self.holders(generation, telling);
+        self.changed = true;
+        if let Some(record) = self.records.get_mut(&generation.number) {
+            record.held_by = holders.clone();
+        }
+        if let Some(took) = stalled {
+            self.tell(generation.number, took, EventKind::Stalled { holders });
+        }
+    }
+
+    /// Who holds a release that `generation` is part of, and whether its own plugin does.
+    pub(super) fn holders(&mut self, generation: &Arc<Generation>, telling: Telling) -> Holders {
+        let mut holders = Holders { retiring: telling != Telling::Over, ..Holders::default() };
+        for draining in &mut self.draining {
+            let release = draining.retired.release();
+            if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
+                continue;
+            }
+            holders.leases += draining.retired.leases();
+            let inside = draining.retired.inside();
+            draining
+                .by_lease
+                .retain(|(tid, _)| inside.iter().any(|inside| inside.by_lease && inside.tid == *tid));
+            for Inside { tid, call, by_lease } in inside {
+                let since = match draining.by_lease.iter().find(|(seen, _)| *seen == tid) {
+                    Some((_, since)) => *since,
+                    None if by_lease => {
+                        draining.by_lease.push((tid, Instant::now()));
+                        Instant::now()
+                    }
+                    None => draining.since,
+                };
+                let called = call.method().and_then(|(slot, method)| Some((self.slots.get(slot)?, method)));
+                let plugin = called.map_or(&generation.plugin, |(wanted, _)| &wanted.plugin);
+                let method = called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
+                holders.calls.push(Holder {
+                    tid,
+                    thread: threads::comm(tid).unwrap_or_default(),
+                    plugin: plugin.to_string(),
+                    method: method.map(|method| (*method).to_owned()),
+                    by_lease,
+                    since: since.elapsed(),
+                });
+            }
+        }
+        holders
+    }
+
+    pub(super) fn look_at_awaiting(&mut self) {
+        for awaiting in mem::take(&mut self.awaiting) {
+            if let Some(holders) = self.given_up.get(&awaiting.generation) {
+                answer(&awaiting.reply, Some(holders.clone()));
+                continue;
+            }
+            let retiring =
+                self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
+            match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
+                None => answer(&awaiting.reply, None),
+                Some((generation, telling)) if Instant::now() >= awaiting.until => {
+                    let holders = self.holders(&generation, telling);
+                    answer(&awaiting.reply, Some(holders));
+                }
+                Some(_) => self.awaiting.push(awaiting),
+            }
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn force(&mut self, plugin: &str, number: u64) -> Result<(), Refusal> {
+        let stalled = self.retiring.iter().position(|retiring| {
+            let Retiring { generation, stalled, .. } = retiring;
+            generation.number == number && *generation.plugin == *plugin && stalled.is_some()
+        });
+        let Some(at) = stalled else {
+            let reason = format!("no drain of generation {number} of {plugin} has stalled");
+            return Err(Refusal::new(Code::NotStalled, reason));
+        };
+        let Retiring { generation, since, telling, .. } = self.retiring.remove(at);
+        let holders = self.holders(&generation, telling);
+        for draining in &mut self.draining {
+            let mut parts = draining.retired.release().generations().iter();
+            draining.given_up |= parts.any(|part| Arc::ptr_eq(part, &generation));
+        }
+        // A share that is never given back: what holds it may let go yet, and then its release goes, but not its code.
+        mem::forget(generation);
+        self.mark(number, Residency::Resident(vec![format!("given up while held by {holders}")]));
+        self.given_up.insert(number, holders.clone());
+        self.tell(number, since.elapsed(), EventKind::GivenUp { holders });
+        Ok(())
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        !self.retiring.is_empty() || self.draining.iter().any(|draining| !draining.given_up)
+    }
+}

@@ -1,0 +1,355 @@
+//! The control plane: one thread that owns every transition of a host.
+//!
+//! It never waits for anything but its queue. What runs a plugin's code or may block there goes to a worker, which answers through the
+//! same queue and is given up at its deadline; so a start that hangs holds up its own group's updates and nothing else.
+//!
+//! The life of an update: an `Operation` in the queue of its group → `Update`, in a `Transition`, on a worker → `Ready` → published → the old
+//! generation `Retiring` (is told, drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its
+//! reasons. Each has its file here, and each file its part of `Control`.
+
+mod books;
+mod drain;
+mod ending;
+mod parked;
+mod publish;
+mod queue;
+mod shutdown;
+mod slots;
+mod transition;
+mod update;
+mod worker;
+
+use crate::gate::cell::GroupCell;
+use crate::holder::Holders;
+use crate::host::Applied;
+use crate::refusal::Refusal;
+use crate::release::{Generation, Known, Left, Stopped, Wanted};
+use crate::runtime::Provided;
+use crate::shared::Shared;
+use crate::stage::image::RunDirectory;
+use crate::stage::{Candidate, Refused, Step};
+use crate::status::GenerationStatus;
+use drain::{Awaiting, Draining, Retiring};
+use ending::{Ending, RESIDENT_POLL};
+use midflight_plugin::rt::Linked;
+use publish::Ready;
+use queue::Operation;
+use shutdown::Shutdown;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+use transition::Transition;
+use update::Good;
+use worker::{answer, spawn};
+
+/// A change of filters is announced in its middle; what the plugins then ask for should be its end.
+const FILTERS_SETTLE: Duration = Duration::from_millis(20);
+
+pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
+
+/// What arrives in the control plane's queue: from handles and the watcher above, from workers below.
+pub(crate) enum Command {
+    Update {
+        candidate: Box<Candidate>,
+        by: By,
+        took: Duration,
+    },
+    Rollback {
+        plugin: String,
+        reply: Reply,
+    },
+    Slot {
+        wanted: Wanted,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
+    /// Which plugins offer a contract?
+    Implementers {
+        contract: &'static str,
+        reply: SyncSender<Vec<Arc<str>>>,
+    },
+    Configure {
+        plugin: String,
+        config: Arc<str>,
+        reply: Reply,
+    },
+    Link {
+        plugin: String,
+        linked: Linked,
+        reply: Reply,
+    },
+    /// The filters of the host's subscriber are being changed.
+    FiltersChanged,
+    SwitchPoint {
+        reply: SyncSender<usize>,
+    },
+    /// Answered when the generation has drained, or with who holds it then.
+    AwaitDrained {
+        generation: u64,
+        until: Instant,
+        reply: SyncSender<Option<Holders>>,
+    },
+    Force {
+        plugin: String,
+        generation: u64,
+        reply: SyncSender<Result<(), Refusal>>,
+    },
+    Shutdown {
+        deadline: Duration,
+        reply: Option<SyncSender<()>>,
+    },
+
+    Progress {
+        generation: u64,
+        step: Step,
+    },
+    Prepared {
+        generation: u64,
+        result: Result<Box<Generation>, Refused>,
+    },
+    Compared {
+        job: u64,
+        result: Result<(), Refusal>,
+    },
+    /// With the worker's share: while it was out, the instance could not be dropped.
+    Told {
+        generation: Arc<Generation>,
+        result: Result<(), String>,
+    },
+    Stopped {
+        generation: u64,
+        panic: Option<String>,
+        stopped: Box<Stopped>,
+    },
+    Closed {
+        generation: u64,
+        left: Left,
+    },
+}
+
+/// On whose word an update comes.
+pub(crate) enum By {
+    Watcher,
+    /// What lay in the directory when the host was started.
+    Start(Reply),
+    Operator(Reply),
+}
+
+/// What the control plane is started with.
+pub(crate) struct Setup {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) run: Arc<RunDirectory>,
+    pub(crate) services: Arc<[Provided]>,
+    pub(crate) known: Vec<Known>,
+    /// Plugin to group, where the operator overrides the author.
+    pub(crate) groups: BTreeMap<String, String>,
+    /// Plugin to configuration, as toml.
+    pub(crate) configs: BTreeMap<String, Arc<str>>,
+}
+
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    services: Arc<[Provided]>,
+    known: Vec<Known>,
+    overrides: BTreeMap<String, String>,
+    configs: BTreeMap<String, Arc<str>>,
+
+    groups: BTreeMap<Arc<str>, GroupState>,
+    plugins: BTreeMap<Arc<str>, PluginState>,
+    /// By slot index.
+    slots: Vec<Wanted>,
+    records: BTreeMap<u64, GenerationStatus>,
+
+    draining: Vec<Draining>,
+    retiring: Vec<Retiring>,
+    awaiting: Vec<Awaiting>,
+    /// Generations that are never waited for again, and who held them.
+    given_up: BTreeMap<u64, Holders>,
+    ending: BTreeMap<u64, Ending>,
+    /// Starts and loads that were given up and have not returned.
+    lost: BTreeSet<u64>,
+
+    generations: u64,
+    releases: u64,
+    jobs: u64,
+    /// Looks at the drains since something last happened: they get rarer.
+    looks: u32,
+    changed: bool,
+    /// When plugins are to be told that the log filters have changed.
+    relisten: Option<Instant>,
+    shutdown: Option<Shutdown>,
+    /// Last, since it can be removed only when no image is left.
+    run: Arc<RunDirectory>,
+}
+
+struct GroupState {
+    cell: Arc<GroupCell>,
+    active: Vec<Arc<Generation>>,
+    transition: Option<Transition>,
+    waiting: VecDeque<Operation>,
+    /// Prepared, and waiting for a switch point. Of one plugin at most one.
+    ready: Vec<Ready>,
+}
+
+#[derive(Default)]
+struct PluginState {
+    group: Arc<str>,
+    active: Option<u64>,
+    last_good: Option<Good>,
+    held: BTreeSet<[u8; 32]>,
+    config: Arc<str>,
+    /// No file replaces it.
+    linked: bool,
+    /// A watched file that waits for older generations to make room. At most one: the newest.
+    parked: Option<(Box<Candidate>, Duration)>,
+}
+
+impl Control {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Control {
+            shared: setup.shared,
+            services: setup.services,
+            known: setup.known,
+            overrides: setup.groups,
+            configs: setup.configs,
+            groups: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            slots: Vec::new(),
+            records: BTreeMap::new(),
+            draining: Vec::new(),
+            retiring: Vec::new(),
+            awaiting: Vec::new(),
+            given_up: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            generations: 0,
+            releases: 0,
+            jobs: 0,
+            looks: 0,
+            changed: false,
+            relisten: None,
+            shutdown: None,
+            run: setup.run,
+        }
+    }
+
+    /// The thread's body: until a shutdown is over.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(self.pause()) {
+                Ok(command) => {
+                    self.looks = 0;
+                    self.take(command);
+                }
+                Err(RecvTimeoutError::Timeout) => self.looks = self.looks.saturating_add(1),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look();
+            self.look_at_shutdown();
+            self.show();
+            if self.is_over() {
+                break;
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Update { candidate, by, took } => self.update(candidate, by, took),
+            Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
+            Command::Slot { wanted, reply } => self.slot(wanted, reply),
+            Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
+            Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
+            Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
+            Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
+            Command::SwitchPoint { reply } => self.switch_point(&reply),
+            Command::AwaitDrained { generation, until, reply } => {
+                self.awaiting.push(Awaiting { generation, until, reply });
+            }
+            Command::Force { plugin, generation, reply } => {
+                answer(&reply, self.force(&plugin, generation));
+            }
+            Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
+            Command::Progress { generation, step } => self.progress(generation, step),
+            Command::Prepared { generation, result } => self.prepared(generation, result),
+            Command::Compared { job, result } => self.compared(job, result),
+            Command::Told { generation, result } => self.told(&generation, result),
+            Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
+            Command::Closed { generation, left } => self.closed(generation, left),
+        }
+    }
+
+    /// What is due by time: drains that may have ended, deadlines, code that may have gone.
+    fn look(&mut self) {
+        self.look_at_drains();
+        self.look_at_awaiting();
+        self.look_at_deadlines();
+        self.look_at_endings();
+        self.look_at_parked();
+        if self.relisten.is_some_and(|due| Instant::now() >= due) {
+            self.relisten = None;
+            self.tell_filters();
+        }
+    }
+
+    /// How long the queue may be waited for before something is due.
+    fn pause(&self) -> Duration {
+        let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
+        if self.is_draining() || leaving {
+            // Calls mostly end within microseconds; what doesn't is looked at ever less often.
+            return Duration::from_micros(50 << (self.looks / 8).min(11));
+        }
+        let working = self.groups.values().any(|state| state.transition.is_some());
+        if working || self.shutdown.is_some() || self.relisten.is_some() {
+            return Duration::from_millis(10);
+        }
+        if !self.ending.is_empty() {
+            return RESIDENT_POLL;
+        }
+        Duration::from_secs(3600)
+    }
+
+    fn tell_filters(&self) {
+        for generation in self.groups.values().flat_map(|group| &group.active) {
+            let generation = Arc::clone(generation);
+            // A plugin that can't be told keeps the filters that it has.
+            let _ = spawn("midflight-filters", move || generation.relisten());
+        }
+    }
+}
+
+/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That also holds where it ends by a
+/// panic of ours: releases that are only pinned must not be freed.
+impl Drop for Control {
+    fn drop(&mut self) {
+        mem::forget(mem::take(&mut self.draining));
+        mem::forget(mem::take(&mut self.retiring));
+        mem::forget(mem::take(&mut self.ending));
+        for state in self.groups.values_mut() {
+            mem::forget(mem::take(&mut state.active));
+            mem::forget(mem::take(&mut state.ready));
+        }
+    }
+}
+
+impl By {
+    fn reply(self) -> Option<Reply> {
+        match self {
+            By::Watcher => None,
+            By::Start(reply) | By::Operator(reply) => Some(reply),
+        }
+    }
+}
+
+impl GroupState {
+    fn new(cell: Arc<GroupCell>) -> Self {
+        GroupState { cell, active: Vec::new(), transition: None, waiting: VecDeque::new(), ready: Vec::new() }
+    }
+
+    /// What serves, or will from the next switch point on.
+    fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
+        let ready = self.ready.iter().map(|ready| &ready.generation);
+        ready.chain(&self.active).find(|generation| *generation.plugin == *plugin)
+    }
+}

@@ -1,0 +1,54 @@
+//! Parked files: watched ones that wait for older generations to make room.
+
+use super::books::about;
+use super::queue::Operation;
+use super::{By, Control};
+use crate::event::EventKind;
+use crate::stage::Candidate;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Control {
+    /// Nobody applies a watched file a second time, so it waits for generations that are only on their way out.
+    pub(super) fn park(&mut self, name: &str, candidate: Box<Candidate>, took: Duration) {
+        let version = candidate.manifest().version.to_string();
+        if let Some(plugin) = self.plugins.get_mut(name) {
+            plugin.parked = Some((candidate, took));
+        }
+        self.shared.events.add(about(name, &version, None), took, EventKind::Waiting);
+    }
+
+    /// Whoever comes later than a parked file has the last word.
+    pub(super) fn drop_parked(&mut self, name: &str) {
+        let parked = self.plugins.get_mut(name).and_then(|plugin| plugin.parked.take());
+        if let Some((candidate, took)) = parked {
+            let version = candidate.manifest().version.to_string();
+            self.shared.events.add(about(name, &version, None), took, EventKind::Superseded);
+        }
+    }
+
+    /// What waits for room has it now, or waits in vain: then it is refused.
+    pub(super) fn look_at_parked(&mut self) {
+        let parked = self.plugins.iter().filter(|(_, plugin)| plugin.parked.is_some());
+        let due: Vec<_> = parked
+            .filter(|(name, _)| self.admit(name).is_ok() || !self.is_making_room(name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in due {
+            let Some(plugin) = self.plugins.get_mut(&name) else { continue };
+            let group = Arc::clone(&plugin.group);
+            if let Some((candidate, took)) = plugin.parked.take() {
+                self.enqueue(&group, Operation::Update { candidate, by: By::Watcher, took });
+            }
+        }
+    }
+
+    /// Is a generation of `plugin` draining or ending, and within its deadlines?
+    pub(super) fn is_making_room(&self, plugin: &str) -> bool {
+        let of_it = |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
+        let mut draining = self.retiring.iter().filter(|retiring| retiring.is_in_time());
+        let mut ending = self.ending.iter().filter(|(_, ending)| ending.reasons.is_empty());
+        draining.any(|retiring| *retiring.generation.plugin == *plugin)
+            || ending.any(|(number, _)| of_it(number))
+    }
+}

@@ -1,0 +1,123 @@
+//! The host's end.
+
+use super::drain::{RETIRING, Telling};
+use super::ending::{Ending, Phase};
+use super::queue::Operation;
+use super::worker::answer;
+use super::{By, Control};
+use crate::refusal::Code;
+use crate::status::Residency;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+pub(super) struct Shutdown {
+    /// None: so far away that it never comes.
+    pub(super) until: Option<Instant>,
+    pub(super) replies: Vec<SyncSender<()>>,
+}
+
+impl Control {
+    pub(super) fn shut_down(&mut self, deadline: Duration, reply: Option<SyncSender<()>>) {
+        let until = Instant::now().checked_add(deadline);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.until = [shutdown.until, until].into_iter().flatten().min();
+            shutdown.replies.extend(reply);
+            return;
+        }
+        self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
+        let parked: Vec<_> = self.plugins.values_mut().filter_map(|plugin| plugin.parked.take()).collect();
+        for (candidate, took) in parked {
+            self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
+        }
+        let groups: Vec<_> = self.groups.keys().cloned().collect();
+        for group in groups {
+            let Some(state) = self.groups.get_mut(&group) else {
+                continue;
+            };
+            let waiting = mem::take(&mut state.waiting);
+            let active = mem::take(&mut state.active);
+            let ready = mem::take(&mut state.ready);
+            for operation in waiting {
+                self.turn_away(operation);
+            }
+            for ready in ready {
+                self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+            }
+            if active.is_empty() {
+                continue;
+            }
+            self.publish(&group);
+            for generation in active {
+                if let Some(plugin) = self.plugins.get_mut(&generation.plugin) {
+                    plugin.active = None;
+                    plugin.last_good = None;
+                }
+                self.retire(generation);
+            }
+        }
+    }
+
+    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the reasons for what is left.
+    pub(super) fn look_at_shutdown(&mut self) {
+        let Some(shutdown) = &self.shutdown else { return };
+        if shutdown.replies.is_empty() {
+            return;
+        }
+        let due = shutdown.until.is_some_and(|until| Instant::now() >= until);
+        if !self.is_settled() && !due {
+            return;
+        }
+        self.report_all();
+        self.show();
+        let replies = self.shutdown.as_mut().map(|shutdown| mem::take(&mut shutdown.replies));
+        for reply in replies.unwrap_or_default() {
+            answer(&reply, ());
+        }
+    }
+
+    /// Everything that was active is gone, or stays for a reason that has been told.
+    fn is_settled(&self) -> bool {
+        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
+        !busy && !ending && !self.is_draining()
+    }
+
+    /// Why each generation that is left is still there.
+    fn report_all(&mut self) {
+        let retiring = self.retiring.iter();
+        let retiring: Vec<_> =
+            retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)).collect();
+        for (generation, telling) in retiring {
+            let holders = self.holders(&generation, Telling::Over);
+            let told = (telling != Telling::Over).then(|| RETIRING.to_owned());
+            let held = (told.is_none() || !holders.is_empty()).then(|| format!("held by {holders}"));
+            let reasons = told.into_iter().chain(held).collect();
+            self.mark(generation.number, Residency::Resident(reasons));
+        }
+        let ending: Vec<_> =
+            self.ending.iter().map(|(number, ending)| (*number, ending.phase.name())).collect();
+        for (number, phase) in ending {
+            let reasons = match self.ending.get(&number).map(|ending| &ending.phase) {
+                Some(Phase::Leaving(stopped)) => stopped.holds(),
+                _ => vec![format!("{phase} still running")],
+            };
+            if !reasons.is_empty() {
+                self.report(number, reasons);
+            }
+        }
+    }
+
+    /// Nothing will come any more that this thread would have to see to. Else it lives on behind the handles' back, so that what
+    /// ends late is taken down as it should be.
+    pub(super) fn is_over(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let stays =
+            |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
+        shutdown.replies.is_empty()
+            && self.is_settled()
+            && self.lost.is_empty()
+            && self.ending.values().all(stays)
+    }
+}

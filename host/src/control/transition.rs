@@ -1,0 +1,149 @@
+//! Transitions: the one operation of a group that a worker is at, and what the worker answers.
+
+use super::Control;
+use super::books::about;
+use super::publish::Ready;
+use super::update::Update;
+use crate::event::EventKind;
+use crate::holder::Holders;
+use crate::host::Publish;
+use crate::refusal::{Code, Refusal};
+use crate::release::{Generation, Wanted};
+use crate::stage::{Refused, Step};
+use crate::status::{GenerationStatus, Residency};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// The one operation of a group that a worker is at.
+pub(super) enum Transition {
+    Update { update: Update, step: Option<Step>, step_began: Instant, loader: Option<JoinHandle<()>> },
+    Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
+}
+
+impl Control {
+    pub(super) fn transition(&mut self, generation: u64) -> Option<(Arc<str>, &mut Transition)> {
+        self.groups.iter_mut().find_map(|(name, state)| match &mut state.transition {
+            Some(transition @ Transition::Update { .. }) => match transition {
+                Transition::Update { update, .. } if update.generation == generation => {
+                    Some((Arc::clone(name), transition))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    pub(super) fn progress(&mut self, of: u64, now_at: Step) {
+        let Some((_, transition)) = self.transition(of) else {
+            return;
+        };
+        let Transition::Update { update, step, step_began, .. } = transition else {
+            return;
+        };
+        let (took, kind) = match now_at {
+            Step::Staged(took) => (took, EventKind::Staged),
+            Step::Loaded => (step_began.elapsed(), EventKind::Loaded),
+        };
+        *step = Some(now_at);
+        *step_began = Instant::now();
+        let (plugin, version) = (Arc::clone(&update.plugin), Arc::clone(&update.version));
+        self.shared.events.add(about(&plugin, &version, Some(of)), took, kind);
+    }
+
+    pub(super) fn prepared(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+        let Some((group, _)) = self.transition(number) else {
+            return self.returned_late(number, result);
+        };
+        let Some(Transition::Update { update, step_began, loader, .. }) =
+            self.groups.get_mut(&group).and_then(|state| state.transition.take())
+        else {
+            return;
+        };
+        match result {
+            Ok(mut generation) => {
+                generation.loader = loader;
+                let took = step_began.elapsed();
+                let Update { plugin, version, publish, .. } = &update;
+                let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
+                let prepared = about(&plugin, &version, Some(number));
+                let ready = Ready { generation: Arc::new(*generation), update };
+                if self.shutdown.is_some() {
+                    return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+                }
+                match publish {
+                    Publish::AtOnce => {
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                        self.activate(&group, vec![ready]);
+                    }
+                    Publish::Manual => {
+                        self.await_switch_point(&group, ready);
+                        self.show();
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                    }
+                }
+            }
+            Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
+            Err(Refused { refusal, stopped: Some(stopped) }) => {
+                self.leave(number, *stopped, Some((refusal, update.reply)));
+            }
+        }
+        self.next(&group);
+    }
+
+    /// A load or start that was given up came back after all.
+    fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+        self.lost.remove(&number);
+        self.changed = true;
+        match result {
+            Ok(generation) => self.dismiss(Arc::new(*generation)),
+            Err(Refused { stopped: None, .. }) => self.unmapped(number),
+            Err(Refused { stopped: Some(stopped), .. }) => self.leave(number, *stopped, None),
+        }
+    }
+
+    pub(super) fn look_at_deadlines(&mut self) {
+        let bounds = &self.shared.bounds;
+        let start = bounds.start_deadline;
+        let late: Vec<_> = (self.groups.iter())
+            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step_began, .. }) if step_began.elapsed() >= start))
+            .map(|(group, _)| Arc::clone(group))
+            .collect();
+        for group in late {
+            self.give_up(&group);
+        }
+    }
+
+    /// The worker stays behind in the plugin's code; its group goes on without it.
+    fn give_up(&mut self, group: &Arc<str>) {
+        let Some(Transition::Update { update, step, .. }) =
+            self.groups.get_mut(group).and_then(|state| state.transition.take())
+        else {
+            return;
+        };
+        let Update { generation, plugin, version, reply, .. } = update;
+        let deadline = self.shared.bounds.start_deadline;
+        let (code, what) = match step {
+            Some(Step::Loaded) => (Code::StartTimedOut, "start"),
+            Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
+        };
+        self.lost.insert(generation);
+        self.records.insert(
+            generation,
+            GenerationStatus {
+                plugin: plugin.to_string(),
+                version: version.to_string(),
+                generation,
+                build_id: String::new(),
+                residency: Residency::Retiring,
+                held_by: Holders::default(),
+                memory: None,
+            },
+        );
+        let reason = format!("{what} has not returned within {deadline:?}");
+        self.refuse(Some(generation), Refusal::new(code, reason).of(&plugin, &version), reply);
+        self.reside(generation, vec![format!("{what} still running")]);
+        self.next(group);
+    }
+}

@@ -1,0 +1,236 @@
+//! Updates: from what was asked for to the worker that prepares it.
+
+use super::books::about;
+use super::transition::Transition;
+use super::worker::{answer_if, post, spawn};
+use super::{By, Command, Control, Reply};
+use crate::event::{About, EventKind};
+use crate::host::{Applied, Publish};
+use crate::refusal::{Code, Refusal};
+use crate::release::Generation;
+use crate::stage::image::Image;
+use crate::stage::{self, Candidate, Order, Refused, Step};
+use crate::status::Residency;
+use midflight_plugin::rt::Linked;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One update on its way.
+pub(super) struct Update {
+    pub(super) generation: u64,
+    pub(super) plugin: Arc<str>,
+    pub(super) version: Arc<str>,
+    /// It goes back: what it replaces is held.
+    pub(super) rollback: bool,
+    pub(super) config: Arc<str>,
+    pub(super) publish: Publish,
+    pub(super) began: Instant,
+    pub(super) reply: Option<Reply>,
+}
+
+/// What can be made a generation of again.
+#[derive(Clone)]
+pub(super) struct Good {
+    pub(super) image: Arc<Image>,
+    pub(super) config: Arc<str>,
+}
+
+impl Control {
+    pub(super) fn begin_update(
+        &mut self,
+        group: &Arc<str>,
+        candidate: Box<Candidate>,
+        by: By,
+        took: Duration,
+    ) {
+        let version: Arc<str> = candidate.manifest().version.to_string().into();
+        let Some((name, plugin)) = self.plugins.get_key_value(candidate.manifest().name.as_str()) else {
+            return;
+        };
+        let name = Arc::clone(name);
+        let digest = candidate.digest();
+        let serving = self.groups.get(group).and_then(|state| state.newest(&name));
+        if let Some(serving) = serving.filter(|serving| serving.image.digest == digest) {
+            let applied = Applied { switched: false, ..self.applied(serving, took) };
+            let about = about(&name, &version, Some(serving.number));
+            self.shared.events.add(about, took, EventKind::Unchanged);
+            return answer_if(by.reply().as_ref(), Ok(applied));
+        }
+        if matches!(by, By::Watcher) && plugin.held.contains(digest.as_bytes()) {
+            return self.shared.events.add(about(&name, &version, None), took, EventKind::Held);
+        }
+        let config = Arc::clone(&plugin.config);
+        if let Err(refusal) = self.admit(&name) {
+            if matches!(by, By::Watcher) && self.is_making_room(&name) {
+                return self.park(&name, candidate, took);
+            }
+            return self.refuse(None, candidate.refused(refusal), by.reply());
+        }
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: name,
+            version,
+            rollback: false,
+            config,
+            publish: match by {
+                By::Start(_) => Publish::AtOnce,
+                By::Watcher | By::Operator(_) => self.shared.bounds.publish,
+            },
+            began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
+            reply: by.reply(),
+        };
+        self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
+    }
+
+    pub(super) fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
+        match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
+            Some(good) => self.begin_again(group, good, true, reply),
+            None => {
+                let reason = format!("no version of {name} was replaced since it was last rolled back");
+                self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+            }
+        }
+    }
+
+    /// Another configuration is an update like any other: of the version that serves, to itself.
+    pub(super) fn begin_configure(
+        &mut self,
+        group: &Arc<str>,
+        name: &Arc<str>,
+        config: Arc<str>,
+        reply: Reply,
+    ) {
+        let serving = self.groups.get(group).and_then(|state| state.newest(name));
+        match serving.map(|serving| Arc::clone(&serving.image)) {
+            Some(image) => self.begin_again(group, Good { image, config }, false, reply),
+            None => {
+                let reason = format!("no version of {name} serves");
+                self.refuse(None, Refusal::new(Code::UnknownPlugin, reason), Some(reply));
+            }
+        }
+    }
+
+    fn begin_again(&mut self, group: &Arc<str>, good: Good, rollback: bool, reply: Reply) {
+        let Good { image, config } = good;
+        if let Err(refusal) = self.admit(&image.plugin) {
+            return self.refuse(None, refusal.of(&image.plugin, &image.version), Some(reply));
+        }
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: Arc::clone(&image.plugin),
+            version: Arc::clone(&image.version),
+            rollback,
+            config,
+            publish: self.shared.bounds.publish,
+            began: Instant::now(),
+            reply: Some(reply),
+        };
+        self.begin(group, update, move |order, progress| {
+            let began = Instant::now();
+            let candidate = Candidate::again(&image).map_err(Refused::early)?;
+            stage(&candidate, began.elapsed(), order, progress)
+        });
+    }
+
+    pub(super) fn begin_link(&mut self, group: &Arc<str>, name: Arc<str>, linked: Linked, reply: Reply) {
+        let Some(plugin) = self.plugins.get_mut(&name) else { return };
+        plugin.linked = true;
+        let config = Arc::clone(&plugin.config);
+        let number = self.next_generation();
+        let update = Update {
+            generation: number,
+            plugin: Arc::clone(&name),
+            version: linked.version.into(),
+            rollback: false,
+            config,
+            publish: Publish::AtOnce,
+            began: Instant::now(),
+            reply: Some(reply),
+        };
+        self.begin(group, update, move |order, _| {
+            stage::prepare_linked(&name, linked, order).map_err(Refused::early)
+        });
+        // There is nothing to load: what takes its time is the start.
+        if let Some((_, Transition::Update { step, .. })) = self.transition(number) {
+            *step = Some(Step::Loaded);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        group: &Arc<str>,
+        update: Update,
+        prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused> + Send + 'static,
+    ) {
+        let generation = update.generation;
+        let order = Order {
+            generation,
+            run: Arc::clone(&self.run),
+            services: Arc::clone(&self.services),
+            known: self.known.clone(),
+            required: self.required(&update.plugin),
+            config: Arc::clone(&update.config),
+        };
+        if let Some(state) = self.groups.get_mut(group) {
+            let step_began = Instant::now();
+            state.transition = Some(Transition::Update { update, step: None, step_began, loader: None });
+        }
+        let commands = self.shared.commands();
+        let started = spawn("midflight-stage", move || {
+            let mut progress = |step| post(&commands, Command::Progress { generation, step });
+            let result = prepare(order, &mut progress).map(Box::new);
+            post(&commands, Command::Prepared { generation, result });
+        });
+        match (started, self.transition(generation)) {
+            (Ok(thread), Some((_, Transition::Update { loader, .. }))) => *loader = Some(thread),
+            (Ok(_), _) => {}
+            (Err(refusal), _) => self.prepared(generation, Err(Refused::early(refusal))),
+        }
+    }
+
+    /// Is there room for one more generation of `plugin`?
+    pub(super) fn admit(&self, plugin: &str) -> Result<(), Refusal> {
+        let mut there = Vec::new();
+        for record in self.records.values().filter(|record| *record.plugin == *plugin) {
+            if record.residency != Residency::Unmapped {
+                there.push(format!("generation {} {}", record.generation, record.residency));
+            }
+        }
+        let max = self.shared.bounds.generations_max;
+        if there.len() < max {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::TooManyGenerations,
+            format!("generations_max is {max}, in memory are: {}", there.join(", ")),
+        ))
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+
+    pub(super) fn refuse(&mut self, generation: Option<u64>, refusal: Refusal, reply: Option<Reply>) {
+        let (plugin, version) = (refusal.plugin().unwrap_or(""), refusal.version().unwrap_or(""));
+        let about = about(plugin, version, generation);
+        self.shared.events.add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));
+        answer_if(reply.as_ref(), Err(refusal));
+    }
+}
+
+impl Update {
+    pub(super) fn about(&self) -> About<'_> {
+        about(&self.plugin, &self.version, Some(self.generation))
+    }
+}
+
+fn stage(
+    candidate: &Candidate,
+    took: Duration,
+    order: Order,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Generation, Refused> {
+    progress(Step::Staged(took));
+    stage::prepare(candidate, order, progress)
+}
