@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
@@ -160,10 +160,12 @@ impl Library {
         }
     }
 
-    /// Closes the library. Its instance was stopped, or never was. Whether it is gone, [`is_mapped`] tells: neither an error of
+    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it: what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an error of
     /// dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
-        if let Body::Mapped { handle, .. } = self.body {
+        if let Body::Mapped { handle, entry } = self.body {
+            // SAFETY: by the invariant; mapped until the next line.
+            unsafe { entry.as_ref() }.closing.store(true, SeqCst);
             let _ = ManuallyDrop::into_inner(handle).close();
         }
     }

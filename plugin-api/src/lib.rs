@@ -81,6 +81,7 @@ mod memory;
 mod period;
 mod plugin;
 mod portable;
+mod reclaim;
 mod signature;
 mod sink;
 
@@ -92,6 +93,7 @@ pub use midflight_macros::{contract, plugin, record};
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use reclaim::Reclaimed;
 pub use sink::{Sink, TextSink};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
@@ -178,6 +180,11 @@ macro_rules! export {
             #[unsafe(link_section = ".note.midflight")]
             static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
                 $crate::rt::Note::of::<Here>();
+
+            // The first in its array, which is run from its end: see `reclaim`.
+            #[used]
+            #[unsafe(link_section = ".fini_array.00000")]
+            static LAST: extern "C" fn() = $crate::rt::last;
         };
 
         $crate::__hooks!();
@@ -205,6 +212,7 @@ pub mod rt {
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
+    pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};

@@ -12,13 +12,14 @@ use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
+use crate::reclaim::CLOSING;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use abi_stable::type_layout::TypeLayout;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// What the author of a plugin writes, beside its contracts.
 ///
@@ -312,6 +313,8 @@ pub struct Entry {
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
     pub memory: &'static Counts,
+    /// Set by the host before it unmaps the library: nothing of it will run any more but its exit handlers.
+    pub closing: &'static AtomicBool,
 }
 
 impl Entry {
@@ -326,6 +329,7 @@ impl Entry {
             stop: stop::<X::Plugin>,
             relisten,
             memory: &COUNTS,
+            closing: &CLOSING,
         }
     }
 }

@@ -18,9 +18,9 @@
 //! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `resident`. Handle signals in the host |
 //! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `resident`. Link it statically |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
-//! | leaks memory | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory) |
+//! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
+//! | gives a pointer to what it leaked to the C library (`openlog`, `putenv`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
-//! | prints at all | its copy of std keeps the buffer of standard output, 1 KiB a generation | `memory` as above. Log through a service of the host's |
 //! | registers with `on_exit` | refused with -1: such a handler is tied to no library | use `atexit`, which runs when the library is unmapped |
 //!
 //! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading` and
@@ -49,6 +49,7 @@
 //! | is rolled back to after its destructors have run | a new copy is loaded | `a69_…` |
 //! | has destructors that call the host, which calls plugins | no other destructor of the thread interrupts them | `a_destructor_is_not_interrupted_…` |
 //! | has destructors that make values or start threads | those are waited for as well | `destructors_that_leave_more_behind` |
+//! | leaks, or keeps memory behind statics | given back after its last exit handler, with `Reclaimed` | `what_a_generation_never_freed_is_given_back` |
 //! | uses tokio and shuts it down, bundled SQLite, regex, rand, parking_lot, crossbeam-epoch | unmapped | `crates_that_are_known_to_break_unloading` |
 //!
 //! The host's own binary holds none of the functions that plugins interpose (`a65_the_host_…`), and its own thread-locals are destroyed as ever

@@ -26,6 +26,8 @@ pub enum Deed {
     Backtrace,
     /// Boxes of 64 KiB that are filled and never freed: as many as the number says.
     Leak,
+    /// An exit handler that reads what a static has allocated, and says whether it is still what it was.
+    ExitHandler,
     /// A thread-local whose destructor borrows the other one while it asks the ledger, which calls back.
     BorrowingDestructor,
     /// A thread-local whose destructor touches the other one for the first time.

@@ -31,7 +31,9 @@ midflight_plugin::export!(
 
 #[cfg(not(feature = "mimalloc"))]
 #[global_allocator]
-static ALLOCATOR: midflight_plugin::Counted = midflight_plugin::Counted::new();
+static ALLOCATOR: midflight_plugin::Counted<midflight_plugin::Reclaimed> =
+    // SAFETY: what this plugin gives to the system and to others is copied there, or taken back.
+    midflight_plugin::Counted::over(unsafe { midflight_plugin::Reclaimed::new() });
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -78,6 +80,7 @@ impl Nasty for TheNasty {
             Deed::CaughtPanic => common::caught_panic(),
             Deed::Backtrace => common::backtrace(),
             Deed::Leak => common::leak(number),
+            Deed::ExitHandler => system::exit_handler(ledger),
             Deed::BorrowingDestructor => locals::borrowing(ledger),
             Deed::LateLocal => locals::late_local(ledger),
             Deed::LateThread => locals::late_thread(ledger, number),
