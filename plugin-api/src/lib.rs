@@ -85,7 +85,7 @@ mod reclaim;
 mod signature;
 mod sink;
 
-pub use call::{CallError, Fault, PanicReport};
+pub use call::{CallError, Fault, Frame, PanicReport};
 pub use contract::{Contract, ImplementedBy};
 pub use map::Map;
 pub use memory::Counted;
@@ -199,8 +199,8 @@ pub use abi::*;
 #[doc(hidden)]
 pub mod rt {
     pub use crate::call::{
-        Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
-        use_host_panics,
+        FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
+        missing, use_host_panics, use_symboliser,
     };
     pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};

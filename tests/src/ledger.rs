@@ -3,9 +3,14 @@
 use crate::log::WITHIN;
 use midflight::Slot;
 use nasty_contracts::{Ledger as Contract, Nasty};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// As long as an update takes, or its way out would be over before.
+const DAWDLES: Duration = Duration::from_millis(5);
 
 /// The service behind the plugin `nasty`.
 #[derive(Default)]
@@ -14,6 +19,7 @@ pub struct Ledger {
     destroyed: AtomicU64,
     foreign: AtomicU64,
     interrupted: AtomicU64,
+    dawdles: AtomicBool,
     /// Threads that wait for a token up to this go on.
     let_go: Mutex<u64>,
     changed: Condvar,
@@ -43,6 +49,11 @@ impl Ledger {
         self.interrupted.load(SeqCst)
     }
 
+    /// From here on destructors take their time: what does not wait for them is seen.
+    pub fn dawdle(&self) {
+        self.dawdles.store(true, SeqCst);
+    }
+
     /// Lets all go that wait for `token` or for one before it, now or later.
     pub fn let_go(&self, token: u64) {
         let mut let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,6 +75,9 @@ impl Contract for Ledger {
     fn destroyed(&self, foreign: bool) {
         self.destroyed.fetch_add(1, SeqCst);
         self.foreign.fetch_add(foreign.into(), SeqCst);
+        if self.dawdles.load(SeqCst) {
+            thread::sleep(DAWDLES);
+        }
     }
 
     fn wait(&self, token: u64) {

@@ -456,6 +456,7 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
     const ENDED_MIN: u64 = 2_000;
     in_child(|| {
         let scene = Scene::with(Fixture::Nasty, |builder| builder.generations_max(16));
+        scene.ledger.dawdle();
         let (ended, over) = (AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             for _ in 0..THREADS {
