@@ -1,10 +1,10 @@
 //! The ledger: what the plugin `nasty` says of its values, and what its threads wait for.
 
 use crate::log::WITHIN;
-use midflight::Slot;
+use midflight::{Host, Slot};
 use nasty_contracts::{Ledger as Contract, Nasty};
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Ledger {
     let_go: Mutex<u64>,
     changed: Condvar,
     slot: OnceLock<Slot<dyn Nasty>>,
+    host: OnceLock<Host>,
+    called_back: AtomicU64,
 }
 
 impl Ledger {
@@ -61,6 +63,16 @@ impl Ledger {
         self.changed.notify_all();
     }
 
+    /// Destructors that have called back, and got their answers.
+    pub fn called_back(&self) -> u64 {
+        self.called_back.load(SeqCst)
+    }
+
+    /// Destructors that call back ask the host's control plane for a slot as well.
+    pub fn ask(&self, host: &Host) {
+        assert!(self.host.set(host.clone()).is_ok(), "the ledger has one host");
+    }
+
     /// Destructors that call back call through this slot.
     pub fn call_back_through(&self, slot: Slot<dyn Nasty>) {
         assert!(self.slot.set(slot).is_ok(), "the ledger has one slot");
@@ -89,6 +101,11 @@ impl Contract for Ledger {
         let before = self.destroyed();
         let slot = self.slot.get().expect("a slot to call");
         slot.build().expect("an answer");
+        if let Some(host) = self.host.get() {
+            let slot = host.slot::<dyn Nasty>("nasty").expect("another slot");
+            slot.build().expect("an answer");
+        }
+        self.called_back.fetch_add(1, SeqCst);
         self.interrupted.fetch_add(self.destroyed() - before, SeqCst);
     }
 }

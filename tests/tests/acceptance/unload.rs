@@ -556,13 +556,26 @@ fn a65_the_hosts_own_destructors_run() {
 
 #[test]
 fn a67_a_constructor_is_caught() {
-    in_child(|| {
-        let scene = Scene::of(Fixture::NastyConstructor);
-        // The loader's thread and the constructor's own have ended, and destroyed theirs.
-        scene.until("its values are destroyed", || scene.nasty.constructed() == Ok(0));
-        scene.replaced();
-        scene.end();
-    });
+    with_children(
+        |hold| {
+            let scene = Scene::impatient(Fixture::NastyConstructor);
+            // The loader's thread has ended and destroyed its own; the constructor's thread runs.
+            scene.until("a value is destroyed", || scene.nasty.constructed() == Ok(1));
+            scene.apply(Fixture::NastyV2);
+            let reasons = scene.resident(1).join("\n");
+            assert!(reasons.starts_with("threads: ") && reasons.contains("(nasty-built)"), "{reasons}");
+            fs::remove_file(hold).expect("the file that it waits for");
+            scene.passing_until_gone(1);
+            scene.end();
+        },
+        |test| {
+            let home = tempfile::tempdir().expect("a directory");
+            let hold = home.path().join("hold");
+            fs::write(&hold, "").expect("a file");
+            let argument = hold.to_str().expect("a path of text");
+            run_child_with(test, argument, |child| child.env("NASTY_HOLD", &hold)).assert_ok();
+        },
+    );
 }
 
 #[test]
@@ -682,6 +695,75 @@ fn destructors_that_leave_more_behind() {
         scene.ledger.let_go(1);
         scene.gone(1);
         pass.into_iter().for_each(Puppet::end);
+        scene.end();
+    });
+}
+
+#[test]
+fn a_keys_number_is_used_again() {
+    const MAKE: u64 = 0;
+    const DELETE: u64 = 1;
+    const PUT: u64 = 2;
+    const COUNT: u64 = 3;
+    const FREE: u64 = 4;
+    in_child(|| {
+        let scene = Scene::impatient(Fixture::Nasty);
+        let (has, had) = (Puppet::new("nasty-has"), Puppet::new("nasty-had"));
+        let key = scene.commit(Deed::KeyAgain, MAKE);
+        for puppet in [&has, &had] {
+            puppet.commit(&scene, Deed::KeyAgain, PUT);
+            assert_eq!(puppet.commit(&scene, Deed::KeyAgain, COUNT), 1);
+        }
+        // The number is another key's, of the same generation: values under the first are nobody's.
+        scene.commit(Deed::KeyAgain, DELETE);
+        assert_eq!(scene.commit(Deed::KeyAgain, MAKE), key, "the lowest that is free");
+        assert_eq!(has.commit(&scene, Deed::KeyAgain, COUNT), 0);
+        had.commit(&scene, Deed::KeyAgain, FREE);
+        assert_eq!(scene.ledger.destroyed(), 1, "by itself");
+        had.end();
+        assert_eq!(scene.ledger.destroyed(), 1, "its thread's end had nothing to destroy");
+
+        // And then another generation's.
+        has.commit(&scene, Deed::KeyAgain, FREE);
+        has.commit(&scene, Deed::KeyAgain, PUT);
+        scene.commit(Deed::KeyAgain, DELETE);
+        scene.apply(Fixture::NastyV2);
+        scene.resident(1);
+        assert_eq!(scene.commit(Deed::KeyAgain, MAKE), key, "the lowest that is free");
+        let nasty = scene.nasty.clone();
+        // One call: before it the thread has paid what it owes to the first generation, and then it has a value of the second's.
+        assert_eq!(has.commit(&scene, Deed::KeyAgain, PUT), 1);
+        scene.gone(1);
+        assert_eq!(has.run(move || nasty.commit(Deed::KeyAgain, COUNT)), Ok(1), "it is still there");
+        assert_eq!(
+            scene.ledger.open(),
+            2,
+            "what the first generation left under a key that it deleted, and this"
+        );
+        has.end();
+        assert_eq!(scene.ledger.open(), 1);
+        assert_eq!(scene.ledger.foreign(), 0);
+        scene.rig.end();
+    });
+}
+
+#[test]
+fn a_start_that_fails_leaves_destructors_that_call_the_host() {
+    in_child(|| {
+        let scene = Scene::of(Fixture::Nasty);
+        scene.ledger.ask(&scene.host);
+        for failed in 1..=20 {
+            let refusal = scene.host.configure("nasty", "fails = true").expect_err("it fails");
+            assert_eq!(refusal.code(), Code::StartFailed, "{refusal}");
+            assert_eq!(
+                scene.ledger.called_back(),
+                failed,
+                "its destructor got answers before it was unmapped"
+            );
+            assert_eq!(scene.mapped(1 + failed), [""; 0]);
+            assert_eq!(scene.nasty.build(), Ok(1));
+        }
+        assert_eq!(scene.ledger.foreign(), 0);
         scene.end();
     });
 }

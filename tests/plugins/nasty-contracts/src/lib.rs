@@ -38,6 +38,9 @@ pub enum Deed {
     Key,
     /// A pthread key with a value that is taken back before the thread ends.
     KeyTakenBack,
+    /// A pthread key that can be deleted and made again, by number: 0 makes it and answers the system's number, 1 deletes it, 2 puts a value under
+    /// it on this thread, 3 answers how many values this thread has there, 4 frees what a deleted key left on this thread.
+    KeyAgain,
     /// A handler for SIGUSR1, which counts; answers the count.
     Signal,
 

@@ -49,6 +49,10 @@ pub struct TheNasty {
 impl Plugin for TheNasty {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
         let ledger = cx.service::<dyn Ledger>()?;
+        if cx.config_text().contains("fails") {
+            locals::borrowing(&ledger);
+            return Err(StartError::new("it was told to"));
+        }
         #[cfg(feature = "native")]
         native::tell(&ledger);
         Ok(TheNasty { ledger })
@@ -86,6 +90,7 @@ impl Nasty for TheNasty {
             Deed::LateThread => locals::late_thread(ledger, number),
             Deed::Key => system::key(ledger),
             Deed::KeyTakenBack => system::key_taken_back(ledger),
+            Deed::KeyAgain => system::key_again(ledger, number),
             Deed::Signal => system::signal(),
             #[cfg(feature = "native")]
             Deed::CKey | Deed::CThread | Deed::Cxx => native::commit(deed, number),
