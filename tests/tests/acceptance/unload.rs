@@ -464,10 +464,13 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
                 scope.spawn(|| {
                     while over.load(SeqCst) == 0 {
                         let nasty = scene.nasty.clone();
-                        thread::spawn(move || nasty.exercise(1).expect("an answer"))
-                            .join()
-                            .expect("no panic");
-                        ended.fetch_add(1, SeqCst);
+                        // Some are still there when nothing else holds the generation, and must be waited for.
+                        let lingers = Duration::from_micros(ended.fetch_add(1, SeqCst) * 97 % 5_000);
+                        let body = move || {
+                            nasty.exercise(1).expect("an answer");
+                            thread::sleep(lingers);
+                        };
+                        thread::spawn(body).join().expect("no panic");
                     }
                 });
             }
