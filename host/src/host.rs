@@ -2,6 +2,7 @@
 
 use crate::control::{By, Command, Control, Setup};
 use crate::event::{Event, Events};
+use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::holder::Stall;
@@ -291,6 +292,7 @@ pub(crate) struct Bounds {
     pub(crate) events_kept_max: usize,
     pub(crate) calls_nested_max: usize,
     pub(crate) groups_nested_max: usize,
+    pub(crate) panic_frames_max: usize,
     pub(crate) publish: Publish,
 }
 
@@ -306,6 +308,7 @@ impl Default for Bounds {
             events_kept_max: 1_000,
             calls_nested_max: pin::FRAMES,
             groups_nested_max: 8,
+            panic_frames_max: 0,
             publish: Publish::AtOnce,
         }
     }
@@ -447,6 +450,15 @@ impl HostBuilder {
         self
     }
 
+    /// With how many frames of their stack panics of plugins are reported ([`PanicReport::frames`](crate::PanicReport)). Default 0: they take
+    /// none; most 128. The addresses cost some microseconds a panic, their names the reading of the plugin's file, in the call that
+    /// gets the fault: some milliseconds, and more for a plugin with debug information.
+    #[must_use]
+    pub fn panic_frames_max(mut self, count: usize) -> Self {
+        self.bounds.panic_frames_max = count;
+        self
+    }
+
     /// When prepared versions are switched in. Default [`Publish::AtOnce`]. What lies in the plugins' directory at the start is
     /// switched in by the start itself.
     #[must_use]
@@ -462,6 +474,7 @@ impl HostBuilder {
     pub fn start(self) -> Result<Host, HostError> {
         self.check()?;
         midflight_plugin::rt::use_host_panics();
+        midflight_plugin::rt::use_symboliser(frames::symbolise);
         let base = self.run_directory.clone().unwrap_or_else(default_run_directory);
         let run =
             RunDirectory::create(&base).map_err(|source| HostError::RunDirectory { path: base, source })?;

@@ -82,10 +82,11 @@ mod memory;
 mod period;
 mod plugin;
 mod portable;
+mod reclaim;
 mod signature;
 mod sink;
 
-pub use call::{CallError, Fault, PanicReport};
+pub use call::{CallError, Fault, Frame, PanicReport};
 pub use contract::{Contract, ImplementedBy};
 pub use future::Answer;
 pub use map::Map;
@@ -94,6 +95,7 @@ pub use midflight_macros::{contract, plugin, record};
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use reclaim::Reclaimed;
 pub use sink::{Sink, TextSink};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
@@ -180,6 +182,11 @@ macro_rules! export {
             #[unsafe(link_section = ".note.midflight")]
             static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
                 $crate::rt::Note::of::<Here>();
+
+            // The first in its array, which is run from its end: see `reclaim`.
+            #[used]
+            #[unsafe(link_section = ".fini_array.00000")]
+            static LAST: extern "C" fn() = $crate::rt::last;
         };
 
         $crate::__hooks!();
@@ -194,8 +201,8 @@ pub use abi::*;
 #[doc(hidden)]
 pub mod rt {
     pub use crate::call::{
-        Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
-        use_host_panics,
+        FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
+        missing, use_host_panics, use_symboliser,
     };
     pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
@@ -208,6 +215,7 @@ pub mod rt {
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
+    pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};

@@ -13,6 +13,7 @@ use crate::future::Wakers;
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
+use crate::reclaim::CLOSING;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -20,7 +21,7 @@ use abi_stable::type_layout::TypeLayout;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
 /// What the author of a plugin writes, beside its contracts.
 ///
@@ -359,6 +360,8 @@ pub struct Entry {
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
     pub memory: &'static Counts,
+    /// Set by the host before it unmaps the library: nothing of it will run any more but its exit handlers.
+    pub closing: &'static AtomicBool,
 }
 
 impl Entry {
@@ -374,6 +377,7 @@ impl Entry {
             stop: stop::<X::Plugin>,
             relisten,
             memory: &COUNTS,
+            closing: &CLOSING,
         }
     }
 }

@@ -170,6 +170,7 @@ impl Control {
             known: self.known.clone(),
             required: self.required(&update.plugin),
             config: Arc::clone(&update.config),
+            panic_frames_max: self.shared.bounds.panic_frames_max,
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();

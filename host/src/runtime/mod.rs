@@ -73,13 +73,14 @@ impl Owner {
         plugin: Arc<str>,
         version: Arc<str>,
         services: Arc<[Provided]>,
+        panic_frames_max: usize,
     ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
                 format: FORMAT,
                 generation,
                 owner: owner.as_ptr().cast(),
-                panics: Panics::HOST,
+                panics: Panics { frames_max: panic_frames_max, ..Panics::HOST },
                 service,
                 hooks: Hooks {
                     local: locals::register,

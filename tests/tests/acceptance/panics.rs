@@ -81,6 +81,47 @@ fn a12_a_panic_in_a_service_of_the_hosts(way: Way) {
 }
 
 #[test]
+fn a_panics_frames_are_named_and_nothing_maps_the_file() {
+    in_child(|| {
+        let rig = Rig::with(|builder| builder.panic_frames_max(32));
+        rig.apply(Fixture::V1);
+        let plain = rig.mappings(1).len();
+        for how in ALL {
+            let fault = rig.probe.panic(0, how).expect_err("a panic");
+            check_fault(Err(fault.clone()), how, 1);
+            let Fault::Panicked(report) = fault else { panic!("{fault}") };
+            let told = format!("{report:#}");
+            println!("{told}");
+            if how == Panic::Resumed {
+                assert!(report.frames.is_empty(), "it came past the hook");
+                continue;
+            }
+            assert!(report.frames.len() <= 32);
+            let first = &report.frames[0];
+            assert_eq!(first.module, "probe", "{told}");
+            let function = first.function.as_deref().expect("a name");
+            assert!(function.contains("probe::panic"), "{told}");
+            assert!(told.contains(&format!("\n    probe+{:#x} {function}", first.offset)), "{told}");
+            // Further out is the host.
+            let this = std::env::current_exe().expect("the path of this test");
+            let this = this.file_name().and_then(|name| name.to_str()).expect("a name");
+            assert!(report.frames.iter().any(|frame| frame.module == this), "{told}");
+            assert!(!format!("{report}").contains("probe+"), "only if asked for");
+        }
+        assert_eq!(rig.mappings(1).len(), plain);
+        rig.apply(Fixture::V2);
+        rig.log.wait("unmapped", 1);
+        assert_eq!(rig.mappings(1), [""; 0]);
+        rig.end();
+
+        let rig = Rig::serving(Fixture::V1);
+        let Err(Fault::Panicked(report)) = rig.probe.panic(0, Panic::Text) else { panic!("no panic") };
+        assert_eq!(report.frames, [], "nobody asked");
+        rig.end();
+    });
+}
+
+#[test]
 fn a12_a_panic_in_stop() {
     in_child(|| {
         for how in ALL {
@@ -138,7 +179,7 @@ fn check_survives<G: Gate>(probe: &ProbeCalls<G>, version: u32, way: Way) {
 #[track_caller]
 fn check_fault(answer: Result<u64, Fault>, how: Panic, version: u32, way: Way) {
     let Err(Fault::Panicked(report)) = answer else { panic!("{answer:?} is no panic") };
-    let PanicReport { plugin, version: semver, generation, message, location } = *report;
+    let PanicReport { plugin, version: semver, generation, message, location, .. } = *report;
     assert_eq!((plugin.as_str(), semver, generation), ("probe", format!("{version}.0.0"), version.into()));
     assert_eq!(message, text(how, version));
     // What came past the hook comes from nowhere.
