@@ -88,7 +88,7 @@ fn a_panics_frames_are_named_and_nothing_maps_the_file() {
         let plain = rig.mappings(1).len();
         for how in ALL {
             let fault = rig.probe.panic(0, how).expect_err("a panic");
-            check_fault(Err(fault.clone()), how, 1);
+            check_fault(Err(fault.clone()), how, 1, Way::Dynamic);
             let Fault::Panicked(report) = fault else { panic!("{fault}") };
             let told = format!("{report:#}");
             println!("{told}");

@@ -97,7 +97,9 @@ pub(crate) fn signal() -> u64 {
     SIGNALS.load(SeqCst)
 }
 
-static READ_AT_EXIT: OnceLock<(Service<dyn Ledger>, Vec<Box<u64>>)> = OnceLock::new();
+type Kept = (Service<dyn Ledger>, Vec<Box<u64>>);
+
+static READ_AT_EXIT: OnceLock<Kept> = OnceLock::new();
 
 extern "C" fn read_at_exit() {
     let (ledger, kept) = READ_AT_EXIT.get().expect("it was kept");
