@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-both_ways![a66_every_answer_of_a_plugin, a66_what_has_crossed_outlives_the_plugin];
+both_ways![a66_every_answer_of_a_plugin, a11_what_has_crossed_outlives_the_plugin];
 
 /// Through each handle.
 fn a66_every_answer_of_a_plugin(way: Way) {
@@ -105,13 +105,13 @@ impl Keeper for Keeps {
 
 /// Random values of every type that can cross go to the plugin, from there to the host's service, back to the plugin, and back. The plugin
 /// is stopped, and unloaded where it is a library. Only then is any of it read, cloned, grown and dropped.
-fn a66_what_has_crossed_outlives_the_plugin(way: Way) {
+fn a11_what_has_crossed_outlives_the_plugin(way: Way) {
     for_random_values(|sent| there_and_back(way, sent));
 }
 
 /// The same to an object that is linked in, which is dropped.
 #[test]
-fn a66_what_has_crossed_outlives_a_fixed_object() {
+fn a11_what_has_crossed_outlives_a_fixed_object() {
     for_random_values(|sent| {
         let keeper = Slot::<dyn Keeper>::fixed(Keeps::default());
         let (mut text, mut bytes) = (String::new(), Vec::new());

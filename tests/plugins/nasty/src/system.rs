@@ -97,9 +97,9 @@ pub(crate) fn signal() -> u64 {
     SIGNALS.load(SeqCst)
 }
 
-type Kept = (Service<dyn Ledger>, Vec<Box<u64>>);
+type ReadAtExit = (Service<dyn Ledger>, Vec<Box<u64>>);
 
-static READ_AT_EXIT: OnceLock<Kept> = OnceLock::new();
+static READ_AT_EXIT: OnceLock<ReadAtExit> = OnceLock::new();
 
 extern "C" fn read_at_exit() {
     let (ledger, kept) = READ_AT_EXIT.get().expect("it was kept");
