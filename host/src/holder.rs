@@ -9,10 +9,26 @@ use std::time::Duration;
 pub struct Holders {
     /// The threads inside of calls on it.
     pub calls: Vec<Holder>,
-    /// How many [`Lease`](crate::Lease)s hold it.
-    pub leases: usize,
+    /// What holds it beyond a call, by kind: [`Lease`](crate::Lease)s.
+    pub holds: Vec<Held>,
     /// The plugin has been told that it is retiring, and is at that.
     pub retiring: bool,
+}
+
+/// What holds a retired generation beyond a call: all of one kind.
+///
+/// Its text is `leases: 3, oldest 41 s, taken at src/session.rs:41`.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// `lease`.
+    pub what: String,
+    /// How many there are.
+    pub count: usize,
+    /// How long the oldest has been there.
+    pub oldest: Duration,
+    /// File and line where the oldest was taken; empty where that is unknown.
+    pub taken_at: String,
 }
 
 /// A thread inside of a call on a retired generation.
@@ -36,7 +52,7 @@ pub struct Holder {
 impl Holders {
     /// Nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.leases == 0 && !self.retiring
+        self.calls.is_empty() && self.holds.is_empty() && !self.retiring
     }
 }
 
@@ -44,17 +60,42 @@ impl Holders {
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<_> = self.calls.iter().map(Holder::to_string).collect();
-        match self.leases {
-            0 => {}
-            1 => parts.push("a lease".to_owned()),
-            leases => parts.push(format!("{leases} leases")),
-        }
+        parts.extend(self.holds.iter().map(Held::without_time));
         if self.retiring {
             parts.push("its own retiring".to_owned());
         }
         match parts.is_empty() {
             true => f.write_str("nothing that can be named"),
             false => f.write_str(&parts.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, oldest {} s", self.plural(), self.count, self.oldest.as_secs())?;
+        if self.taken_at.is_empty() { Ok(()) } else { write!(f, ", taken at {}", self.taken_at) }
+    }
+}
+
+impl Held {
+    fn without_time(&self) -> String {
+        let (count, what) = match self.count {
+            1 => ("a".to_owned(), self.what.clone()),
+            count => (count.to_string(), self.plural()),
+        };
+        match (self.taken_at.as_str(), self.count) {
+            ("", _) => format!("{count} {what}"),
+            (place, 1) => format!("{count} {what} taken at {place}"),
+            (place, _) => format!("{count} {what}, the oldest taken at {place}"),
+        }
+    }
+
+    /// `leases`, `futures of exchange.quote`
+    fn plural(&self) -> String {
+        match self.what.split_once(' ') {
+            Some((noun, rest)) => format!("{noun}s {rest}"),
+            None => format!("{}s", self.what),
         }
     }
 }
@@ -108,18 +149,36 @@ mod tests {
             by_lease,
             since: Duration::from_secs(1),
         };
-        let check = |calls: &[Holder], leases, expected: &str| {
-            let holders = Holders { calls: calls.to_vec(), leases, retiring: false };
+        let held = |what: &str, count, taken_at: &str| Held {
+            what: what.to_owned(),
+            count,
+            oldest: Duration::from_millis(41_900),
+            taken_at: taken_at.to_owned(),
+        };
+        let check = |calls: &[Holder], holds: &[Held], retiring, expected: &str| {
+            let holders = Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring };
             assert_eq!(holders.to_string(), expected);
         };
-        check(&[], 0, "nothing that can be named");
-        check(&[], 1, "a lease");
-        check(&[], 2, "2 leases");
-        check(&[holder(7, Some("fee"), false)], 0, "tid 7 (exchange) in flat-fees.fee");
+        let place = "src/session.rs:41";
+        check(&[], &[], false, "nothing that can be named");
+        check(&[], &[], true, "its own retiring");
+        check(&[], &[held("lease", 1, place)], false, "a lease taken at src/session.rs:41");
+        check(
+            &[],
+            &[held("lease", 2, place), held("share", 1, "")],
+            true,
+            "2 leases, the oldest taken at src/session.rs:41, a share, its own retiring",
+        );
+        check(&[holder(7, Some("fee"), false)], &[], false, "tid 7 (exchange) in flat-fees.fee");
         check(
             &[holder(7, None, false), holder(8, Some("fee"), true)],
-            1,
-            "tid 7 (exchange) in a request, tid 8 (exchange) in flat-fees.fee by a lease, a lease",
+            &[held("future of exchange.quote", 3, place)],
+            false,
+            "tid 7 (exchange) in a request, tid 8 (exchange) in flat-fees.fee by a lease, \
+             3 futures of exchange.quote, the oldest taken at src/session.rs:41",
         );
+        let told = held("lease", 3, place).to_string();
+        assert_eq!(told, "leases: 3, oldest 41 s, taken at src/session.rs:41");
+        assert_eq!(held("future of a.b", 1, "").to_string(), "futures of a.b: 1, oldest 41 s");
     }
 }

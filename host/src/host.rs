@@ -92,6 +92,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`Group::lease`].
+    #[track_caller]
     pub fn lease(&self, group: &str) -> Result<Lease, Fault> {
         self.group(group).lease()
     }

@@ -16,6 +16,7 @@ mod event;
 mod frames;
 mod gate;
 mod holder;
+mod holds;
 mod host;
 mod layout;
 mod library;
@@ -29,7 +30,7 @@ mod watch;
 
 pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
-pub use holder::{Holder, Holders, Stall};
+pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{CallError, Fault, Frame, PanicReport};
 pub use refusal::{Code, Refusal, Stage};

@@ -1,5 +1,6 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
+use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
@@ -27,6 +28,8 @@ pub(crate) struct Release {
     /// Those after.
     far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
+    /// Who keeps it beyond a call, for reports.
+    pub(crate) holds: Arc<Holds>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -44,6 +47,7 @@ impl Release {
             near: [UNBOUND; NEAR],
             far: Box::default(),
             generations: Box::default(),
+            holds: Arc::default(),
             _linked: None,
         }
     }
@@ -60,6 +64,7 @@ impl Release {
             near: std::array::from_fn(|_| entries.next().unwrap_or(UNBOUND)),
             far: entries.collect(),
             generations: generations.into(),
+            holds: Arc::default(),
             _linked: None,
         }
     }

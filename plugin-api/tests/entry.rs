@@ -392,7 +392,7 @@ fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed(
     };
     assert_eq!(
         started.unwrap_err().to_string(),
-        "refused: \"the host's table has format 2, the plugin's is 1\""
+        format!("refused: \"the host's table has format {format}, the plugin's is {FORMAT}\"")
     );
 }
 

@@ -6,7 +6,7 @@ use super::{Command, Control};
 use crate::event::EventKind;
 use crate::gate::cell::Retired;
 use crate::gate::pin::Inside;
-use crate::holder::{Holder, Holders};
+use crate::holder::{Held, Holder, Holders};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::runtime::threads;
@@ -168,12 +168,15 @@ impl Control {
     /// Who holds a release that `generation` is part of, and whether its own plugin does.
     pub(super) fn holders(&mut self, generation: &Arc<Generation>, telling: Telling) -> Holders {
         let mut holders = Holders { retiring: telling != Telling::Over, ..Holders::default() };
+        // Taken, and not written down: perhaps not yet.
+        let (mut shares, now) = (0, Instant::now());
         for draining in &mut self.draining {
             let release = draining.retired.release();
             if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
                 continue;
             }
-            holders.leases += draining.retired.leases();
+            release.holds.add_to(&mut holders.holds, now);
+            shares += draining.retired.leases().saturating_sub(release.holds.count());
             let inside = draining.retired.inside();
             draining
                 .by_lease
@@ -199,6 +202,10 @@ impl Control {
                     since: since.elapsed(),
                 });
             }
+        }
+        if shares > 0 {
+            let what = "share".to_owned();
+            holders.holds.push(Held { what, count: shares, oldest: Duration::ZERO, taken_at: String::new() });
         }
         holders
     }

@@ -90,10 +90,13 @@ impl Control {
         let retiring: Vec<_> =
             retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)).collect();
         for (generation, telling) in retiring {
-            let holders = self.holders(&generation, Telling::Over);
+            let mut holders = self.holders(&generation, Telling::Over);
             let told = (telling != Telling::Over).then(|| RETIRING.to_owned());
-            let held = (told.is_none() || !holders.is_empty()).then(|| format!("held by {holders}"));
-            let reasons = told.into_iter().chain(held).collect();
+            // With their ages, since this is the status and no event.
+            let holds: Vec<_> = holders.holds.drain(..).map(|held| held.to_string()).collect();
+            let named = told.is_some() || !holds.is_empty();
+            let calls = (!named || !holders.is_empty()).then(|| format!("held by {holders}"));
+            let reasons = told.into_iter().chain(calls).chain(holds).collect();
             self.mark(generation.number, Residency::Resident(reasons));
         }
         let ending: Vec<_> =

@@ -3,6 +3,7 @@
 use super::cell::GroupCell;
 use super::pin::Call;
 use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
+use crate::holds::Hold;
 use crate::release::Release;
 use crate::shared::Shared;
 use midflight_plugin::{Contract, Fault, ImplementedBy};
@@ -143,13 +144,16 @@ impl Group {
         })
     }
 
-    /// A share in the release that a request would run on, to keep for as long as it is needed.
+    /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name
+    /// the place of this call.
     ///
     /// # Errors
     /// As [`request`](Group::request).
+    #[track_caller]
     pub fn lease(&self) -> Result<Lease, Fault> {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        Ok(Lease { release: cell.lease()?, link: self.link.clone() })
+        let release = cell.lease()?;
+        Ok(Lease { _hold: Hold::on(&release, "lease"), release, link: self.link.clone() })
     }
 
     fn cell(&self) -> Option<&GroupCell> {
@@ -230,10 +234,12 @@ impl Request<'_> {
 /// A share in one release, owned and `Send`: for sessions, background work and everything that outlives a closure.
 ///
 /// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking and dropping it writes a counter
-/// that threads share.
+/// and a list that threads share; its calls do not.
 pub struct Lease {
     pub(super) release: Arc<Release>,
     pub(super) link: Link,
+    /// After the release: what is told of is held.
+    _hold: Hold,
 }
 
 impl Lease {

@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {
-        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]));
+        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0);
         assert_eq!(owner.visit(|| 1), Some(1), "open");
         let (inside, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {

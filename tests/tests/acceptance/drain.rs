@@ -81,7 +81,7 @@ fn a51_a_stalled_drain_is_reported_and_goes_on() {
             (holder.tid, holder.plugin.as_str(), holder.method.as_deref()),
             (tid, "probe", Some("wait"))
         );
-        assert_eq!(holders.leases, 0);
+        assert_eq!(holders.holds, []);
         assert_eq!(rig.residency(1), Residency::Retiring);
         check_answers(&rig.probe, 2);
         rig.desk.let_go(1);
@@ -89,10 +89,11 @@ fn a51_a_stalled_drain_is_reported_and_goes_on() {
     });
     rig.log.wait("unmapped", 1);
 
-    let lease = rig.group.lease().expect("a lease");
+    let (lease, line) = (rig.group.lease().expect("a lease"), line!());
+    let place = format!("{}:{line}", file!());
     rig.apply(Fixture::V1);
     let stalled = rig.log.wait("stalled", 2);
-    assert_eq!(stalled.kind.to_string(), "stalled: held by a lease");
+    assert_eq!(stalled.kind.to_string(), format!("stalled: held by a lease taken at {place}"));
     check_answers(&lease.get(&rig.probe), 2);
     drop(lease);
     rig.log.wait("unmapped", 2);
@@ -229,7 +230,10 @@ fn a_retiring_that_hangs_is_reported_and_holds_up_nothing_else() {
     let event = rig.log.wait("stalled", 1);
     assert_eq!(event.kind.to_string(), "stalled: held by its own retiring");
     let stall = applied.wait_retired(Duration::ZERO).expect_err("it has not returned");
-    assert!(stall.holders.retiring && stall.holders.calls.is_empty() && stall.holders.leases == 0, "{stall}");
+    assert!(
+        stall.holders.retiring && stall.holders.calls.is_empty() && stall.holders.holds.is_empty(),
+        "{stall}"
+    );
     // Another group and its own go on.
     rig.apply(Fixture::Other);
     rig.apply(Fixture::V3);
@@ -532,6 +536,24 @@ fn a_shutdown_gives_up_at_its_deadline() {
         rig.log.wait("unmapped", 1);
         assert_eq!(rig.mappings(1), [""; 0]);
     });
+}
+
+#[test]
+fn a_shutdown_that_gives_up_tells_how_old_leases_are_and_where_they_were_taken() {
+    let rig = Rig::serving(Fixture::V1);
+    let began = Instant::now();
+    let (first, line) = (rig.host.lease("probe").expect("a lease"), line!());
+    let second = rig.group.lease().expect("a lease");
+    let status = rig.host.shutdown(Duration::from_millis(50));
+    let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+    let [reason] = &reasons[..] else { panic!("{reasons:?}") };
+    let age = reason.strip_prefix("leases: 2, oldest ").and_then(|rest| rest.split_once(" s, taken at "));
+    let (age, place) = age.unwrap_or_else(|| panic!("{reason}"));
+    assert!(age.parse::<u64>().expect("seconds") <= began.elapsed().as_secs(), "{reason}");
+    assert_eq!(place, format!("{}:{line}", file!()));
+    drop((first, second));
+    rig.log.wait("unmapped", 1);
+    rig.end();
 }
 
 fn a_shutdown_may_wait_for_ever(way: Way) {
