@@ -113,6 +113,13 @@ impl Bound {
     }
 }
 
+/// The reverse of [`Bound::table`].
+pub(crate) fn erase_table<C: Contract + ?Sized>(table: C::Table) -> *const () {
+    const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
+    // SAFETY: of one size, and generated code makes it a transparent NonNull.
+    unsafe { std::mem::transmute_copy(&table) }
+}
+
 pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T>() -> *const () {
     const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
     let table = C::TABLE;
@@ -140,7 +147,7 @@ pub unsafe trait Gate {
 )]
 pub unsafe trait Holding: Gate {
     /// What keeps the answer's side there.
-    type Held: Hold;
+    type Held: Hold + 'static;
 
     /// Runs `f` on what serves now, and holds that from before `f` begins until the `Held` is dropped.
     fn hold<R, E: From<Fault>>(

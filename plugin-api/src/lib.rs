@@ -68,6 +68,7 @@
 extern crate abi as abi_stable;
 
 mod call;
+mod callback;
 mod contract;
 pub mod docs;
 mod grow;
@@ -78,6 +79,7 @@ pub mod logs;
 mod manifest;
 mod map;
 mod memory;
+mod object;
 mod period;
 mod plugin;
 mod portable;
@@ -85,10 +87,12 @@ mod signature;
 mod sink;
 
 pub use call::{CallError, Fault, PanicReport};
+pub use callback::Callback;
 pub use contract::{Contract, ImplementedBy};
 pub use map::Map;
 pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
+pub use object::Object;
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
@@ -195,12 +199,16 @@ pub mod rt {
         Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
         use_host_panics,
     };
+    pub use crate::callback::{
+        About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,
+    };
     pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::memory::{COUNTS, Counts};
+    pub use crate::object::{Handed, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
+use crate::callback::{self, Left, Registering};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
@@ -324,7 +325,7 @@ pub trait Export {
 
 /// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
 /// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
@@ -378,6 +379,7 @@ unsafe extern "C" fn start<X: Export>(
     // SAFETY: valid until the library is unmapped, by the caller's promise, and of this format.
     let host = unsafe { &*host };
     use_panics(host.panics);
+    callback::register_with(host);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
         logs::forward(host);
@@ -464,6 +466,8 @@ pub struct HostTable {
     pub hooks: Hooks,
     /// Where the plugin's events and spans go.
     pub logs: Logs,
+    /// Takes an object that the host, or others, are to call back. First argument is `owner`; it never unwinds.
+    pub register: unsafe extern "C" fn(owner: *const (), left: Left) -> Registering,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

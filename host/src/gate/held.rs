@@ -7,13 +7,11 @@
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
 use super::{Keep, LeaseGate, Link, RequestGate, SlotGate};
-use crate::event::{About, EventKind};
 use crate::release::Release;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A share in a release, and what of it is held.
 pub struct Held {
@@ -60,11 +58,9 @@ unsafe impl Hold for Held {
     }
 
     fn lost(&self, fault: Fault) {
-        let Keep::Host(shared) = &self.keep else { return };
-        let Fault::Panicked(report) = fault else { return };
-        let about =
-            About { plugin: &report.plugin, version: &report.version, generation: Some(report.generation) };
-        shared.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
+        if let Keep::Host(shared) = &self.keep {
+            shared.lost(fault);
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! plugin, which lead here: what glibc gets to call is code of the host, and the host knows what is left.
 #![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
 
+mod callbacks;
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;
@@ -15,11 +16,13 @@ pub(crate) mod threads;
 
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
+use crate::shared::Shared;
+use callbacks::Callbacks;
 use keys::Keys;
 use midflight_plugin::rt::{
     FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, StableAbi, TypeLayout,
 };
-use midflight_plugin::{Contract, ImplementedBy, Text};
+use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
 use std::any::Any;
@@ -45,6 +48,9 @@ pub(crate) struct Owner {
     plugin: Arc<str>,
     version: Arc<str>,
     services: Arc<[Provided]>,
+    /// Not a share: generations are part of what a host holds.
+    host: Weak<Shared>,
+    callbacks: Callbacks,
     state: AtomicU8,
     /// Destructors that run at this moment.
     running: AtomicUsize,
@@ -72,6 +78,7 @@ impl Owner {
         plugin: Arc<str>,
         version: Arc<str>,
         services: Arc<[Provided]>,
+        host: Weak<Shared>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
@@ -90,10 +97,13 @@ impl Owner {
                     signal: signals::set_handler,
                 },
                 logs: logs::LOGS,
+                register: callbacks::register,
             },
             plugin,
             version,
             services,
+            host,
+            callbacks: Callbacks::default(),
             state: AtomicU8::new(OPEN),
             running: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
@@ -160,6 +170,13 @@ impl Owner {
         self.outside.fetch_add(1, SeqCst);
         let _visit = Visit(&self.outside);
         self.is(OPEN).then(|| locals::without_paying(f))
+    }
+
+    /// A panic that has nobody to be told but the operator.
+    fn lost(&self, fault: Fault) {
+        if let Some(host) = self.host.upgrade() {
+            host.lost(fault);
+        }
     }
 
     /// Somebody may have kept a handler of its for good.
@@ -267,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {
-        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]));
+        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), Weak::new());
         assert_eq!(owner.visit(|| 1), Some(1), "open");
         let (inside, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
+use crate::object::{self, Given};
 use crate::since::{self, Since};
 use crate::types::{Place, check, last_segment, plain};
 use crate::{at, within_contract_crate};
@@ -50,7 +51,11 @@ struct Method<'a> {
     attributes: Vec<&'a Attribute>,
     arguments: Vec<Argument<'a>>,
     result: Type,
-    /// Of a `Result<T, E>`.
+    /// The object that it hands out.
+    given: Option<Given>,
+    /// The result as it crosses.
+    sent: Type,
+    /// Of a `Result<T, E>` that crosses.
     value_and_error: Option<(Type, Type)>,
     since: Option<Since>,
     has_body: bool,
@@ -259,6 +264,15 @@ impl<'a> Contract<'a> {
             methods.iter().map(|method| (method.name, method.since.as_ref())),
             "method",
         ));
+        if let Some(method) = methods.iter().find(|method| method.has_body)
+            && methods.iter().any(|method| method.given.is_some())
+        {
+            errors.add(
+                method.name,
+                "a contract that hands out objects has no default bodies: such a body runs on the caller's side, where what it calls is held \
+                 for the length of the call, and an object for longer. Leave the body to those who implement it",
+            );
+        }
         if methods.len() > METHODS_MAX {
             errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
         }
@@ -333,11 +347,17 @@ impl<'a> Method<'a> {
         }
         let result = match &signature.output {
             ReturnType::Default => parse_quote!(()),
-            ReturnType::Type(_, result) => {
-                errors.note(check_result(result));
-                Type::clone(result)
-            }
+            ReturnType::Type(_, result) => Type::clone(result),
         };
+        let given = object::given(&result).unwrap_or_else(|error| {
+            errors.all.push(error);
+            None
+        });
+        match &given {
+            Some(given) => given.error.iter().for_each(|error| errors.note(check(error, Place::Signature))),
+            None => errors.note(check_result(&result)),
+        }
+        let sent = given.as_ref().map_or_else(|| result.clone(), Given::sent);
         let kept = |attribute: &&Attribute| {
             attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")
         };
@@ -345,8 +365,10 @@ impl<'a> Method<'a> {
             name: &signature.ident,
             attributes: method.attrs.iter().filter(kept).collect(),
             arguments,
-            value_and_error: value_and_error(&result),
+            value_and_error: value_and_error(&sent),
             result,
+            given,
+            sent,
             since,
             has_body: method.default.is_some(),
         })
@@ -363,8 +385,8 @@ impl<'a> Method<'a> {
     }
 
     fn wire(&self) -> TokenStream {
-        let result = &self.result;
-        quote_spanned!(at(result.span())=> ::midflight_plugin::rt::Reply<<#result as ::midflight_plugin::rt::Crosses>::Wire>)
+        let result = &self.sent;
+        quote_spanned!(at(self.result.span())=> ::midflight_plugin::rt::Reply<<#result as ::midflight_plugin::rt::Crosses>::Wire>)
     }
 }
 
@@ -550,7 +572,8 @@ fn value_and_error(result: &Type) -> Option<(Type, Type)> {
 impl Contract<'_> {
     fn generated(&self) -> TokenStream {
         let (proofs, table, functions, calls) = (self.proofs(), self.table(), self.functions(), self.calls());
-        within_contract_crate(quote!(#proofs #table #functions #calls))
+        let boxes = object::boxes(self.author);
+        within_contract_crate(quote!(#proofs #table #functions #calls #boxes))
     }
 
     fn named(&self, what: &str) -> Ident {
@@ -564,7 +587,14 @@ impl Contract<'_> {
             .iter()
             .flat_map(|method| &method.arguments)
             .map(|argument| argument.kind.proof(at(argument.written.span())));
-        let results = self.methods.iter().map(|method| crossing(&method.result));
+        let results = self.methods.iter().map(|method| match &method.given {
+            Some(given) => {
+                let error = given.error.as_ref().map(crossing);
+                let object = given.proof();
+                quote!(#object #error)
+            }
+            None => crossing(&method.result),
+        });
         quote! {
             const _: () = {
                 #[allow(dead_code)]
@@ -618,13 +648,15 @@ impl Contract<'_> {
             let names = method.arguments.iter().map(|argument| &argument.name);
             let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
             let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
+            let answer = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
+            let answer = method.given.as_ref().map_or(answer.clone(), |given| given.hand(&answer));
             quote! {
                 unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
                     ::midflight_plugin::rt::guard(move || {
                         // SAFETY: the caller passes the instance that this table is bound to, and holds it.
                         let #this = unsafe { &*#this.cast::<__Instance>() };
                         #(let #names = #held;)*
-                        <__Instance as #contract>::#name(#this #(, #received)*)
+                        #answer
                     })
                 }
             }
@@ -680,28 +712,43 @@ impl Contract<'_> {
             let prepared: Vec<_> = method.arguments.iter().filter_map(Argument::prepared).collect();
             let lent = (!prepared.is_empty()).then(|| quote!(<'__lent>));
             let sent = method.arguments.iter().map(|argument| argument.kind.sent(&argument.name));
-            let result = &method.result;
+            let result = &method.sent;
+            let received = method.given.as_ref().map(Given::received);
             let (answer, finish) = match &method.value_and_error {
-                Some((value, error)) => (
-                    quote!(::core::result::Result<#value, ::midflight_plugin::rt::CallError<#error>>),
-                    quote!(finish_result::<#value, #error>(#bound)),
-                ),
-                None => (
-                    quote!(::core::result::Result<#result, ::midflight_plugin::rt::Fault>),
-                    quote!(finish::<#result>(#bound)),
-                ),
+                Some((value, error)) => {
+                    let received = received.as_ref().unwrap_or(value);
+                    (
+                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::CallError<#error>>),
+                        quote!(finish_result::<#value, #error>(#bound)),
+                    )
+                }
+                None => {
+                    let received = received.as_ref().unwrap_or(result);
+                    (
+                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::Fault>),
+                        quote!(finish::<#result>(#bound)),
+                    )
+                }
             };
+            // An answer that outlives the call comes with what holds its side.
+            let holding = method.given.as_ref().map(|_| quote!(where __Gate: ::midflight_plugin::rt::Holding));
+            let enter = if holding.is_some() { quote!(hold) } else { quote!(enter) };
+            let kept = method.given.as_ref().map(|given| {
+                let (handed, held) = (Ident::new("handed", Span::mixed_site()), Ident::new("held", Span::mixed_site()));
+                let kept = given.keep(&handed, &held);
+                quote!(.map(|(#handed, #held)| #kept))
+            });
             let Some(since) = &method.since else {
                 return quote! {
                     #(#attributes)*
                     #docs
                     #[inline]
-                    pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                    pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                         #(#prepared)*
                         // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
-                        self.0.enter(#number, move |#bound| unsafe {
+                        self.0.#enter(#number, move |#bound| unsafe {
                             (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
-                        })
+                        }) #kept
                     }
                 };
             };
@@ -734,15 +781,15 @@ impl Contract<'_> {
                 #[doc = ""]
                 #[doc = #since]
                 #[inline]
-                pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                     #(#prepared)*
                     // SAFETY: as above; whether the function is there, the table says.
-                    self.0.enter(#number, move |#bound| unsafe {
+                    self.0.#enter(#number, move |#bound| unsafe {
                         match #bound.table::<dyn #contract>().#field() {
                             ::core::option::Option::Some(function) => function(#bound.this #(, #sent)*).#finish,
                             ::core::option::Option::None => #missing,
                         }
-                    })
+                    }) #kept
                 }
             }
         });
