@@ -136,7 +136,13 @@ fn table(prices: &Prices, generation: u64) -> &'static HostTable {
         service,
         hooks: no_hooks(),
         logs: deaf(),
+        register,
     }))
+}
+
+/// No callback here.
+unsafe extern "C" fn register(_: *const (), _: rt::Left) -> rt::Registering {
+    std::process::abort()
 }
 
 /// Nobody listens to any callsite.
@@ -358,7 +364,7 @@ fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed(
     };
     assert_eq!(
         started.unwrap_err().to_string(),
-        "refused: \"the host's table has format 2, the plugin's is 1\""
+        "refused: \"the host's table has format 3, the plugin's is 2\""
     );
 }
 

@@ -73,6 +73,12 @@ pub enum Fixture {
     NastyMimalloc,
     /// With crates of others that leave things behind.
     NastyCrates,
+    /// `handing` 1.0.0: it hands out objects and leaves callbacks.
+    Handing,
+    /// `handing` 2.0.0.
+    HandingV2,
+    /// Its start fails, after it has left a callback.
+    HandingFails,
 }
 
 /// How one is built.
@@ -85,7 +91,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 27] = [
+    pub const ALL: [Fixture; 30] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -113,6 +119,9 @@ impl Fixture {
         Fixture::NastyStaticTls,
         Fixture::NastyMimalloc,
         Fixture::NastyCrates,
+        Fixture::Handing,
+        Fixture::HandingV2,
+        Fixture::HandingFails,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -138,6 +147,7 @@ impl Fixture {
     fn recipe(self) -> Recipe {
         let probe = |features| Recipe { workspace: "", package: "probe", features };
         let evolving = |features| Recipe { workspace: "", package: "evolving", features };
+        let handing = |features| Recipe { workspace: "", package: "handing", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
@@ -168,6 +178,9 @@ impl Fixture {
             Fixture::NastyStaticTls => nasty("static-tls"),
             Fixture::NastyMimalloc => nasty("mimalloc"),
             Fixture::NastyCrates => nasty("crates"),
+            Fixture::Handing => handing(""),
+            Fixture::HandingV2 => handing("v2"),
+            Fixture::HandingFails => handing("v2,fails"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

@@ -157,7 +157,7 @@ unsafe extern "C" fn enter(
     run: unsafe extern "C" fn(*mut (), *mut ()),
 ) -> Entered {
     // SAFETY: from `register`, and the caller has a share.
-    let registration = unsafe { &*(&raw const (*handle.cast::<Handle>()).registration) };
+    let Handle { registration, .. } = unsafe { &*handle.cast::<Handle>() };
     // SAFETY: the caller's function with its own argument. The object is there: it is dropped with the last handle, of which the caller has one,
     // or by the stop of its generation, which is in the release that is entered.
     let entered = registration.enter(|| unsafe { run(context, registration.left.this) });

@@ -11,6 +11,7 @@ mod evolution;
 mod files;
 mod headers;
 mod logs;
+mod objects;
 mod panics;
 mod switching;
 mod transitions;
