@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Holders {
     /// The threads inside of calls on it.
     pub calls: Vec<Holder>,
-    /// What holds it beyond a call, by kind: [`Lease`](crate::Lease)s.
+    /// What holds it beyond a call, by kind: [`Lease`](crate::Lease)s, and answers: futures and [`Object`](crate::Object)s.
     pub holds: Vec<Held>,
     /// The plugin has been told that it is retiring, and is at that.
     pub retiring: bool,
@@ -21,7 +21,7 @@ pub struct Holders {
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// `lease`.
+    /// `lease`, `answer`.
     pub what: String,
     /// How many there are.
     pub count: usize,

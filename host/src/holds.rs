@@ -40,7 +40,16 @@ impl Hold {
     /// `#[track_caller]` all the way; so that must be the host's code, never a plugin's.
     #[track_caller]
     pub(crate) fn on(release: &Release, what: impl Into<Cow<'static, str>>) -> Self {
-        let taken = Taken { what: what.into(), at: Location::caller(), since: Instant::now() };
+        Hold::at(release, what, Location::caller())
+    }
+
+    /// The same, of what was taken elsewhere.
+    pub(crate) fn at(
+        release: &Release,
+        what: impl Into<Cow<'static, str>>,
+        at: &'static Location<'static>,
+    ) -> Self {
+        let taken = Taken { what: what.into(), at, since: Instant::now() };
         let holds = Arc::clone(&release.holds);
         let mut book = holds.0.lock();
         book.last += 1;

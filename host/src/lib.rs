@@ -7,6 +7,8 @@
 //! - [`Host`]: builds, watches, applies, rolls back, tells.
 //! - [`Slot`]: a typed handle on one contract of one plugin. [`Group::request`] holds many calls on one release, [`Lease`] holds a
 //!   release for longer than a closure.
+//! - [`Object`]: what a plugin has handed out, with methods of its own; it holds its version. [`Callback`]: what a plugin has left to be
+//!   called; it holds nothing, and is revoked with its version.
 //! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
@@ -32,7 +34,7 @@ pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
 pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
-pub use midflight_plugin::{CallError, Fault, Frame, PanicReport};
+pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
 pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 

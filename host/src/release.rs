@@ -278,7 +278,10 @@ impl Generation {
         // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
         let result = std::thread::scope(|scope| {
             let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
-            let stop = stop.spawn_scoped(scope, || library.stop(instance, &origin));
+            let stop = stop.spawn_scoped(scope, || {
+                owner.revoke();
+                library.stop(instance, &origin)
+            });
             // No thread to be had, or a panic of ours: the instance is leaked.
             stop.map_or(Ok(()), |stop| stop.join().unwrap_or(Ok(())))
         });

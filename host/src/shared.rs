@@ -8,6 +8,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release::Release;
 use crate::status::Status;
 use arc_swap::ArcSwap;
+use midflight_plugin::Fault;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,6 +76,14 @@ impl Shared {
             generation: None,
         };
         self.events.add(about, took, EventKind::Refused(refusal.clone()));
+    }
+
+    /// Writes down a panic of something that a plugin had handed out or left, and that was dropped: no call of anybody's brings it.
+    pub(crate) fn lost(&self, fault: Fault) {
+        let Fault::Panicked(report) = fault else { return };
+        let about =
+            About { plugin: &report.plugin, version: &report.version, generation: Some(report.generation) };
+        self.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), Refusal> {

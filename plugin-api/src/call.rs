@@ -64,11 +64,17 @@ pub enum Fault {
         /// The group of the request or the lease.
         group: Box<str>,
     },
+    /// A [`Callback`](crate::Callback) of a version that does not serve: not yet, or no more.
+    #[error("a callback of plugin `{plugin}` is revoked")]
+    Revoked {
+        /// The plugin's name.
+        plugin: Box<str>,
+    },
 }
 
 impl Fault {
     /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`, `nested_too_deep`,
-    /// `too_many_groups`, `wrong_group`.
+    /// `too_many_groups`, `wrong_group`, `revoked`.
     pub fn code(&self) -> &'static str {
         match self {
             Fault::Panicked(_) => "panicked",
@@ -77,6 +83,7 @@ impl Fault {
             Fault::NestedTooDeep { .. } => "nested_too_deep",
             Fault::TooManyGroups { .. } => "too_many_groups",
             Fault::WrongGroup { .. } => "wrong_group",
+            Fault::Revoked { .. } => "revoked",
         }
     }
 
@@ -86,7 +93,8 @@ impl Fault {
             Fault::Panicked(report) => Some(&report.plugin),
             Fault::NotLoaded { plugin }
             | Fault::MethodMissing { plugin, .. }
-            | Fault::WrongGroup { plugin, .. } => Some(plugin),
+            | Fault::WrongGroup { plugin, .. }
+            | Fault::Revoked { plugin } => Some(plugin),
             Fault::NestedTooDeep { .. } | Fault::TooManyGroups { .. } => None,
         }
     }

@@ -113,6 +113,13 @@ impl Bound {
     }
 }
 
+/// The reverse of [`Bound::table`].
+pub(crate) fn erase_table<C: Contract + ?Sized>(table: C::Table) -> *const () {
+    const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
+    // SAFETY: of one size, and generated code makes it a transparent NonNull.
+    unsafe { std::mem::transmute_copy(&table) }
+}
+
 pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T>() -> *const () {
     const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
     let table = C::TABLE;
@@ -140,9 +147,10 @@ pub unsafe trait Gate {
 )]
 pub unsafe trait Holding: Gate {
     /// What keeps the answer's side there.
-    type Held: Hold;
+    type Held: Hold + 'static;
 
     /// Runs `f` on what serves now, and holds that from before `f` begins until the `Held` is dropped.
+    #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
         method: u16,
@@ -197,6 +205,7 @@ unsafe impl Gate for Pinned {
 unsafe impl Holding for Pinned {
     type Held = Pinned;
 
+    #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
         _: u16,
@@ -250,6 +259,7 @@ impl<C: Contract + ?Sized, G: Gate> Calls<C, G> {
         self.gate.enter(method, f)
     }
     /// [`Holding::hold`].
+    #[track_caller]
     pub fn hold<R, E: From<Fault>>(
         &self,
         method: u16,

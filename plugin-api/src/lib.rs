@@ -68,6 +68,7 @@
 extern crate abi as abi_stable;
 
 mod call;
+mod callback;
 mod contract;
 pub mod docs;
 mod future;
@@ -79,6 +80,7 @@ pub mod logs;
 mod manifest;
 mod map;
 mod memory;
+mod object;
 mod period;
 mod plugin;
 mod portable;
@@ -87,11 +89,13 @@ mod signature;
 mod sink;
 
 pub use call::{CallError, Fault, Frame, PanicReport};
+pub use callback::Callback;
 pub use contract::{Contract, ImplementedBy};
 pub use future::Answer;
 pub use map::Map;
 pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
+pub use object::Object;
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
@@ -204,6 +208,9 @@ pub mod rt {
         FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
         missing, use_host_panics, use_symboliser,
     };
+    pub use crate::callback::{
+        About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,
+    };
     pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
@@ -211,6 +218,7 @@ pub mod rt {
     pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::memory::{COUNTS, Counts};
+    pub use crate::object::{Handed, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,

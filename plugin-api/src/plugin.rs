@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
+use crate::callback::{Left, Registering};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
 use crate::future::Wakers;
 use crate::hooks::Hooks;
@@ -508,6 +509,8 @@ pub struct HostTable {
     pub logs: Logs,
     /// What stands for wakers of the plugin's that the host keeps.
     pub wakers: Wakers,
+    /// Takes an object that the host, or others, are to call back. First argument is `owner`; it never unwinds.
+    pub register: unsafe extern "C" fn(owner: *const (), left: Left) -> Registering,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

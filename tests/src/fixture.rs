@@ -77,6 +77,12 @@ pub enum Fixture {
     Awaiting,
     /// `awaiting` 2.0.0.
     AwaitingV2,
+    /// `handing` 1.0.0: it hands out objects and leaves callbacks.
+    Handing,
+    /// `handing` 2.0.0.
+    HandingV2,
+    /// Its start fails, after it has left a callback.
+    HandingFails,
 }
 
 /// How one is built.
@@ -89,7 +95,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 29] = [
+    pub const ALL: [Fixture; 32] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -119,6 +125,9 @@ impl Fixture {
         Fixture::NastyCrates,
         Fixture::Awaiting,
         Fixture::AwaitingV2,
+        Fixture::Handing,
+        Fixture::HandingV2,
+        Fixture::HandingFails,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -145,6 +154,7 @@ impl Fixture {
         let probe = |features| Recipe { workspace: "", package: "probe-plugin", features };
         let evolving = |features| Recipe { workspace: "", package: "evolving-plugin", features };
         let awaiting = |features| Recipe { workspace: "", package: "awaiting", features };
+        let handing = |features| Recipe { workspace: "", package: "handing", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
@@ -177,6 +187,9 @@ impl Fixture {
             Fixture::NastyCrates => nasty("crates"),
             Fixture::Awaiting => awaiting(""),
             Fixture::AwaitingV2 => awaiting("v2"),
+            Fixture::Handing => handing(""),
+            Fixture::HandingV2 => handing("v2"),
+            Fixture::HandingFails => handing("v2,fails"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

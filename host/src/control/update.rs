@@ -167,6 +167,7 @@ impl Control {
             generation,
             run: Arc::clone(&self.run),
             services: Arc::clone(&self.services),
+            host: Arc::downgrade(&self.shared),
             known: self.known.clone(),
             required: self.required(&update.plugin),
             config: Arc::clone(&update.config),

@@ -7,13 +7,13 @@
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
 use super::{Keep, LeaseGate, Link, RequestGate, SlotGate};
-use crate::event::{About, EventKind};
+use crate::holds;
 use crate::release::Release;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A share in a release, and what of it is held.
 pub struct Held {
@@ -24,6 +24,7 @@ pub struct Held {
     cell: NonNull<GroupCell>,
     call: Call,
     keep: Keep,
+    _hold: holds::Hold,
 }
 
 // SAFETY: it points to what it owns shares of, which threads share anyway.
@@ -34,8 +35,16 @@ unsafe impl Sync for Held {}
 impl Held {
     /// # Safety
     /// `bound` is in `release`.
-    unsafe fn new(bound: &Bound, release: Arc<Release>, cell: &GroupCell, keep: &Keep, call: Call) -> Self {
-        Held { bound: bound.into(), release, cell: cell.into(), call, keep: keep.clone() }
+    unsafe fn new(
+        bound: &Bound,
+        release: Arc<Release>,
+        cell: &GroupCell,
+        keep: &Keep,
+        call: Call,
+        at: &'static Location<'static>,
+    ) -> Self {
+        let _hold = holds::Hold::at(&release, "answer", at);
+        Held { bound: bound.into(), release, cell: cell.into(), call, keep: keep.clone(), _hold }
     }
 
     fn cell(&self) -> &GroupCell {
@@ -60,11 +69,9 @@ unsafe impl Hold for Held {
     }
 
     fn lost(&self, fault: Fault) {
-        let Keep::Host(shared) = &self.keep else { return };
-        let Fault::Panicked(report) = fault else { return };
-        let about =
-            About { plugin: &report.plugin, version: &report.version, generation: Some(report.generation) };
-        shared.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
+        if let Keep::Host(shared) = &self.keep {
+            shared.lost(fault);
+        }
     }
 }
 
@@ -72,18 +79,19 @@ unsafe impl Hold for Held {
 unsafe impl Holding for SlotGate {
     type Held = Held;
 
+    #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
         method: u16,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Held), E> {
-        let cell = self.link.cell();
+        let (cell, at) = (self.link.cell(), Location::caller());
         let call = Call::new(self.target.index, method);
         let mut f = Some(f);
         let held = |cell: &GroupCell, release: &Release, f: &mut Option<_>| {
             let bound = release.bound(self.target.index)?;
             // SAFETY: pinned; and the bound is in it.
-            let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call) };
+            let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
             f.take().map(|f| (f, held))
         };
         let entered = |cell: &GroupCell, f: &mut Option<_>| {
@@ -113,6 +121,7 @@ fn run<R, E>(f: impl FnOnce(&Bound) -> Result<R, E>, held: Held) -> Result<(R, H
 unsafe impl Holding for RequestGate<'_> {
     type Held = Held;
 
+    #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
         method: u16,
@@ -131,6 +140,7 @@ unsafe impl Holding for RequestGate<'_> {
 unsafe impl Holding for LeaseGate<'_> {
     type Held = Held;
 
+    #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
         method: u16,
@@ -150,6 +160,7 @@ impl SlotGate {
     ///
     /// # Safety
     /// `release` is held, and `bound` is what `find` gave for it.
+    #[track_caller]
     unsafe fn share(
         &self,
         bound: Option<&Bound>,
@@ -165,6 +176,6 @@ impl SlotGate {
             Keep::Host(_) => (unsafe { cell::share(release) }, link),
         };
         // SAFETY: `find` looks there.
-        Some(unsafe { Held::new(bound, release, link.cell(), &link.keep, call) })
+        Some(unsafe { Held::new(bound, release, link.cell(), &link.keep, call, Location::caller()) })
     }
 }

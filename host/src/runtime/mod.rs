@@ -7,6 +7,7 @@
 //! plugin, which lead here: what glibc gets to call is code of the host, and the host knows what is left.
 #![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
 
+mod callbacks;
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;
@@ -16,11 +17,13 @@ pub(crate) mod wakers;
 
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
+use crate::shared::Shared;
+use callbacks::Callbacks;
 use keys::Keys;
 use midflight_plugin::rt::{
     FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, StableAbi, TypeLayout,
 };
-use midflight_plugin::{Contract, ImplementedBy, Text};
+use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
 use std::any::Any;
@@ -46,6 +49,9 @@ pub(crate) struct Owner {
     plugin: Arc<str>,
     version: Arc<str>,
     services: Arc<[Provided]>,
+    /// Not a share: generations are part of what a host holds.
+    host: Weak<Shared>,
+    callbacks: Callbacks,
     state: AtomicU8,
     /// Destructors that run at this moment.
     running: AtomicUsize,
@@ -74,6 +80,7 @@ impl Owner {
         version: Arc<str>,
         services: Arc<[Provided]>,
         panic_frames_max: usize,
+        host: Weak<Shared>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
@@ -93,10 +100,13 @@ impl Owner {
                 },
                 logs: logs::LOGS,
                 wakers: wakers::WAKERS,
+                register: callbacks::register,
             },
             plugin,
             version,
             services,
+            host,
+            callbacks: Callbacks::default(),
             state: AtomicU8::new(OPEN),
             running: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
@@ -163,6 +173,13 @@ impl Owner {
         self.outside.fetch_add(1, SeqCst);
         let _visit = Visit(&self.outside);
         self.is(OPEN).then(|| locals::without_paying(f))
+    }
+
+    /// A panic that has nobody to be told but the operator.
+    fn lost(&self, fault: Fault) {
+        if let Some(host) = self.host.upgrade() {
+            host.lost(fault);
+        }
     }
 
     /// Somebody may have kept a handler of its for good.
@@ -270,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {
-        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0);
+        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
         assert_eq!(owner.visit(|| 1), Some(1), "open");
         let (inside, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {

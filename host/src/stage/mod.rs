@@ -15,13 +15,14 @@ use crate::library::Library;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
+use crate::shared::Shared;
 use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
 use midflight_plugin::rt::Linked;
 use read::Bytes;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A library whose bytes are in memory and were found to be a plugin's. Nothing of it has run.
@@ -81,6 +82,7 @@ pub(crate) struct Order {
     pub(crate) generation: u64,
     pub(crate) run: Arc<RunDirectory>,
     pub(crate) services: Arc<[Provided]>,
+    pub(crate) host: Weak<Shared>,
     /// Contracts that the host's code knows: offers of the same name must fit.
     pub(crate) known: Vec<Known>,
     /// Contracts that slots ask this plugin for: they must be offered.
@@ -122,7 +124,8 @@ pub(crate) fn prepare(
     let early = |refusal| Refused::early(candidate.refused(refusal));
     let manifest = candidate.manifest();
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
-    let owner = Owner::new(order.generation, plugin, version, order.services, order.panic_frames_max);
+    let owner =
+        Owner::new(order.generation, plugin, version, order.services, order.panic_frames_max, order.host);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
     let late = |refusal, library| {
@@ -148,7 +151,10 @@ pub(crate) fn prepare(
         Ok(instance) => {
             Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
         }
-        Err(reason) => Err(late(reason.refusal(), library)),
+        Err(reason) => {
+            owner.revoke();
+            Err(late(reason.refusal(), library))
+        }
     }
 }
 
@@ -161,6 +167,7 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
         linked.version.into(),
         order.services,
         order.panic_frames_max,
+        order.host,
     );
     // Its code is never unmapped, and may have put a service into a static of the host's before its start failed.
     std::mem::forget(Arc::clone(&owner));

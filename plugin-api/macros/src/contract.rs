@@ -1,5 +1,6 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
+use crate::object::{self, Given};
 use crate::since::{self, Since};
 use crate::types::{Place, check, last_segment, plain};
 use crate::{at, within_contract_crate};
@@ -50,7 +51,11 @@ struct Method<'a> {
     attributes: Vec<&'a Attribute>,
     arguments: Vec<Argument<'a>>,
     result: Type,
-    /// Of a `Result<T, E>`.
+    /// The object that it hands out.
+    given: Option<Given>,
+    /// The result as it crosses.
+    sent: Type,
+    /// Of a `Result<T, E>` that crosses.
     value_and_error: Option<(Type, Type)>,
     since: Option<Since>,
     has_body: bool,
@@ -283,6 +288,15 @@ impl<'a> Contract<'a> {
             methods.iter().map(|method| (method.name, method.since.as_ref())),
             "method",
         ));
+        if let Some(method) = methods.iter().find(|method| method.has_body)
+            && methods.iter().any(|method| method.given.is_some())
+        {
+            errors.add(
+                method.name,
+                "a contract that hands out objects has no default bodies: such a body runs on the caller's side, where what it calls is held \
+                 for the length of the call, and an object for longer. Leave the body to those who implement it",
+            );
+        }
         if methods.len() > METHODS_MAX {
             errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
         }
@@ -363,10 +377,20 @@ impl<'a> Method<'a> {
                 Err(error) => errors.all.push(error),
             }
         }
-        if let ReturnType::Type(_, result) = &signature.output {
-            errors.note(check_result(result));
-        }
         let result = result_of(&signature.output);
+        let given = object::given(&result).unwrap_or_else(|error| {
+            errors.all.push(error);
+            None
+        });
+        match &given {
+            Some(_) if is_async => errors.add(
+                &result,
+                "an `async fn` hands out no object: let it bring what names the object, and a method that is not `async` hand it out",
+            ),
+            Some(given) => given.error.iter().for_each(|error| errors.note(check(error, Place::Signature))),
+            None => errors.note(check_result(&result)),
+        }
+        let sent = given.as_ref().map_or_else(|| result.clone(), Given::sent);
         let kept = |attribute: &&Attribute| {
             attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")
         };
@@ -374,8 +398,10 @@ impl<'a> Method<'a> {
             name: &signature.ident,
             attributes: method.attrs.iter().filter(kept).collect(),
             arguments,
-            value_and_error: value_and_error(&result),
+            value_and_error: value_and_error(&sent),
             result,
+            given,
+            sent,
             since,
             has_body: method.default.is_some(),
             is_async,
@@ -393,9 +419,8 @@ impl<'a> Method<'a> {
     }
 
     fn wire(&self) -> TokenStream {
-        let result = &self.result;
-        let span = at(result.span());
-        let wire = quote_spanned!(span=> <#result as ::midflight_plugin::rt::Crosses>::Wire);
+        let (sent, span) = (&self.sent, at(self.result.span()));
+        let wire = quote_spanned!(span=> <#sent as ::midflight_plugin::rt::Crosses>::Wire);
         match self.is_async {
             true => {
                 quote_spanned!(span=> ::midflight_plugin::rt::Reply<::midflight_plugin::rt::RawFuture<#wire>>)
@@ -607,7 +632,8 @@ fn value_and_error(result: &Type) -> Option<(Type, Type)> {
 impl Contract<'_> {
     fn generated(&self) -> TokenStream {
         let (proofs, table, functions, calls) = (self.proofs(), self.table(), self.functions(), self.calls());
-        within_contract_crate(quote!(#proofs #table #functions #calls))
+        let boxes = object::boxes(self.author);
+        within_contract_crate(quote!(#proofs #table #functions #calls #boxes))
     }
 
     fn named(&self, what: &str) -> Ident {
@@ -621,7 +647,14 @@ impl Contract<'_> {
             .iter()
             .flat_map(|method| &method.arguments)
             .map(|argument| argument.kind.proof(at(argument.written.span())));
-        let results = self.methods.iter().map(|method| crossing(&method.result));
+        let results = self.methods.iter().map(|method| match &method.given {
+            Some(given) => {
+                let error = given.error.as_ref().map(crossing);
+                let object = given.proof();
+                quote!(#object #error)
+            }
+            None => crossing(&method.result),
+        });
         quote! {
             const _: () = {
                 #[allow(dead_code)]
@@ -676,9 +709,10 @@ impl Contract<'_> {
             let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
             let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
             let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
-            let (guard, call) = match method.is_async {
-                true => (quote!(begin), quote!(async move { #call.await })),
-                false => (quote!(guard), call),
+            let (guard, answer) = match (&method.given, method.is_async) {
+                (_, true) => (quote!(begin), quote!(async move { #call.await })),
+                (Some(given), false) => (quote!(guard), given.hand(&call)),
+                (None, false) => (quote!(guard), call),
             };
             quote! {
                 unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
@@ -686,7 +720,7 @@ impl Contract<'_> {
                         // SAFETY: the caller passes the instance that this table is bound to, and holds it.
                         let #this = unsafe { &*#this.cast::<__Instance>() };
                         #(let #names = #held;)*
-                        #call
+                        #answer
                     })
                 }
             }
@@ -745,28 +779,46 @@ impl Contract<'_> {
             if method.is_async {
                 return self.async_call(number, method, docs);
             }
-            let result = &method.result;
+            let result = &method.sent;
+            let received = method.given.as_ref().map(Given::received);
             let (answer, finish) = match &method.value_and_error {
-                Some((value, error)) => (
-                    quote!(::core::result::Result<#value, ::midflight_plugin::rt::CallError<#error>>),
-                    quote!(finish_result::<#value, #error>(#bound)),
-                ),
-                None => (
-                    quote!(::core::result::Result<#result, ::midflight_plugin::rt::Fault>),
-                    quote!(finish::<#result>(#bound)),
-                ),
+                Some((value, error)) => {
+                    let received = received.as_ref().unwrap_or(value);
+                    (
+                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::CallError<#error>>),
+                        quote!(finish_result::<#value, #error>(#bound)),
+                    )
+                }
+                None => {
+                    let received = received.as_ref().unwrap_or(result);
+                    (
+                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::Fault>),
+                        quote!(finish::<#result>(#bound)),
+                    )
+                }
             };
+            // An answer that outlives the call comes with what holds its side.
+            let holding = method.given.as_ref().map(|_| quote!(where __Gate: ::midflight_plugin::rt::Holding));
+            let enter = if holding.is_some() { quote!(hold) } else { quote!(enter) };
+            // What is held says where it was taken.
+            let track = holding.as_ref().map(|_| quote!(#[track_caller]));
+            let kept = method.given.as_ref().map(|given| {
+                let (handed, held) = (Ident::new("handed", Span::mixed_site()), Ident::new("held", Span::mixed_site()));
+                let kept = given.keep(&handed, &held);
+                quote!(.map(|(#handed, #held)| #kept))
+            });
             let Some(since) = &method.since else {
                 return quote! {
                     #(#attributes)*
                     #docs
                     #[inline]
-                    pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                    #track
+                    pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                         #(#prepared)*
                         // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
-                        self.0.enter(#number, move |#bound| unsafe {
+                        self.0.#enter(#number, move |#bound| unsafe {
                             (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
-                        })
+                        }) #kept
                     }
                 };
             };
@@ -799,15 +851,16 @@ impl Contract<'_> {
                 #[doc = ""]
                 #[doc = #since]
                 #[inline]
-                pub fn #name #lent(&self #(, #arguments)*) -> #answer {
+                #track
+                pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                     #(#prepared)*
                     // SAFETY: as above; whether the function is there, the table says.
-                    self.0.enter(#number, move |#bound| unsafe {
+                    self.0.#enter(#number, move |#bound| unsafe {
                         match #bound.table::<dyn #contract>().#field() {
                             ::core::option::Option::Some(function) => function(#bound.this #(, #sent)*).#finish,
                             ::core::option::Option::None => #missing,
                         }
-                    })
+                    }) #kept
                 }
             }
         });
@@ -862,6 +915,7 @@ impl Contract<'_> {
             #(#attributes)*
             #docs
             #since
+            #[track_caller]
             pub fn #name<'__lent>(&self #(, #arguments)*)
                 -> ::midflight_plugin::rt::Answer<'__lent, <__Gate as ::midflight_plugin::rt::Holding>::Held, #outcome>
             where

@@ -9,6 +9,7 @@
 
 mod contract;
 mod grow;
+mod object;
 mod plugin;
 mod record;
 mod since;

@@ -3,6 +3,7 @@
 //! The bounds in the generated code are the proof; what they say about a `String` in a record, though, takes a screen. What
 //! authors try first is found here, and answered in one line at the type.
 
+use crate::object;
 use syn::{Error, GenericArgument, PathArguments, Result, Type};
 
 /// Where a type stands.
@@ -16,8 +17,12 @@ pub(crate) enum Place {
 
 pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
     let problem = match plain(written) {
+        boxed if object::boxed(boxed).is_some() => OBJECT,
         Type::Path(path) => {
             for segment in &path.path.segments {
+                if segment.ident == "Callback" {
+                    return callback(written, place);
+                }
                 if let Some(problem) = named(&segment.ident.to_string(), place) {
                     return Err(Error::new_spanned(written, problem));
                 }
@@ -59,10 +64,7 @@ pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
             "a function pointer can't cross: its code can be unloaded. Let the other side implement a contract instead"
         }
         Type::ImplTrait(_) => CLOSURE,
-        Type::TraitObject(_) => {
-            "a trait object can't cross: its functions have no stable layout. Pass a `#[record]`, or let the host provide an \
-             object by a contract"
-        }
+        Type::TraitObject(_) => OBJECT,
         Type::Never(_) => "a method of a contract returns",
         Type::Infer(_) => "the type is named here: both sides are compiled on their own",
         Type::Macro(_) => "write the type itself: what a macro makes of it can't be checked here",
@@ -109,6 +111,20 @@ fn named(name: &str, place: Place) -> Option<&'static str> {
     }
 }
 
+/// `Callback<dyn Listener>`; that `Listener` is a contract, the compiler finds.
+fn callback(written: &Type, place: Place) -> Result<()> {
+    match place {
+        Place::Signature => Ok(()),
+        Place::Record => Err(Error::new_spanned(
+            written,
+            "a callback crosses by value and by itself, or in `Option`, `Vec`, a tuple: a record is plain data, which can be copied and lent",
+        )),
+    }
+}
+
+const OBJECT: &str = "a trait object can't cross: its functions have no stable layout. An object to call, of a contract, is a method's whole \
+                      result, `Box<dyn Session>`, `Option<Box<dyn Session>>` or `Result<Box<dyn Session>, E>`; one that the other side is to \
+                      call back is a `Callback<dyn Listener>`; what the host has anyway it provides to plugins as a service";
 const BORROWED: &str = "a reference inside of a value can't cross: it would outlive the call. Write an owned type, \
                         `String` or `Text` for `&str`, `Vec<T>` or `List<T>` for `&[T]`, or lend the whole as `&T`";
 const CLOSURE: &str = "`impl Trait` and closures can't cross: their code belongs to one side. Pass a `#[record]`, or let the \

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// What the plugin waits for. The host keeps the wakers, as a timer would.
 #[derive(Default)]
@@ -187,6 +188,24 @@ fn a09_a_call_is_bound_when_it_is_made_and_not_at_its_first_poll() {
     scene.switch();
     scene.bells.ring(1);
     assert_eq!(block_on(future), Ok(OF_ONE.to_vec()));
+    scene.log.wait("unmapped", 1);
+    scene.rig.end();
+}
+
+#[test]
+fn a09_an_operator_is_told_where_it_was_made() {
+    let scene = Scene::with(|builder| builder.drain_deadline(Duration::from_millis(20)));
+    let (first, line) = (scene.plugin.wait(1), line!());
+    let second = scene.plugin.wait(2);
+    scene.switch();
+    let stalled = scene.log.wait("stalled", 1);
+    assert!(stalled.to_string().ends_with("held by 2 answers"), "{stalled}");
+    let status = scene.host.status();
+    let record = status.generations.iter().find(|record| record.generation == 1).expect("a record");
+    let [held] = &record.held_by.holds[..] else { panic!("{record:?}") };
+    assert_eq!((held.what.as_str(), held.count), ("answer", 2));
+    assert_eq!(held.taken_at, format!("{}:{line}", file!()));
+    drop((first, second));
     scene.log.wait("unmapped", 1);
     scene.rig.end();
 }

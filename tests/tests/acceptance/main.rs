@@ -12,6 +12,7 @@ mod files;
 mod futures;
 mod headers;
 mod logs;
+mod objects;
 mod panics;
 mod switching;
 mod transitions;
