@@ -349,14 +349,21 @@ impl<'a> Method<'a> {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, result) => Type::clone(result),
         };
-        let given = object::given(&result).unwrap_or_else(|error| {
-            errors.all.push(error);
-            None
-        });
-        match &given {
-            Some(given) => given.error.iter().for_each(|error| errors.note(check(error, Place::Signature))),
-            None => errors.note(check_result(&result)),
-        }
+        let given = match object::given(&result) {
+            Ok(given) => {
+                match &given {
+                    Some(given) => {
+                        given.error.iter().for_each(|error| errors.note(check(error, Place::Signature)))
+                    }
+                    None => errors.note(check_result(&result)),
+                }
+                given
+            }
+            Err(error) => {
+                errors.all.push(error);
+                None
+            }
+        };
         let sent = given.as_ref().map_or_else(|| result.clone(), Given::sent);
         let kept = |attribute: &&Attribute| {
             attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")

@@ -1,5 +1,5 @@
 midflight_plugin::contract_crate!();
-use midflight_plugin::{Callback, contract, record};
+use midflight_plugin::{Callback, Object, contract, record};
 use std::sync::Arc;
 
 #[contract]
@@ -11,6 +11,7 @@ pub trait Session {
 pub trait Gateway {
     fn argument(&self, session: Box<dyn Session>);
     fn lent(&self, session: &dyn Session);
+    fn object(&self, session: Object<dyn Session>);
     fn list(&self) -> Vec<Box<dyn Session>>;
     fn pair(&self) -> (u64, Box<dyn Session>);
     fn deep(&self) -> Option<Option<Box<dyn Session>>>;

@@ -1,5 +1,5 @@
 midflight_plugin::contract_crate!();
-use midflight_plugin::{Callback, Object, contract};
+use midflight_plugin::{Callback, contract};
 use std::fmt::Debug;
 
 #[contract]
@@ -11,8 +11,7 @@ pub trait Session {
 #[contract]
 pub trait Gateway {
     fn open(&self) -> Box<dyn Debug>;
-    fn subscribe(&self, listener: Callback<dyn Debug>);
-    fn pass_on(&self, session: Object<dyn Session>);
+    fn count(&self) -> u64;
 }
 
 struct NotShared(std::cell::Cell<u64>);
