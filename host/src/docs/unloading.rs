@@ -17,6 +17,7 @@
 //! | never ends a thread: rayon's global pool, a runtime that is not shut down | resident, with the threads' numbers and names; the next updates are refused at `generations_max` | the event `resident` at its first update. End it in `Plugin::retiring` or in `Drop`, or use a pool of the instance's own |
 //! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `resident`. Handle signals in the host |
 //! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `resident`. Link it statically |
+//! | has handed out an object that is kept | retired until the last clone of it is dropped; forgotten with `mem::forget`, for good | the event `stalled`, which counts it among the leases |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
 //! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
 //! | gives a pointer to what it leaked to the C library (`openlog`, `putenv`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
@@ -35,6 +36,9 @@
 //! | has thread-locals with destructors | each is destroyed on its own thread: at its end, or at its next call of any plugin once the generation is retired. Unmapped after the last | `a54_…` |
 //! | asks for `thread::current()`, joins threads, waits with a timeout | std's keys belong to the host, and go with the generation | `a55_…`, `a57_…` |
 //! | has a thread that runs | resident, named; unmapped by itself when it ends | `a56_…` |
+//! | has left callbacks with the host, or keeps its own in a static | their objects are dropped when it is stopped, and calls are told `revoked`; handles may stay | `a10_…`, `a14_…` |
+//! | has handed out objects | each holds its version, and its drop runs there | `a06_an_object_…`, `a06_objects_…` |
+//! | panics in the drop of either | an event `panicked` | `a12_panics_of_objects_…` |
 //! | panics, or takes a backtrace | the file is not mapped again to symbolise | `a57_backtraces_…` |
 //! | panics, and the host asked for [frames](crate::HostBuilder::panic_frames_max) | the host reads their names from the image's bytes | `a_panics_frames_…` |
 //! | makes a key whose number was another's | each value goes to the destructor of the very key that it was set for | `a_keys_number_is_used_again` |

@@ -378,18 +378,25 @@ impl<'a> Method<'a> {
             }
         }
         let result = result_of(&signature.output);
-        let given = object::given(&result).unwrap_or_else(|error| {
-            errors.all.push(error);
-            None
-        });
-        match &given {
-            Some(_) if is_async => errors.add(
-                &result,
-                "an `async fn` hands out no object: let it bring what names the object, and a method that is not `async` hand it out",
-            ),
-            Some(given) => given.error.iter().for_each(|error| errors.note(check(error, Place::Signature))),
-            None => errors.note(check_result(&result)),
-        }
+        let given = match object::given(&result) {
+            Ok(given) => {
+                match &given {
+                    Some(_) if is_async => errors.add(
+                        &result,
+                        "an `async fn` hands out no object: let it bring what names the object, and a method that is not `async` hand it out",
+                    ),
+                    Some(given) => {
+                        given.error.iter().for_each(|error| errors.note(check(error, Place::Signature)))
+                    }
+                    None => errors.note(check_result(&result)),
+                }
+                given
+            }
+            Err(error) => {
+                errors.all.push(error);
+                None
+            }
+        };
         let sent = given.as_ref().map_or_else(|| result.clone(), Given::sent);
         let kept = |attribute: &&Attribute| {
             attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")

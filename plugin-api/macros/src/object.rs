@@ -42,11 +42,17 @@ pub(crate) fn given(result: &Type) -> Result<Option<Given>> {
 }
 
 /// The `dyn Session` of a `Box<dyn Session>`.
-pub(crate) fn boxed(written: &Type) -> Option<Type> {
+fn boxed(written: &Type) -> Option<Type> {
     match arguments_of(written, "Box").as_deref() {
         Some([inner]) if matches!(plain(inner), Type::TraitObject(_)) => Some(inner.clone()),
         _ => None,
     }
+}
+
+/// `Box`, `Rc` or `Arc` of a trait object.
+pub(crate) fn is_owned(written: &Type) -> bool {
+    let of = |name| matches!(arguments_of(written, name).as_deref(), Some([Type::TraitObject(_)]));
+    of("Box") || of("Rc") || of("Arc")
 }
 
 fn arguments_of(written: &Type, name: &str) -> Option<Vec<Type>> {

@@ -17,7 +17,7 @@ pub(crate) enum Place {
 
 pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
     let problem = match plain(written) {
-        boxed if object::boxed(boxed).is_some() => OBJECT,
+        owned if object::is_owned(owned) => OBJECT,
         Type::Path(path) => {
             for segment in &path.path.segments {
                 if segment.ident == "Callback" {
@@ -90,6 +90,10 @@ fn named(name: &str, place: Place) -> Option<&'static str> {
         ),
         (_, "Instant" | "SystemTime") => Some(
             "a clock's time has no fixed form: pass a number and name its unit and its origin, such as nanoseconds since the Unix epoch",
+        ),
+        (_, "Object") => Some(
+            "an `Object` holds the side that it came from, and can't cross: a method's author returns `Box<dyn Session>`, and its caller gets \
+             the `Object`. What the other side is to call back is a `Callback<dyn Listener>`",
         ),
         (_, "Sink" | "TextSink") => {
             Some("a sink is an argument by itself, lent for the call: `out: Sink<'_>`")

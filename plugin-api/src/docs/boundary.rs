@@ -29,6 +29,8 @@
 //! | an enum that may grow | handed over as a number | none |
 //! | [`Sink`](crate::Sink), [`TextSink`](crate::TextSink) | lent: the callee appends through a function of the caller's | one copy into the caller's buffer, which allocates only if it has to grow |
 //! | `async fn` | its call begins at once and its future stays on its side, polled through a pointer; what is lent is lent until the answer is there | the future is boxed once; a waker that it keeps is boxed; its result as above |
+//! | `Box<dyn Session>` of a contract, as a method's whole result, or in `Option`, `Result` or both of it | it stays where it is: the caller gets an [`Object`](crate::Object), which calls it there, and drops it there with its last clone | two boxes on the sender's side, two and a share in the release on the caller's |
+//! | [`Callback<dyn Listener>`](crate::Callback) of a contract | a share in a handle of the host's; the object stays where it is | one small allocation |
 //! | `Result<T, E>` as a method's result | as `T` or `E`; the caller gets `Result<T, CallError<E>>` | as these |
 //!
 //! In a **record** stand only types whose bytes are the same on both sides: `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for
@@ -43,7 +45,8 @@
 //! |---|---|
 //! | borrowed results, references inside of values, `&'static` | the library that owns what they point to can be unloaded |
 //! | `Box`, `Rc`, `Arc`, raw pointers | what they point to stays in the memory of the side that made it |
-//! | function pointers, closures, `impl Trait`, trait objects | their code is unloaded with the library: let the other side implement a contract |
+//! | function pointers, closures, `impl Trait`, trait objects | their code is unloaded with the library: let the other side implement a contract. Objects of a contract are results and callbacks, as above |
+//! | `Box<dyn Session>` as an argument, in `Vec`, in a tuple, in a record | an object holds what it came from, which an argument can't give, and an update would wait for: an argument is a `Callback` |
 //! | `&mut` | the other side's memory would be put into it: return what is new, or take a sink |
 //! | `Cell`, `Mutex`, atomics | memory that both sides write, one of which can be gone |
 //! | records with a `Drop` or with parameters | what is copied is not dropped, and layouts are compared of one type |
@@ -58,4 +61,6 @@
 //! - A result is rebuilt by the caller before the pin ends. A panic while it is rebuilt (an allocation that is too large, a key whose
 //!   `Ord` panics) drops the rest of the original before the pin ends, too.
 //! - A sink's buffer is the caller's all the time. What was appended before a panic stays in it.
+//! - An object is dropped by the side that made it, on the thread that drops the last clone of its [`Object`](crate::Object), inside of what it holds. A
+//!   callback's object is dropped by the side that made it as well: with its last handle, or when its version is stopped.
 //! - A value whose gate refuses the call is dropped by its sender: nothing has crossed.

@@ -2,6 +2,7 @@
 
 use handing_contracts::{Board as BoardContract, End, Feed, Handing, Listener, Session};
 use midflight::{Callback, EventKind, Fault, HostBuilder, Object, Residency, Slot};
+use midflight_plugin::contract;
 use midflight_tests::{Fixture, Rig, WITHIN, in_child, process};
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
@@ -303,6 +304,24 @@ fn a10_a_callback_that_is_dropped_by_the_host() {
 }
 
 #[test]
+fn a10_a_drop_by_the_host_with_a_switch_in_it() {
+    in_child(|| {
+        let scene = Scene::new();
+        scene.handing.subscribe(End::Waits(1)).expect("an answer");
+        let listener = scene.board.take_back().expect("one");
+        let drops = thread::spawn(move || drop(listener));
+        scene.board.until_waiting(1);
+        scene.apply(Fixture::HandingV2);
+        scene.held(1);
+        scene.board.let_go(1);
+        drops.join().expect("no panic");
+        scene.gone(1);
+        assert_eq!(scene.board.told()[0], (1, 1), "to its end on its own version, as a call");
+        scene.end();
+    });
+}
+
+#[test]
 fn a10_a_drop_by_the_host_on_the_way_out() {
     in_child(|| {
         let scene = Scene::new();
@@ -323,8 +342,9 @@ fn a10_a_drop_by_the_host_on_the_way_out() {
         scene.board.let_go(1);
         drops.join().expect("no panic");
         scene.gone(1);
-        let told = scene.board.told();
-        assert_eq!(told.iter().filter(|dropped| **dropped == (1, 0)).count(), 3, "{told:?}");
+        let mut told = scene.board.told();
+        told.sort();
+        assert_eq!(told, [(1, 0), (1, 0), (1, 2), (1, STOPPED)], "it belongs to no release any more");
         scene.end();
     });
 }
@@ -586,4 +606,35 @@ fn objects_and_callbacks_of_the_hosts_own() {
         assert!(dropped.load(SeqCst));
         scene.end();
     });
+}
+
+/// For an object that is linked in.
+#[contract]
+trait Own {
+    fn feed(&self) -> Result<Box<dyn Feed>, String>;
+    fn call(&self, feed: Callback<dyn Feed>) -> u64;
+}
+
+#[test]
+fn objects_and_callbacks_of_a_fixed_slot() {
+    struct Linked(Arc<AtomicU64>);
+    impl Own for Linked {
+        fn feed(&self) -> Result<Box<dyn Feed>, String> {
+            Ok(Box::new(Counts(Arc::clone(&self.0))))
+        }
+        fn call(&self, feed: Callback<dyn Feed>) -> u64 {
+            feed.next().expect("an answer") + 100
+        }
+    }
+    let count = Arc::new(AtomicU64::new(0));
+    let slot = Slot::<dyn Own>::fixed(Linked(Arc::clone(&count)));
+    let feed = slot.feed().expect("a feed");
+    let callback = Callback::<dyn Feed>::new(Counts(Arc::clone(&count)));
+    assert_eq!((feed.next(), slot.call(callback.clone()), callback.next()), (Ok(0), Ok(101), Ok(2)));
+    drop(slot);
+    assert_eq!(feed.next(), Ok(3), "it holds what it came from");
+    drop(feed);
+    assert_eq!((count.load(SeqCst), callback.next()), (1004, Ok(1004)));
+    drop(callback);
+    assert_eq!(count.load(SeqCst), 2005);
 }

@@ -16,7 +16,7 @@ pub enum End {
     Panics,
     /// Asks the board which build serves, and says that.
     Asks,
-    /// Waits until the test lets `number` go, and says so.
+    /// Waits until the test lets the token go, and then does the same.
     Waits(u64),
 }
 

@@ -157,7 +157,7 @@ impl Drop for Made {
             End::Asks => self.board.ask().unwrap_or(0),
             End::Waits(token) => {
                 let _ = self.board.wait(token);
-                0
+                self.board.ask().unwrap_or(0)
             }
             End::Says | End::Panics => 0,
         };
