@@ -15,8 +15,8 @@
 //! | links the unwinder statically (`-static-libgcc`) | panics can't be caught in it | the first panic aborts |
 //! | gives a thread a stack inside of its own statics | the last instructions of the thread run on it after its routine has returned | as for threads |
 //! | never ends a thread: rayon's global pool, a runtime that is not shut down | resident, with the threads' numbers and names; the next updates are refused at `generations_max` | the event `resident` at its first update. End it in `Plugin::retiring` or in `Drop`, or use a pool of the instance's own |
-//! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `resident`. Handle signals in the host |
-//! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `resident`. Link it statically |
+//! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `never_unloads` at its first update. Handle signals in the host |
+//! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `never_unloads` at its first update. Link it statically |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
 //! | leaks memory | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory) |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
