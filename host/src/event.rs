@@ -90,6 +90,14 @@ pub enum EventKind {
     },
     /// The generation's code is still in this process, and why.
     Resident(Vec<String>),
+    /// It stays for as long as the process, and so will each further version that is made alike; until `generations_max` of them are in
+    /// memory, and updates are refused. Told once a plugin and advice, when the first such version was replaced.
+    NeverUnloads {
+        /// Why.
+        reasons: Vec<String>,
+        /// What the plugin's author can do about it.
+        advice: String,
+    },
 }
 
 impl fmt::Display for Event {
@@ -120,6 +128,9 @@ impl fmt::Display for EventKind {
                 write!(f, "unmapped, with {left} bytes that it never freed")
             }
             EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
+            EventKind::NeverUnloads { reasons, advice } => {
+                write!(f, "can never be unloaded ({}): {advice}", reasons.join("; "))
+            }
             plain => f.write_str(plain.name()),
         }
     }
@@ -147,6 +158,7 @@ impl EventKind {
             EventKind::Panicked(_) => "panicked",
             EventKind::Unmapped { .. } => "unmapped",
             EventKind::Resident(_) => "resident",
+            EventKind::NeverUnloads { .. } => "never_unloads",
         }
     }
 
@@ -159,6 +171,7 @@ impl EventKind {
                 | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)
                 | EventKind::Panicked(_)
+                | EventKind::NeverUnloads { .. }
                 | EventKind::Stopped { panic: Some(_) }
         )
     }

@@ -4,8 +4,8 @@ use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
-use crate::stage;
 use crate::stage::image::Image;
+use crate::stage::{self, Keep};
 use crate::status::Memory;
 use midflight_plugin::rt::{Bound, Origin, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
@@ -174,7 +174,7 @@ impl Stopped {
     pub(crate) fn holds(&self) -> Vec<String> {
         let keeps = &self.left.image.keeps;
         if !keeps.is_empty() {
-            return keeps.clone();
+            return keeps.iter().map(Keep::to_string).collect();
         }
         let holds = self.left.owner.holds();
         if !holds.is_empty() {
@@ -189,6 +189,13 @@ impl Stopped {
     /// It stays until the process ends.
     pub(crate) fn is_for_good(&self) -> bool {
         !self.left.image.keeps.is_empty() || self.left.owner.has_handled_signals()
+    }
+
+    /// What its author can do about that; empty where it may go, or was meant to stay.
+    pub(crate) fn ways_out(&self) -> Vec<String> {
+        let signals = self.left.owner.has_handled_signals();
+        let handle = || "handle the signal in the host, and hand it on through a service".to_owned();
+        self.left.image.keeps.iter().filter_map(Keep::way_out).chain(signals.then(handle)).collect()
     }
 
     /// Unmaps it. On a worker: its exit handlers run.

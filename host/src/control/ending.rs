@@ -152,6 +152,10 @@ impl Control {
         let first = ending.reasons.is_empty();
         ending.reasons.clone_from(&reasons);
         let refused = ending.refused.take();
+        let ways_out = match &ending.phase {
+            Phase::Leaving(stopped) => stopped.ways_out(),
+            _ => Vec::new(),
+        };
         if let Phase::Leaving(Stopped { left, .. }) | Phase::Kept(left) = &ending.phase {
             let image = &left.image;
             self.records.entry(number).or_insert_with(|| GenerationStatus {
@@ -165,11 +169,28 @@ impl Control {
             });
         }
         match first {
-            true => self.reside(number, reasons),
+            true => {
+                self.reside(number, reasons.clone());
+                self.advise(number, &reasons, ways_out);
+            }
             false => self.mark(number, Residency::Resident(reasons)),
         }
         if let Some((refusal, reply)) = refused {
             self.refuse(Some(number), refusal, reply);
+        }
+    }
+
+    /// A plugin that can never be unloaded is told so at its first update, not when there is no room for the next.
+    fn advise(&mut self, number: u64, reasons: &[String], ways_out: Vec<String>) {
+        let record = self.records.get(&number);
+        let Some(plugin) = record.and_then(|record| self.plugins.get_mut(record.plugin.as_str())) else {
+            return;
+        };
+        let new: Vec<_> =
+            ways_out.into_iter().filter(|way_out| plugin.advised.insert(way_out.clone())).collect();
+        if !new.is_empty() && self.shutdown.is_none() {
+            let (reasons, advice) = (reasons.to_vec(), new.join("; "));
+            self.tell(number, Duration::ZERO, EventKind::NeverUnloads { reasons, advice });
         }
     }
 

@@ -201,6 +201,8 @@ struct PluginState {
     config: Arc<str>,
     /// No file replaces it.
     linked: bool,
+    /// What its author was told to do so that it can be unloaded.
+    advised: BTreeSet<String>,
     /// A watched file that waits for older generations to make room. At most one: the newest.
     parked: Option<(Box<Candidate>, Duration)>,
 }

@@ -4,9 +4,9 @@
 //! answer with what it has. So the verified bytes themselves are written to a file of our own, read-only, in a
 //! directory that only this user can enter, under a name that is used once.
 
-use super::Candidate;
 use super::inspect::DF_1_NODELETE;
 use super::read::{self, Bytes};
+use super::{Candidate, Keep};
 use crate::refusal::{Code, Refusal};
 use midflight_plugin::rt::HostTable;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
@@ -26,7 +26,7 @@ pub(crate) struct Image {
     pub(crate) digest: blake3::Hash,
     pub(crate) build_id: String,
     /// Why its code must stay mapped whatever happens; empty where it may go.
-    pub(crate) keeps: Vec<String>,
+    pub(crate) keeps: Vec<Keep>,
     /// What was written over, so that the verified bytes can be had back.
     patches: Vec<Patch>,
 }
@@ -84,7 +84,7 @@ impl Image {
             version: version.into(),
             digest: blake3::hash(plugin.as_bytes()),
             build_id: String::new(),
-            keeps: vec!["linked into the host".to_owned()],
+            keeps: vec![Keep::Linked],
             patches: Vec::new(),
         }
     }

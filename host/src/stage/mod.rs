@@ -21,6 +21,7 @@ use inspect::Inspected;
 use manifest::Manifest;
 use midflight_plugin::rt::Linked;
 use read::Bytes;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -64,16 +65,45 @@ impl Candidate {
         inspected.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
     }
 
-    /// Why this library can never be unmapped. A library of others that it needs can keep pointers into it that nobody sees.
-    fn keeps(&self) -> Vec<String> {
-        let unfamiliar = self.inspected.unfamiliar.iter().map(|name| format!("shared library: {name}"));
-        let unique = self.inspected.unique_symbols.then(|| "unique symbols".to_owned());
-        unfamiliar.chain(unique).collect()
+    fn keeps(&self) -> Vec<Keep> {
+        let unfamiliar = self.inspected.unfamiliar.iter().cloned().map(Keep::SharedLibrary);
+        unfamiliar.chain(self.inspected.unique_symbols.then_some(Keep::UniqueSymbols)).collect()
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) -> Refusal {
         let manifest = self.manifest();
         refusal.of(&manifest.name, &manifest.version.to_string()).in_file(&self.bytes.file)
+    }
+}
+
+/// Why a library can never be unmapped, as far as its file tells.
+pub(crate) enum Keep {
+    /// One of others that it needs, which can keep pointers into it that nobody sees.
+    SharedLibrary(String),
+    /// STB_GNU_UNIQUE: the loader keeps what defines one.
+    UniqueSymbols,
+    /// It is part of the host.
+    Linked,
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keep::SharedLibrary(name) => write!(f, "shared library: {name}"),
+            Keep::UniqueSymbols => f.write_str("unique symbols"),
+            Keep::Linked => f.write_str("linked into the host"),
+        }
+    }
+}
+
+impl Keep {
+    /// What its author can do, if it was not meant so.
+    pub(crate) fn way_out(&self) -> Option<String> {
+        match self {
+            Keep::SharedLibrary(name) => Some(format!("link what it needs of {name} statically")),
+            Keep::UniqueSymbols => Some("compile its C++ code with -fno-gnu-unique".to_owned()),
+            Keep::Linked => None,
+        }
     }
 }
 

@@ -118,6 +118,8 @@ struct Tally {
     /// Answers of two generations in one witness call.
     mixed: u64,
     failed: u64,
+    /// One of those that failed, so that a run that fails says how.
+    fault: Option<Fault>,
     /// Answers that are not the build's.
     wrong: u64,
     /// Answers of a generation that had been replaced before the call began.
@@ -140,7 +142,10 @@ impl Tally {
             tally.answered += 1;
             tally.spanning += u64::from(active.load(SeqCst) > before);
             match seen {
-                Err(_) => tally.failed += 1,
+                Err(fault) => {
+                    tally.failed += 1;
+                    tally.fault.get_or_insert(fault);
+                }
                 Ok(seen) => {
                     tally.mixed += u64::from(seen.iter().any(|generation| *generation != seen[0]));
                     tally.stale += u64::from(seen[0] < before);
@@ -157,6 +162,7 @@ impl Tally {
             answered: self.answered + other.answered,
             mixed: self.mixed + other.mixed,
             failed: self.failed + other.failed,
+            fault: self.fault.or(other.fault),
             wrong: self.wrong + other.wrong,
             stale: self.stale + other.stale,
             spanning: self.spanning + other.spanning,

@@ -413,6 +413,10 @@ fn a62_a_signal_handler_keeps_its_library() {
         assert_eq!(scene.commit(Deed::Signal, 0), 0);
         scene.apply(Fixture::NastyV2);
         assert_eq!(scene.resident(1), ["signal: SIGUSR1"]);
+        assert_eq!(
+            scene.log.wait("never_unloads", 1).kind.to_string(),
+            "can never be unloaded (signal: SIGUSR1): handle the signal in the host, and hand it on through a service"
+        );
         raise(rustix::process::Signal::USR1);
         assert_eq!(scene.nasty.build(), Ok(2), "the process lives");
         // The new version installs its own, and may have kept the old one's to call it: nobody can see that.
@@ -438,7 +442,15 @@ fn a63_a_shared_library_off_the_list_keeps_what_needs_it() {
         scene.apply(Fixture::NastyV2);
         assert_eq!(scene.resident(1), ["shared library: libstdc++.so.6"], "by policy, and so at once");
         assert_eq!(scene.nasty.build(), Ok(2));
+        assert_eq!(
+            scene.log.wait("never_unloads", 1).kind.to_string(),
+            "can never be unloaded (shared library: libstdc++.so.6): link what it needs of libstdc++.so.6 statically"
+        );
+        scene.apply(Fixture::NastySharedCxx);
+        scene.apply(Fixture::NastyV2);
+        scene.log.wait("resident", 3);
         scene.host.shutdown(Duration::from_millis(100));
+        assert_eq!(scene.log.count("never_unloads"), 1, "its author was told: {}", scene.log.text());
     });
 }
 
