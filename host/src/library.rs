@@ -55,7 +55,7 @@ unsafe impl Sync for Instance {}
 /// Why `start` gave no instance.
 pub(crate) enum NotStarted {
     Failed(String),
-    Panicked(PanicReport),
+    Panicked(Box<PanicReport>),
 }
 
 impl NotStarted {
@@ -127,7 +127,7 @@ impl Library {
         match started {
             Ok(instance) => Ok(Instance(instance)),
             Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
-            Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(*report)),
+            Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(report)),
             Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
         }
     }

@@ -461,11 +461,14 @@ pub fn use_host_panics() {
 }
 
 /// Says what return addresses stand for. The first call wins; the host makes it.
-pub fn use_symboliser(symbolise: fn(&[usize]) -> Vec<Frame>) {
+pub fn use_symboliser(symbolise: Symboliser) {
     let _ = SYMBOLISER.set(symbolise);
 }
 
-static SYMBOLISER: OnceLock<fn(&[usize]) -> Vec<Frame>> = OnceLock::new();
+/// Return addresses, innermost first, to frames.
+pub type Symboliser = fn(&[usize]) -> Vec<Frame>;
+
+static SYMBOLISER: OnceLock<Symboliser> = OnceLock::new();
 
 /// The first call wins: a binary stays with one host.
 pub(crate) fn use_panics(panics: Panics) {

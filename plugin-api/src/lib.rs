@@ -199,8 +199,8 @@ pub use abi::*;
 #[doc(hidden)]
 pub mod rt {
     pub use crate::call::{
-        FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
-        missing, use_host_panics, use_symboliser,
+        FRAMES_MAX, Panics, Reply, Report, Status, Symboliser, bubble, bubble_result, defaulted,
+        defaulted_result, guard, missing, use_host_panics, use_symboliser,
     };
     pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
