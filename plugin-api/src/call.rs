@@ -492,7 +492,8 @@ pub fn use_symboliser(symbolise: Symboliser) {
     let _ = SYMBOLISER.set(symbolise);
 }
 
-type Symboliser = fn(&[usize]) -> Vec<Frame>;
+/// Says what return addresses stand for.
+pub type Symboliser = fn(&[usize]) -> Vec<Frame>;
 
 static SYMBOLISER: OnceLock<Symboliser> = OnceLock::new();
 

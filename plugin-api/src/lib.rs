@@ -205,8 +205,8 @@ pub use abi::*;
 #[doc(hidden)]
 pub mod rt {
     pub use crate::call::{
-        FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
-        missing, use_host_panics, use_symboliser,
+        FRAMES_MAX, Panics, Reply, Report, Status, Symboliser, bubble, bubble_result, defaulted,
+        defaulted_result, guard, missing, use_host_panics, use_symboliser,
     };
     pub use crate::callback::{
         About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,

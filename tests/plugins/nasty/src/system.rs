@@ -97,19 +97,28 @@ pub(crate) fn signal() -> u64 {
     SIGNALS.load(SeqCst)
 }
 
-type ReadAtExit = (Service<dyn Ledger>, Vec<Box<u64>>);
+struct ReadAtExit {
+    ledger: Service<dyn Ledger>,
+    kept: Vec<String>,
+}
 
 static READ_AT_EXIT: OnceLock<ReadAtExit> = OnceLock::new();
 
+fn line(number: u64) -> String {
+    format!("{number:032}")
+}
+
 extern "C" fn read_at_exit() {
-    let (ledger, kept) = READ_AT_EXIT.get().expect("it was kept");
-    let is_as_it_was = kept.iter().zip(0..).all(|(kept, number)| **kept == number);
+    let ReadAtExit { ledger, kept } = READ_AT_EXIT.get().expect("it was kept");
+    // These would get the memory of those, if that had been freed.
+    let others: Vec<_> = (0..1_000).map(|number| line(number + 1_000_000)).collect();
+    let is_as_it_was =
+        others.len() == kept.len() && kept.iter().zip(0..).all(|(kept, number)| *kept == line(number));
     let _ = ledger.destroyed(!is_as_it_was);
 }
 
 pub(crate) fn exit_handler(ledger: &Service<dyn Ledger>) -> u64 {
-    let kept = || (ledger.clone(), (0..1_000).map(Box::new).collect());
-    READ_AT_EXIT.get_or_init(kept);
+    READ_AT_EXIT.get_or_init(|| ReadAtExit { ledger: ledger.clone(), kept: (0..1_000).map(line).collect() });
     let _ = ledger.made();
     // SAFETY: a handler that the loader calls when it unmaps this library.
     assert_eq!(unsafe { libc::atexit(read_at_exit) }, 0);
