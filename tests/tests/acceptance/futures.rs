@@ -199,7 +199,8 @@ fn a09_an_operator_is_told_where_it_was_made() {
     let second = scene.plugin.wait(2);
     scene.switch();
     let stalled = scene.log.wait("stalled", 1);
-    assert!(stalled.to_string().ends_with("held by 2 answers"), "{stalled}");
+    let told = format!("held by 2 answers, the oldest taken at {}:{line}", file!());
+    assert!(stalled.to_string().ends_with(&told), "{stalled}");
     let status = scene.host.status();
     let record = status.generations.iter().find(|record| record.generation == 1).expect("a record");
     let [held] = &record.held_by.holds[..] else { panic!("{record:?}") };
