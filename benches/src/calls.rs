@@ -174,6 +174,8 @@ pub fn payload(libraries: &Libraries, until: Until) -> Vec<Payload> {
         "list_in_64": list_in(list);
         "text_out_32": text_out(0) => |out: String| black_box(out).len() as u64;
         "list_out_64": list_out(64) => |out: Vec<u64>| black_box(out).len() as u64;
+        "steps_64": steps(64);
+        "steps_told_64": steps_told(64);
         "record_out": record_out(7) => |out: bench_contracts::Quote| black_box(out).price_ticks.cast_unsigned();
     };
     let share = match until {

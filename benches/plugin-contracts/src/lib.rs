@@ -3,6 +3,7 @@
 midflight_plugin::contract_crate!();
 
 use midflight_plugin::{Text, contract, record};
+use std::hint::black_box;
 
 /// What goes in by reference.
 #[record]
@@ -45,6 +46,10 @@ pub trait Work {
     fn list_out(&self, length: u64) -> Vec<u64>;
     /// A record with text out.
     fn record_out(&self, number: u64) -> Quote;
+    /// Some steps of work.
+    fn steps(&self, count: u64) -> u64;
+    /// The same, each with an event that nobody listens to.
+    fn steps_told(&self, count: u64) -> u64;
 }
 
 /// The work itself: linked in where a lane has no boundary, and in the plugin.
@@ -100,5 +105,18 @@ impl Work for Worker {
     #[inline(never)]
     fn record_out(&self, number: u64) -> Quote {
         Quote { symbol: TEXT[..32].into(), price_ticks: number.cast_signed() }
+    }
+
+    #[inline(never)]
+    fn steps(&self, count: u64) -> u64 {
+        (0..count).fold(self.version, |sum, step| black_box(sum ^ step))
+    }
+
+    #[inline(never)]
+    fn steps_told(&self, count: u64) -> u64 {
+        (0..count).fold(self.version, |sum, step| {
+            tracing::trace!(step, "a step");
+            black_box(sum ^ step)
+        })
     }
 }

@@ -54,4 +54,12 @@ impl Work for BenchPlugin {
     fn record_out(&self, number: u64) -> Quote {
         self.worker.record_out(number)
     }
+
+    fn steps(&self, count: u64) -> u64 {
+        self.worker.steps(count)
+    }
+
+    fn steps_told(&self, count: u64) -> u64 {
+        self.worker.steps_told(count)
+    }
 }
