@@ -356,3 +356,54 @@ fn one_part_can_be_older_and_another_newer() {
     assert_eq!(says::<dyn nested_1::Fees, dyn nested_2::Fees>(), "");
     assert_eq!(says::<dyn nested_2::Fees, dyn nested_1::Fees>(), "");
 }
+
+/// One version of a contract whose methods hand out and take another one.
+macro_rules! handing {
+    ($name:ident { $($session:tt)* }) => {
+        version! { $name {
+            use midflight_plugin::Callback;
+            #[contract]
+            pub trait Session {
+                fn send(&self, quantity: u32) -> u64;
+                $($session)*
+            }
+            #[contract]
+            pub trait Fees {
+                fn open(&self) -> Box<dyn Session>;
+                fn find(&self) -> Result<Option<Box<dyn Session>>, String>;
+                fn leave(&self, session: Callback<dyn Session>);
+            }
+        }}
+    };
+}
+handing! { handing {} }
+handing! { handing_since {
+    #[since("1.1")]
+    fn count(&self) -> u64;
+} }
+handing! { handing_changed {
+    #[since("1.1")]
+    fn count(&self) -> u32;
+} }
+handing! { handing_itself {
+    #[since("1.1")]
+    fn child(&self) -> Box<dyn Session>;
+} }
+
+#[test]
+fn the_contract_of_an_object_grows_as_others_do() {
+    use {handing::Fees as Older, handing_itself::Fees as Itself, handing_since::Fees as Since};
+    let fit = [
+        says::<dyn Older, dyn Older>(),
+        says::<dyn Older, dyn Since>(),
+        says::<dyn Since, dyn Older>(),
+        says::<dyn Itself, dyn Itself>(),
+        says::<dyn Older, dyn Itself>(),
+        says::<dyn Itself, dyn Older>(),
+    ];
+    assert_eq!(fit, [""; 6]);
+    assert_eq!(
+        says::<dyn Since, dyn handing_changed::Fees>(),
+        "Fees: plugin says u32, host says u64 in the result of count"
+    );
+}
