@@ -81,6 +81,8 @@ pub enum EventKind {
         /// What it panicked with.
         panic: Option<String>,
     },
+    /// A panic that no call can be told of: in the drop of a future or of an object.
+    Panicked(String),
     /// Proven: no code of the generation is in this process any more.
     Unmapped {
         /// What it had allocated and never freed, where its allocator counts.
@@ -121,6 +123,7 @@ impl fmt::Display for EventKind {
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
+            EventKind::Panicked(report) => f.write_str(report),
             EventKind::Unmapped { memory: Some(Memory { current: left @ 1.., .. }) } => {
                 write!(f, "unmapped, with {left} bytes that it never freed")
             }
@@ -152,6 +155,7 @@ impl EventKind {
             EventKind::Stalled { .. } => "stalled",
             EventKind::GivenUp { .. } => "given_up",
             EventKind::Stopped { .. } => "stopped",
+            EventKind::Panicked(_) => "panicked",
             EventKind::Unmapped { .. } => "unmapped",
             EventKind::Resident(_) => "resident",
             EventKind::NeverUnloads { .. } => "never_unloads",
@@ -167,6 +171,7 @@ impl EventKind {
                 | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)
                 | EventKind::NeverUnloads { .. }
+                | EventKind::Panicked(_)
                 | EventKind::Stopped { panic: Some(_) }
         )
     }

@@ -13,6 +13,7 @@
 mod control;
 pub mod docs;
 mod event;
+mod frames;
 mod gate;
 mod holder;
 mod holds;
@@ -31,7 +32,7 @@ pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
 pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
-pub use midflight_plugin::{CallError, Fault, PanicReport};
+pub use midflight_plugin::{CallError, Fault, Frame, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
 pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 

@@ -17,10 +17,10 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
@@ -55,7 +55,7 @@ unsafe impl Sync for Instance {}
 /// Why `start` gave no instance.
 pub(crate) enum NotStarted {
     Failed(String),
-    Panicked(PanicReport),
+    Panicked(Box<PanicReport>),
 }
 
 impl NotStarted {
@@ -127,7 +127,7 @@ impl Library {
         match started {
             Ok(instance) => Ok(Instance(instance)),
             Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
-            Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(*report)),
+            Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(report)),
             Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
         }
     }
@@ -175,10 +175,12 @@ impl Library {
         }
     }
 
-    /// Closes the library. Its instance was stopped, or never was. Whether it is gone, [`is_mapped`] tells: neither an error of
+    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it: what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an error of
     /// dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
-        if let Body::Mapped { handle, .. } = self.body {
+        if let Body::Mapped { handle, entry } = self.body {
+            // SAFETY: by the invariant; mapped until the next line.
+            unsafe { entry.as_ref() }.closing.store(true, SeqCst);
             let _ = ManuallyDrop::into_inner(handle).close();
         }
     }
@@ -259,6 +261,7 @@ fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
             generation: origin.generation,
             message: text,
             location: String::new(),
+            frames: Vec::new(),
         }))
     })
 }
@@ -340,6 +343,39 @@ pub(crate) fn signal_name(signal: c_int) -> String {
 /// names can leave one behind, and nothing runs there.
 pub(crate) fn is_mapped(path: &Path) -> bool {
     is_loaded(path) || has_executable_mapping(path)
+}
+
+/// The loaded file that holds `address`, and where it was loaded to. The path is empty for the program itself.
+pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
+    struct Search {
+        address: usize,
+        found: Option<(PathBuf, usize)>,
+    }
+    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+        // SAFETY: as in `is_loaded`.
+        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+        if info.dlpi_phdr.is_null() || info.dlpi_name.is_null() {
+            return 0;
+        }
+        let base = usize::try_from(info.dlpi_addr).unwrap_or(0);
+        // SAFETY: that many headers lie there, for the length of this call.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        let holds = |header: &libc::Elf64_Phdr| {
+            let at = search.address.wrapping_sub(base.wrapping_add(header.p_vaddr as usize)) as u64;
+            header.p_type == libc::PT_LOAD && at < header.p_memsz
+        };
+        if !headers.iter().any(holds) {
+            return 0;
+        }
+        // SAFETY: as in `is_loaded`.
+        let name = unsafe { CStr::from_ptr(info.dlpi_name) };
+        search.found = Some((Path::new(OsStr::from_bytes(name.to_bytes())).to_owned(), base));
+        1
+    }
+    let mut search = Search { address, found: None };
+    // SAFETY: `visit` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
 }
 
 fn is_loaded(path: &Path) -> bool {

@@ -12,9 +12,11 @@
 
 use crate::contract::{Bound, Pinned};
 use crate::{Crosses, Text};
-use abi_stable::{StableAbi, std_types::RStr};
+use abi_stable::StableAbi;
+use abi_stable::std_types::{RSlice, RStr, RVec};
 use std::any::Any;
 use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
 use std::mem::{MaybeUninit, forget};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
@@ -103,6 +105,32 @@ pub struct PanicReport {
     pub message: String,
     /// `src/lib.rs:10:5`, or empty where it is unknown.
     pub location: String,
+    /// Where it panicked and who had called that, innermost first: only of a plugin, and only where the host's
+    /// builder asked for it (`panic_frames_max`). Shown by `{:#}`.
+    pub frames: Vec<Frame>,
+}
+
+/// One return address of a panic's stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// In this process, at that time.
+    pub address: usize,
+    /// The plugin's name; of other code the file's. Empty where nothing is mapped any more.
+    pub module: String,
+    /// In the module's file, as debuggers and `addr2line` take it.
+    pub offset: usize,
+    /// From the plugin's symbol table. Inlined functions go by the name of the one that they are in.
+    pub function: Option<String>,
+}
+
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.module {
+            "" => write!(f, "{:#x}", self.address)?,
+            module => write!(f, "{module}+{:#x}", self.offset)?,
+        }
+        self.function.as_ref().map_or(Ok(()), |function| write!(f, " {function}"))
+    }
 }
 
 impl std::fmt::Display for PanicReport {
@@ -116,7 +144,9 @@ impl std::fmt::Display for PanicReport {
         if !self.location.is_empty() {
             write!(f, " at {}", self.location)?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", self.message)?;
+        let frames = if f.alternate() { &*self.frames } else { &[] };
+        frames.iter().try_for_each(|frame| write!(f, "\n    {frame}"))
     }
 }
 
@@ -213,8 +243,21 @@ impl<W> Reply<W> {
         }
     }
 
+    /// The caller's half of a call that begins something: what it has begun is no value yet.
+    ///
+    /// # Safety
+    /// As for `finish`.
+    pub unsafe fn begun(self, bound: &Bound) -> Result<W, Fault> {
+        // SAFETY: the caller's.
+        unsafe { self.finish_wire(bound) }
+    }
+
+    /// The value as it was sent.
+    ///
+    /// # Safety
+    /// As for `finish`.
     #[inline(always)]
-    unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
+    pub(crate) unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
         match self.status {
             // SAFETY: by the invariant.
             Status::Returned => Ok(unsafe { self.value.assume_init() }),
@@ -238,6 +281,8 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
         generation: origin.generation,
         message: report.message.as_str().into(),
         location: report.location.as_str().into(),
+        // Its code is held, so what is mapped there now was mapped there then.
+        frames: SYMBOLISER.get().map(|symbolise| symbolise(&report.addresses)).unwrap_or_default(),
     }))
 }
 
@@ -245,7 +290,13 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
 /// of `body`, and that of the result.
 #[inline(always)]
 pub fn guard<T: Crosses>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
-    match catch_unwind(AssertUnwindSafe(|| body().into_wire())) {
+    guard_wire(|| body().into_wire())
+}
+
+/// The same where the body makes the form on the wire itself.
+#[inline(always)]
+pub(crate) fn guard_wire<W>(body: impl FnOnce() -> W) -> Reply<W> {
+    match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => Reply::returned(value),
         Err(payload) => {
             contain(payload);
@@ -326,9 +377,9 @@ fn contain(payload: Box<dyn Any + Send>) {
     }
     // A note of another text is of an earlier panic, which the callee caught by itself; this one came without a hook
     // (`resume_unwind`, or a service in a host that sets none), so that nobody knows where.
-    let location = if noted.message == *message { noted.location.as_str() } else { "" };
+    let noted = if noted.message == *message { noted } else { Report::default() };
     if let Some(panics) = PANICS.get() {
-        (panics.note)(message.as_str().into(), location.into());
+        (panics.note)(message.as_str().into(), noted.location.as_str().into(), (&*noted.addresses).into());
     }
 }
 
@@ -337,7 +388,50 @@ fn contain(payload: Box<dyn Any + Send>) {
 pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
     if let Some(panics) = PANICS.get() {
         let location = panic.location().map_or_else(String::new, |at| at.to_string());
-        (panics.note)(text_of(panic.payload()).into(), location.as_str().into());
+        let mut addresses = Addresses { found: [0; FRAMES_MAX], count: 0, max: panics.frames_max };
+        addresses.collect();
+        let addresses = &addresses.found[..addresses.count];
+        (panics.note)(text_of(panic.payload()).into(), location.as_str().into(), addresses.into());
+    }
+}
+
+/// As many as a host can ask for.
+pub const FRAMES_MAX: usize = 128;
+
+/// The return addresses of this thread's stack, innermost first. Nothing is allocated, and nothing is looked up: that is the host's.
+struct Addresses {
+    found: [usize; FRAMES_MAX],
+    count: usize,
+    max: usize,
+}
+
+impl Addresses {
+    fn collect(&mut self) {
+        // The unwinder that brings every panic to its `catch_unwind`: the library needs it anyway.
+        unsafe extern "C" {
+            fn _Unwind_Backtrace(
+                each: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+                data: *mut c_void,
+            ) -> c_int;
+            fn _Unwind_GetIP(context: *mut c_void) -> usize;
+        }
+        unsafe extern "C" fn each(context: *mut c_void, addresses: *mut c_void) -> c_int {
+            const GO_ON: c_int = 0;
+            const END: c_int = 5;
+            // SAFETY: what `collect` gave, for the length of its call.
+            let addresses = unsafe { &mut *addresses.cast::<Addresses>() };
+            if addresses.count >= addresses.max.min(FRAMES_MAX) {
+                return END;
+            }
+            // SAFETY: the unwinder's own context.
+            addresses.found[addresses.count] = unsafe { _Unwind_GetIP(context) };
+            addresses.count += 1;
+            GO_ON
+        }
+        if self.max > 0 {
+            // SAFETY: `each` takes what it is given here.
+            unsafe { _Unwind_Backtrace(each, (&raw mut *self).cast()) };
+        }
     }
 }
 
@@ -360,10 +454,12 @@ static PANICS: OnceLock<Panics> = OnceLock::new();
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Panics {
-    /// Keeps a copy of both, instead of what was kept before.
-    pub note: extern "C" fn(message: RStr<'_>, location: RStr<'_>),
+    /// Keeps a copy of all, instead of what was kept before.
+    pub note: extern "C" fn(message: RStr<'_>, location: RStr<'_>, addresses: RSlice<'_, usize>),
     /// What was kept last, if it was not taken yet.
     pub take: extern "C" fn() -> Report,
+    /// How many return addresses a panic is noted with, at most [`FRAMES_MAX`]; usually none.
+    pub frames_max: usize,
 }
 
 /// A panic's text, in the host's memory.
@@ -374,12 +470,23 @@ pub struct Report {
     pub message: Text,
     /// `src/lib.rs:10:5`, or empty.
     pub location: Text,
+    /// Of the stack, innermost first.
+    pub addresses: RVec<usize>,
 }
 
 /// Makes this binary the one that keeps the text of panics: the host calls it once, before anything else.
 pub fn use_host_panics() {
     use_panics(Panics::HOST);
 }
+
+/// Says what return addresses stand for. The first call wins; the host makes it.
+pub fn use_symboliser(symbolise: Symboliser) {
+    let _ = SYMBOLISER.set(symbolise);
+}
+
+type Symboliser = fn(&[usize]) -> Vec<Frame>;
+
+static SYMBOLISER: OnceLock<Symboliser> = OnceLock::new();
 
 /// The first call wins: a binary stays with one host.
 pub(crate) fn use_panics(panics: Panics) {
@@ -391,11 +498,15 @@ thread_local! { static LAST: RefCell<Option<Report>> = const { RefCell::new(None
 
 impl Panics {
     /// The host's.
-    pub const HOST: Panics = Panics { note: keep, take };
+    pub const HOST: Panics = Panics { note: keep, take, frames_max: 0 };
 }
 
-extern "C" fn keep(message: RStr<'_>, location: RStr<'_>) {
-    let report = Report { message: message.as_str().into(), location: location.as_str().into() };
+extern "C" fn keep(message: RStr<'_>, location: RStr<'_>, addresses: RSlice<'_, usize>) {
+    let report = Report {
+        message: message.as_str().into(),
+        location: location.as_str().into(),
+        addresses: addresses.as_slice().into(),
+    };
     // On a thread whose locals are gone already there is nowhere to keep it.
     let _ = LAST.try_with(|last| last.replace(Some(report)));
 }

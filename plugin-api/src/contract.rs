@@ -130,6 +130,48 @@ pub unsafe trait Gate {
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E>;
 }
 
+/// A gate whose calls can leave something behind that belongs to what answered, and must not outlive it: a future, an object.
+///
+/// # Safety
+/// As for [`Gate`], of the `Bound` that is passed to `f`; and what is held holds that very one.
+#[diagnostic::on_unimplemented(
+    message = "through `{Self}` no method can be called that answers with a future or an object",
+    label = "it holds what it calls for the length of a call, and no longer"
+)]
+pub unsafe trait Holding: Gate {
+    /// What keeps the answer's side there.
+    type Held: Hold;
+
+    /// Runs `f` on what serves now, and holds that from before `f` begins until the `Held` is dropped.
+    fn hold<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Self::Held), E>;
+}
+
+/// A share in what serves a contract: its code and its instance stay while this lives.
+///
+/// # Safety
+/// What [`bound`](Hold::bound) gives is valid for as long as `self` lives.
+pub unsafe trait Hold: Send + Sync {
+    /// What is held.
+    fn bound(&self) -> &Bound;
+
+    /// Runs `f` with what is held as the one that calls from inside of it get. It never refuses: a future that could not be entered
+    /// could not be dropped.
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R;
+
+    /// The same for a call, which can be refused: nested deeper and deeper, it would run out of stack.
+    ///
+    /// # Errors
+    /// [`Fault::NestedTooDeep`]
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E>;
+
+    /// A panic that has nobody to be told: of a future or an object that was dropped.
+    fn lost(&self, fault: Fault);
+}
+
 /// The gate of what is held already: the rest of a contract, for a default body of it that runs inside of a call.
 #[derive(Debug)]
 pub struct Pinned(Bound);
@@ -148,6 +190,37 @@ unsafe impl Gate for Pinned {
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         f(&self.0)
     }
+}
+
+// SAFETY: as above; what it gives away is not kept longer, since the body gets this as its `self`, and of what it borrows from that
+// nothing outlives the closure.
+unsafe impl Holding for Pinned {
+    type Held = Pinned;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Pinned), E> {
+        f(&self.0).map(|answer| (answer, Pinned(self.0)))
+    }
+}
+
+// SAFETY: by `Pinned::new`.
+unsafe impl Hold for Pinned {
+    fn bound(&self) -> &Bound {
+        &self.0
+    }
+
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        f()
+    }
+
+    fn lost(&self, _: Fault) {}
 }
 
 /// A gate that is known to be of the contract `C`: what generated proxies hold. Without the type, safe code beside a
@@ -175,5 +248,16 @@ impl<C: Contract + ?Sized, G: Gate> Calls<C, G> {
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<R, E> {
         self.gate.enter(method, f)
+    }
+    /// [`Holding::hold`].
+    pub fn hold<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, G::Held), E>
+    where
+        G: Holding,
+    {
+        self.gate.hold(method, f)
     }
 }

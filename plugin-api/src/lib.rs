@@ -70,6 +70,7 @@ extern crate abi as abi_stable;
 mod call;
 mod contract;
 pub mod docs;
+mod future;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
@@ -81,17 +82,20 @@ mod memory;
 mod period;
 mod plugin;
 mod portable;
+mod reclaim;
 mod signature;
 mod sink;
 
-pub use call::{CallError, Fault, PanicReport};
+pub use call::{CallError, Fault, Frame, PanicReport};
 pub use contract::{Contract, ImplementedBy};
+pub use future::Answer;
 pub use map::Map;
 pub use memory::Counted;
 pub use midflight_macros::{contract, plugin, record};
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use reclaim::Reclaimed;
 pub use sink::{Sink, TextSink};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
@@ -178,6 +182,11 @@ macro_rules! export {
             #[unsafe(link_section = ".note.midflight")]
             static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
                 $crate::rt::Note::of::<Here>();
+
+            // The first in its array, which is run from its end: see `reclaim`.
+            #[used]
+            #[unsafe(link_section = ".fini_array.00000")]
+            static LAST: extern "C" fn() = $crate::rt::last;
         };
 
         $crate::__hooks!();
@@ -192,10 +201,11 @@ pub use abi::*;
 #[doc(hidden)]
 pub mod rt {
     pub use crate::call::{
-        Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard, missing,
-        use_host_panics,
+        FRAMES_MAX, Panics, Reply, Report, Status, bubble, bubble_result, defaulted, defaulted_result, guard,
+        missing, use_host_panics, use_symboliser,
     };
-    pub use crate::contract::{Bound, Calls, Gate, Origin, Pinned};
+    pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
+    pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;
@@ -205,6 +215,7 @@ pub mod rt {
         Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
+    pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};

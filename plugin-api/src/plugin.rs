@@ -8,17 +8,20 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
-use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase};
+use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
+use crate::future::Wakers;
 use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
+use crate::reclaim::CLOSING;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use abi_stable::type_layout::TypeLayout;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
 /// What the author of a plugin writes, beside its contracts.
 ///
@@ -218,8 +221,9 @@ impl<C: Contract + ?Sized> Service<C> {
     /// `raw` is an instance and a table of `C`, and both are kept until this library is unmapped.
     unsafe fn new(raw: RawService) -> Self {
         let origin = Arc::new(Origin { plugin: C::NAME.into(), version: "".into(), generation: 0 });
+        let bound = Bound { this: raw.this, table: raw.table, origin: Arc::as_ptr(&origin) };
         // SAFETY: by the caller's promise.
-        unsafe { Service::through(ServiceGate { raw, origin }) }
+        unsafe { Service::through(ServiceGate { bound, _origin: origin }) }
     }
 
     /// # Safety
@@ -254,16 +258,48 @@ impl<C: Contract + ?Sized> std::fmt::Debug for Service<C> {
 /// The gate of what never changes and is held anyway: the host's services.
 #[derive(Clone)]
 pub struct ServiceGate {
-    raw: RawService,
-    origin: Arc<Origin>,
+    bound: Bound,
+    /// What `bound` points to.
+    _origin: Arc<Origin>,
 }
 
 // SAFETY: by `Service::new`; the origin is owned.
 unsafe impl Gate for ServiceGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        f(&Bound { this: self.raw.this, table: self.raw.table, origin: &*self.origin })
+        f(&self.bound)
     }
+}
+
+// SAFETY: by `Service::new`.
+unsafe impl Holding for ServiceGate {
+    type Held = ServiceGate;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, ServiceGate), E> {
+        f(&self.bound).map(|answer| (answer, self.clone()))
+    }
+}
+
+// SAFETY: by `Service::new`; the origin is owned.
+unsafe impl Hold for ServiceGate {
+    fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        f()
+    }
+
+    /// It was a panic in the host, whose own business it is.
+    fn lost(&self, _: Fault) {}
 }
 
 /// What `#[plugin]` adds to the author's type.
@@ -324,6 +360,8 @@ pub struct Entry {
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
     pub memory: &'static Counts,
+    /// Set by the host before it unmaps the library: nothing of it will run any more but its exit handlers.
+    pub closing: &'static AtomicBool,
 }
 
 impl Entry {
@@ -339,6 +377,7 @@ impl Entry {
             stop: stop::<X::Plugin>,
             relisten,
             memory: &COUNTS,
+            closing: &CLOSING,
         }
     }
 }
@@ -358,6 +397,7 @@ unsafe extern "C" fn start<X: Export>(
     // SAFETY: valid until the library is unmapped, by the caller's promise, and of this format.
     let host = unsafe { &*host };
     use_panics(host.panics);
+    HOST.store(std::ptr::from_ref(host).cast_mut(), Release);
     guard(|| {
         std::panic::set_hook(Box::new(note_panic));
         logs::forward(host);
@@ -365,6 +405,14 @@ unsafe extern "C" fn start<X: Export>(
         let plugin = made::<X::Plugin>(&context).map_err(|error| error.0)?;
         Ok::<usize, String>(Box::into_raw(Box::new(plugin)).expose_provenance())
     })
+}
+
+/// The host's table, in a library that was started: not in a host, nor in a plugin that is linked into one.
+static HOST: AtomicPtr<HostTable> = AtomicPtr::new(std::ptr::null_mut());
+
+pub(crate) fn host() -> Option<&'static HostTable> {
+    // SAFETY: `start` alone sets it, to a table that is valid until this library is unmapped.
+    unsafe { HOST.load(Acquire).as_ref() }
 }
 
 extern "C" fn relisten() {
@@ -458,6 +506,8 @@ pub struct HostTable {
     pub hooks: Hooks,
     /// Where the plugin's events and spans go.
     pub logs: Logs,
+    /// What stands for wakers of the plugin's that the host keeps.
+    pub wakers: Wakers,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

@@ -452,6 +452,7 @@ fn a_panic_is_a_fault_with_its_text_and_whose_it_is() {
         generation: 3,
         message: message.into(),
         location: String::new(), // no hook is set in this binary
+        frames: Vec::new(),
     };
     assert_eq!(report(every.panics(How::Text).unwrap_err()), expected("plain"));
     assert_eq!(report(every.panics(How::Formatted).unwrap_err()), expected("1 and 3"));
@@ -574,6 +575,7 @@ fn faults_speak_and_have_stable_codes() {
             generation,
             message,
             location: location.into(),
+            frames: Vec::new(),
         }))
     };
     let check = |fault: Fault, code: &str, plugin: Option<&str>, text: &str| {

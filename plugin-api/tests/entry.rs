@@ -8,7 +8,7 @@ use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibi
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
     self, Bound, Destructor, Entry, FORMAT, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice, RStr,
-    RawService, Routine, StableAbi, TypeLayout,
+    RawService, Routine, StableAbi, TypeLayout, Wakers,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
@@ -142,7 +142,24 @@ fn table(prices: &Prices, generation: u64) -> &'static HostTable {
         service,
         hooks: no_hooks(),
         logs: deaf(),
+        wakers: nobodys(),
     }))
+}
+
+/// Nothing is awaited.
+fn nobodys() -> Wakers {
+    unsafe extern "C" fn stand_in(
+        _: *const (),
+        _: *const (),
+        _: unsafe extern "C" fn(*const ()),
+        _: unsafe extern "C" fn(*const ()),
+    ) -> *const () {
+        unreachable!()
+    }
+    unsafe extern "C" fn end(_: *const ()) {
+        unreachable!()
+    }
+    Wakers { stand_in, end }
 }
 
 /// Nobody listens to any callsite.

@@ -107,6 +107,13 @@ impl Desk {
         self.let_go(start(version));
     }
 
+    /// Waits until a generation is stopped.
+    #[track_caller]
+    pub fn until_stopped(&self, generation: u64) {
+        let stopped = |state: &State| state.stopped.contains(&generation).then_some(());
+        self.until(&format!("the stop of generation {generation}"), stopped);
+    }
+
     /// Does `what` in each start, on its thread.
     pub fn when_starting(&self, what: impl Fn(u64) + Send + Sync + 'static) {
         *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(what));
@@ -171,6 +178,7 @@ impl Contract for Desk {
     fn stopping(&self, version: u32, generation: u64) -> End {
         let mut state = self.state();
         state.stopped.push(generation);
+        self.changed.notify_all();
         state.end.get(&version).copied().unwrap_or(End::Quietly)
     }
 

@@ -73,6 +73,10 @@ pub enum Fixture {
     NastyMimalloc,
     /// With crates of others that leave things behind.
     NastyCrates,
+    /// `awaiting` 1.0.0: its calls wait for the host.
+    Awaiting,
+    /// `awaiting` 2.0.0.
+    AwaitingV2,
 }
 
 /// How one is built.
@@ -85,7 +89,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 27] = [
+    pub const ALL: [Fixture; 29] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -113,6 +117,8 @@ impl Fixture {
         Fixture::NastyStaticTls,
         Fixture::NastyMimalloc,
         Fixture::NastyCrates,
+        Fixture::Awaiting,
+        Fixture::AwaitingV2,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -136,8 +142,9 @@ impl Fixture {
     }
 
     fn recipe(self) -> Recipe {
-        let probe = |features| Recipe { workspace: "", package: "probe", features };
-        let evolving = |features| Recipe { workspace: "", package: "evolving", features };
+        let probe = |features| Recipe { workspace: "", package: "probe-plugin", features };
+        let evolving = |features| Recipe { workspace: "", package: "evolving-plugin", features };
+        let awaiting = |features| Recipe { workspace: "", package: "awaiting", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
@@ -168,6 +175,8 @@ impl Fixture {
             Fixture::NastyStaticTls => nasty("static-tls"),
             Fixture::NastyMimalloc => nasty("mimalloc"),
             Fixture::NastyCrates => nasty("crates"),
+            Fixture::Awaiting => awaiting(""),
+            Fixture::AwaitingV2 => awaiting("v2"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

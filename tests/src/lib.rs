@@ -1,7 +1,7 @@
 //! What the acceptance tests share.
 //!
 //! A test gets a [`Rig`]: a host of its own with a [`Desk`] behind its plugins, directories that vanish with it, and a [`Log`] to wait on. Plugins
-//! come from real builds ([`Fixture`]). Where a test asserts something about the whole process, it does so in one of its own
+//! come from real builds ([`Fixture`]), or are linked in where the case allows it ([`Way`]). Where a test asserts something about the whole process, it does so in one of its own
 //! ([`in_child`]).
 
 mod answers;
@@ -13,6 +13,7 @@ mod ledger;
 mod log;
 pub mod process;
 mod rig;
+mod way;
 
 pub use answers::{check_answers, trade};
 pub use child::{Exit, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
@@ -22,3 +23,4 @@ pub use footprint::Footprint;
 pub use ledger::Ledger;
 pub use log::{Log, WITHIN};
 pub use rig::Rig;
+pub use way::{Either, Way};

@@ -1,6 +1,7 @@
 //! This process, as the kernel sees it.
 
 use std::fs;
+use std::time::Duration;
 
 /// The lines of `/proc/self/maps`.
 pub fn mappings() -> Vec<String> {
@@ -24,6 +25,11 @@ pub fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
     let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
     tasks.filter_map(name).map(|name| name.trim().to_owned()).collect()
+}
+
+/// A deadline that is to be short and long enough: AddressSanitizer makes what it is for some twenty times slower.
+pub fn scaled(deadline: Duration) -> Duration {
+    if has_address_sanitizer() { deadline * 20 } else { deadline }
 }
 
 /// Is this process built with AddressSanitizer? Its shadow memory lies where nothing else does.

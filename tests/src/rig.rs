@@ -1,11 +1,11 @@
 //! The rig: one host, and everything around it that a test needs.
 
-use crate::{Desk, Fixture, Log, WITHIN, check_answers, process};
+use crate::{Desk, Either, Fixture, Log, WITHIN, Way, process};
 use midflight::{Applied, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
 use probe_contracts::{Desk as DeskContract, Probe};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -21,6 +21,7 @@ pub struct Rig {
     pub group: Group,
     /// The host's events.
     pub log: Log,
+    way: Way,
     home: TempDir,
 }
 
@@ -32,7 +33,7 @@ impl Rig {
 
     /// A host with no plugin, and bounds of the test's own.
     pub fn with(configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
-        Rig::in_directory(tempfile::tempdir().expect("a directory"), |builder, _| configure(builder))
+        Rig::of(Way::Dynamic, &[], configure)
     }
 
     /// A host that watches a directory ([`plugins`](Rig::plugins)) in which `fixtures` lie.
@@ -43,7 +44,31 @@ impl Rig {
         for (fixture, name) in fixtures {
             fs::copy(fixture.path(), plugins.join(name)).expect("a copy");
         }
-        Rig::in_directory(home, |builder, home| configure(builder.plugins(home.join("plugins"))))
+        let configure = |builder: HostBuilder| configure(builder.plugins(plugins));
+        Rig::start(Way::Dynamic, &[], Arc::default(), home, configure).expect("no update")
+    }
+
+    /// A host on which `plugins` serve, in this order.
+    #[track_caller]
+    pub fn of(way: Way, plugins: &[Either], configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
+        let rig = Rig::try_of(way, plugins, Arc::default(), configure);
+        rig.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// As [`of`](Rig::of), with a desk that is prepared, and where the last plugin may be refused.
+    pub fn try_of(
+        way: Way,
+        plugins: &[Either],
+        desk: Arc<Desk>,
+        configure: impl FnOnce(HostBuilder) -> HostBuilder,
+    ) -> Result<Rig, Refusal> {
+        Rig::start(way, plugins, desk, tempfile::tempdir().expect("a directory"), configure)
+    }
+
+    /// A host on which `probe` 1.0.0 serves.
+    #[track_caller]
+    pub fn serving_by(way: Way) -> Rig {
+        Rig::of(way, &[Either::PROBE], |builder| builder)
     }
 
     /// A host on which `fixture` serves.
@@ -53,15 +78,20 @@ impl Rig {
         rig
     }
 
-    fn in_directory(home: TempDir, configure: impl FnOnce(HostBuilder, &Path) -> HostBuilder) -> Rig {
-        let desk = Arc::new(Desk::default());
+    fn start(
+        way: Way,
+        plugins: &[Either],
+        desk: Arc<Desk>,
+        home: TempDir,
+        configure: impl FnOnce(HostBuilder) -> HostBuilder,
+    ) -> Result<Rig, Refusal> {
         let builder =
             Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
         let builder = builder.run_directory(home.path().join("images"));
-        let host = configure(builder, home.path()).start().expect("a host");
+        let host = way.start(configure(builder), plugins)?;
         let probe = host.slot::<dyn Probe>("probe").expect("a slot");
         desk.chain_through(probe.clone());
-        Rig { log: Log::of(&host), group: host.group("probe"), host, desk, probe, home }
+        Ok(Rig { log: Log::of(&host), group: host.group("probe"), host, desk, probe, way, home })
     }
 
     /// Applies `fixture`, which must work, and gives its generation.
@@ -86,7 +116,7 @@ impl Rig {
             before,
             "after {refusal}"
         );
-        check_answers(&self.probe, before.0);
+        self.way.check_answers(&self.probe, before.0);
         refusal
     }
 
@@ -134,12 +164,13 @@ impl Rig {
         mappings
     }
 
-    /// Ends the host, and asserts that nothing is left: each instance was stopped once, each generation is unmapped, and calls say so.
+    /// Ends the host, and asserts that nothing is left: each instance was stopped once, each generation is unmapped or linked in, and calls
+    /// say so.
     #[track_caller]
     pub fn end(self) {
         let status = self.host.shutdown(WITHIN);
         for record in &status.generations {
-            assert_eq!(record.residency, Residency::Unmapped, "{record:?}\n{}", self.log.text());
+            assert_eq!(record.residency, self.way.end(), "{record:?}\n{}", self.log.text());
         }
         assert!(status.plugins.iter().all(|plugin| plugin.active.is_none()), "{status:#?}");
         let (mut started, mut stopped) = self.desk.lives();

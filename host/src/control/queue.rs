@@ -60,6 +60,7 @@ impl Control {
         operation: impl FnOnce(Arc<str>, Reply) -> Operation,
     ) {
         match self.plugins.get_key_value(plugin) {
+            Some((_, state)) if state.linked => self.refuse(None, linked_in(plugin), Some(reply)),
             Some((name, state)) => {
                 let (name, group) = (Arc::clone(name), Arc::clone(&state.group));
                 self.enqueue(&group, operation(name, reply));
@@ -76,10 +77,7 @@ impl Control {
         let chosen = self.overrides.get(name).map(String::as_str);
         let group: Arc<str> = chosen.or(authors).unwrap_or(name).into();
         match self.plugins.get(name) {
-            Some(plugin) if plugin.linked => {
-                let reason = format!("{name} is linked into the host");
-                return Err(Refusal::new(Code::LinkedIn, reason));
-            }
+            Some(plugin) if plugin.linked => return Err(linked_in(name)),
             Some(plugin) if plugin.group == group => return Ok(group),
             Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
                 let reason = format!("it runs in group {}, this version names {group}", plugin.group);
@@ -164,4 +162,8 @@ impl Control {
             }
         }
     }
+}
+
+fn linked_in(plugin: &str) -> Refusal {
+    Refusal::new(Code::LinkedIn, format!("{plugin} is linked into the host"))
 }

@@ -136,8 +136,9 @@ impl Control {
         let Some(plugin) = self.plugins.get_mut(&name) else { return };
         plugin.linked = true;
         let config = Arc::clone(&plugin.config);
+        let number = self.next_generation();
         let update = Update {
-            generation: self.next_generation(),
+            generation: number,
             plugin: Arc::clone(&name),
             version: linked.version.into(),
             rollback: false,
@@ -149,6 +150,10 @@ impl Control {
         self.begin(group, update, move |order, _| {
             stage::prepare_linked(&name, linked, order).map_err(Refused::early)
         });
+        // There is nothing to load: what takes its time is the start.
+        if let Some((_, Transition::Update { step, .. })) = self.transition(number) {
+            *step = Some(Step::Loaded);
+        }
     }
 
     fn begin(
@@ -165,6 +170,7 @@ impl Control {
             known: self.known.clone(),
             required: self.required(&update.plugin),
             config: Arc::clone(&update.config),
+            panic_frames_max: self.shared.bounds.panic_frames_max,
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();

@@ -18,9 +18,9 @@
 //! | leaves a signal handler: signal-hook even after `unregister`, ctrlc, `tokio::signal` | resident, with the signal's name, until somebody else installs one | the event `never_unloads` at its first update. Handle signals in the host |
 //! | needs a shared library that the host doesn't know | resident, with the library's name: it can keep pointers that nobody sees | the event `never_unloads` at its first update. Link it statically |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
-//! | leaks memory | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory) |
+//! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
+//! | gives a pointer to what it leaked to the C library (`openlog`, `putenv`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
-//! | prints at all | its copy of std keeps the buffer of standard output, 1 KiB a generation | `memory` as above. Log through a service of the host's |
 //! | registers with `on_exit` | refused with -1: such a handler is tied to no library | use `atexit`, which runs when the library is unmapped |
 //!
 //! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading` and
@@ -28,7 +28,7 @@
 //!
 //! # What is closed
 //!
-//! Each line names its test in the acceptance suite.
+//! Each line names its test in the acceptance suite, in `unload` or `panics`.
 //!
 //! | the plugin | what happens | test |
 //! |---|---|---|
@@ -36,6 +36,9 @@
 //! | asks for `thread::current()`, joins threads, waits with a timeout | std's keys belong to the host, and go with the generation | `a55_…`, `a57_…` |
 //! | has a thread that runs | resident, named; unmapped by itself when it ends | `a56_…` |
 //! | panics, or takes a backtrace | the file is not mapped again to symbolise | `a57_backtraces_…` |
+//! | panics, and the host asked for [frames](crate::HostBuilder::panic_frames_max) | the host reads their names from the image's bytes | `a_panics_frames_…` |
+//! | makes a key whose number was another's | each value goes to the destructor of the very key that it was set for | `a_keys_number_is_used_again` |
+//! | fails to start, with destructors that ask the host | they get answers; the refusal is told when it is gone | `a_start_that_fails_…` |
 //! | does all that a thousand times | mappings, descriptors, keys stay as they are | `a57_a_thousand_nasty_generations_…`, and the soak |
 //! | is linked with `-z nodelete` | the flag is cleared in the private image | `a59_…` |
 //! | holds objects of C and C++: keys, C11 keys and threads, `pthread_exit`, `thrd_exit`, cancellation, `thread_local`, inline statics | as for Rust's | `a60_objects_…` |
@@ -49,10 +52,29 @@
 //! | is rolled back to after its destructors have run | a new copy is loaded | `a69_…` |
 //! | has destructors that call the host, which calls plugins | no other destructor of the thread interrupts them | `a_destructor_is_not_interrupted_…` |
 //! | has destructors that make values or start threads | those are waited for as well | `destructors_that_leave_more_behind` |
+//! | leaks, or keeps memory behind statics | given back after its last exit handler, with `Reclaimed` | `what_a_generation_never_freed_is_given_back` |
 //! | uses tokio and shuts it down, bundled SQLite, regex, rand, parking_lot, crossbeam-epoch | unmapped | `crates_that_are_known_to_break_unloading` |
 //!
 //! The host's own binary holds none of the functions that plugins interpose (`a65_the_host_…`), and its own thread-locals are destroyed as ever
 //! (`a65_the_hosts_own_…`).
+//!
+//! # What a caller may feel
+//!
+//! The value of a thread-local can be destroyed on its own thread alone, so an update borrows threads of the host's: a thread that has used a retired
+//! plugin destroys what it has of it at the beginning of its next *outermost* call of any plugin, request or lease, or at
+//! [`Host::checkpoint`](crate::Host::checkpoint). Never inside of another call, and never inside of another such destructor. It follows:
+//!
+//! - **They run under the locks that the caller holds** at that moment. A destructor that calls a service which takes one of them waits for its own
+//!   thread, for ever. The same can happen at a thread's end with what is held there. A host whose services take a lock that is also held
+//!   around calls of plugins has that problem with every call that calls back; with destructors it also has it where the call itself would not.
+//!   How one would notice: a thread that hangs in `attend` below `enter`, and its generation `resident(tls: tid …)`. The way out:
+//!   call `checkpoint` where nothing is held, at the head of the loop, so that no call is the first to pass.
+//! - **That call takes longer**, by what the destructors take. They run one after another, and nothing bounds them.
+//! - **They run at a place of the host's choice**, in the middle of whatever the thread does, with its thread-locals (a current span, a scoped
+//!   subscriber) as they are.
+//! - A panic in one of them aborts the process, as it does at a thread's end. That is std's doing.
+//! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still asked to pass by: until then it
+//!   counts among the reasons.
 //!
 //! # Why static TLS is refused at once, and not counted
 //!
@@ -62,4 +84,6 @@
 //!
 //! # Machines
 //!
-//! All of this is tested on x86-64 with glibc 2.36. The hooks for aarch64 are the same functions behind another jump; they have not been run.
+//! All of this is tested on x86-64 with glibc 2.36. The hooks for aarch64 are the same functions behind another jump. `.ci/aarch64`
+//! has rustc assemble those jumps, links them into a shared library with C code in the place of std and of the runtime, sees that every reference is
+//! bound inside of it, and runs it under qemu-user. The rest was not run there: std's and glibc's behaviour, the runtime, the gate.

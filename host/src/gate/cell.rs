@@ -68,19 +68,26 @@ impl GroupCell {
 
     /// A share in the release that a call would run on now.
     pub(crate) fn lease(&self) -> Result<Arc<Release>, Fault> {
-        self.enter(Call::REQUEST, |release| {
-            // SAFETY: every release that is entered came out of an `Arc` in `publish` or `new`. While it is pinned that
-            // `Arc` is alive: in `owner`, in the `Retired` that waits for this pin, or in the lease that entered it.
-            unsafe {
-                Arc::increment_strong_count(release);
-                Ok(Arc::from_raw(release))
-            }
-        })
+        // SAFETY: entered.
+        self.enter(Call::REQUEST, |release| Ok(unsafe { share(release) }))
     }
 
     /// The number of the current release, whatever this thread is in.
     pub(crate) fn release(&self) -> u64 {
         self.owner.load().number
+    }
+}
+
+/// One share more.
+///
+/// # Safety
+/// `release` is one of a cell's, and is entered, or held by another share.
+pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
+    // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`. While it is pinned that `Arc` is alive: in
+    // `owner`, in the `Retired` that waits for the pin, or in the lease that entered it.
+    unsafe {
+        Arc::increment_strong_count(release);
+        Arc::from_raw(release)
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "one of the five places: pins hand out references to releases")]
 
 pub(crate) mod cell;
+pub(crate) mod held;
 pub(crate) mod pin;
 pub(crate) mod slot;
 mod sync;
@@ -190,7 +191,9 @@ impl SlotGate {
 /// The gate of a slot inside of a request: the request's pin serves for all.
 pub struct RequestGate<'r> {
     slot: &'r SlotGate,
+    link: &'r Link,
     cell: &'r GroupCell,
+    release: &'r Release,
     bound: Option<&'r Bound>,
     /// Neither Send nor Sync: the pin is this thread's.
     here: PhantomData<*const ()>,
@@ -210,6 +213,7 @@ unsafe impl Gate for RequestGate<'_> {
 /// The gate of a slot through a lease: nested calls of the same thread into the group get the lease's release.
 pub struct LeaseGate<'l> {
     slot: &'l SlotGate,
+    link: &'l Link,
     cell: &'l GroupCell,
     release: &'l Release,
     bound: Option<&'l Bound>,

@@ -144,6 +144,20 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     f()
 }
 
+/// As [`enter_held`], for what must run however deep the thread is: the end of a value, whose caller can't be refused. Beyond the last
+/// frame nested calls are refused anyway, so that none asks which release it belongs to.
+pub(super) fn enter_surely<R>(group: &GroupCell, release: &Release, call: Call, f: impl FnOnce() -> R) -> R {
+    let thread = this_thread();
+    let depth = thread.entered();
+    if depth == 0 {
+        attend(thread);
+    }
+    let Some(frame) = thread.frames.get(depth) else { return f() };
+    frame.hold(group, release, call);
+    let (_leave, _held) = (Deeper::than(thread, depth), Held { frame });
+    f()
+}
+
 #[cold]
 #[inline(never)]
 fn enter_held_rarely(

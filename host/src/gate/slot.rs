@@ -157,10 +157,11 @@ impl Group {
     }
 
     fn cell(&self) -> Option<&GroupCell> {
-        if self.link.is_vacant() && !self.link.resolve(|shared| shared.group(&self.name)) {
-            return None;
+        if self.link.is_vacant() {
+            self.link.resolve(|shared| shared.group(&self.name));
         }
-        Some(self.link.cell())
+        // Another thread may have found it first.
+        (!self.link.is_vacant()).then(|| self.link.cell())
     }
 
     #[cold]
@@ -207,7 +208,14 @@ impl Request<'_> {
     /// ```
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
         let bound = slot.gate.find(self.link, self.release);
-        let gate = RequestGate { slot: &slot.gate, cell: self.cell, bound, here: PhantomData };
+        let gate = RequestGate {
+            slot: &slot.gate,
+            link: self.link,
+            cell: self.cell,
+            release: self.release,
+            bound,
+            here: PhantomData,
+        };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }
@@ -238,7 +246,13 @@ impl Lease {
     /// The contract's methods, on the lease's release.
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<LeaseGate<'a>> {
         let bound = slot.gate.find(&self.link, &self.release);
-        let gate = LeaseGate { slot: &slot.gate, cell: self.link.cell(), release: &self.release, bound };
+        let gate = LeaseGate {
+            slot: &slot.gate,
+            link: &self.link,
+            cell: self.link.cell(),
+            release: &self.release,
+            bound,
+        };
         // SAFETY: the slot's index stands for `C`.
         unsafe { C::proxy(gate) }
     }

@@ -175,8 +175,20 @@ pub(crate) fn paying() -> bool {
     PAYING.get()
 }
 
+/// Runs `f`, code of a plugin's beneath which no other destructor of this thread's may run, for the same reason.
+pub(super) fn without_paying<R>(f: impl FnOnce() -> R) -> R {
+    struct Outer(bool);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            PAYING.set(self.0);
+        }
+    }
+    let _outer = Outer(PAYING.replace(true));
+    f()
+}
+
 thread_local! {
-    /// A destructor runs on this thread.
+    /// A destructor runs on this thread, or a visit.
     static PAYING: Cell<bool> = const { Cell::new(false) };
     // Const and without a Drop: it can be used at any point of a thread's end.
     static LIST: Cell<*mut List> = const { Cell::new(null_mut()) };

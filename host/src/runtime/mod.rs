@@ -12,6 +12,7 @@ pub(crate) mod locals;
 pub(crate) mod logs;
 pub(crate) mod signals;
 pub(crate) mod threads;
+pub(crate) mod wakers;
 
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
@@ -38,7 +39,7 @@ use threads::Threads;
 /// | `state` | the generation | destructors run |
 /// |---|---|---|
 /// | `OPEN` | is used, or its threads run | at the end of their thread |
-/// | `CLOSING` | no code of it runs or will, but for destructors | also at an outermost pass of the gate |
+/// | `CLOSING` | no code of it runs or will, but for destructors and visits that began before | also at an outermost pass of the gate |
 /// | `DEAD` | is closed | never again |
 pub(crate) struct Owner {
     table: HostTable,
@@ -48,6 +49,8 @@ pub(crate) struct Owner {
     state: AtomicU8,
     /// Destructors that run at this moment.
     running: AtomicUsize,
+    /// Visits that run at this moment: see [`visit`](Owner::visit).
+    outside: AtomicUsize,
     /// Destructors that are still to return, by the thread that they belong to.
     pending: Mutex<BTreeMap<u32, usize>>,
     keys: Keys,
@@ -70,13 +73,14 @@ impl Owner {
         plugin: Arc<str>,
         version: Arc<str>,
         services: Arc<[Provided]>,
+        panic_frames_max: usize,
     ) -> Arc<Self> {
         Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
             table: HostTable {
                 format: FORMAT,
                 generation,
                 owner: owner.as_ptr().cast(),
-                panics: Panics::HOST,
+                panics: Panics { frames_max: panic_frames_max, ..Panics::HOST },
                 service,
                 hooks: Hooks {
                     local: locals::register,
@@ -88,12 +92,14 @@ impl Owner {
                     signal: signals::set_handler,
                 },
                 logs: logs::LOGS,
+                wakers: wakers::WAKERS,
             },
             plugin,
             version,
             services,
             state: AtomicU8::new(OPEN),
             running: AtomicUsize::new(0),
+            outside: AtomicUsize::new(0),
             pending: Mutex::default(),
             keys: Keys::default(),
             threads: Threads::default(),
@@ -124,6 +130,12 @@ impl Owner {
         if self.state.swap(CLOSING, SeqCst) == OPEN {
             crate::gate::pin::ask_all();
         }
+        // None begins any more: one that adds itself after this look finds the state that was stored before it. Those that run can
+        // still register destructors and start threads, so they are waited for first.
+        let visits = self.outside.load(SeqCst);
+        if visits > 0 {
+            return vec![format!("visits: {visits}, of threads that drop or wake what it left with them")];
+        }
         let pending = self.pending.lock();
         let values = |count: &usize| if *count == 1 { "value" } else { "values" };
         let owed =
@@ -136,6 +148,21 @@ impl Owner {
         // A destructor that has returned since the first look may have started a thread. What a thread owes it pays before it is
         // counted out, so this second look is final.
         self.threads.holds()
+    }
+
+    /// Runs `f`, which calls the generation's code from outside of every release: the end of something that it left with somebody.
+    /// `None`, and `f` is not run, once the generation may be on its way out.
+    pub(crate) fn visit<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        struct Visit<'o>(&'o AtomicUsize);
+        impl Drop for Visit<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        // Counted before the look at the state, as `holds` stores the state before its look at the count.
+        self.outside.fetch_add(1, SeqCst);
+        let _visit = Visit(&self.outside);
+        self.is(OPEN).then(|| locals::without_paying(f))
     }
 
     /// Somebody may have kept a handler of its for good.
@@ -235,4 +262,30 @@ fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawSer
     // Here the plugin calls and the host implements.
     layout::check(name, Layout(layout), provided.contract.layout, Sides::PLUGIN_CALLS)?;
     Ok(provided.service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {
+        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0);
+        assert_eq!(owner.visit(|| 1), Some(1), "open");
+        let (inside, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                owner.visit(|| {
+                    inside.wait();
+                    leave.wait();
+                })
+            });
+            inside.wait();
+            assert!(owner.holds().concat().starts_with("visits: 1"), "{:?}", owner.holds());
+            assert_eq!(owner.visit(|| 2), None, "on its way out");
+            leave.wait();
+        });
+        assert_eq!(owner.holds(), Vec::<String>::new());
+        assert_eq!(owner.visit(|| 3), None);
+    }
 }

@@ -238,6 +238,14 @@ fn remove_dead(all: &Path) {
     }
 }
 
+/// The plugin whose image this is, if it is one of this process's.
+pub(crate) fn plugin_of(path: &Path) -> Option<&str> {
+    let directory = path.parent()?.file_name()?.to_str()?;
+    let (pid, _) = owner_of(directory)?;
+    let (plugin, _) = path.file_name()?.to_str()?.split_once('.')?;
+    (pid == std::process::id()).then_some(plugin)
+}
+
 fn owner_of(name: &str) -> Option<(u32, &str)> {
     let mut parts = name.split('-');
     let pid = parts.next()?.parse().ok()?;

@@ -117,6 +117,8 @@ pub(crate) struct Order {
     pub(crate) required: Vec<Known>,
     /// As toml.
     pub(crate) config: Arc<str>,
+    /// With how many return addresses its panics are noted.
+    pub(crate) panic_frames_max: usize,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.
@@ -150,7 +152,7 @@ pub(crate) fn prepare(
     let early = |refusal| Refused::early(candidate.refused(refusal));
     let manifest = candidate.manifest();
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
-    let owner = Owner::new(order.generation, plugin, version, order.services);
+    let owner = Owner::new(order.generation, plugin, version, order.services, order.panic_frames_max);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     let image = Arc::new(image);
     let late = |refusal, library| {
@@ -183,7 +185,13 @@ pub(crate) fn prepare(
 /// Check and start, for a plugin that is linked in: no file, nothing that could be unmapped.
 pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
     let image = Arc::new(Image::linked(name, linked.version));
-    let owner = Owner::new(order.generation, name.into(), linked.version.into(), order.services);
+    let owner = Owner::new(
+        order.generation,
+        name.into(),
+        linked.version.into(),
+        order.services,
+        order.panic_frames_max,
+    );
     // Its code is never unmapped, and may have put a service into a static of the host's before its start failed.
     std::mem::forget(Arc::clone(&owner));
     let library = Library::linked(linked, &image);

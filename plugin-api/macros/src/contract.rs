@@ -31,7 +31,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     // The trait stays in either case, so that one mistake brings one error.
     let generated = checked.map_or_else(Error::into_compile_error, |contract| contract.generated());
     let items = std::mem::take(&mut author.items);
-    author.items = items.into_iter().flat_map(with_its_body_aside).collect();
+    author.items = items.into_iter().flat_map(with_its_body_aside).map(with_a_future_named).collect();
     if author.supertraits.is_empty() {
         author.colon_token = Some(Default::default());
         author.supertraits = parse_quote!(::core::marker::Send + ::core::marker::Sync + 'static);
@@ -54,6 +54,7 @@ struct Method<'a> {
     value_and_error: Option<(Type, Type)>,
     since: Option<Since>,
     has_body: bool,
+    is_async: bool,
 }
 
 /// The body that stands in for a method that the other side lacks goes into a method of its own, which is called instead. Else
@@ -63,7 +64,7 @@ fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
     let since = |attribute: &Attribute| attribute.path().is_ident("since");
     let is_later = method.attrs.iter().any(since);
     method.attrs.retain(|attribute| !since(attribute));
-    if !is_later || method.default.is_none() {
+    if !is_later || method.default.is_none() || method.sig.asyncness.is_some() {
         return vec![TraitItem::Fn(method)];
     }
     let mut aside = method.clone();
@@ -84,6 +85,29 @@ fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
     let this = method.sig.receiver().map(|receiver| receiver.self_token);
     method.default = Some(parse_quote!({ Self::#name(#this #(, #names)*) }));
     vec![TraitItem::Fn(method), TraitItem::Fn(aside)]
+}
+
+/// `async fn` becomes what it stands for, so that its future is `Send`, and with a bound, so that `dyn Trait` stays a type. Whoever
+/// implements it writes `async fn`.
+fn with_a_future_named(item: TraitItem) -> TraitItem {
+    let TraitItem::Fn(mut method) = item else { return item };
+    if method.sig.asyncness.take().is_some() {
+        let result = result_of(&method.sig.output);
+        method.sig.output = parse_quote!(
+            -> impl ::core::future::Future<Output = #result> + ::core::marker::Send
+        );
+        method.sig.generics.where_clause = Some(parse_quote!(where Self: ::core::marker::Sized));
+        // It is refused, in one error.
+        method.default = method.default.map(|body| parse_quote!({ async move #body }));
+    }
+    TraitItem::Fn(method)
+}
+
+fn result_of(output: &ReturnType) -> Type {
+    match output {
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, result) => Type::clone(result),
+    }
 }
 
 fn aside_of(method: &Ident) -> Ident {
@@ -294,8 +318,12 @@ impl<'a> Method<'a> {
                  `#[since(\"1.1\")]`, or leave the body to those who implement the contract",
             );
         }
-        if let Some(word) = &signature.asyncness {
-            errors.add(word, "`async fn` comes in a later version; for now return the value itself");
+        let is_async = signature.asyncness.is_some();
+        if let Some(body) = method.default.as_ref().filter(|_| is_async && has_since) {
+            errors.add(
+                body,
+                "an `async fn` has no default body: where the other side is older its caller gets a `MethodMissing`, and decides itself",
+            );
         }
         if let Some(word) = &signature.constness {
             errors.add(word, "a method of a contract is not `const`: it is called through a pointer");
@@ -327,17 +355,18 @@ impl<'a> Method<'a> {
         let mut arguments = Vec::new();
         for (number, input) in inputs.enumerate() {
             match Argument::of(number, input) {
+                Ok(argument) if is_async && matches!(argument.kind, Kind::Sink(_)) => errors.add(
+                    argument.written,
+                    "a sink is lent for a call, and this one goes on after it: return what is new",
+                ),
                 Ok(argument) => arguments.push(argument),
                 Err(error) => errors.all.push(error),
             }
         }
-        let result = match &signature.output {
-            ReturnType::Default => parse_quote!(()),
-            ReturnType::Type(_, result) => {
-                errors.note(check_result(result));
-                Type::clone(result)
-            }
-        };
+        if let ReturnType::Type(_, result) = &signature.output {
+            errors.note(check_result(result));
+        }
+        let result = result_of(&signature.output);
         let kept = |attribute: &&Attribute| {
             attribute.path().is_ident("doc") || attribute.path().is_ident("deprecated")
         };
@@ -349,6 +378,7 @@ impl<'a> Method<'a> {
             result,
             since,
             has_body: method.default.is_some(),
+            is_async,
         })
     }
 
@@ -364,7 +394,14 @@ impl<'a> Method<'a> {
 
     fn wire(&self) -> TokenStream {
         let result = &self.result;
-        quote_spanned!(at(result.span())=> ::midflight_plugin::rt::Reply<<#result as ::midflight_plugin::rt::Crosses>::Wire>)
+        let span = at(result.span());
+        let wire = quote_spanned!(span=> <#result as ::midflight_plugin::rt::Crosses>::Wire);
+        match self.is_async {
+            true => {
+                quote_spanned!(span=> ::midflight_plugin::rt::Reply<::midflight_plugin::rt::RawFuture<#wire>>)
+            }
+            false => quote_spanned!(span=> ::midflight_plugin::rt::Reply<#wire>),
+        }
     }
 }
 
@@ -420,6 +457,26 @@ impl<'a> Argument<'a> {
             Some(sink) => quote!(#name: impl ::core::convert::Into<#sink>),
             None => quote!(#name: #written),
         }
+    }
+
+    /// The same where the call goes on after it: what is lent is lent until the answer is there.
+    fn declared_for_long(&self) -> TokenStream {
+        let (name, written) = (&self.name, self.written);
+        let span = at(written.span());
+        let lent = |kind: &Kind<'_>| match kind {
+            Kind::Text => Some(quote_spanned!(span=> &'__lent str)),
+            Kind::Slice(element) => Some(quote_spanned!(span=> &'__lent [#element])),
+            Kind::Lent(record) => Some(quote_spanned!(span=> &'__lent #record)),
+            _ => None,
+        };
+        let written = match &self.kind {
+            Kind::Optional(inner) => {
+                lent(inner).map(|lent| quote_spanned!(span=> ::core::option::Option<#lent>))
+            }
+            kind => lent(kind),
+        }
+        .unwrap_or_else(|| written.to_token_stream());
+        quote!(#name: #written)
     }
 
     /// Code of the author's that runs before anything is entered.
@@ -618,13 +675,18 @@ impl Contract<'_> {
             let names = method.arguments.iter().map(|argument| &argument.name);
             let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
             let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
+            let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
+            let (guard, call) = match method.is_async {
+                true => (quote!(begin), quote!(async move { #call.await })),
+                false => (quote!(guard), call),
+            };
             quote! {
                 unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
-                    ::midflight_plugin::rt::guard(move || {
+                    ::midflight_plugin::rt::#guard(move || {
                         // SAFETY: the caller passes the instance that this table is bound to, and holds it.
                         let #this = unsafe { &*#this.cast::<__Instance>() };
                         #(let #names = #held;)*
-                        <__Instance as #contract>::#name(#this #(, #received)*)
+                        #call
                     })
                 }
             }
@@ -680,6 +742,9 @@ impl Contract<'_> {
             let prepared: Vec<_> = method.arguments.iter().filter_map(Argument::prepared).collect();
             let lent = (!prepared.is_empty()).then(|| quote!(<'__lent>));
             let sent = method.arguments.iter().map(|argument| argument.kind.sent(&argument.name));
+            if method.is_async {
+                return self.async_call(number, method, docs);
+            }
             let result = &method.result;
             let (answer, finish) = match &method.value_and_error {
                 Some((value, error)) => (
@@ -762,6 +827,55 @@ impl Contract<'_> {
         }
     }
 
+    /// The call of an `async fn`: it begins at once, and what it began on is held until its answer is dropped.
+    fn async_call(&self, number: u16, method: &Method<'_>, docs: Option<TokenStream>) -> TokenStream {
+        let contract = &self.author.ident;
+        let bound = Ident::new("bound", Span::mixed_site());
+        let (name, field, attributes, result) =
+            (method.name, method.field(), &method.attributes, &method.result);
+        let arguments = method.arguments.iter().map(Argument::declared_for_long);
+        let sent = method.arguments.iter().map(|argument| argument.kind.sent(&argument.name));
+        let outcome = match &method.value_and_error {
+            Some((value, error)) => quote!(::midflight_plugin::rt::Fallible<#value, #error>),
+            None => quote!(::midflight_plugin::rt::Plain<#result>),
+        };
+        let arguments_sent = quote!((#bound.this #(, #sent)*));
+        let (run, since) = match &method.since {
+            None => (quote!((#bound.table::<dyn #contract>().#field()) #arguments_sent.begun(#bound)), None),
+            Some(since) => {
+                let plain_name = name.unraw().to_string();
+                let run = quote! {
+                    match #bound.table::<dyn #contract>().#field() {
+                        ::core::option::Option::Some(function) => function #arguments_sent.begun(#bound),
+                        ::core::option::Option::None =>
+                            ::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name)),
+                    }
+                };
+                let since = format!(
+                    "Since {}: where the other side is older, this is a `MethodMissing`.",
+                    since.written.value()
+                );
+                (run, Some(quote!(#[doc = ""] #[doc = #since])))
+            }
+        };
+        quote! {
+            #(#attributes)*
+            #docs
+            #since
+            pub fn #name<'__lent>(&self #(, #arguments)*)
+                -> ::midflight_plugin::rt::Answer<'__lent, <__Gate as ::midflight_plugin::rt::Holding>::Held, #outcome>
+            where
+                __Gate: ::midflight_plugin::rt::Holding,
+            {
+                // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends, and with what it
+                // gives until that is dropped; what is lent lives for as long as the answer.
+                unsafe {
+                    ::midflight_plugin::rt::Answer::of(self.0.hold(#number, move |#bound| #run))
+                }
+            }
+        }
+    }
+
     /// `self` of a default body that runs on the caller's side: what it calls goes to the other side, on the same pin.
     fn defaults(&self) -> TokenStream {
         if !self.methods.iter().any(|method| method.has_body) {
@@ -779,9 +893,13 @@ impl Contract<'_> {
                 Some(_) => quote!(bubble_result),
                 None => quote!(bubble),
             };
+            let (word, wait) = match method.is_async {
+                true => (quote!(async), quote!(.await)),
+                false => (quote!(), quote!()),
+            };
             quote! {
-                fn #name(&self #(, #arguments)*) -> #result {
-                    ::midflight_plugin::rt::#bubble(self.0.#name(#(#names),*))
+                #word fn #name(&self #(, #arguments)*) -> #result {
+                    ::midflight_plugin::rt::#bubble(self.0.#name(#(#names),*)#wait)
                 }
             }
         });

@@ -28,6 +28,7 @@
 //! | a record that may grow, by value | handed over in a box of the sender's | deep, once, and that box |
 //! | an enum that may grow | handed over as a number | none |
 //! | [`Sink`](crate::Sink), [`TextSink`](crate::TextSink) | lent: the callee appends through a function of the caller's | one copy into the caller's buffer, which allocates only if it has to grow |
+//! | `async fn` | its call begins at once and its future stays on its side, polled through a pointer; what is lent is lent until the answer is there | the future is boxed once; a waker that it keeps is boxed; its result as above |
 //! | `Result<T, E>` as a method's result | as `T` or `E`; the caller gets `Result<T, CallError<E>>` | as these |
 //!
 //! In a **record** stand only types whose bytes are the same on both sides: `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for

@@ -3,7 +3,6 @@ use midflight_plugin::contract;
 
 #[contract]
 pub trait Fees {
-    fn slow(&self) -> u64;
     /// Documented, and discouraged.
     #[deprecated]
     fn generic(&self, value: u64) -> u64;

@@ -3,7 +3,6 @@ use midflight_plugin::contract;
 
 #[contract]
 pub trait Fees {
-    async fn slow(&self) -> u64;
     unsafe fn raw(&self) -> u64;
     extern "C" fn foreign(&self) -> u64;
     fn generic<T>(&self, value: T) -> u64;

@@ -3,14 +3,31 @@
 use evolving_contracts::{
     Choice, Grown, Keeper, Kind, Leaf, Mirror, Node, Ordered, Pair, Slices, Std, Tree, Unit,
 };
-use midflight::{CallError, Host, Residency, Slot};
+use midflight::{CallError, Fault, Host, Slot};
 use midflight_plugin::{List, Map, Maybe, Period, Sink, Text, TextSink};
-use midflight_tests::{Fixture, WITHIN};
+use midflight_tests::{Either, Rig, WITHIN, Way, both_ways};
 use proptest::collection::{btree_map, btree_set, hash_map, hash_set, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+both_ways![a66_every_answer_of_a_plugin, a11_what_has_crossed_outlives_the_plugin];
+
+/// Through each handle.
+fn a66_every_answer_of_a_plugin(way: Way) {
+    let rig = Rig::serving_by(way);
+    way.check_answers(&rig.probe, 1);
+    let request = rig.group.request(|r| {
+        way.check_answers(&r.get(&rig.probe), 1);
+        Ok::<_, Fault>(())
+    });
+    assert_eq!(request, Ok(()));
+    let lease = rig.group.lease().expect("a lease");
+    way.check_answers(&lease.get(&rig.probe), 1);
+    drop(lease);
+    rig.end();
+}
 
 /// What one case sends.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,30 +104,61 @@ impl Keeper for Keeps {
 }
 
 /// Random values of every type that can cross go to the plugin, from there to the host's service, back to the plugin, and back. The plugin
-/// is unloaded. Only then is any of it read, cloned, grown and dropped.
+/// is stopped, and unloaded where it is a library. Only then is any of it read, cloned, grown and dropped.
+fn a11_what_has_crossed_outlives_the_plugin(way: Way) {
+    for_random_values(|sent| there_and_back(way, sent));
+}
+
+/// The same to an object that is linked in, which is dropped.
 #[test]
-fn what_has_crossed_outlives_the_plugin() {
+fn a11_what_has_crossed_outlives_a_fixed_object() {
+    for_random_values(|sent| {
+        let keeper = Slot::<dyn Keeper>::fixed(Keeps::default());
+        let (mut text, mut bytes) = (String::new(), Vec::new());
+        let lent = keeper.lent(&sent.tree, &sent.grown, sent.leaf.as_ref()).expect("no fault");
+        let slices =
+            keeper.slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref()).expect("no fault");
+        let owned = keeper.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
+        let Err(CallError::Refused(refused)) = keeper.refused(sent.refused.clone()) else {
+            panic!("not refused")
+        };
+        keeper.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");
+        drop(keeper);
+
+        let written = Some((text, bytes));
+        let back = Got {
+            lent: Some(lent),
+            slices: Some(slices),
+            owned: Some(owned),
+            refused: Some(refused),
+            written,
+        };
+        assert_eq!(back, sent.as_got());
+        assert_eq!(back.clone(), back);
+        grow(back);
+    });
+}
+
+fn for_random_values(check: impl Fn(&Sent)) {
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     runner
         .run(&sent(), |sent| {
-            there_and_back(&sent);
+            check(&sent);
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-fn there_and_back(sent: &Sent) {
+fn there_and_back(way: Way, sent: &Sent) {
     let home = tempfile::tempdir().expect("a directory");
     let keeper = Arc::new(Keeps::default());
-    let host = Host::builder()
+    let builder = Host::builder()
         .provide::<dyn Keeper, _>(Arc::clone(&keeper))
         .provide::<dyn evolving_contracts::Host, _>(Arc::new(super::evolution::TheHost))
         .contract::<dyn Mirror>()
-        .run_directory(home.path())
-        .start()
-        .expect("a host");
+        .run_directory(home.path());
+    let host = way.start(builder, &[Either::EVOLVING]).expect("the plugin");
     let mirror: Slot<dyn Mirror> = host.slot("evolving").expect("a slot");
-    host.apply(Fixture::Evolving.path()).expect("the plugin");
 
     let (mut text, mut bytes) = (String::from("before "), vec![1, 2, 3]);
     let lent = mirror.lent(&sent.tree, &sent.grown, sent.leaf.as_ref()).expect("no fault");
@@ -123,7 +171,7 @@ fn there_and_back(sent: &Sent) {
     mirror.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");
 
     let status = host.shutdown(WITHIN);
-    assert!(status.generations.iter().all(|record| record.residency == Residency::Unmapped), "{status:?}");
+    assert!(status.generations.iter().all(|record| record.residency == way.end()), "{status:?}");
 
     assert_eq!(text, format!("before {0}{0}", sent.text));
     assert_eq!(bytes, [&[1, 2, 3][..], &sent.bytes, &sent.bytes].concat());

@@ -1,11 +1,21 @@
 //! Consistency: a call never sees half an update.
 
 use midflight::{CallError, Fault};
-use midflight_tests::{Fixture, Rig, check_answers, in_child, process, trade};
+use midflight_tests::{Either, Fixture, Rig, Way, both_ways, check_answers, in_child, process, trade};
 use probe_contracts::Probe;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
+
+both_ways![
+    a06_a_lease_ends_on_another_thread,
+    a07_fifty_calls_deep,
+    a08_one_release_for_a_request_of_two_plugins,
+    a08_a_plugin_of_another_group_is_a_fault,
+    a15_calls_within_calls_beyond_the_bound,
+    a15_calls_within_calls_beyond_the_default_bound,
+    a15_groups_within_groups_beyond_the_bound,
+];
 
 #[test]
 fn a02_a_request_stands_between_its_two_calls() {
@@ -232,6 +242,21 @@ fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
     rig.end();
 }
 
+fn a06_a_lease_ends_on_another_thread(way: Way) {
+    let rig = Rig::serving_by(way);
+    let lease = rig.group.lease().expect("a lease");
+    assert_eq!((lease.release(), lease.generation(&rig.probe)), (rig.group.release(), Some(1)));
+    assert_eq!(lease.get(&rig.probe).nested(2), Ok(vec![1, 1, 1]), "plugin, host, and the plugin again");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            way.check_answers(&lease.get(&rig.probe), 1);
+            drop(lease);
+        });
+    });
+    way.check_answers(&rig.probe, 1);
+    rig.end();
+}
+
 #[test]
 fn a06_another_thread_inherits_nothing() {
     let rig = Rig::serving(Fixture::V1);
@@ -253,6 +278,17 @@ fn a07_fifty_calls_deep_with_a_swap_at_the_twenty_fifth() {
     rig.end();
 }
 
+fn a07_fifty_calls_deep(way: Way) {
+    let rig = Rig::serving_by(way);
+    assert_eq!(rig.probe.nested(49), Ok(vec![1; 50]));
+    let in_request = rig.group.request(|r| r.get(&rig.probe).nested(49));
+    assert_eq!(in_request, Ok(vec![1; 50]));
+    let lease = rig.group.lease().expect("a lease");
+    assert_eq!(lease.get(&rig.probe).nested(49), Ok(vec![1; 50]));
+    drop(lease);
+    rig.end();
+}
+
 #[test]
 fn a08_a_request_sees_one_release_of_all_its_plugins() {
     let rig = Rig::with(|builder| builder.group("other", "probe"));
@@ -270,51 +306,55 @@ fn a08_a_request_sees_one_release_of_all_its_plugins() {
     rig.end();
 }
 
-#[test]
-fn a08_a_plugin_of_another_group_is_a_fault() {
-    let rig = Rig::serving(Fixture::V1);
+fn a08_one_release_for_a_request_of_two_plugins(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.group("other", "probe"));
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    let seen = rig.group.request(|r| {
+        let generations = (r.generation(&rig.probe), r.generation(&other));
+        assert_eq!((r.release(), generations), (rig.group.release(), (Some(1), Some(2))));
+        Ok::<_, Fault>((r.get(&rig.probe).nested(1)?, r.get(&other).generation()?, other.generation()?))
+    });
+    assert_eq!(seen, Ok((vec![1, 1], 2, 2)));
+    rig.end();
+}
+
+fn a08_a_plugin_of_another_group_is_a_fault(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder);
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
     let absent = rig.host.slot::<dyn Probe>("absent").expect("a slot");
-    rig.apply(Fixture::Other);
     let wrong = Fault::WrongGroup { plugin: "other".into(), group: "probe".into() };
     assert_eq!(rig.group.request(|r| r.get(&other).version()), Err(wrong.clone()));
     assert_eq!(rig.group.lease().expect("a lease").get(&other).version(), Err(wrong));
     let not_loaded = |name: &str| Fault::NotLoaded { plugin: name.into() };
     assert_eq!(rig.group.request(|r| r.get(&absent).version()), Err(not_loaded("absent")));
     assert_eq!(rig.host.request("nobody", |_| Ok(())), Err(not_loaded("nobody")));
-    check_answers(&rig.probe, 1);
+    way.check_answers(&rig.probe, 1);
     rig.end();
 }
 
-#[test]
-fn a15_calls_within_calls_beyond_the_bound() {
-    let rig = Rig::with(|builder| builder.calls_nested_max(8));
-    rig.apply(Fixture::V1);
+fn a15_calls_within_calls_beyond_the_bound(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE], |builder| builder.calls_nested_max(8));
     assert_eq!(rig.probe.nested(20), Ok(vec![1; 8]));
     assert_eq!(rig.desk.faults(), [Fault::NestedTooDeep { bound: 8 }]);
-    check_answers(&rig.probe, 1);
+    way.check_answers(&rig.probe, 1);
     rig.end();
 }
 
-#[test]
-fn a15_calls_within_calls_beyond_the_default_bound() {
-    let rig = Rig::serving(Fixture::V1);
+fn a15_calls_within_calls_beyond_the_default_bound(way: Way) {
+    let rig = Rig::serving_by(way);
     assert_eq!(rig.probe.nested(80), Ok(vec![1; 64]));
     assert_eq!(rig.desk.faults(), [Fault::NestedTooDeep { bound: 64 }]);
-    check_answers(&rig.probe, 1);
+    way.check_answers(&rig.probe, 1);
     rig.end();
 }
 
-#[test]
-fn a15_groups_within_groups_beyond_the_bound() {
-    let rig = Rig::with(|builder| builder.groups_nested_max(1));
+fn a15_groups_within_groups_beyond_the_bound(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.groups_nested_max(1));
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
-    rig.apply(Fixture::V1);
-    rig.apply(Fixture::Other);
     assert_eq!(other.nested(1), Ok(vec![2]), "what it called was in another group");
     assert_eq!(rig.desk.faults(), [Fault::TooManyGroups { bound: 1 }]);
-    check_answers(&rig.probe, 1);
-    check_answers(&rig.probe, 1);
+    way.check_answers(&rig.probe, 1);
+    way.check_answers(&rig.probe, 1);
     rig.end();
 }
 

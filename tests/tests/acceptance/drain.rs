@@ -2,12 +2,20 @@
 
 use midflight::{Code, Event, EventKind, Fault, Publish, Residency};
 use midflight_tests::{
-    Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children,
+    Either, Fixture, Log, Rig, WITHIN, Way, both_ways, check_answers, in_child, process, run_child_with,
+    with_children,
 };
 use probe_contracts::{End, Panic, Probe};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+
+both_ways![
+    a_shutdown_waits_for_calls_and_leaves_nothing in child,
+    a_shutdown_at_its_deadline_stops_nothing_that_is_called,
+    a_shutdown_may_wait_for_ever,
+    the_last_handle_ends_the_host in child,
+];
 
 #[test]
 fn a13_a_call_that_never_returns_holds_up_its_own_group_alone() {
@@ -469,33 +477,45 @@ fn a58_a_watched_file_that_waits_in_vain_is_refused() {
     rig.end();
 }
 
-#[test]
-fn a_shutdown_waits_for_calls_and_leaves_nothing() {
-    in_child(|| {
-        let rig = Rig::serving(Fixture::V1);
-        rig.apply(Fixture::Other);
-        let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| rig.probe.wait(1));
-            rig.desk.until_inside(1);
-            let status = scope.spawn(|| rig.host.shutdown(WITHIN));
-            rig.log.wait("unmapped", 2);
-            rig.desk.let_go(1);
-            assert_eq!(inside.join().expect("no panic"), Ok(1));
-            let status = status.join().expect("no panic");
-            assert!(
-                status.generations.iter().all(|record| record.residency == Residency::Unmapped),
-                "{status:#?}"
-            );
-        });
-        assert_eq!(
-            process::mappings().into_iter().filter(|line| line.contains("/run/")).collect::<Vec<_>>(),
-            [""; 0]
-        );
-        assert_eq!(other.version(), Err(Fault::NotLoaded { plugin: "other".into() }));
-        let refusal = rig.host.apply(Fixture::V2.path()).expect_err("it has ended");
-        assert_eq!(refusal.code(), Code::ShuttingDown);
-        rig.end();
+fn a_shutdown_waits_for_calls_and_leaves_nothing(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder);
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        let status = scope.spawn(|| rig.host.shutdown(WITHIN));
+        rig.log.wait(if way == Way::Dynamic { "unmapped" } else { "resident" }, 2);
+        assert_eq!(rig.desk.lives().1, [2], "what is inside of a call is not stopped");
+        rig.desk.let_go(1);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+        let status = status.join().expect("no panic");
+        assert!(status.generations.iter().all(|record| record.residency == way.end()), "{status:#?}");
+    });
+    assert_eq!(
+        process::mappings().into_iter().filter(|line| line.contains("/run/")).collect::<Vec<_>>(),
+        [""; 0]
+    );
+    assert_eq!(other.version(), Err(Fault::NotLoaded { plugin: "other".into() }));
+    let refusal = rig.host.apply(Fixture::V2.path()).expect_err("it has ended");
+    assert_eq!(refusal.code(), Code::ShuttingDown);
+    rig.end();
+}
+
+/// And it is stopped when its call has returned after all.
+fn a_shutdown_at_its_deadline_stops_nothing_that_is_called(way: Way) {
+    let rig = Rig::serving_by(way);
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| rig.probe.wait(1));
+        rig.desk.until_inside(1);
+        let status = rig.host.shutdown(Duration::from_millis(50));
+        let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+        assert!(reasons[0].starts_with("held by tid "), "{reasons:?}");
+        assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
+        assert_eq!(rig.desk.lives(), (vec![1], vec![]));
+        rig.desk.let_go(1);
+        assert_eq!(inside.join().expect("no panic"), Ok(1));
+        rig.log.wait("stopped", 1);
+        assert_eq!(rig.desk.lives(), (vec![1], vec![1]));
     });
 }
 
@@ -536,11 +556,10 @@ fn a_shutdown_that_gives_up_tells_how_old_leases_are_and_where_they_were_taken()
     rig.end();
 }
 
-#[test]
-fn a_shutdown_may_wait_for_ever() {
-    let rig = Rig::serving(Fixture::V1);
+fn a_shutdown_may_wait_for_ever(way: Way) {
+    let rig = Rig::serving_by(way);
     let status = rig.host.shutdown(Duration::MAX);
-    assert_eq!(status.generations[0].residency, Residency::Unmapped, "no clock reaches that deadline");
+    assert_eq!(status.generations[0].residency, way.end(), "no clock reaches that deadline");
     rig.end();
 }
 
@@ -565,16 +584,25 @@ fn a_start_that_returns_after_the_end_is_not_switched_in() {
 }
 
 #[test]
-fn the_last_handle_ends_the_host() {
+fn the_last_handle_ends_a_host_that_watches() {
     in_child(|| {
         let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
-        let Rig { host, probe, log, desk, .. } = rig;
-        let second = host.clone();
-        drop(host);
-        check_answers(&probe, 1);
-        drop(second);
-        log.wait("unmapped", 1);
-        assert_eq!(probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
-        assert_eq!(desk.lives(), (vec![1], vec![1]));
+        drop_handles(rig, Way::Dynamic).wait("unmapped", 1);
     });
+}
+
+fn the_last_handle_ends_the_host(way: Way) {
+    drop_handles(Rig::serving_by(way), way);
+}
+
+fn drop_handles(rig: Rig, way: Way) -> Log {
+    let Rig { host, probe, log, desk, .. } = rig;
+    let second = host.clone();
+    drop(host);
+    way.check_answers(&probe, 1);
+    drop(second);
+    log.wait("stopped", 1);
+    assert_eq!(probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
+    assert_eq!(desk.lives(), (vec![1], vec![1]));
+    log
 }

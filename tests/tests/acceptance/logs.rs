@@ -108,3 +108,39 @@ fn a_plugins_events_reach_the_hosts_subscriber() {
         rig.host.shutdown(WITHIN);
     });
 }
+
+/// Of what is linked in, the events are the host's own: nothing hands them on, and nothing says whose they are.
+#[test]
+fn the_events_of_what_is_linked_in_are_the_hosts() {
+    in_child(|| {
+        let ear = Ear::default();
+        tracing_subscriber::registry().with(ear.clone()).init();
+        let host = midflight::Host::builder().link::<Speaker>("speaker").start().expect("a host");
+        assert_eq!(host.slot::<dyn Speaks>("speaker").expect("a slot").speak(7), Ok(()));
+        let heard: Vec<BTreeMap<_, _>> = ear.take();
+        let [event] = heard.as_slice() else { panic!("{heard:?}") };
+        let field = |name: &str| event.get(name).map(String::as_str);
+        assert_eq!((field("message"), field("number")), (Some("linked in"), Some("7 as a u64")));
+        assert_eq!(field("midflight.plugin"), None);
+    });
+}
+
+#[midflight_plugin::contract]
+trait Speaks {
+    fn speak(&self, number: u64);
+}
+
+#[midflight_plugin::plugin(implements(Speaks))]
+struct Speaker;
+
+impl midflight_plugin::Plugin for Speaker {
+    fn start(_: &midflight_plugin::Context<'_>) -> Result<Self, midflight_plugin::StartError> {
+        Ok(Speaker)
+    }
+}
+
+impl Speaks for Speaker {
+    fn speak(&self, number: u64) {
+        tracing::info!(target: "nasty", number, "linked in");
+    }
+}

@@ -9,6 +9,7 @@ mod disks;
 mod drain;
 mod evolution;
 mod files;
+mod futures;
 mod headers;
 mod logs;
 mod panics;

@@ -1,11 +1,17 @@
 //! When and with what a version is switched in: switch points, configuration, warm-ups, and plugins that are linked in.
 
-use midflight::{Code, Fault, Host, Publish, Residency};
+use midflight::{Code, Fault, Host, HostBuilder, HostError, Publish, Residency};
 use midflight_plugin::{Context, Plugin, StartError, plugin};
-use midflight_tests::{Fixture, Rig, check_answers, trade};
+use midflight_tests::{Either, Fixture, Rig, Way, both_ways, check_answers, trade};
 use probe_contracts::{Probe, Risk};
 use std::sync::Arc;
 use std::thread;
+
+both_ways![
+    a37_a_configuration_is_read_at_the_first_start,
+    a37_a_configuration_that_is_wrong_is_refused_at_the_first_start,
+    every_plugin_of_a_contract_is_found,
+];
 
 #[test]
 fn a38_nothing_switches_before_the_switch_point() {
@@ -123,6 +129,34 @@ fn a37_a_missing_configuration_is_refused_at_the_start() {
     rig.end();
 }
 
+fn a37_a_configuration_is_read_at_the_first_start(way: Way) {
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.config("probe", "factor = 2"));
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    assert_eq!((rig.probe.fee(&trade(7)), other.fee(&trade(7))), (Ok(2 * 7), Ok(7)));
+    rig.end();
+}
+
+fn a37_a_configuration_that_is_wrong_is_refused_at_the_first_start(way: Way) {
+    for (config, expected) in [
+        ("factor = -1", "invalid value"),
+        ("factory = 3", "unknown field"),
+        ("factor = ", "TOML parse error"),
+        ("cold = true", "the warm-up: it is too cold"),
+    ] {
+        let desk = Arc::<midflight_tests::Desk>::default();
+        let configure = |builder: HostBuilder| builder.config("probe", config);
+        let Err(refusal) = Rig::try_of(way, &[Either::PROBE], Arc::clone(&desk), configure) else {
+            panic!("{config} was taken")
+        };
+        assert_eq!(refusal.code(), Code::StartFailed, "{refusal}");
+        assert!(refusal.reason().contains(expected), "{refusal}");
+        // Too cold it was only when its instance was there, which is stopped.
+        let (started, stopped) = desk.lives();
+        assert_eq!(started, stopped);
+        assert_eq!(started.is_empty(), config != "cold = true");
+    }
+}
+
 #[test]
 fn a_warm_up_that_fails_keeps_the_old_version() {
     let rig = Rig::serving(Fixture::V1);
@@ -132,12 +166,16 @@ fn a_warm_up_that_fails_keeps_the_old_version() {
     rig.end();
 }
 
-#[test]
-fn every_plugin_of_a_contract_is_found() {
-    let rig = Rig::new();
-    assert_eq!(rig.host.slots::<dyn Risk>().expect("no slots").len(), 0);
-    rig.apply(Fixture::V1);
-    rig.apply(Fixture::Other);
+fn every_plugin_of_a_contract_is_found(way: Way) {
+    let nobody = Rig::of(way, &[], |builder| builder);
+    assert_eq!(nobody.host.slots::<dyn Risk>().expect("no slots").len(), 0);
+    nobody.end();
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder);
+    let risks = rig.host.slots::<dyn Risk>().expect("two slots");
+    assert_eq!(risks.len(), 2);
+    for slot in &risks {
+        assert_eq!((slot.limit(), slot.allows(5, 4), slot.allows(5, 5)), (Ok(1), Ok(false), Ok(true)));
+    }
     let slots = rig.host.slots::<dyn Probe>().expect("two slots");
     let names: Vec<_> = slots.iter().map(|slot| slot.plugin()).collect();
     assert_eq!(names, ["other", "probe"]);
@@ -148,7 +186,7 @@ fn every_plugin_of_a_contract_is_found() {
 }
 
 /// A contract for what is linked in; two plugins implement it.
-mod linked {
+mod names {
     use super::{Context, Plugin, StartError, plugin};
     use midflight_plugin::Service;
     use probe_contracts::Desk;
@@ -210,19 +248,19 @@ mod linked {
 fn a_service_outlives_a_linked_plugin_that_did_not_start() {
     let desk = Arc::new(midflight_tests::Desk::default());
     let builder = Host::builder().provide::<dyn probe_contracts::Desk, _>(Arc::clone(&desk));
-    let Err(error) = builder.link::<linked::Keeper>("keeper").start() else { panic!("it started") };
+    let Err(error) = builder.link::<names::Keeper>("keeper").start() else { panic!("it started") };
     let reason = std::error::Error::source(&error).expect("a refusal").to_string();
     assert!(reason.contains("it has what it wanted"), "{reason}");
     let gone = Arc::downgrade(&desk);
     drop(desk);
-    let kept = linked::KEPT.get().expect("kept");
+    let kept = names::KEPT.get().expect("kept");
     assert!(matches!(kept.panic(), Err(Fault::Panicked(report)) if report.message == "the desk panics"));
     assert!(gone.upgrade().is_some(), "it was called");
 }
 
 #[test]
 fn a66_two_plugins_of_one_contract_linked_into_one_binary() {
-    use linked::{First, Name, Second};
+    use names::{First, Name, Second};
     let host = Host::builder()
         .link::<First>("first")
         .link::<Second>("second")
@@ -248,8 +286,39 @@ fn a66_two_plugins_of_one_contract_linked_into_one_binary() {
 }
 
 #[test]
+fn a66_nothing_replaces_what_is_linked_in() {
+    let rig = Rig::serving_by(Way::Linked);
+    assert_eq!(rig.refused(|host| host.apply(Fixture::V2.path())).code(), Code::LinkedIn);
+    assert_eq!(rig.refused(|host| host.configure("probe", "factor = 2")).code(), Code::LinkedIn);
+    assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::LinkedIn);
+    // Libraries go on beside it.
+    rig.apply(Fixture::Other);
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    assert_eq!((other.version(), other.generation()), (Ok(1), Ok(2)));
+    rig.host.shutdown(midflight_tests::WITHIN);
+    assert_eq!((rig.residency(1), rig.residency(2)), (Way::Linked.end(), Way::Dynamic.end()));
+}
+
+#[test]
+fn a66_a_name_is_linked_once() {
+    use names::{First, Second};
+    let twice = Host::builder().link::<First>("first").link::<Second>("first").start();
+    let Err(HostError::Linked(refusal)) = twice else { panic!("{twice:?}") };
+    assert_eq!((refusal.code(), refusal.plugin()), (Code::LinkedIn, Some("first")));
+}
+
+/// There is nothing that it could serve beside.
+#[test]
+fn a66_what_is_linked_in_waits_for_no_switch_point() {
+    let rig = Rig::of(Way::Linked, &[Either::PROBE], |builder| builder.publish(Publish::Manual));
+    Way::Linked.check_answers(&rig.probe, 1);
+    assert_eq!(rig.host.switch_point(), 0);
+    rig.end();
+}
+
+#[test]
 fn a66_the_fixed_slot_serves_without_a_host_and_inside_of_requests() {
-    use linked::{First, Name};
+    use names::{First, Name};
     struct Own(Arc<str>);
     impl Name for Own {
         fn name(&self) -> String {
@@ -273,7 +342,7 @@ fn a66_the_fixed_slot_serves_without_a_host_and_inside_of_requests() {
 
 #[test]
 fn a_slot_of_another_host_finds_nothing() {
-    use linked::{First, Name};
+    use names::{First, Name};
     let (one, other) = (Host::builder().link::<First>("first"), Rig::serving(Fixture::V1));
     let one = one.start().expect("a host");
     let stranger = one.slot::<dyn Name>("first").expect("a slot");

@@ -1,13 +1,20 @@
 //! Transitions: one at a time, whole or not at all, and told in order.
 
-use midflight::{Code, EventKind, Fault, Residency, Stage};
-use midflight_tests::{Fixture, Rig, check_answers};
-use probe_contracts::{Begin, Panic};
-use std::sync::Arc;
+use midflight::{Code, EventKind, Fault, HostBuilder, Refusal, Residency, Slot, Stage};
+use midflight_tests::{Desk, Either, Fixture, Rig, Way, both_ways, check_answers};
+use probe_contracts::{Begin, Panic, Probe};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
+
+both_ways![
+    a27_a_first_start_that_returns_an_error,
+    a27_a_first_start_that_panics in child,
+    a27_a_first_start_that_never_returns,
+    a27_a_first_start_without_its_service,
+];
 
 #[test]
 fn a01_there_and_back_again() {
@@ -42,6 +49,31 @@ fn a26_a_slot_from_before_its_plugin() {
     assert_eq!(group.request(|r| r.get(&probe).version()), Ok(1));
     assert_eq!(group.lease().expect("a lease").get(&probe).version(), Ok(1));
     assert!(group.release() > 0);
+    rig.end();
+}
+
+#[test]
+fn a26_many_threads_use_a_handle_from_before_at_once() {
+    const HANDLES: usize = 300;
+    let rig = Rig::new();
+    let slots: Vec<Slot<dyn Probe>> = (0..HANDLES).map(|_| rig.host.slot("probe").expect("a slot")).collect();
+    let groups: Vec<_> = (0..HANDLES).map(|_| rig.host.group("probe")).collect();
+    rig.apply(Fixture::V1);
+    let (at_once, answers) = (Barrier::new(4), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (slot, group) in slots.iter().zip(&groups) {
+                    at_once.wait();
+                    let seen = [slot.version(), group.request(|r| r.get(slot).version())];
+                    answers.lock().expect("no panic").extend(seen);
+                }
+            });
+        }
+    });
+    let answers = answers.into_inner().expect("no panic");
+    assert_eq!(answers.len(), 4 * 2 * HANDLES);
+    assert!(answers.iter().all(|answer| *answer == Ok(1)), "{:?}", answers.iter().find(|one| one.is_err()));
     rig.end();
 }
 
@@ -100,6 +132,73 @@ fn a27_a_start_that_never_returns() {
     rig.log.wait("unmapped", 2);
     check_answers(&rig.probe, 3);
     rig.end();
+}
+
+/// The first version of a library is refused like any other. With what is linked in the host does not start, and the refusal is the reason.
+fn a27_a_first_start_that_returns_an_error(way: Way) {
+    let desk = Arc::<Desk>::default();
+    desk.begin(1, Begin::Fail);
+    let refusal = refused_first(way, &desk, |builder| builder);
+    assert_eq!((refusal.code(), refusal.stage()), (Code::StartFailed, Stage::Start));
+    assert_eq!(refusal.reason(), "start says: the desk is closed");
+    assert_eq!((refusal.plugin(), refusal.version()), (Some("probe"), Some("1.0.0")));
+
+    // Another host is not the worse for it.
+    let rig = Rig::serving_by(way);
+    way.check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+fn a27_a_first_start_that_panics(way: Way) {
+    for how in [Panic::Formatted, Panic::Number, Panic::DropPanics, Panic::DropPanicsAgain, Panic::Resumed] {
+        let desk = Arc::<Desk>::default();
+        desk.begin(1, Begin::Panic(how));
+        let refusal = refused_first(way, &desk, |builder| builder);
+        assert_eq!((refusal.code(), refusal.stage()), (Code::StartPanicked, Stage::Start));
+        let (location, said) = refusal.reason().rsplit_once(": ").expect("a place and a text");
+        let who = "plugin `probe` 1.0.0 (generation 1) panicked";
+        let location = location.strip_prefix(who).unwrap_or_else(|| panic!("{refusal}"));
+        let right = if how == Panic::Resumed { location.is_empty() } else { way.knows(location) };
+        assert!(right, "{refusal}");
+        assert_eq!(
+            said,
+            match how {
+                Panic::Formatted => "a panic of build 1",
+                Panic::Resumed => "a resumed panic",
+                _ => "a payload that is no text",
+            }
+        );
+    }
+}
+
+fn a27_a_first_start_that_never_returns(way: Way) {
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let desk = Arc::<Desk>::default();
+    desk.hang(1);
+    let refusal = refused_first(way, &desk, |builder| builder.start_deadline(DEADLINE));
+    assert_eq!((refusal.code(), refusal.stage()), (Code::StartTimedOut, Stage::Start));
+    assert_eq!(refusal.reason(), format!("start has not returned within {DEADLINE:?}"));
+
+    // What comes late is stopped, though its host has ended.
+    desk.unhang(1);
+    desk.until_stopped(1);
+    assert_eq!(desk.lives(), (vec![1], vec![1]));
+}
+
+fn a27_a_first_start_without_its_service(way: Way) {
+    let refused = Rig::try_of(way, &[Either::EVOLVING], Arc::default(), |builder| builder);
+    let Err(refusal) = refused else { panic!("it started") };
+    assert_eq!(refusal.code(), Code::StartFailed);
+    let reason =
+        "start says: the host provides no evolving-contracts::Host; it provides: probe-contracts::Desk";
+    assert_eq!(refusal.reason(), reason);
+}
+
+fn refused_first(way: Way, desk: &Arc<Desk>, configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Refusal {
+    match Rig::try_of(way, &[Either::PROBE], Arc::clone(desk), configure) {
+        Ok(_) => panic!("it started"),
+        Err(refusal) => refusal,
+    }
 }
 
 #[test]

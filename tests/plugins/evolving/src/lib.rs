@@ -3,27 +3,13 @@
 use evolving_contracts::{
     Evolving, Grown, Host, Keeper, Leaf, Limits, Mirror, Node, Reason, Slices, Std, Tree, Unit,
 };
-use midflight_plugin::{
-    CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, export, plugin,
-};
+use midflight_plugin::{CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, plugin};
 
 const BUILD: u32 = cfg_select! {
     feature = "older" => { 1 }
     feature = "newer" => { 3 }
     _ => { 2 }
 };
-
-cfg_select! {
-    feature = "older" => {
-        export!(TheEvolving, name = "evolving", version = "1.0.0");
-    }
-    feature = "newer" => {
-        export!(TheEvolving, name = "evolving", version = "1.2.0");
-    }
-    _ => {
-        export!(TheEvolving, name = "evolving", version = "1.1.0");
-    }
-}
 
 /// The instance.
 #[plugin(implements(Evolving, Mirror))]

@@ -26,6 +26,8 @@ pub enum Deed {
     Backtrace,
     /// Boxes of 64 KiB that are filled and never freed: as many as the number says.
     Leak,
+    /// An exit handler that reads what a static has allocated, and says whether it is still what it was.
+    ExitHandler,
     /// A thread-local whose destructor borrows the other one while it asks the ledger, which calls back.
     BorrowingDestructor,
     /// A thread-local whose destructor touches the other one for the first time.
@@ -36,6 +38,9 @@ pub enum Deed {
     Key,
     /// A pthread key with a value that is taken back before the thread ends.
     KeyTakenBack,
+    /// A pthread key that can be deleted and made again, by number: 0 makes it and answers the system's number, 1 deletes it, 2 puts a value under
+    /// it on this thread, 3 answers how many values this thread has there, 4 frees what a deleted key left on this thread.
+    KeyAgain,
     /// A handler for SIGUSR1, which counts; answers the count.
     Signal,
 

@@ -31,7 +31,9 @@ midflight_plugin::export!(
 
 #[cfg(not(feature = "mimalloc"))]
 #[global_allocator]
-static ALLOCATOR: midflight_plugin::Counted = midflight_plugin::Counted::new();
+static ALLOCATOR: midflight_plugin::Counted<midflight_plugin::Reclaimed> =
+    // SAFETY: what this plugin gives to the system and to others is copied there, or taken back.
+    midflight_plugin::Counted::over(unsafe { midflight_plugin::Reclaimed::new() });
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -47,6 +49,10 @@ pub struct TheNasty {
 impl Plugin for TheNasty {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
         let ledger = cx.service::<dyn Ledger>()?;
+        if cx.config_text().contains("fails") {
+            locals::borrowing(&ledger);
+            return Err(StartError::new("it was told to"));
+        }
         #[cfg(feature = "native")]
         native::tell(&ledger);
         Ok(TheNasty { ledger })
@@ -78,11 +84,13 @@ impl Nasty for TheNasty {
             Deed::CaughtPanic => common::caught_panic(),
             Deed::Backtrace => common::backtrace(),
             Deed::Leak => common::leak(number),
+            Deed::ExitHandler => system::exit_handler(ledger),
             Deed::BorrowingDestructor => locals::borrowing(ledger),
             Deed::LateLocal => locals::late_local(ledger),
             Deed::LateThread => locals::late_thread(ledger, number),
             Deed::Key => system::key(ledger),
             Deed::KeyTakenBack => system::key_taken_back(ledger),
+            Deed::KeyAgain => system::key_again(ledger, number),
             Deed::Signal => system::signal(),
             #[cfg(feature = "native")]
             Deed::CKey | Deed::CThread | Deed::Cxx => native::commit(deed, number),

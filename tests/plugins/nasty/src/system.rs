@@ -3,11 +3,12 @@
 use crate::locals::{self, Value};
 use midflight_plugin::Service;
 use nasty_contracts::Ledger;
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 struct Kept {
     ledger: Service<dyn Ledger>,
@@ -49,6 +50,41 @@ pub(crate) fn key_taken_back(ledger: &Service<dyn Ledger>) -> u64 {
     1
 }
 
+static AGAIN: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static SET_LAST: Cell<*mut Value> = const { Cell::new(null_mut()) };
+}
+
+unsafe extern "C" fn drop_value(value: *mut c_void) {
+    // SAFETY: from `key_again`, once.
+    drop(unsafe { Box::from_raw(value.cast::<Value>()) });
+}
+
+pub(crate) fn key_again(ledger: &Service<dyn Ledger>, step: u64) -> u64 {
+    let key = AGAIN.load(SeqCst);
+    // SAFETY: a place to write to; keys of ours, used after they were made and not after they were deleted; a value is freed once: by the
+    // destructor, or here where its key was deleted.
+    unsafe {
+        match step {
+            0 => {
+                let mut key = 0;
+                assert_eq!(libc::pthread_key_create(&mut key, Some(drop_value)), 0);
+                AGAIN.store(key, SeqCst);
+                return key.into();
+            }
+            1 => assert_eq!(libc::pthread_key_delete(key), 0),
+            2 => {
+                SET_LAST.set(Box::into_raw(Box::new(Value::new(ledger))));
+                assert_eq!(libc::pthread_setspecific(key, SET_LAST.get().cast_const().cast()), 0);
+            }
+            3 => return u64::from(!libc::pthread_getspecific(key).is_null()),
+            _ => drop(Box::from_raw(SET_LAST.get())),
+        }
+    }
+    1
+}
+
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn count(_: c_int) {
@@ -59,6 +95,25 @@ pub(crate) fn signal() -> u64 {
     // SAFETY: the handler does nothing but an atomic addition.
     unsafe { libc::signal(libc::SIGUSR1, count as extern "C" fn(c_int) as *const () as usize) };
     SIGNALS.load(SeqCst)
+}
+
+type ReadAtExit = (Service<dyn Ledger>, Vec<Box<u64>>);
+
+static READ_AT_EXIT: OnceLock<ReadAtExit> = OnceLock::new();
+
+extern "C" fn read_at_exit() {
+    let (ledger, kept) = READ_AT_EXIT.get().expect("it was kept");
+    let is_as_it_was = kept.iter().zip(0..).all(|(kept, number)| **kept == number);
+    let _ = ledger.destroyed(!is_as_it_was);
+}
+
+pub(crate) fn exit_handler(ledger: &Service<dyn Ledger>) -> u64 {
+    let kept = || (ledger.clone(), (0..1_000).map(Box::new).collect());
+    READ_AT_EXIT.get_or_init(kept);
+    let _ = ledger.made();
+    // SAFETY: a handler that the loader calls when it unmaps this library.
+    assert_eq!(unsafe { libc::atexit(read_at_exit) }, 0);
+    1
 }
 
 #[cfg(feature = "static-tls")]

@@ -1,4 +1,4 @@
-//! The plugin under test. Its features choose the build, what it is called, and what it believes the contracts to be.
+//! The plugin under test: what it does, for the library that exports it and for the tests that link it in.
 
 use midflight_plugin::{Context, Plugin, Service, StartError, plugin};
 #[cfg(not(feature = "missing-contract"))]
@@ -13,21 +13,6 @@ const VERSION: u32 = cfg_select! {
     feature = "v3" => { 3 }
     _ => { 1 }
 };
-
-cfg_select! {
-    feature = "other" => {
-        midflight_plugin::export!(TheProbe, name = "other", version = "1.0.0");
-    }
-    feature = "v2" => {
-        midflight_plugin::export!(TheProbe, name = "probe", version = "2.0.0");
-    }
-    feature = "v3" => {
-        midflight_plugin::export!(TheProbe, name = "probe", version = "3.0.0");
-    }
-    _ => {
-        midflight_plugin::export!(TheProbe, name = "probe", version = "1.0.0");
-    }
-}
 
 /// The instance.
 #[cfg_attr(not(feature = "missing-contract"), plugin(implements(Probe, Risk)))]

@@ -1,0 +1,170 @@
+//! What a call leaves with its caller holds its release: futures and objects of a plugin's.
+//!
+//! A call's pin ends with the call, a lease is the caller's to take. What a plugin hands out has code and memory of the plugin's for
+//! as long as it lives, so it brings its own share in the release along, and whatever it runs there, its drop above all, it runs
+//! with that release as the one that calls from inside of it get.
+
+use super::cell::{self, GroupCell};
+use super::pin::{self, Call};
+use super::{Keep, LeaseGate, Link, RequestGate, SlotGate};
+use crate::event::{About, EventKind};
+use crate::release::Release;
+use midflight_plugin::Fault;
+use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A share in a release, and what of it is held.
+pub struct Held {
+    /// INVARIANT: in `release`.
+    bound: NonNull<Bound>,
+    release: Arc<Release>,
+    /// INVARIANT: the group of `release`; kept by `keep`.
+    cell: NonNull<GroupCell>,
+    call: Call,
+    keep: Keep,
+}
+
+// SAFETY: it points to what it owns shares of, which threads share anyway.
+unsafe impl Send for Held {}
+// SAFETY: as above.
+unsafe impl Sync for Held {}
+
+impl Held {
+    /// # Safety
+    /// `bound` is in `release`.
+    unsafe fn new(bound: &Bound, release: Arc<Release>, cell: &GroupCell, keep: &Keep, call: Call) -> Self {
+        Held { bound: bound.into(), release, cell: cell.into(), call, keep: keep.clone() }
+    }
+
+    fn cell(&self) -> &GroupCell {
+        // SAFETY: by the invariant.
+        unsafe { self.cell.as_ref() }
+    }
+}
+
+// SAFETY: by the invariant of `bound`; what it points to is the release's, as for `SlotGate`.
+unsafe impl Hold for Held {
+    fn bound(&self) -> &Bound {
+        // SAFETY: by the invariant.
+        unsafe { self.bound.as_ref() }
+    }
+
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        pin::enter_surely(self.cell(), &self.release, self.call, f)
+    }
+
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        pin::enter_held(self.cell(), &self.release, self.call, f)
+    }
+
+    fn lost(&self, fault: Fault) {
+        let Keep::Host(shared) = &self.keep else { return };
+        let Fault::Panicked(report) = fault else { return };
+        let about =
+            About { plugin: &report.plugin, version: &report.version, generation: Some(report.generation) };
+        shared.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
+    }
+}
+
+// SAFETY: as for its `Gate`; the share in the release is taken while that is pinned.
+unsafe impl Holding for SlotGate {
+    type Held = Held;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Held), E> {
+        let cell = self.link.cell();
+        let call = Call::new(self.target.index, method);
+        let mut f = Some(f);
+        let held = |cell: &GroupCell, release: &Release, f: &mut Option<_>| {
+            let bound = release.bound(self.target.index)?;
+            // SAFETY: pinned; and the bound is in it.
+            let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call) };
+            f.take().map(|f| (f, held))
+        };
+        let entered = |cell: &GroupCell, f: &mut Option<_>| {
+            cell.enter(call, |release| match held(cell, release, f) {
+                Some((f, held)) => run(f, held).map(Some),
+                None => Ok(None),
+            })
+        };
+        if let Some(answer) = entered(cell, &mut f)? {
+            return Ok(answer);
+        }
+        // As for a call that was late: the plugin may have come since this handle was made.
+        let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));
+        let elsewhere = moved || !std::ptr::eq(self.link.cell(), cell);
+        if elsewhere && let Some(answer) = entered(self.link.cell(), &mut f)? {
+            return Ok(answer);
+        }
+        Err(self.absent(self.link.cell()).into())
+    }
+}
+
+fn run<R, E>(f: impl FnOnce(&Bound) -> Result<R, E>, held: Held) -> Result<(R, Held), E> {
+    f(held.bound()).map(|answer| (answer, held))
+}
+
+// SAFETY: as for its `Gate`; the request's pin is held.
+unsafe impl Holding for RequestGate<'_> {
+    type Held = Held;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Held), E> {
+        // SAFETY: pinned for as long as this gate lives.
+        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) };
+        match held {
+            Some(held) => self.enter(method, |_| run(f, held)),
+            None => Err(self.slot.absent(self.link.cell()).into()),
+        }
+    }
+}
+
+// SAFETY: as for its `Gate`; the lease holds.
+unsafe impl Holding for LeaseGate<'_> {
+    type Held = Held;
+
+    fn hold<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Held), E> {
+        // SAFETY: the lease has a share in it for as long as this gate lives.
+        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) };
+        match held {
+            Some(held) => self.enter(method, |_| run(f, held)),
+            None => Err(self.slot.absent(self.link.cell()).into()),
+        }
+    }
+}
+
+impl SlotGate {
+    /// A share for what `find` has found in `release`, which `link` entered: or in the release of this slot's own, if it is fixed.
+    ///
+    /// # Safety
+    /// `release` is held, and `bound` is what `find` gave for it.
+    unsafe fn share(
+        &self,
+        bound: Option<&Bound>,
+        release: &Release,
+        link: &Link,
+        method: u16,
+    ) -> Option<Held> {
+        let bound = bound?;
+        let call = Call::new(self.target.index, method);
+        let (release, link) = match &self.link.keep {
+            Keep::Fixed(fixed) => (Arc::clone(&fixed.releases[0]), &self.link),
+            // SAFETY: the caller's.
+            Keep::Host(_) => (unsafe { cell::share(release) }, link),
+        };
+        // SAFETY: `find` looks there.
+        Some(unsafe { Held::new(bound, release, link.cell(), &link.keep, call) })
+    }
+}
