@@ -1,3 +1,4 @@
 //! Chapters on what a host does and does not promise.
 
+pub mod performance;
 pub mod unloading;
