@@ -128,11 +128,8 @@ unsafe impl Holding for RequestGate<'_> {
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Held), E> {
         // SAFETY: pinned for as long as this gate lives.
-        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) };
-        match held {
-            Some(held) => self.enter(method, |_| run(f, held)),
-            None => Err(self.slot.absent(self.link.cell()).into()),
-        }
+        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) }?;
+        self.enter(method, |_| run(f, held))
     }
 }
 
@@ -147,11 +144,8 @@ unsafe impl Holding for LeaseGate<'_> {
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Held), E> {
         // SAFETY: the lease has a share in it for as long as this gate lives.
-        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) };
-        match held {
-            Some(held) => self.enter(method, |_| run(f, held)),
-            None => Err(self.slot.absent(self.link.cell()).into()),
-        }
+        let held = unsafe { self.slot.share(self.bound, self.release, self.link, method) }?;
+        self.enter(method, |_| run(f, held))
     }
 }
 
@@ -167,8 +161,8 @@ impl SlotGate {
         release: &Release,
         link: &Link,
         method: u16,
-    ) -> Option<Held> {
-        let bound = bound?;
+    ) -> Result<Held, Fault> {
+        let bound = bound.ok_or_else(|| self.absent(link.cell()))?;
         let call = Call::new(self.target.index, method);
         let (release, link) = match &self.link.keep {
             Keep::Fixed(fixed) => (Arc::clone(&fixed.releases[0]), &self.link),
@@ -176,6 +170,6 @@ impl SlotGate {
             Keep::Host(_) => (unsafe { cell::share(release) }, link),
         };
         // SAFETY: `find` looks there.
-        Some(unsafe { Held::new(bound, release, link.cell(), &link.keep, call, Location::caller()) })
+        Ok(unsafe { Held::new(bound, release, link.cell(), &link.keep, call, Location::caller()) })
     }
 }
