@@ -64,6 +64,13 @@ pub enum Fault {
         /// The group of the request or the lease.
         group: Box<str>,
     },
+    /// A [`Callback`](crate::Callback) of one plugin was called by another, or by another version of it. The host can call it, and can
+    /// leave a callback of its own with the other that does.
+    #[error("a callback of plugin `{plugin}` can be called by the host, not by another plugin")]
+    ForeignCallback {
+        /// The plugin that made it.
+        plugin: Box<str>,
+    },
     /// A [`Callback`](crate::Callback) of a version that does not serve: not yet, or no more.
     #[error("a callback of plugin `{plugin}` is revoked")]
     Revoked {
@@ -74,7 +81,7 @@ pub enum Fault {
 
 impl Fault {
     /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`, `nested_too_deep`,
-    /// `too_many_groups`, `wrong_group`, `revoked`.
+    /// `too_many_groups`, `wrong_group`, `revoked`, `foreign_callback`.
     pub fn code(&self) -> &'static str {
         match self {
             Fault::Panicked(_) => "panicked",
@@ -84,6 +91,7 @@ impl Fault {
             Fault::TooManyGroups { .. } => "too_many_groups",
             Fault::WrongGroup { .. } => "wrong_group",
             Fault::Revoked { .. } => "revoked",
+            Fault::ForeignCallback { .. } => "foreign_callback",
         }
     }
 
@@ -94,6 +102,7 @@ impl Fault {
             Fault::NotLoaded { plugin }
             | Fault::MethodMissing { plugin, .. }
             | Fault::WrongGroup { plugin, .. }
+            | Fault::ForeignCallback { plugin }
             | Fault::Revoked { plugin } => Some(plugin),
             Fault::NestedTooDeep { .. } | Fault::TooManyGroups { .. } => None,
         }

@@ -85,6 +85,9 @@ use std::sync::Arc;
 /// # }
 /// ```
 ///
+/// Who calls a plugin's callback is the host, or the plugin itself. Another plugin that got it from the host gets [`Fault::ForeignCallback`]: the host has
+/// compared the contract with both, but nobody the two with each other. It leaves a callback of the host's own with it instead, which calls on.
+///
 /// A plugin's callback **holds nothing**. It answers while the version that made it serves: not before that is active, and after an update only to
 /// calls that come from inside of calls on the old version. Everybody else gets [`Fault::Revoked`], and the version unloads, however many handles are
 /// left. The new version subscribes anew, in its `start`.
@@ -186,6 +189,9 @@ pub struct CallbackGate {
     /// INVARIANT: its functions are those of the handle's object.
     table: *const (),
     origin: Arc<Origin>,
+    /// Another plugin made it. The host has compared the contract with its maker, and with this plugin, but nobody the two with each
+    /// other: behind what the host knows of it they can differ.
+    foreign: bool,
 }
 
 // SAFETY: handles may be used from any thread, and so may the object, which is Send + Sync; the table is immutable.
@@ -204,7 +210,8 @@ impl CallbackGate {
             version: about.version.as_str().into(),
             generation: about.generation,
         };
-        CallbackGate { handle, table, origin: Arc::new(origin) }
+        let foreign = host().is_some_and(|host| !about.maker.is_null() && about.maker != host.owner);
+        CallbackGate { handle, table, origin: Arc::new(origin), foreign }
     }
 
     fn bound(&self, this: *mut ()) -> Bound {
@@ -222,6 +229,9 @@ impl fmt::Debug for CallbackGate {
 // invariant of `table`, and the origin is owned.
 unsafe impl Gate for CallbackGate {
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        if self.foreign {
+            return Err(Fault::ForeignCallback { plugin: self.origin.plugin.clone() }.into());
+        }
         let mut f = Some(f);
         let mut answer = None;
         // Nothing may unwind through the functions of the handle's owner, which can be another binary.
@@ -278,6 +288,8 @@ pub struct Functions {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct About {
+    /// The generation that made it, by what its table calls its owner; null for what the host's own binary made.
+    pub maker: *const (),
     /// As in [`Origin`].
     pub plugin: RStr<'static>,
     /// As in [`Origin`].
@@ -453,7 +465,7 @@ impl Local {
 
     unsafe extern "C" fn about(_: *const Registered) -> About {
         let nobody = RStr::from_str("");
-        About { plugin: nobody, version: nobody, generation: 0 }
+        About { maker: std::ptr::null(), plugin: nobody, version: nobody, generation: 0 }
     }
 }
 

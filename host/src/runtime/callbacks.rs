@@ -185,6 +185,7 @@ unsafe extern "C" fn about(handle: *const Registered) -> About {
     let handle: &'static Handle = unsafe { &*handle.cast::<Handle>() };
     let origin = &handle.registration.origin;
     About {
+        maker: handle.registration.owner.as_ptr().cast(),
         plugin: RStr::from_str(&origin.plugin),
         version: RStr::from_str(&origin.version),
         generation: origin.generation,

@@ -156,8 +156,9 @@ impl Owner {
             return tls;
         }
         // A destructor that has returned since the first look may have started a thread. What a thread owes it pays before it is
-        // counted out, so this second look is final.
-        self.threads.holds()
+        // counted out, so this second look is final; and so is the one at signals, which a thread may have handled meanwhile.
+        let threads = self.threads.holds();
+        if threads.is_empty() { self.signals.holds() } else { threads }
     }
 
     /// Runs `f`, which calls the generation's code from outside of every release: the end of something that it left with somebody.

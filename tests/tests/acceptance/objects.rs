@@ -257,7 +257,8 @@ fn a10_a_callback_inside_of_calls_on_the_old_version() {
         assert_eq!(old.through(), revoked(), "another thread gets the current version");
         // Through a lease on it, the old version calls what it had left, and gets itself.
         let refused = slot.call(old.clone()).unwrap_err().to_string();
-        assert_eq!(refused, "refused: \"revoked\"", "from inside of the new version, too");
+        // Nobody has compared the contract of the two versions beyond what the host knows of it.
+        assert_eq!(refused, "refused: \"foreign_callback\"", "nor may the new version call it");
         assert_eq!(lease.get(&slot).call(old.clone()), Ok(1003));
         board.let_go(1);
         assert_eq!(waits.join().expect("no panic"), Ok(1));
