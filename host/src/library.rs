@@ -175,8 +175,8 @@ impl Library {
         }
     }
 
-    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it: what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an error of
-    /// dlclose is a proof of anything, nor its success.
+    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it: what it never freed may go with it.
+    /// Whether it is gone, [`is_mapped`] tells: neither an error of dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
         if let Body::Mapped { handle, entry } = self.body {
             // SAFETY: by the invariant; mapped until the next line.

@@ -260,21 +260,12 @@ impl<W> Reply<W> {
         }
     }
 
-    /// The caller's half of a call that begins something: what it has begun is no value yet.
-    ///
-    /// # Safety
-    /// As for `finish`.
-    pub unsafe fn begun(self, bound: &Bound) -> Result<W, Fault> {
-        // SAFETY: the caller's.
-        unsafe { self.finish_wire(bound) }
-    }
-
     /// The value as it was sent.
     ///
     /// # Safety
     /// As for `finish`.
     #[inline(always)]
-    pub(crate) unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
+    pub unsafe fn finish_wire(self, bound: &Bound) -> Result<W, Fault> {
         match self.status {
             // SAFETY: by the invariant.
             Status::Returned => Ok(unsafe { self.value.assume_init() }),

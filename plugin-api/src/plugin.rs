@@ -509,7 +509,7 @@ pub struct HostTable {
     pub logs: Logs,
     /// What stands for wakers of the plugin's that the host keeps.
     pub wakers: Wakers,
-    /// Takes an object that the host, or others, are to call back. First argument is `owner`; it never unwinds.
+    /// Takes an object that the host is to call back. First argument is `owner`; it never unwinds.
     pub register: unsafe extern "C" fn(owner: *const (), left: Left) -> Registering,
 }
 

@@ -3,11 +3,12 @@
 // The gate of the test holds what it enters by owning it.
 #![allow(unsafe_code, missing_docs)]
 
-use midflight_plugin::rt::{self, Bound, Gate, ImplementedBy, Origin, RawService};
+use midflight_plugin::rt::{self, Bound, Gate, Hold, Holding, ImplementedBy, Origin, RawService};
 use midflight_plugin::{CallError, Contract, Crosses, Fault, Lends, Portable, Reown};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
 
 midflight_plugin::contract_crate!();
 
@@ -59,6 +60,19 @@ mod second {
     }
 }
 
+#[allow(unreachable_pub)]
+mod with_a_future {
+    #[midflight_plugin::contract]
+    pub trait Fees {
+        fn fee(&self, quantity: u32) -> u64;
+        fn refuse(&self) -> Result<u64, String>;
+        #[since("1.1")]
+        async fn later(&self, quantity: u32) -> u64;
+        #[since("1.1")]
+        async fn refused_later(&self, text: &str) -> Result<u64, String>;
+    }
+}
+
 struct Old {
     answer: Result<u64, String>,
 }
@@ -93,6 +107,23 @@ impl second::Fees for New {
     }
 }
 
+struct Later;
+
+impl with_a_future::Fees for Later {
+    fn fee(&self, quantity: u32) -> u64 {
+        u64::from(quantity)
+    }
+    fn refuse(&self) -> Result<u64, String> {
+        Ok(1)
+    }
+    async fn later(&self, quantity: u32) -> u64 {
+        u64::from(quantity) + 1
+    }
+    async fn refused_later(&self, text: &str) -> Result<u64, String> {
+        Err(text.to_owned())
+    }
+}
+
 /// Owns what it serves, and counts the calls.
 struct Served<T> {
     bound: Bound,
@@ -116,6 +147,45 @@ unsafe impl<T> Gate for &Served<T> {
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         self.called.set(self.called.get() + 1);
         f(&self.bound)
+    }
+}
+
+/// What a test holds by owning it.
+struct Held(Bound);
+
+// SAFETY: a test that makes futures keeps its `Served` until they are gone.
+unsafe impl Hold for Held {
+    fn bound(&self) -> &Bound {
+        &self.0
+    }
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    fn enter<R, E: From<Fault>>(&self, f: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        f()
+    }
+    fn lost(&self, fault: Fault) {
+        panic!("{fault}");
+    }
+}
+
+// SAFETY: as for its `Gate`.
+unsafe impl<T> Holding for &Served<T> {
+    type Held = Held;
+    fn hold<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, Held), E> {
+        f(&self.bound).map(|answer| (answer, Held(self.bound)))
+    }
+}
+
+/// Of a future that has nothing to wait for.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
     }
 }
 
@@ -144,6 +214,23 @@ fn an_older_plugin_is_asked_for_what_it_has_and_the_bodies_run_here() {
     // SAFETY: see the gate.
     let fees = unsafe { <dyn second::Fees>::proxy(&served) };
     assert_eq!(fees.refused(1, String::new()), Err(CallError::Refused("closed".into())));
+}
+
+#[test]
+fn an_async_method_that_came_later() {
+    let served = Served::new::<dyn with_a_future::Fees>(Later);
+    // SAFETY: made for this contract.
+    let fees = unsafe { <dyn with_a_future::Fees>::proxy(&served) };
+    assert_eq!(ready(fees.later(3)), Ok(4));
+    assert_eq!(ready(fees.refused_later("no")), Err(CallError::Refused("no".into())));
+
+    let served = old(Ok(7));
+    // SAFETY: see the gate.
+    let fees = unsafe { <dyn with_a_future::Fees>::proxy(&served) };
+    let missing = |method| Fault::MethodMissing { plugin: "flat-fees".into(), method };
+    assert_eq!(fees.fee(3), Ok(300));
+    assert_eq!(ready(fees.later(3)), Err(missing("later")));
+    assert_eq!(fault(ready(fees.refused_later("no"))), missing("refused_later"));
 }
 
 #[test]

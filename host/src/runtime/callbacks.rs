@@ -1,4 +1,4 @@
-//! Callbacks: objects that a plugin leaves with the host, or through it with others, to be called later.
+//! Callbacks: objects that a plugin leaves with the host, to be called later. Others may keep handles, and hand them on; they can't call.
 //!
 //! Nobody can say how long they are kept, so they keep nothing: a handle is memory of the host's, and whoever calls through it pins the release
 //! that serves. Is the object's generation in it, the pin holds its code for the length of the call, as for any call; is it not, the answer is

@@ -901,12 +901,14 @@ impl Contract<'_> {
         };
         let arguments_sent = quote!((#bound.this #(, #sent)*));
         let (run, since) = match &method.since {
-            None => (quote!((#bound.table::<dyn #contract>().#field()) #arguments_sent.begun(#bound)), None),
+            None => {
+                (quote!((#bound.table::<dyn #contract>().#field()) #arguments_sent.finish_wire(#bound)), None)
+            }
             Some(since) => {
                 let plain_name = name.unraw().to_string();
                 let run = quote! {
                     match #bound.table::<dyn #contract>().#field() {
-                        ::core::option::Option::Some(function) => function #arguments_sent.begun(#bound),
+                        ::core::option::Option::Some(function) => function #arguments_sent.finish_wire(#bound),
                         ::core::option::Option::None =>
                             ::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name)),
                     }
