@@ -80,6 +80,10 @@
 //! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still asked to pass by: until then it
 //!   counts among the reasons.
 //!
+//! The host's own events are told on the thread that switches and unloads. A layer of the process's `tracing` subscriber that calls a slot there,
+//! or drops the last of an object, runs a plugin's code on it: then a call that doesn't return holds up every update. Follow
+//! [`Host::events`](crate::Host::events) from a thread of your own instead.
+//!
 //! # Why static TLS is refused at once, and not counted
 //!
 //! glibc keeps some hundred bytes of the static TLS block for libraries that are loaded late, for all of them together, and uses a gap between two
