@@ -10,7 +10,7 @@ use crate::release::Layout;
 use crate::stage::image::{Image, is_noexec};
 use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place};
+use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place, Hook};
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -158,6 +158,26 @@ impl Library {
                 caught(origin, || unsafe { (linked.retiring)(instance.0) })
             }
         }
+    }
+
+    /// Runs one of the instance's hooks.
+    pub(crate) fn hook(&self, instance: &Instance, origin: &Origin, hook: Hook) -> Result<(), String> {
+        let ran = match &self.body {
+            // SAFETY: mapped, the instance is alive as for `retiring`, and the caller holds the origin.
+            Body::Mapped { entry, .. } => unsafe {
+                (entry.as_ref().hook)(instance.0, hook).finish_result::<(), String>(&nobody(origin))
+            },
+            Body::Linked(linked) => {
+                // SAFETY: the instance is alive.
+                caught(origin, || unsafe { (linked.hook)(instance.0, hook) })
+                    .map_err(CallError::Fault)
+                    .and_then(|ran| ran.map_err(|error| CallError::Refused(error.to_string())))
+            }
+        };
+        ran.map_err(|error| match error {
+            CallError::Refused(reason) => reason,
+            CallError::Fault(fault) => fault.to_string(),
+        })
     }
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.

@@ -100,6 +100,8 @@ pub enum Stage {
     Start,
     /// It was to become part of a release.
     Publish,
+    /// It served, and could still be switched out by itself.
+    Probation,
 }
 
 impl Stage {
@@ -115,6 +117,7 @@ impl Stage {
             Stage::Layout => "layout",
             Stage::Start => "start",
             Stage::Publish => "publish",
+            Stage::Probation => "probation",
         }
     }
 }
@@ -216,6 +219,12 @@ codes! {
     UnknownPlugin "unknown_plugin" at Admit, "check the name, or apply its file first";
     /// It is not one that the host waits for in vain.
     NotStalled "not_stalled" at Admit, "only a drain that has been reported as stalled can be given up: see status";
+    /// Nothing of the plugin is on its way or on probation.
+    NothingToCancel "nothing_to_cancel" at Admit, "what is committed can be rolled back";
+    /// Another update of the group is under way, and the caller would not wait.
+    Busy "busy" at Admit, "try again later, or wait with apply";
+    /// The release file can't be read, or names what can't be.
+    ReleaseInvalid "release_invalid" at Read, "correct the release file";
     /// There is no earlier good version to go back to.
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 
@@ -250,6 +259,17 @@ codes! {
     StartPanicked "start_panicked" at Start, "the reason is the plugin's own panic";
     /// `start` did not return within the deadline.
     StartTimedOut "start_timed_out" at Start, "the thread is left behind and counted; fix the start, or raise start_deadline";
+
+    /// `before_switch` returned an error or panicked.
+    SwitchRefused "switch_refused" at Publish, "the reason is the plugin's own";
+    /// `after_switch` returned an error, panicked or did not return: what served before serves again.
+    AfterSwitchFailed "after_switch_failed" at Publish, "the version was switched out again and is held; apply one that is fixed";
+    /// Another plugin of the same release was refused.
+    ReleaseRefused "release_refused" at Publish, "a release is applied whole or not at all: see the plugin that was refused";
+    /// An operator cancelled it.
+    Cancelled "cancelled" at Publish, "apply it again when you want it";
+    /// A health check failed on probation: what served before serves again.
+    Unhealthy "unhealthy" at Probation, "the version was switched out again and is held; apply one that is fixed";
 }
 
 impl fmt::Display for Code {

@@ -7,7 +7,7 @@ use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
 use crate::status::Memory;
-use midflight_plugin::rt::{Bound, Origin, RawService};
+use midflight_plugin::rt::{Bound, Hook, Origin, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -277,6 +277,11 @@ impl Generation {
     /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once, since the plugin was promised that.
     pub(crate) fn retiring(&self) -> Result<(), Fault> {
         self.library.retiring(&self.instance, &self.origin)
+    }
+
+    /// Runs one of the plugin's hooks. On a worker: it runs the plugin's code.
+    pub(crate) fn hook(&self, hook: Hook) -> Result<(), String> {
+        self.library.hook(&self.instance, &self.origin, hook)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.

@@ -78,6 +78,102 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// It must return: the instance is kept until it has, and past the host's `retire_deadline` the status says so. A panic in it is
     /// told as an event and does no harm.
     fn retiring(&self) {}
+
+    /// The last step of the preparation, while the version before still serves. An error or a panic refuses the update (`switch_refused`), and
+    /// nothing was switched.
+    ///
+    /// # The order of the hooks
+    /// On the way up `before_switch`, the switch, `after_switch`, each in the order in which the plugins of a group are updated; on the way back
+    /// `before_return`, the switch back, `after_return`, in the reverse order. Each undoes its partner: `after_return` what `before_switch` did,
+    /// `before_return` what `after_switch` did, and it runs only where its partner had returned well. So a version that was prepared and never
+    /// switched in gets `after_return` alone. Hooks run on the version that comes or is left, never on the one that it replaces.
+    ///
+    /// ```
+    /// # use midflight_plugin::{Context, Plugin, StartError};
+    /// # struct Matching;
+    /// # impl Matching { fn table_is_sorted(&self) -> bool { true } fn stop_timer(&self) {} fn start_timer(&self) {} }
+    /// impl Plugin for Matching {
+    /// #   fn start(_: &Context<'_>) -> Result<Self, StartError> { Ok(Matching) }
+    ///     fn before_switch(&self) -> Result<(), StartError> {
+    ///         if self.table_is_sorted() { Ok(()) } else { Err(StartError::new("the fee table is not sorted")) }
+    ///     }
+    ///     fn after_switch(&self) -> Result<(), StartError> {
+    ///         self.start_timer(); // not before it serves
+    ///         Ok(())
+    ///     }
+    ///     fn before_return(&self) {
+    ///         self.stop_timer();
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever should keep this version from serving.
+    fn before_switch(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// New calls run on this version; the one before has been kept. An error or a panic switches back to that (`after_switch_failed`).
+    ///
+    /// # Errors
+    /// Whatever should bring the version before back.
+    fn after_switch(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// It still serves, and is about to be left for the version before it.
+    fn before_return(&self) {}
+
+    /// The version before serves again, or was never replaced.
+    fn after_return(&self) {}
+
+    /// Asked while this version is on probation, again and again. An error or a panic brings the version before back (`unhealthy`).
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn health(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+}
+
+/// What a plugin is asked or told around a switch: the methods of [`Plugin`] of the same names.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// [`Plugin::before_switch`]
+    BeforeSwitch,
+    /// [`Plugin::after_switch`]
+    AfterSwitch,
+    /// [`Plugin::before_return`]
+    BeforeReturn,
+    /// [`Plugin::after_return`]
+    AfterReturn,
+    /// [`Plugin::health`]
+    Health,
+}
+
+impl Hook {
+    /// The method's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::BeforeSwitch => "before_switch",
+            Hook::AfterSwitch => "after_switch",
+            Hook::BeforeReturn => "before_return",
+            Hook::AfterReturn => "after_return",
+            Hook::Health => "health",
+        }
+    }
+
+    fn run(self, plugin: &impl Plugin) -> Result<(), StartError> {
+        match self {
+            Hook::BeforeSwitch => plugin.before_switch()?,
+            Hook::AfterSwitch => plugin.after_switch()?,
+            Hook::BeforeReturn => plugin.before_return(),
+            Hook::AfterReturn => plugin.after_return(),
+            Hook::Health => plugin.health()?,
+        }
+        Ok(())
+    }
 }
 
 /// What a plugin gets while it starts.
@@ -338,7 +434,7 @@ pub trait Export {
 
 /// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
 /// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
@@ -355,6 +451,8 @@ pub struct Entry {
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`.
     pub retiring: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// Runs a hook of the instance that `start` made; before `stop`.
+    pub hook: unsafe extern "C" fn(this: *const (), hook: Hook) -> Reply<RResult<(), Text>>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Asks the host anew which callsites it listens to.
@@ -375,6 +473,7 @@ impl Entry {
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
             retiring: retiring::<X::Plugin>,
+            hook: hook::<X::Plugin>,
             stop: stop::<X::Plugin>,
             relisten,
             memory: &COUNTS,
@@ -440,6 +539,8 @@ pub struct Linked {
     pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It may panic.
     pub retiring: unsafe fn(this: *const ()),
+    /// Runs a hook of the instance that `start` made; before `stop`. It may panic.
+    pub hook: unsafe fn(this: *const (), hook: Hook) -> Result<(), StartError>,
     /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
     pub stop: unsafe fn(this: *const ()),
 }
@@ -455,6 +556,10 @@ impl Linked {
             // SAFETY: from `start`, and not dropped yet, by the caller's promise.
             unsafe { &*this.cast::<P>() }.retiring();
         }
+        unsafe fn hook<P: Plugin>(this: *const (), hook: Hook) -> Result<(), StartError> {
+            // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+            hook.run(unsafe { &*this.cast::<P>() })
+        }
         unsafe fn drop_it<P>(this: *const ()) {
             // SAFETY: from `start`, once, by the caller's promise.
             drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) });
@@ -465,6 +570,7 @@ impl Linked {
             offers: P::OFFERS,
             start: start::<P>,
             retiring: retiring::<P>,
+            hook: hook::<P>,
             stop: drop_it::<P>,
         }
     }
@@ -475,6 +581,13 @@ impl Linked {
 unsafe extern "C" fn retiring<P: Plugin>(this: *const ()) -> Reply<()> {
     // SAFETY: from `start`, and not dropped yet, by the caller's promise.
     guard(|| unsafe { &*this.cast::<P>() }.retiring())
+}
+
+/// # Safety
+/// As [`Entry::hook`] says.
+unsafe extern "C" fn hook<P: Plugin>(this: *const (), hook: Hook) -> Reply<RResult<(), Text>> {
+    // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+    guard(|| hook.run(unsafe { &*this.cast::<P>() }).map_err(|error| error.0))
 }
 
 /// # Safety

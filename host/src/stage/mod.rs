@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
-use midflight_plugin::rt::Linked;
+use midflight_plugin::rt::{Hook, Linked};
 use read::Bytes;
 use std::fmt;
 use std::path::Path;
@@ -179,7 +179,12 @@ pub(crate) fn prepare(
     progress(Step::Loaded);
     match library.start(owner.table(), &order.config) {
         Ok(instance) => {
-            Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
+            let generation =
+                Generation::new(order.generation, image, order.config, library, instance, owner, checked);
+            before_switch(generation).map_err(|(refusal, stopped)| Refused {
+                refusal: candidate.refused(refusal),
+                stopped: Some(Box::new(stopped)),
+            })
         }
         Err(reason) => {
             owner.revoke();
@@ -206,9 +211,24 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
     let checked = check(&library, &order.known, &order.required).map_err(refuse)?;
     match library.start(owner.table(), &order.config) {
         Ok(instance) => {
-            Ok(Generation::new(order.generation, image, order.config, library, instance, owner, checked))
+            let generation =
+                Generation::new(order.generation, image, order.config, library, instance, owner, checked);
+            // What is left of one that refuses is part of the host.
+            before_switch(generation).map_err(|(refusal, _)| refuse(refusal))
         }
         Err(reason) => Err(refuse(reason.refusal())),
+    }
+}
+
+/// Asks what has started whether it may be switched in. One that may not is stopped.
+fn before_switch(generation: Generation) -> Result<Generation, (Refusal, Stopped)> {
+    match generation.hook(Hook::BeforeSwitch) {
+        Ok(()) => Ok(generation),
+        Err(reason) => {
+            // What it panics with in its stop is no news of an update that is refused anyway.
+            let (_, stopped) = generation.stop();
+            Err((Refusal::new(Code::SwitchRefused, reason), stopped))
+        }
     }
 }
 
