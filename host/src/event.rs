@@ -47,6 +47,22 @@ pub enum EventKind {
         /// The generation that served before.
         previous: Option<u64>,
     },
+    /// It serves, and what it replaced is kept on standby, until its time is over or something is wrong with it.
+    Probation,
+    /// Its probation is over: what it replaced retires.
+    Committed,
+    /// It was switched out again, and what it had replaced serves.
+    Returned {
+        /// The code and the reason.
+        reason: String,
+    },
+    /// A hook on the way back failed, which stops nothing.
+    HookFailed {
+        /// The method's name.
+        hook: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A candidate is what already serves: nothing to do.
     Unchanged,
     /// A candidate was rolled back before: it waits until an operator applies it.
@@ -119,6 +135,8 @@ impl fmt::Display for EventKind {
             }
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
+            EventKind::Returned { reason } => write!(f, "switched out again: {reason}"),
+            EventKind::HookFailed { hook, reason } => write!(f, "{hook} failed: {reason}"),
             EventKind::RetiringFailed { reason } => write!(f, "retiring failed: {reason}"),
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
@@ -144,6 +162,10 @@ impl EventKind {
             EventKind::Loaded => "loaded",
             EventKind::Prepared => "prepared",
             EventKind::Active { .. } => "active",
+            EventKind::Probation => "probation",
+            EventKind::Committed => "committed",
+            EventKind::Returned { .. } => "returned",
+            EventKind::HookFailed { .. } => "hook_failed",
             EventKind::Unchanged => "unchanged",
             EventKind::Held => "held",
             EventKind::Waiting => "waiting",
@@ -166,6 +188,8 @@ impl EventKind {
         matches!(
             self,
             EventKind::Refused(_)
+                | EventKind::Returned { .. }
+                | EventKind::HookFailed { .. }
                 | EventKind::RetiringFailed { .. }
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }

@@ -13,6 +13,8 @@ pub struct Holders {
     pub holds: Vec<Held>,
     /// The plugin has been told that it is retiring, and is at that.
     pub retiring: bool,
+    /// It is kept started until what replaced it is committed.
+    pub standby: bool,
 }
 
 /// What holds a retired generation beyond a call: all of one kind.
@@ -52,7 +54,7 @@ pub struct Holder {
 impl Holders {
     /// Nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.holds.is_empty() && !self.retiring
+        self.calls.is_empty() && self.holds.is_empty() && !self.retiring && !self.standby
     }
 }
 
@@ -61,6 +63,9 @@ impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<_> = self.calls.iter().map(Holder::to_string).collect();
         parts.extend(self.holds.iter().map(Held::without_time));
+        if self.standby {
+            parts.push("standby, until what replaced it is committed".to_owned());
+        }
         if self.retiring {
             parts.push("its own retiring".to_owned());
         }
@@ -156,7 +161,7 @@ mod tests {
             taken_at: taken_at.to_owned(),
         };
         let check = |calls: &[Holder], holds: &[Held], retiring, expected: &str| {
-            let holders = Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring };
+            let holders = Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring, standby: false };
             assert_eq!(holders.to_string(), expected);
         };
         let place = "src/session.rs:41";

@@ -9,7 +9,7 @@ use crate::holder::Stall;
 use crate::refusal::Refusal;
 use crate::release::Known;
 use crate::runtime::{Provided, logs};
-use crate::shared::Shared;
+use crate::shared::{Checks, Shared};
 use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
 use crate::status::{Residency, Status};
@@ -109,6 +109,27 @@ impl Host {
         let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
+    }
+
+    /// [`apply`](Host::apply) that does not wait: while another update of the group is under way, it is refused `busy`.
+    ///
+    /// # Errors
+    /// `busy`, or as [`apply`](Host::apply).
+    pub fn try_apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
+        let began = Instant::now();
+        let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
+        let took = began.elapsed();
+        self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
+    }
+
+    /// Ends the update of `plugin` that is not committed: one that is being prepared or waits for a switch point is dropped; one on
+    /// probation is switched out again and held, like by [`rollback`](Host::rollback). Returns when that is done.
+    ///
+    /// # Errors
+    /// `nothing_to_cancel`: what serves is committed, and nothing of `plugin` is on its way.
+    pub fn cancel(&self, plugin: &str) -> Result<(), Refusal> {
+        let plugin = plugin.to_owned();
+        self.shared.ask(|reply| Command::Cancel { plugin, reply })?
     }
 
     /// Switches `plugin` back to the version that served before the current one. What is left is held: the watcher does not bring
@@ -279,6 +300,7 @@ pub struct HostBuilder {
     configs: BTreeMap<String, Arc<str>>,
     linked: Vec<(String, Linked)>,
     bounds: Bounds,
+    checks: Checks,
 }
 
 /// Every bound of a host, with its default.
@@ -295,6 +317,9 @@ pub(crate) struct Bounds {
     pub(crate) groups_nested_max: usize,
     pub(crate) panic_frames_max: usize,
     pub(crate) publish: Publish,
+    pub(crate) hook_deadline: Duration,
+    pub(crate) probation: Duration,
+    pub(crate) check_interval: Duration,
 }
 
 impl Default for Bounds {
@@ -311,6 +336,9 @@ impl Default for Bounds {
             groups_nested_max: 8,
             panic_frames_max: 0,
             publish: Publish::AtOnce,
+            hook_deadline: Duration::from_secs(10),
+            probation: Duration::ZERO,
+            check_interval: Duration::from_secs(1),
         }
     }
 }
@@ -468,6 +496,41 @@ impl HostBuilder {
         self
     }
 
+    /// How long a new version serves on probation: what it replaced is kept started beside it, counts in `generations_max`, and comes back with one
+    /// store when [`Plugin::health`](midflight_plugin::Plugin::health) or a [`health_check`](HostBuilder::health_check) fails, or when it is rolled back or
+    /// cancelled. Default 0: a version is committed as soon as its `after_switch` has returned.
+    #[must_use]
+    pub fn probation(mut self, length: Duration) -> Self {
+        self.bounds.probation = length;
+        self
+    }
+
+    /// How often a version on probation is asked for its health. Default 1 s.
+    #[must_use]
+    pub fn check_interval(mut self, interval: Duration) -> Self {
+        self.bounds.check_interval = interval;
+        self
+    }
+
+    /// What a group on probation is asked besides: the reason why it is not well brings the version before back. It runs on a thread of
+    /// its own, may call plugins, and is given up at `hook_deadline`, which counts as not well.
+    #[must_use]
+    pub fn health_check<F>(mut self, check: F) -> Self
+    where
+        F: Fn(&str) -> Result<(), String> + Send + Sync + 'static,
+    {
+        self.checks.0.push(Box::new(check));
+        self
+    }
+
+    /// For each of a plugin's hooks but `before_switch`, which is part of its start. An `after_switch` or `health` that is late has failed; on
+    /// the way back nobody waits for longer. Default 10 s.
+    #[must_use]
+    pub fn hook_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.hook_deadline = deadline;
+        self
+    }
+
     /// Starts the host, and loads what lies in the plugins' directory. A file there that is refused is an event, not an error.
     ///
     /// # Errors
@@ -481,7 +544,7 @@ impl HostBuilder {
             RunDirectory::create(&base).map_err(|source| HostError::RunDirectory { path: base, source })?;
 
         let (send, commands) = channel();
-        let shared = Arc::new(Shared::new(self.bounds, send));
+        let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
         let setup = Setup {
             shared: Arc::clone(&shared),
             run: Arc::new(run),

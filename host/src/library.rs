@@ -10,7 +10,9 @@ use crate::release::Layout;
 use crate::stage::image::{Image, is_noexec};
 use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use midflight_plugin::rt::{Bound, Entry, FORMAT, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place, Hook};
+use midflight_plugin::rt::{
+    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place,
+};
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;

@@ -10,6 +10,7 @@ use crate::status::Status;
 use arc_swap::ArcSwap;
 use midflight_plugin::Fault;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
@@ -19,6 +20,8 @@ use std::time::Duration;
 pub(crate) struct Shared {
     pub(crate) bounds: Bounds,
     pub(crate) events: Arc<EventLog>,
+    /// What a version on probation is asked beside its own health.
+    pub(crate) checks: Arc<Checks>,
     pub(crate) status: ArcSwap<Status>,
     /// The group of plugins that are not there: it never gets a release.
     pub(crate) vacant: Arc<GroupCell>,
@@ -26,6 +29,25 @@ pub(crate) struct Shared {
     pub(crate) waiting: AtomicBool,
     directory: ArcSwap<Directory>,
     commands: Sender<Command>,
+}
+
+/// The host's own health checks.
+#[derive(Default)]
+pub(crate) struct Checks(pub(crate) Vec<Check>);
+
+pub(crate) type Check = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+impl Checks {
+    /// Asks each about `group`, up to the first that is not content. A panic of one is an answer as well.
+    pub(crate) fn ask(&self, group: &str) -> Result<(), String> {
+        let ask = |check: &Check| {
+            catch_unwind(AssertUnwindSafe(|| check(group))).unwrap_or_else(|payload| {
+                std::mem::forget(payload);
+                Err("a health check of the host panicked".to_owned())
+            })
+        };
+        self.0.iter().try_for_each(ask)
+    }
 }
 
 /// INVARIANT: cells are added and never removed: `Link`s point to them.
@@ -36,9 +58,10 @@ struct Directory {
 }
 
 impl Shared {
-    pub(crate) fn new(bounds: Bounds, commands: Sender<Command>) -> Self {
+    pub(crate) fn new(bounds: Bounds, checks: Checks, commands: Sender<Command>) -> Self {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
+            checks: Arc::new(checks),
             status: ArcSwap::default(),
             // Counts as no group: a call finds out there which one it belongs to.
             vacant: Arc::new(vacant("", bounds.calls_nested_max, usize::MAX)),

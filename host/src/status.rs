@@ -66,6 +66,8 @@ pub enum Residency {
     Active,
     /// It has started, and waits for a switch point.
     Prepared,
+    /// It was replaced, and is kept started until what replaced it is committed: going back is one store.
+    Standby,
     /// It gets no new calls; its last ones are ending, or it is being stopped.
     Retiring,
     /// Proven: nothing of its code is mapped.
@@ -79,6 +81,7 @@ impl fmt::Display for Residency {
         match self {
             Residency::Active => f.write_str("active"),
             Residency::Prepared => f.write_str("prepared"),
+            Residency::Standby => f.write_str("standby"),
             Residency::Retiring => f.write_str("retiring"),
             Residency::Unmapped => f.write_str("unmapped"),
             Residency::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),

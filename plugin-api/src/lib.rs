@@ -220,7 +220,7 @@ pub mod rt {
     pub use crate::memory::{COUNTS, Counts};
     pub use crate::object::{Handed, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
-        Entry, Export, Exported, Hook, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
+        Entry, Export, Exported, FORMAT, Hook, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
     pub use crate::reclaim::last;

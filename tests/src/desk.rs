@@ -9,6 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 /// A token that is never held.
 pub(crate) const OPEN: u64 = 0;
 
+/// The token of a hook that hangs.
+const HOOK: u64 = u64::MAX / 4;
+
 /// What is asked between two calls of a chain, with the number of calls that are to come.
 type Between = Box<dyn FnMut(u32) + Send>;
 /// What a start does besides, with its generation.
@@ -36,6 +39,10 @@ struct State {
     retiring: BTreeMap<u32, End>,
     retiring_hangs: BTreeSet<u32>,
     told: Vec<u64>,
+    hooks: BTreeMap<(u32, String), Begin>,
+    hanging: Option<(u32, String)>,
+    hooked: Vec<String>,
+    asked: usize,
     stopped: Vec<u64>,
     faults: Vec<Fault>,
 }
@@ -88,6 +95,39 @@ impl Desk {
     /// The generations that were told that they retire, in order.
     pub fn told(&self) -> Vec<u64> {
         self.state().told.clone()
+    }
+
+    /// What a hook of a build is to do.
+    pub fn when_hooked(&self, version: u32, hook: &str, begin: Begin) {
+        self.state().hooks.insert((version, hook.to_owned()), begin);
+    }
+
+    /// A hook of a build hangs until [`unhang_hook`](Desk::unhang_hook).
+    pub fn hang_hook(&self, version: u32, hook: &str) {
+        self.state().hanging = Some((version, hook.to_owned()));
+    }
+
+    /// Waits until it does.
+    #[track_caller]
+    pub fn until_hook_hangs(&self) {
+        self.until_inside(HOOK);
+    }
+
+    /// Lets it return.
+    pub fn unhang_hook(&self) {
+        self.let_go(HOOK);
+    }
+
+    /// The hooks that ran, in order, as `probe 2 after_switch`. Without questions for health.
+    pub fn hooks(&self) -> Vec<String> {
+        self.state().hooked.clone()
+    }
+
+    /// Waits for so many more questions for health than there were.
+    #[track_caller]
+    pub fn until_asked_again(&self, times: usize) {
+        let until = self.state().asked + times;
+        self.until("questions for health", |state| (state.asked >= until).then_some(()));
     }
 
     /// Starts of a build hang.
@@ -173,6 +213,22 @@ impl Contract for Desk {
             self.wait(retiring(version));
         }
         end
+    }
+
+    fn hook(&self, plugin: &str, version: u32, hook: &str) -> Begin {
+        let mut state = self.state();
+        match hook {
+            "health" => state.asked += 1,
+            _ => state.hooked.push(format!("{plugin} {version} {hook}")),
+        }
+        self.changed.notify_all();
+        let begin = state.hooks.get(&(version, hook.to_owned())).copied().unwrap_or(Begin::Go);
+        let hangs = state.hanging == Some((version, hook.to_owned()));
+        drop(state);
+        if hangs {
+            self.wait(HOOK);
+        }
+        begin
     }
 
     fn stopping(&self, version: u32, generation: u64) -> End {

@@ -20,6 +20,10 @@ impl Control {
         }
     }
 
+    pub(super) fn is_standby(&self, number: u64) -> bool {
+        self.records.get(&number).is_some_and(|record| record.residency == Residency::Standby)
+    }
+
     pub(super) fn tell(&mut self, number: u64, took: Duration, kind: EventKind) {
         self.show();
         if let Some(record) = self.records.get(&number) {

@@ -11,6 +11,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::runtime::threads;
 use crate::status::Residency;
+use midflight_plugin::rt::Hook;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -70,21 +71,29 @@ impl Retiring {
 impl Control {
     /// It served, and gets no new calls: its plugin is told.
     pub(super) fn retire(&mut self, generation: Arc<Generation>) {
+        self.drain_and(generation, |generation| generation.retiring().map_err(|fault| fault.to_string()));
+    }
+
+    /// It never served: its plugin is told no more than that.
+    pub(super) fn dismiss(&mut self, generation: Arc<Generation>) {
+        self.drain_and(generation, |generation| generation.hook(Hook::AfterReturn));
+    }
+
+    fn drain_and(
+        &mut self,
+        generation: Arc<Generation>,
+        tell: impl FnOnce(&Generation) -> Result<(), String> + Send + 'static,
+    ) {
         self.drain(Arc::clone(&generation), Telling::Running);
         let commands = self.shared.commands();
         let share = Arc::clone(&generation);
         let started = spawn("midflight-tell", move || {
-            let result = share.retiring().map_err(|fault| fault.to_string());
+            let result = tell(&share);
             post(&commands, Command::Told { generation: share, result });
         });
         if let Err(refusal) = started {
             self.told(&generation, Err(refusal.reason().to_owned()));
         }
-    }
-
-    /// It never served, so there is nothing to tell its plugin.
-    pub(super) fn dismiss(&mut self, generation: Arc<Generation>) {
-        self.drain(generation, Telling::Over);
     }
 
     fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
@@ -219,6 +228,11 @@ impl Control {
             let retiring =
                 self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
             match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
+                // On standby it waits for the commit first.
+                None if self.is_standby(awaiting.generation) => match Instant::now() >= awaiting.until {
+                    true => answer(&awaiting.reply, Some(Holders { standby: true, ..Holders::default() })),
+                    false => self.awaiting.push(awaiting),
+                },
                 None => answer(&awaiting.reply, None),
                 Some((generation, telling)) if Instant::now() >= awaiting.until => {
                     let holders = self.holders(&generation, telling);

@@ -16,6 +16,7 @@ mod queue;
 mod shutdown;
 mod slots;
 mod transition;
+mod trial;
 mod update;
 mod worker;
 
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use transition::Transition;
+use trial::Trial;
 use update::Good;
 use worker::{answer, spawn};
 
@@ -81,6 +83,10 @@ pub(crate) enum Command {
     },
     /// The filters of the host's subscriber are being changed.
     FiltersChanged,
+    Cancel {
+        plugin: String,
+        reply: SyncSender<Result<(), Refusal>>,
+    },
     SwitchPoint {
         reply: SyncSender<usize>,
     },
@@ -122,6 +128,17 @@ pub(crate) enum Command {
         panic: Option<String>,
         stopped: Box<Stopped>,
     },
+    /// Of the trial's hooks so many ran well, and the next failed if it did.
+    Hooked {
+        trial: u64,
+        ran: usize,
+        failed: Option<String>,
+    },
+    /// Or which of the trial's members is not well, and why.
+    Checked {
+        trial: u64,
+        result: Result<(), (usize, String)>,
+    },
     Closed {
         generation: u64,
         left: Left,
@@ -131,6 +148,8 @@ pub(crate) enum Command {
 /// On whose word an update comes.
 pub(crate) enum By {
     Watcher,
+    /// Who does not wait for other updates of the group.
+    Impatient(Reply),
     /// What lay in the directory when the host was started.
     Start(Reply),
     Operator(Reply),
@@ -190,6 +209,10 @@ struct GroupState {
     waiting: VecDeque<Operation>,
     /// Prepared, and waiting for a switch point. Of one plugin at most one.
     ready: Vec<Ready>,
+    /// What was switched in last, until it is committed.
+    trial: Option<Trial>,
+    /// Prepared while the hooks of a trial ran, which come first.
+    behind: Vec<Ready>,
 }
 
 #[derive(Default)]
@@ -278,6 +301,9 @@ impl Control {
             Command::Compared { job, result } => self.compared(job, result),
             Command::Told { generation, result } => self.told(&generation, result),
             Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
+            Command::Hooked { trial, ran, failed } => self.hooked(trial, ran, failed),
+            Command::Checked { trial, result } => self.checked(trial, result),
+            Command::Cancel { plugin, reply } => self.cancel(&plugin, reply),
             Command::Closed { generation, left } => self.closed(generation, left),
         }
     }
@@ -287,6 +313,7 @@ impl Control {
         self.look_at_drains();
         self.look_at_awaiting();
         self.look_at_deadlines();
+        self.look_at_trials();
         self.look_at_endings();
         self.look_at_parked();
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
@@ -302,7 +329,7 @@ impl Control {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
-        let working = self.groups.values().any(|state| state.transition.is_some());
+        let working = self.groups.values().any(|state| state.transition.is_some() || state.trial.is_some());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
@@ -331,6 +358,8 @@ impl Drop for Control {
         for state in self.groups.values_mut() {
             mem::forget(mem::take(&mut state.active));
             mem::forget(mem::take(&mut state.ready));
+            mem::forget(mem::take(&mut state.trial));
+            mem::forget(mem::take(&mut state.behind));
         }
     }
 }
@@ -339,19 +368,32 @@ impl By {
     fn reply(self) -> Option<Reply> {
         match self {
             By::Watcher => None,
-            By::Start(reply) | By::Operator(reply) => Some(reply),
+            By::Start(reply) | By::Operator(reply) | By::Impatient(reply) => Some(reply),
         }
     }
 }
 
 impl GroupState {
     fn new(cell: Arc<GroupCell>) -> Self {
-        GroupState { cell, active: Vec::new(), transition: None, waiting: VecDeque::new(), ready: Vec::new() }
+        GroupState {
+            cell,
+            active: Vec::new(),
+            transition: None,
+            waiting: VecDeque::new(),
+            ready: Vec::new(),
+            trial: None,
+            behind: Vec::new(),
+        }
+    }
+
+    /// Hooks around a switch are running: no other switch may come between.
+    fn is_switching(&self) -> bool {
+        self.trial.as_ref().is_some_and(Trial::is_switching)
     }
 
     /// What serves, or will from the next switch point on.
     fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
-        let ready = self.ready.iter().map(|ready| &ready.generation);
+        let ready = self.behind.iter().rev().chain(&self.ready).map(|ready| &ready.generation);
         ready.chain(&self.active).find(|generation| *generation.plugin == *plugin)
     }
 }

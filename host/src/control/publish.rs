@@ -2,8 +2,9 @@
 
 use super::books::record;
 use super::drain::Draining;
+use super::trial::Tried;
 use super::update::{Good, Update};
-use super::worker::{answer, answer_if};
+use super::worker::answer;
 use super::{Control, PluginState};
 use crate::event::EventKind;
 use crate::host::Applied;
@@ -50,7 +51,8 @@ impl Control {
         let mut switched = 0;
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
-            let ready = self.groups.get_mut(&group).map(|state| mem::take(&mut state.ready));
+            let ready = self.groups.get_mut(&group).filter(|state| !state.is_switching());
+            let ready = ready.map(|state| mem::take(&mut state.ready));
             if let Some(ready) = ready.filter(|ready| !ready.is_empty()) {
                 switched += ready.len();
                 self.activate(&group, ready);
@@ -68,28 +70,38 @@ impl Control {
             replaced.push(at.map(|at| state.active.swap_remove(at)));
             state.active.push(Arc::clone(new));
         }
+        let mut trial = state.trial.take();
         let release = self.publish(group);
-        for (Ready { generation: new, update }, old) in ready.iter().zip(&replaced) {
+        let mut members = Vec::new();
+        let mut superseded = Vec::new();
+        for (ready, old) in ready.into_iter().zip(replaced) {
+            let new = &ready.generation;
             self.records.insert(new.number, record(new, Residency::Active));
+            let took = ready.update.began.elapsed();
+            let previous = old.as_ref().map(|old| old.number);
+            let applied = Applied { previous, ..self.applied(new, took) };
+            let mut last_good = self.plugins.get(&new.plugin).and_then(|plugin| plugin.last_good.clone());
+            // What was on probation was never committed: the way back leads to what was before it.
+            let mut standby = old;
+            if let Some(tried) = previous.and_then(|previous| trial.as_mut()?.take(previous)) {
+                superseded.extend(std::mem::replace(&mut standby, tried.standby));
+                last_good = tried.last_good;
+            }
             if let Some(plugin) = self.plugins.get_mut(&new.plugin) {
-                plugin.activate(new, old.as_deref(), update.rollback);
+                plugin.activate(new, standby.as_deref(), ready.update.rollback);
             }
-            if let Some(old) = old {
-                self.mark(old.number, Residency::Retiring);
+            if let Some(standby) = &standby {
+                self.mark(standby.number, Residency::Standby);
             }
+            members.push(Tried::new(ready, standby, last_good, applied));
         }
         self.show();
-        for (Ready { generation: new, update }, old) in ready.into_iter().zip(replaced) {
-            let took = update.began.elapsed();
-            let previous = old.as_ref().map(|old| old.number);
-            self.shared.events.add(update.about(), took, EventKind::Active { release, previous });
-            // Before the answer: who has it may wait for the old one.
-            let applied = Applied { previous, ..self.applied(&new, took) };
-            if let Some(old) = old {
-                self.retire(old);
-            }
-            answer_if(update.reply.as_ref(), Ok(applied));
+        for Tried { ready: Ready { update, .. }, applied, .. } in &members {
+            let kind = EventKind::Active { release, previous: applied.previous };
+            self.shared.events.add(update.about(), applied.took, kind);
         }
+        superseded.into_iter().for_each(|old| self.retire(old));
+        self.begin_trial(group, members, trial.map(|trial| trial.members).unwrap_or_default());
     }
 
     /// Makes a release of the group's active generations the current one.

@@ -29,6 +29,13 @@ impl Control {
             Ok(group) => group,
             Err(refusal) => return self.refuse(None, candidate.refused(refusal), by.reply()),
         };
+        if let By::Impatient(_) = by
+            && let Some(state) = self.groups.get(&group)
+            && (state.transition.is_some() || !state.waiting.is_empty() || state.is_switching())
+        {
+            let refusal = Refusal::new(Code::Busy, format!("another update of group {group} is under way"));
+            return self.refuse(None, candidate.refused(refusal), by.reply());
+        }
         // Of watched files only the newest waits.
         if matches!(by, By::Watcher) {
             self.drop_waiting(&group, &manifest.name);
@@ -149,6 +156,7 @@ impl Control {
     pub(super) fn next(&mut self, group: &Arc<str>) {
         while let Some(state) = self.groups.get_mut(group)
             && state.transition.is_none()
+            && !state.is_switching()
             && let Some(operation) = state.waiting.pop_front()
         {
             match operation {

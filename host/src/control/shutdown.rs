@@ -38,12 +38,17 @@ impl Control {
             };
             let waiting = mem::take(&mut state.waiting);
             let active = mem::take(&mut state.active);
-            let ready = mem::take(&mut state.ready);
+            let mut ready = mem::take(&mut state.ready);
+            ready.append(&mut state.behind);
+            let trial = state.trial.take();
             for operation in waiting {
                 self.turn_away(operation);
             }
             for ready in ready {
                 self.withdraw(ready, Code::ShuttingDown, "the host is ending");
+            }
+            if let Some(trial) = trial {
+                self.end_trial(trial);
             }
             if active.is_empty() {
                 continue;

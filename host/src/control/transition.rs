@@ -4,6 +4,7 @@ use super::Control;
 use super::books::about;
 use super::publish::Ready;
 use super::update::Update;
+use super::worker::answer_if;
 use crate::event::EventKind;
 use crate::holder::Holders;
 use crate::host::Publish;
@@ -18,8 +19,19 @@ use std::time::Instant;
 
 /// The one operation of a group that a worker is at.
 pub(super) enum Transition {
-    Update { update: Update, step: Option<Step>, step_began: Instant, loader: Option<JoinHandle<()>> },
-    Slot { job: u64, wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
+    Update {
+        update: Update,
+        step: Option<Step>,
+        step_began: Instant,
+        loader: Option<JoinHandle<()>>,
+        /// Whom to tell that it was dropped.
+        cancelled: Option<SyncSender<Result<(), Refusal>>>,
+    },
+    Slot {
+        job: u64,
+        wanted: Wanted,
+        reply: SyncSender<Result<usize, Refusal>>,
+    },
 }
 
 impl Control {
@@ -56,7 +68,7 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
-        let Some(Transition::Update { update, step_began, loader, .. }) =
+        let Some(Transition::Update { update, step_began, loader, cancelled, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {
             return;
@@ -69,19 +81,35 @@ impl Control {
                 let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
                 let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready { generation: Arc::new(*generation), update };
+                if let Some(reply) = cancelled {
+                    self.withdraw(ready, Code::Cancelled, "an operator cancelled it");
+                    answer_if(Some(&reply), Ok(()));
+                    return self.next(&group);
+                }
                 if self.shutdown.is_some() {
                     return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
                 }
                 match publish {
                     Publish::AtOnce => {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
-                        self.activate(&group, vec![ready]);
+                        match self.groups.get_mut(&group) {
+                            Some(state) if state.is_switching() => state.behind.push(ready),
+                            _ => self.activate(&group, vec![ready]),
+                        }
                     }
                     Publish::Manual => {
                         self.await_switch_point(&group, ready);
                         self.show();
                         self.shared.events.add(prepared, took, EventKind::Prepared);
                     }
+                }
+            }
+            // What ended by itself need not be cancelled any more.
+            Err(Refused { refusal, stopped }) if cancelled.is_some() => {
+                answer_if(cancelled.as_ref(), Ok(()));
+                match stopped {
+                    Some(stopped) => self.leave(number, *stopped, Some((refusal, update.reply))),
+                    None => self.refuse(Some(number), refusal, update.reply),
                 }
             }
             Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
@@ -117,7 +145,7 @@ impl Control {
 
     /// The worker stays behind in the plugin's code; its group goes on without it.
     fn give_up(&mut self, group: &Arc<str>) {
-        let Some(Transition::Update { update, step, .. }) =
+        let Some(Transition::Update { update, step, cancelled, .. }) =
             self.groups.get_mut(group).and_then(|state| state.transition.take())
         else {
             return;
@@ -128,6 +156,7 @@ impl Control {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
             Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
         };
+        answer_if(cancelled.as_ref(), Ok(()));
         self.lost.insert(generation);
         self.records.insert(
             generation,

@@ -2,6 +2,7 @@
 
 use super::books::about;
 use super::transition::Transition;
+use super::trial::Asked;
 use super::worker::{answer_if, post, spawn};
 use super::{By, Command, Control, Reply};
 use crate::event::{About, EventKind};
@@ -74,7 +75,7 @@ impl Control {
             config,
             publish: match by {
                 By::Start(_) => Publish::AtOnce,
-                By::Watcher | By::Operator(_) => self.shared.bounds.publish,
+                By::Watcher | By::Operator(_) | By::Impatient(_) => self.shared.bounds.publish,
             },
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
@@ -83,6 +84,10 @@ impl Control {
     }
 
     pub(super) fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
+        if self.is_on_trial(group, name) {
+            let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
+            return self.go_back(group, refusal, Asked::Rollback(reply));
+        }
         match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
             Some(good) => self.begin_again(group, good, true, reply),
             None => {
@@ -175,7 +180,8 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition = Some(Transition::Update { update, step: None, step_began, loader: None });
+            state.transition =
+                Some(Transition::Update { update, step: None, step_began, loader: None, cancelled: None });
         }
         let commands = self.shared.commands();
         let started = spawn("midflight-stage", move || {

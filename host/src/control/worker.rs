@@ -1,7 +1,6 @@
 //! Workers: threads for what runs a plugin's code or may block there, and the way back for what they have to say.
 
-use super::{Command, Reply};
-use crate::host::Applied;
+use super::Command;
 use crate::refusal::{Code, Refusal};
 use crate::stage::Refused;
 use std::mem;
@@ -40,7 +39,7 @@ pub(super) fn answer<T>(reply: &SyncSender<T>, with: T) {
     let _ = reply.send(with);
 }
 
-pub(super) fn answer_if(reply: Option<&Reply>, with: Result<Applied, Refusal>) {
+pub(super) fn answer_if<T>(reply: Option<&SyncSender<T>>, with: T) {
     if let Some(reply) = reply {
         answer(reply, with);
     }

@@ -16,6 +16,7 @@ mod objects;
 mod panics;
 mod switching;
 mod transitions;
+mod trials;
 mod unload;
 
 // For the contract of what is linked into this binary.

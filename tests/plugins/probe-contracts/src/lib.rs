@@ -204,6 +204,9 @@ pub trait Desk {
     /// A build stops.
     fn stopping(&self, version: u32, generation: u64) -> End;
 
+    /// A hook of a build runs.
+    fn hook(&self, plugin: &str, version: u32, hook: &str) -> Begin;
+
     /// Returns when the test lets `token` go.
     fn wait(&self, token: u64);
 

@@ -18,6 +18,7 @@ const VERSION: u32 = cfg_select! {
 #[cfg_attr(not(feature = "missing-contract"), plugin(implements(Probe, Risk)))]
 #[cfg_attr(feature = "missing-contract", plugin(implements(Probe)))]
 pub struct TheProbe {
+    name: String,
     generation: u64,
     desk: Service<dyn Desk>,
     config: Config,
@@ -46,7 +47,8 @@ impl Plugin for TheProbe {
         let (desk, generation, config) = (cx.service::<dyn Desk>()?, cx.generation(), cx.config()?);
         match desk.starting(VERSION, generation as _)? {
             Begin::Go => {
-                Ok(TheProbe { generation, desk, config, retired: Mutex::default(), retires: Condvar::new() })
+                let (name, retired, retires) = (cx.name().to_owned(), Mutex::default(), Condvar::new());
+                Ok(TheProbe { name, generation, desk, config, retired, retires })
             }
             Begin::Fail => Err(StartError::new("the desk is closed")),
             Begin::Panic(how) => panic(how),
@@ -60,11 +62,41 @@ impl Plugin for TheProbe {
         }
     }
 
+    fn before_switch(&self) -> Result<(), StartError> {
+        self.hook("before_switch")
+    }
+
+    fn after_switch(&self) -> Result<(), StartError> {
+        self.hook("after_switch")
+    }
+
+    fn before_return(&self) {
+        let _ = self.hook("before_return");
+    }
+
+    fn after_return(&self) {
+        let _ = self.hook("after_return");
+    }
+
+    fn health(&self) -> Result<(), StartError> {
+        self.hook("health")
+    }
+
     fn retiring(&self) {
         *self.retired.lock().expect("no panic") = true;
         self.retires.notify_all();
         if let Ok(End::Panic(how)) = self.desk.retiring(VERSION, self.generation) {
             panic(how);
+        }
+    }
+}
+
+impl TheProbe {
+    fn hook(&self, hook: &str) -> Result<(), StartError> {
+        match self.desk.hook(&self.name, VERSION, hook)? {
+            Begin::Go => Ok(()),
+            Begin::Fail => Err(StartError::new(format!("the desk says no to {hook}"))),
+            Begin::Panic(how) => panic(how),
         }
     }
 }

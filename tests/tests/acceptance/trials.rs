@@ -1,0 +1,360 @@
+//! From the store to the commit, or back: hooks, probation, health, and who ends it.
+
+use midflight::{Code, Residency};
+use midflight_tests::{Either, Fixture, Rig, WITHIN, Way, both_ways, check_answers};
+use probe_contracts::{Begin, Panic, Probe};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+both_ways![a20_a_first_version_has_hooks_too];
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+/// So short that a test sees many.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// `probe` 1.0.0 serves, and what comes after it stays on probation.
+fn on_probation() -> Rig {
+    let rig = Rig::with(|builder| builder.probation(LONG).check_interval(SHORT));
+    rig.apply(Fixture::V1);
+    rig
+}
+
+fn a20_a_first_version_has_hooks_too(way: Way) {
+    let rig = Rig::serving_by(way);
+    assert_eq!(rig.desk.hooks(), ["probe 1 before_switch", "probe 1 after_switch"]);
+    rig.end();
+}
+
+#[test]
+fn a20_hooks_run_up_and_down_in_their_order() {
+    let rig = on_probation();
+    assert_eq!(rig.host.apply(Fixture::V2.path()).expect("applied").previous, Some(1));
+    check_answers(&rig.probe, 2);
+    assert_eq!(rig.residency(1), Residency::Standby);
+    let back = rig.host.rollback("probe").expect("a way back");
+    assert_eq!((back.generation, back.previous), (1, Some(2)), "the very generation, with one store");
+    check_answers(&rig.probe, 1);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(
+        rig.desk.hooks(),
+        [
+            "probe 1 before_switch",
+            "probe 1 after_switch",
+            "probe 2 before_switch",
+            "probe 2 after_switch",
+            "probe 2 before_return",
+            "probe 2 after_return",
+        ]
+    );
+    assert_eq!(rig.desk.told(), [2], "the first was never told that it retires");
+    rig.end();
+}
+
+#[test]
+fn a20_the_life_of_a_trial_reads_as_the_golden_log() {
+    let rig = on_probation();
+    rig.log.clear();
+    rig.apply(Fixture::V2);
+    rig.host.rollback("probe").expect("a way back");
+    rig.log.wait("unmapped", 2);
+    assert_eq!(
+        rig.log.text(),
+        "\
+probe 2.0.0 (generation 2): staged
+probe 2.0.0 (generation 2): loaded
+probe 2.0.0 (generation 2): prepared
+probe 2.0.0 (generation 2): active in release 2, after generation 1
+probe 2.0.0 (generation 2): probation
+probe 2.0.0 (generation 2): switched out again: cancelled: an operator rolled it back
+probe 1.0.0 (generation 1): active in release 3, after generation 2
+probe 2.0.0 (generation 2): retiring
+probe 2.0.0 (generation 2): drained
+probe 2.0.0 (generation 2): stopped
+probe 2.0.0 (generation 2): unmapped
+"
+    );
+    rig.end();
+}
+
+#[test]
+fn a21_a_version_that_does_not_want_to_be_switched_in() {
+    for begin in [Begin::Fail, Begin::Panic(Panic::Text)] {
+        let rig = Rig::serving(Fixture::V1);
+        rig.desk.when_hooked(2, "before_switch", begin);
+        let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+        assert_eq!(refusal.code(), Code::SwitchRefused, "{refusal}");
+        assert_eq!(
+            rig.desk.hooks().last().map(String::as_str),
+            Some("probe 2 before_switch"),
+            "no other ran"
+        );
+        // A refusal is told when nothing of the candidate is left.
+        assert_eq!(rig.mappings(2), [""; 0]);
+        rig.apply(Fixture::V3);
+        rig.end();
+    }
+}
+
+#[test]
+fn a22_two_plugins_go_back_together_when_one_fails() {
+    let rig = Rig::with(|builder| {
+        builder.publish(midflight::Publish::Manual).group("probe", "desk").group("other", "desk")
+    });
+    let apply = |fixture: Fixture, generation| {
+        let host = rig.host.clone();
+        let applied = thread::spawn(move || host.apply(fixture.path()));
+        rig.log.wait("prepared", generation);
+        applied
+    };
+    let first = [apply(Fixture::V1, 1), apply(Fixture::Other, 2)];
+    assert_eq!(rig.host.switch_point(), 2);
+    for applied in first {
+        applied.join().expect("no panic").expect("applied");
+    }
+
+    // The same version of the other once more, with another configuration; its after-hook fails this time.
+    let host = rig.host.clone();
+    let second = apply(Fixture::V2, 3);
+    let other = thread::spawn(move || host.configure("other", "factor = 5"));
+    rig.log.wait("prepared", 4);
+    rig.desk.when_hooked(1, "after_switch", Begin::Fail);
+    let before = rig.host.group("desk").release();
+    assert_eq!(rig.host.switch_point(), 2);
+    for refused in [second, other] {
+        let refusal = refused.join().expect("no panic").expect_err("it went back");
+        assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
+        assert_eq!(refusal.plugin(), Some("other"));
+    }
+    rig.log.wait("unmapped", 3);
+    rig.log.wait("unmapped", 4);
+    assert_eq!(rig.host.group("desk").release(), before + 2, "one store there, one back");
+    check_answers(&rig.probe, 1);
+    let hooks = rig.desk.hooks();
+    assert_eq!(
+        hooks[hooks.len() - 5..],
+        [
+            "probe 2 after_switch",
+            "other 1 after_switch",
+            "probe 2 before_return",
+            "other 1 after_return",
+            "probe 2 after_return",
+        ]
+    );
+    rig.end();
+}
+
+#[test]
+fn a23_an_after_hook_that_fails_brings_the_old_version_back() {
+    for begin in [Begin::Fail, Begin::Panic(Panic::Text)] {
+        let rig = Rig::serving(Fixture::V1);
+        rig.desk.when_hooked(2, "after_switch", begin);
+        let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+        assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
+        let returned = rig.log.wait("returned", 2).to_string();
+        assert!(returned.contains("after_switch_failed"), "{returned}");
+        rig.log.wait("unmapped", 2);
+        assert_eq!(rig.residency(1), Residency::Active, "the very generation");
+        assert_eq!(
+            rig.desk.hooks()[2..],
+            ["probe 2 before_switch", "probe 2 after_switch", "probe 2 after_return"],
+            "what failed is not undone, what it rests on is"
+        );
+        rig.end();
+    }
+}
+
+#[test]
+fn a23_an_after_hook_that_hangs_brings_the_old_version_back() {
+    let rig = Rig::with(|builder| builder.hook_deadline(Duration::from_millis(50)));
+    rig.apply(Fixture::V1);
+    rig.desk.hang_hook(2, "after_switch");
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
+    assert!(refusal.reason().contains("50ms"), "{refusal}");
+    rig.desk.unhang_hook();
+    rig.log.wait("unmapped", 2);
+    rig.apply(Fixture::V3);
+    rig.end();
+}
+
+#[test]
+fn a23_a_version_that_is_not_well_goes_by_itself() {
+    for begin in [Begin::Fail, Begin::Panic(Panic::Text)] {
+        let rig = on_probation();
+        rig.apply(Fixture::V2);
+        rig.desk.until_asked_again(3);
+        check_answers(&rig.probe, 2);
+        rig.desk.when_hooked(2, "health", begin);
+        let returned = rig.log.wait("returned", 2).to_string();
+        assert!(returned.contains("unhealthy"), "{returned}");
+        rig.log.wait("unmapped", 2);
+        check_answers(&rig.probe, 1);
+        assert_eq!(rig.host.status().plugins[0].held.len(), 1, "the watcher does not bring it back");
+        rig.end();
+    }
+}
+
+#[test]
+fn a23_a_check_of_the_hosts_that_fails_panics_or_hangs() {
+    for how in ["fails", "panics", "hangs"] {
+        let (ill, hung) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+        let (is_ill, hangs) = (Arc::clone(&ill), Arc::clone(&hung));
+        let check = move |group: &str| {
+            assert_eq!(group, "probe");
+            if !is_ill.load(SeqCst) {
+                return Ok(());
+            }
+            assert!(how != "panics", "a check panics");
+            while how == "hangs" && hangs.load(SeqCst) {
+                thread::sleep(SHORT);
+            }
+            Err("the queue is too long".to_owned())
+        };
+        let rig = Rig::with(|builder| {
+            let builder = builder.probation(LONG).check_interval(SHORT);
+            builder.hook_deadline(Duration::from_millis(100)).health_check(check)
+        });
+        rig.apply(Fixture::V1);
+        rig.apply(Fixture::V2);
+        rig.desk.until_asked_again(3);
+        ill.store(true, SeqCst);
+        let returned = rig.log.wait("returned", 2).to_string();
+        let expected = match how {
+            "fails" => "unhealthy: the queue is too long",
+            "panics" => "unhealthy: a health check of the host panicked",
+            _ => "unhealthy: it has not returned within 100ms",
+        };
+        assert!(returned.contains(expected), "{how}: {returned}");
+        check_answers(&rig.probe, 1);
+        hung.store(false, SeqCst);
+        rig.log.wait("unmapped", 2);
+        rig.end();
+    }
+}
+
+#[test]
+fn a24_cancelled_before_the_publish() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang(2);
+    let host = rig.host.clone();
+    let applied = thread::spawn(move || host.apply(Fixture::V2.path()));
+    rig.desk.until_hung(2);
+    let host = rig.host.clone();
+    let cancelled = thread::spawn(move || host.cancel("probe"));
+    // It is cancelled when it can be: not in the middle of its start.
+    rig.desk.unhang(2);
+    let outcome = applied.join().expect("no panic");
+    match cancelled.join().expect("no panic") {
+        Ok(()) => {
+            assert_eq!(outcome.expect_err("cancelled").code(), Code::Cancelled);
+            check_answers(&rig.probe, 1);
+        }
+        // The start was over first.
+        Err(refusal) => {
+            assert_eq!(refusal.code(), Code::NothingToCancel);
+            outcome.expect("applied");
+        }
+    }
+    rig.end();
+}
+
+#[test]
+fn a24_cancelled_at_a_switch_point() {
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(midflight::Publish::Manual));
+    let host = rig.host.clone();
+    let applied = thread::spawn(move || host.apply(Fixture::V2.path()));
+    rig.log.wait("prepared", 2);
+    rig.host.cancel("probe").expect("cancelled");
+    assert_eq!(applied.join().expect("no panic").expect_err("cancelled").code(), Code::Cancelled);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.desk.hooks().last().map(String::as_str), Some("probe 2 after_return"), "undone");
+    assert_eq!(rig.host.switch_point(), 0);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a24_cancelled_on_probation_and_after_the_commit() {
+    let rig = on_probation();
+    let refusal = rig.host.cancel("probe").expect_err("a first version is committed at once");
+    assert_eq!(refusal.code(), Code::NothingToCancel);
+    rig.apply(Fixture::V2);
+    rig.host.cancel("probe").expect("cancelled");
+    check_answers(&rig.probe, 1);
+    assert_eq!(rig.host.cancel("probe").expect_err("over").code(), Code::NothingToCancel);
+    assert_eq!(rig.host.cancel("nobody").expect_err("unknown").code(), Code::NothingToCancel);
+    rig.log.wait("unmapped", 2);
+    rig.end();
+}
+
+#[test]
+fn a25_only_the_hooks_of_the_version_that_comes_run() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.apply(Fixture::V2);
+    let before = rig.desk.hooks().len();
+    rig.apply(Fixture::V3);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.desk.hooks()[before..], ["probe 3 before_switch", "probe 3 after_switch"]);
+    rig.end();
+}
+
+#[test]
+fn a29_who_does_not_wait_is_told_that_it_is_busy() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.desk.hang(2);
+    let host = rig.host.clone();
+    let first = thread::spawn(move || host.apply(Fixture::V2.path()));
+    rig.desk.until_hung(2);
+    let refusal = rig.refused(|host| host.try_apply(Fixture::V3.path()));
+    assert_eq!(refusal.code(), Code::Busy, "{refusal}");
+    rig.desk.unhang(2);
+    first.join().expect("no panic").expect("applied");
+    rig.host.try_apply(Fixture::V3.path()).expect("nothing is under way");
+    check_answers(&rig.probe, 3);
+    rig.end();
+}
+
+#[test]
+fn a30_a_version_on_probation_that_is_replaced_was_never_good() {
+    let rig = on_probation();
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::V3);
+    check_answers(&rig.probe, 3);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.residency(1), Residency::Standby, "the last that was committed");
+    rig.desk.when_hooked(3, "health", Begin::Fail);
+    rig.log.wait("returned", 3);
+    rig.log.wait("unmapped", 3);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a_version_that_stays_well_is_committed() {
+    let rig = Rig::with(|builder| builder.probation(Duration::from_millis(100)).check_interval(SHORT));
+    rig.apply(Fixture::V1);
+    let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
+    let stall = applied.wait_retired(Duration::ZERO).expect_err("it is on standby");
+    assert!(stall.to_string().contains("standby"), "{stall}");
+    assert_eq!(rig.desk.told(), [0; 0]);
+    rig.log.wait("committed", 2);
+    applied.wait_retired(WITHIN).expect("nobody holds it");
+    rig.log.wait("unmapped", 1);
+    // From here the way back is a load.
+    assert_eq!(rig.host.rollback("probe").expect("a way back").generation, 3);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a_host_that_ends_takes_what_is_on_trial_along() {
+    let rig = on_probation();
+    rig.apply(Fixture::V2);
+    assert_eq!(rig.residency(1), Residency::Standby);
+    rig.end();
+}
