@@ -1,15 +1,16 @@
 //! The host: what a service builds, keeps, and asks.
 
-use crate::control::{By, Command, Control, Setup};
+use crate::control::{By, Command, Control, Named, Setup};
 use crate::event::{Event, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::holder::Stall;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::release::Known;
+use crate::release_file;
 use crate::runtime::{Provided, logs};
-use crate::shared::{Checks, Shared};
+use crate::shared::{Checks, Shared, ended};
 use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
 use crate::status::{Residency, Status};
@@ -120,6 +121,47 @@ impl Host {
         let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
+    }
+
+    /// Applies the release file at `path`: the plugins of one group, with versions and configurations. All of them are prepared while what serves
+    /// serves on, and then switched in with one store; where one is refused, none is. Libraries and configurations that serve already are left
+    /// as they are.
+    ///
+    /// ```toml
+    /// [[plugin]]
+    /// name = "flat-fees"
+    /// version = "2.0.0"
+    /// file = "flat_fees-2.so"        # relative to this file
+    /// config = { rate = 3 }          # without it, the plugin keeps the configuration that it has
+    ///
+    /// [[plugin]]
+    /// name = "risk"
+    /// version = "1.4.0"
+    /// file = "risk.so"
+    /// ```
+    ///
+    /// # Errors
+    /// `release_invalid`, or the refusal of the plugin that stopped it: nothing was switched.
+    pub fn apply_release(&self, path: impl AsRef<Path>) -> Result<Vec<Applied>, Refusal> {
+        let began = Instant::now();
+        let candidates = release_file::read(path.as_ref(), self.shared.bounds.library_bytes_max)?;
+        let took = began.elapsed();
+        let (named, answers): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .map(|(candidate, config)| {
+                let (reply, answer) = sync_channel(1);
+                (Named { candidate: Box::new(candidate), config, took, reply }, answer)
+            })
+            .unzip();
+        self.shared.send(Command::Release { named })?;
+        let answers: Vec<_> =
+            answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(ended()))).collect();
+        // The one that stopped it says more than those that it stopped.
+        let stopped = |answer: &&Result<Applied, Refusal>| matches!(answer, Err(refusal) if refusal.code() != Code::ReleaseRefused);
+        match answers.iter().find(stopped) {
+            Some(Err(refusal)) => Err(refusal.clone()),
+            _ => answers.into_iter().collect(),
+        }
     }
 
     /// Ends the update of `plugin` that is not committed: one that is being prepared or waits for a switch point is dropped; one on

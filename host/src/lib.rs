@@ -24,6 +24,7 @@ mod layout;
 mod library;
 mod refusal;
 mod release;
+mod release_file;
 mod runtime;
 mod shared;
 mod stage;

@@ -129,6 +129,6 @@ fn vacant(group: &str, calls_nested_max: usize, groups_nested_max: usize) -> Gro
     GroupCell::new(group, Arc::new(Release::vacant()), calls_nested_max, groups_nested_max)
 }
 
-fn ended() -> Refusal {
+pub(crate) fn ended() -> Refusal {
     Refusal::new(Code::ShuttingDown, "the host has ended")
 }

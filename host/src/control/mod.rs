@@ -10,6 +10,7 @@
 mod books;
 mod drain;
 mod ending;
+mod gather;
 mod parked;
 mod publish;
 mod queue;
@@ -32,6 +33,8 @@ use crate::stage::{Candidate, Refused, Step};
 use crate::status::GenerationStatus;
 use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, RESIDENT_POLL};
+use gather::Gathering;
+pub(crate) use gather::Named;
 use midflight_plugin::rt::Linked;
 use publish::Ready;
 use queue::Operation;
@@ -57,6 +60,9 @@ pub(crate) enum Command {
         candidate: Box<Candidate>,
         by: By,
         took: Duration,
+    },
+    Release {
+        named: Vec<Named>,
     },
     Rollback {
         plugin: String,
@@ -209,6 +215,8 @@ struct GroupState {
     waiting: VecDeque<Operation>,
     /// Prepared, and waiting for a switch point. Of one plugin at most one.
     ready: Vec<Ready>,
+    /// A release of several plugins, of which one is being prepared.
+    gathering: Option<Gathering>,
     /// What was switched in last, until it is committed.
     trial: Option<Trial>,
     /// Prepared while the hooks of a trial ran, which come first.
@@ -282,6 +290,7 @@ impl Control {
     fn take(&mut self, command: Command) {
         match command {
             Command::Update { candidate, by, took } => self.update(candidate, by, took),
+            Command::Release { named } => self.release(named),
             Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
@@ -358,6 +367,7 @@ impl Drop for Control {
         for state in self.groups.values_mut() {
             mem::forget(mem::take(&mut state.active));
             mem::forget(mem::take(&mut state.ready));
+            mem::forget(mem::take(&mut state.gathering));
             mem::forget(mem::take(&mut state.trial));
             mem::forget(mem::take(&mut state.behind));
         }
@@ -381,6 +391,7 @@ impl GroupState {
             transition: None,
             waiting: VecDeque::new(),
             ready: Vec::new(),
+            gathering: None,
             trial: None,
             behind: Vec::new(),
         }

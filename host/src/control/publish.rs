@@ -34,7 +34,11 @@ impl Control {
         let overtaken = state.ready.iter().position(same).map(|at| state.ready.remove(at));
         state.ready.push(ready);
         if let Some(overtaken) = overtaken {
+            let release = overtaken.update.release;
             self.withdraw(overtaken, Code::Superseded, "a newer version of it is prepared");
+            if let Some(release) = release {
+                self.scatter(group, release);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::books::about;
 use super::transition::Transition;
 use super::worker::answer;
-use super::{By, Control, GroupState, PluginState, Reply};
+use super::{By, Control, GroupState, Named, PluginState, Reply};
 use crate::event::EventKind;
 use crate::refusal::{Code, Refusal};
 use crate::release::Wanted;
@@ -16,6 +16,7 @@ use std::time::Duration;
 /// What waits for its turn in a group.
 pub(super) enum Operation {
     Update { candidate: Box<Candidate>, by: By, took: Duration },
+    Release { named: Vec<Named> },
     Rollback { plugin: Arc<str>, reply: Reply },
     Configure { plugin: Arc<str>, config: Arc<str>, reply: Reply },
     Link { plugin: Arc<str>, linked: Linked, reply: Reply },
@@ -42,6 +43,31 @@ impl Control {
         }
         self.drop_parked(&manifest.name);
         self.enqueue(&group, Operation::Update { candidate, by, took });
+    }
+
+    /// All of them belong to one group, or none is switched in.
+    pub(super) fn release(&mut self, named: Vec<Named>) {
+        let mut groups = Vec::new();
+        let mut refused = None;
+        for Named { candidate, .. } in &named {
+            let manifest = candidate.manifest();
+            match self.admit_to_group(&manifest.name, manifest.group.as_deref()) {
+                Ok(group) => groups.push((manifest.name.clone(), group)),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        let other = groups.iter().find(|(_, group)| *group != groups[0].1);
+        if let (None, Some((name, group))) = (&refused, other) {
+            let (first, of_first) = &groups[0];
+            let reason =
+                format!("{first} is of group {of_first}, {name} of {group}: a release is of one group");
+            refused = Some(Refusal::new(Code::ReleaseInvalid, reason));
+        }
+        if let Some(refusal) = refused {
+            return self.refuse_release(named, &refusal);
+        }
+        let Some((_, group)) = groups.into_iter().next() else { return };
+        self.enqueue(&group, Operation::Release { named });
     }
 
     pub(super) fn link(&mut self, name: &str, linked: Linked, reply: Reply) {
@@ -110,7 +136,8 @@ impl Control {
         let waiting = state.waiting.iter().any(
             |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
         );
-        now || ready || waiting
+        let gathering = state.gathering.as_ref().is_some_and(|gathering| gathering.has(name));
+        now || ready || waiting || gathering
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {
@@ -148,7 +175,14 @@ impl Control {
             | Operation::Link { reply, .. } => {
                 self.refuse(None, refusal(), Some(reply));
             }
+            Operation::Release { named } => self.refuse_release(named, &refusal()),
             Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
+        }
+    }
+
+    fn refuse_release(&mut self, named: Vec<Named>, refusal: &Refusal) {
+        for Named { candidate, reply, .. } in named {
+            self.refuse(None, candidate.refused(refusal.clone()), Some(reply));
         }
     }
 
@@ -161,6 +195,7 @@ impl Control {
         {
             match operation {
                 Operation::Update { candidate, by, took } => self.begin_update(group, candidate, by, took),
+                Operation::Release { named } => self.begin_release(group, named),
                 Operation::Rollback { plugin, reply } => self.begin_rollback(group, &plugin, reply),
                 Operation::Configure { plugin, config, reply } => {
                     self.begin_configure(group, &plugin, config, reply);

@@ -36,11 +36,16 @@ impl Control {
             let Some(state) = self.groups.get_mut(&group) else {
                 continue;
             };
-            let waiting = mem::take(&mut state.waiting);
+            let mut waiting = mem::take(&mut state.waiting);
             let active = mem::take(&mut state.active);
             let mut ready = mem::take(&mut state.ready);
             ready.append(&mut state.behind);
             let trial = state.trial.take();
+            let gathering = state.gathering.take();
+            let (gathered, named) =
+                gathering.map(|gathering| (gathering.ready, gathering.named)).unwrap_or_default();
+            ready.extend(gathered);
+            waiting.push_front(Operation::Release { named: named.into() });
             for operation in waiting {
                 self.turn_away(operation);
             }

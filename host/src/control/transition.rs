@@ -73,6 +73,7 @@ impl Control {
         else {
             return;
         };
+        let release = update.release.filter(|_| result.is_err());
         match result {
             Ok(mut generation) => {
                 generation.loader = loader;
@@ -82,7 +83,9 @@ impl Control {
                 let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready { generation: Arc::new(*generation), update };
                 if let Some(reply) = cancelled {
+                    let release = ready.update.release;
                     self.withdraw(ready, Code::Cancelled, "an operator cancelled it");
+                    release.into_iter().for_each(|release| self.scatter(&group, release));
                     answer_if(Some(&reply), Ok(()));
                     return self.next(&group);
                 }
@@ -90,6 +93,10 @@ impl Control {
                     return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
                 }
                 match publish {
+                    _ if ready.update.release.is_some() => {
+                        self.shared.events.add(prepared, took, EventKind::Prepared);
+                        return self.gathered(&group, ready);
+                    }
                     Publish::AtOnce => {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
                         match self.groups.get_mut(&group) {
@@ -116,6 +123,9 @@ impl Control {
             Err(Refused { refusal, stopped: Some(stopped) }) => {
                 self.leave(number, *stopped, Some((refusal, update.reply)));
             }
+        }
+        if let Some(release) = release {
+            self.scatter(&group, release);
         }
         self.next(&group);
     }
@@ -150,7 +160,7 @@ impl Control {
         else {
             return;
         };
-        let Update { generation, plugin, version, reply, .. } = update;
+        let Update { generation, plugin, version, reply, release, .. } = update;
         let deadline = self.shared.bounds.start_deadline;
         let (code, what) = match step {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
@@ -173,6 +183,9 @@ impl Control {
         let reason = format!("{what} has not returned within {deadline:?}");
         self.refuse(Some(generation), Refusal::new(code, reason).of(&plugin, &version), reply);
         self.reside(generation, vec![format!("{what} still running")]);
+        if let Some(release) = release {
+            self.scatter(group, release);
+        }
         self.next(group);
     }
 }

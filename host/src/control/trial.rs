@@ -370,7 +370,8 @@ impl Control {
         };
         let Some(state) = self.groups.get_mut(&group) else { return answer(&reply, Err(nothing())) };
         if let Some(Transition::Update { update, cancelled: cancelled @ None, .. }) = &mut state.transition
-            && *update.plugin == *plugin
+            && (*update.plugin == *plugin
+                || state.gathering.as_ref().is_some_and(|gathering| gathering.has(plugin)))
         {
             *cancelled = Some(reply);
             return;
@@ -379,7 +380,11 @@ impl Control {
         let waiting = [&mut state.ready, &mut state.behind].into_iter();
         let waiting = waiting.filter_map(|list| Some(list.remove(list.iter().position(of_it)?))).next();
         if let Some(ready) = waiting {
+            let release = ready.update.release;
             self.withdraw(ready, Code::Cancelled, why);
+            if let Some(release) = release {
+                self.scatter(&group, release);
+            }
             return answer(&reply, Ok(()));
         }
         match self.is_on_trial(&group, plugin) {

@@ -25,6 +25,8 @@ pub(super) struct Update {
     pub(super) rollback: bool,
     pub(super) config: Arc<str>,
     pub(super) publish: Publish,
+    /// It is part of a release of several, which goes with one store.
+    pub(super) release: Option<u64>,
     pub(super) began: Instant,
     pub(super) reply: Option<Reply>,
 }
@@ -77,9 +79,20 @@ impl Control {
                 By::Start(_) => Publish::AtOnce,
                 By::Watcher | By::Operator(_) | By::Impatient(_) => self.shared.bounds.publish,
             },
+            release: None,
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
         };
+        self.begin_candidate(group, update, candidate, took);
+    }
+
+    pub(super) fn begin_candidate(
+        &mut self,
+        group: &Arc<str>,
+        update: Update,
+        candidate: Box<Candidate>,
+        took: Duration,
+    ) {
         self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
     }
 
@@ -127,6 +140,7 @@ impl Control {
             rollback,
             config,
             publish: self.shared.bounds.publish,
+            release: None,
             began: Instant::now(),
             reply: Some(reply),
         };
@@ -149,6 +163,7 @@ impl Control {
             rollback: false,
             config,
             publish: Publish::AtOnce,
+            release: None,
             began: Instant::now(),
             reply: Some(reply),
         };
@@ -214,7 +229,7 @@ impl Control {
         ))
     }
 
-    fn next_generation(&mut self) -> u64 {
+    pub(super) fn next_generation(&mut self) -> u64 {
         self.generations += 1;
         self.generations
     }

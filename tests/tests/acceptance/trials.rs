@@ -1,7 +1,7 @@
 //! From the store to the commit, or back: hooks, probation, health, and who ends it.
 
 use midflight::{Code, Residency};
-use midflight_tests::{Either, Fixture, Rig, WITHIN, Way, both_ways, check_answers};
+use midflight_tests::{Fixture, Rig, WITHIN, Way, both_ways, check_answers, trade};
 use probe_contracts::{Begin, Panic, Probe};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -356,5 +356,128 @@ fn a_host_that_ends_takes_what_is_on_trial_along() {
     let rig = on_probation();
     rig.apply(Fixture::V2);
     assert_eq!(rig.residency(1), Residency::Standby);
+    rig.end();
+}
+
+/// A release file of the test's own, over copies of fixtures.
+fn release(rig: &Rig, plugins: &[(&str, &str, Fixture, &str)]) -> std::path::PathBuf {
+    let mut text = String::new();
+    for (name, version, fixture, config) in plugins {
+        let file = format!("{name}-{version}.so");
+        rig.copy(*fixture, &file);
+        text +=
+            &format!("[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nfile = \"{file}\"\n{config}\n");
+    }
+    let path = rig.path("release.toml");
+    std::fs::write(&path, text).expect("a release file");
+    path
+}
+
+/// `probe` and `other` are one group.
+fn of_one_group() -> Rig {
+    Rig::with(|builder| builder.group("probe", "desk").group("other", "desk"))
+}
+
+#[test]
+fn a22_a_release_is_switched_in_with_one_store() {
+    let rig = of_one_group();
+    let file = release(
+        &rig,
+        &[("probe", "1.0.0", Fixture::V1, ""), ("other", "1.0.0", Fixture::Other, "config = { factor = 3 }")],
+    );
+    let before = rig.host.group("desk").release();
+    let applied = rig.host.apply_release(&file).expect("applied");
+    assert_eq!(rig.host.group("desk").release(), before + 1);
+    assert!(applied.iter().all(|applied| applied.switched));
+    let fees = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    assert_eq!(fees.fee(&trade(7)).expect("a fee"), 3 * rig.probe.fee(&trade(7)).expect("a fee"));
+
+    // What serves already is left as it is; a version that is another goes alone.
+    let applied = rig.host.apply_release(&file).expect("nothing to do");
+    assert!(applied.iter().all(|applied| !applied.switched));
+    let file = release(&rig, &[("probe", "2.0.0", Fixture::V2, ""), ("other", "1.0.0", Fixture::Other, "")]);
+    let switched: Vec<_> =
+        rig.host.apply_release(&file).expect("applied").iter().map(|a| a.switched).collect();
+    assert_eq!(switched, [true, false]);
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn a22_a_release_of_which_the_second_refuses_changes_nothing() {
+    let rig = of_one_group();
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    let file = release(
+        &rig,
+        &[("probe", "2.0.0", Fixture::V2, ""), ("other", "1.0.0", Fixture::Other, "config = { factor = 2 }")],
+    );
+    rig.desk.when_hooked(1, "before_switch", Begin::Fail);
+    let hooks = rig.desk.hooks().len();
+    let before = rig.host.group("desk").release();
+    let refusal = rig.refused(|host| host.apply_release(&file).map(|mut applied| applied.remove(0)));
+    assert_eq!((refusal.code(), refusal.plugin()), (Code::SwitchRefused, Some("other")), "{refusal}");
+    rig.log.wait("unmapped", 3);
+    assert_eq!(rig.host.group("desk").release(), before, "no store");
+    assert_eq!(
+        rig.desk.hooks()[hooks..],
+        ["probe 2 before_switch", "other 1 before_switch", "probe 2 after_return"]
+    );
+    assert_eq!(rig.log.wait("refused", 3).to_string().matches("release_refused").count(), 1);
+    rig.apply(Fixture::V3);
+    rig.end();
+}
+
+#[test]
+fn a22_a_release_waits_for_the_switch_point_and_is_cancelled_as_a_whole() {
+    let rig = Rig::with(|builder| {
+        builder.publish(midflight::Publish::Manual).group("probe", "desk").group("other", "desk")
+    });
+    let file = release(&rig, &[("probe", "1.0.0", Fixture::V1, ""), ("other", "1.0.0", Fixture::Other, "")]);
+    let apply = || {
+        let (host, file) = (rig.host.clone(), file.clone());
+        thread::spawn(move || host.apply_release(file))
+    };
+    let cancelled = apply();
+    rig.log.wait("prepared", 2);
+    rig.host.cancel("other").expect("cancelled");
+    assert_eq!(cancelled.join().expect("no panic").expect_err("cancelled").code(), Code::Cancelled);
+    assert_eq!(rig.host.switch_point(), 0, "no half of it");
+    rig.log.wait("unmapped", 1);
+    rig.log.wait("unmapped", 2);
+    let applied = apply();
+    rig.log.wait("prepared", 4);
+    assert_eq!(rig.host.switch_point(), 2);
+    assert_eq!(applied.join().expect("no panic").expect("applied").len(), 2);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a_release_file_that_is_wrong_is_refused_with_what_is_wrong() {
+    let rig = Rig::serving(Fixture::V1);
+    let case = |text: &str, code: Code, says: &str| {
+        rig.copy(Fixture::V2, "v2.so");
+        rig.copy(Fixture::Other, "other.so");
+        std::fs::write(rig.path("release.toml"), text).expect("a release file");
+        let refusal = rig.refused(|host| {
+            host.apply_release(rig.path("release.toml")).map(|mut applied| applied.remove(0))
+        });
+        assert_eq!(refusal.code(), code, "{text}: {refusal}");
+        assert!(refusal.to_string().contains(says), "{text}: {refusal}");
+    };
+    let probe = "[[plugin]]\nname = \"probe\"\nversion = \"2.0.0\"\nfile = \"v2.so\"\n";
+    let other = "[[plugin]]\nname = \"other\"\nversion = \"1.0.0\"\nfile = \"other.so\"\n";
+    case("what?", Code::ReleaseInvalid, "line 1");
+    case("plugin = []", Code::ReleaseInvalid, "no plugin");
+    case(&format!("{probe}speed = 3"), Code::ReleaseInvalid, "speed");
+    case(&format!("{probe}{probe}"), Code::ReleaseInvalid, "twice");
+    case(&probe.replace("2.0.0", "2.1.0"), Code::ReleaseInvalid, "probe 2.0.0");
+    case(&probe.replace("v2.so", "v9.so"), Code::FileUnreadable, "No such file");
+    case(&format!("{probe}{other}"), Code::ReleaseInvalid, "of one group");
+    case(&format!("{probe}config = {{ factor = \"x\" }}"), Code::StartFailed, "factor");
+    std::fs::remove_file(rig.path("release.toml")).expect("no release file");
+    let absent = rig.host.apply_release(rig.path("release.toml")).expect_err("no file");
+    assert_eq!(absent.code(), Code::FileUnreadable);
     rig.end();
 }

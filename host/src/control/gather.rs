@@ -1,0 +1,132 @@
+//! Releases that name several plugins: prepared one after the other, then switched in with one store, or not at all.
+
+use super::publish::Ready;
+use super::update::Update;
+use super::worker::answer;
+use super::{Control, Reply};
+use crate::host::{Applied, Publish};
+use crate::refusal::{Code, Refusal};
+use crate::stage::Candidate;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One plugin of a release that is asked for.
+pub(crate) struct Named {
+    pub(crate) candidate: Box<Candidate>,
+    /// Its configuration; None: the one that it has.
+    pub(crate) config: Option<Arc<str>>,
+    pub(crate) took: Duration,
+    pub(crate) reply: Reply,
+}
+
+/// A release on its way, of one group.
+pub(super) struct Gathering {
+    pub(super) number: u64,
+    pub(super) named: VecDeque<Named>,
+    pub(super) ready: Vec<Ready>,
+}
+
+impl Gathering {
+    pub(super) fn has(&self, plugin: &str) -> bool {
+        self.ready.iter().any(|ready| *ready.update.plugin == *plugin)
+            || self.named.iter().any(|named| named.candidate.manifest().name == plugin)
+    }
+}
+
+impl Control {
+    pub(super) fn begin_release(&mut self, group: &Arc<str>, named: Vec<Named>) {
+        self.jobs += 1;
+        let gathering = Gathering { number: self.jobs, named: named.into(), ready: Vec::new() };
+        if let Some(state) = self.groups.get_mut(group) {
+            state.gathering = Some(gathering);
+        }
+        self.gather(group);
+    }
+
+    /// Prepares the next plugin; after the last, they are switched in.
+    fn gather(&mut self, group: &Arc<str>) {
+        while let Some(state) = self.groups.get_mut(group)
+            && let Some(gathering) = &mut state.gathering
+            && let Some(Named { candidate, config, took, reply }) = gathering.named.pop_front()
+        {
+            let release = gathering.number;
+            let manifest = candidate.manifest();
+            let version: Arc<str> = manifest.version.to_string().into();
+            let plugin = self.plugins.get_key_value(manifest.name.as_str());
+            let Some((plugin, state)) = plugin.map(|(name, state)| (Arc::clone(name), state)) else {
+                continue;
+            };
+            let config = config.unwrap_or_else(|| Arc::clone(&state.config));
+            let serving = self.groups.get(group).and_then(|state| state.newest(&plugin));
+            let same = |of: &&Arc<crate::release::Generation>| {
+                of.image.digest == candidate.digest() && of.config == config
+            };
+            if let Some(serving) = serving.filter(same) {
+                answer(&reply, Ok(Applied { switched: false, ..self.applied(serving, took) }));
+                continue;
+            }
+            if let Err(refusal) = self.admit(&plugin) {
+                self.refuse(None, candidate.refused(refusal), Some(reply));
+                return self.scatter(group, release);
+            }
+            let update = Update {
+                generation: self.next_generation(),
+                plugin,
+                version,
+                rollback: false,
+                config,
+                publish: self.shared.bounds.publish,
+                release: Some(release),
+                began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
+                reply: Some(reply),
+            };
+            return self.begin_candidate(group, update, candidate, took);
+        }
+        let gathered = self.groups.get_mut(group).and_then(|state| state.gathering.take());
+        let ready = gathered.map(|gathered| gathered.ready).unwrap_or_default();
+        match self.shared.bounds.publish {
+            _ if ready.is_empty() => self.next(group),
+            Publish::AtOnce => self.activate(group, ready),
+            Publish::Manual => {
+                for ready in ready {
+                    self.await_switch_point(group, ready);
+                }
+                self.show();
+            }
+        }
+    }
+
+    /// One of a release is prepared.
+    pub(super) fn gathered(&mut self, group: &Arc<str>, ready: Ready) {
+        if let Some(gathering) = self.groups.get_mut(group).and_then(|state| state.gathering.as_mut()) {
+            gathering.ready.push(ready);
+        }
+        self.gather(group);
+    }
+
+    /// One of the release was refused, so none is switched in: those that are prepared are undone, the last first.
+    pub(super) fn scatter(&mut self, group: &Arc<str>, release: u64) {
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let mut ready = Vec::new();
+        for list in [&mut state.ready, &mut state.behind] {
+            let (of_it, others) =
+                mem::take(list).into_iter().partition(|ready| ready.update.release == Some(release));
+            *list = others;
+            ready.extend::<Vec<Ready>>(of_it);
+        }
+        let gathering = state.gathering.take_if(|gathering| gathering.number == release);
+        let (gathered, named) =
+            gathering.map(|gathering| (gathering.ready, gathering.named)).unwrap_or_default();
+        ready.extend(gathered);
+        let why = "another plugin of the release was refused";
+        for ready in ready.into_iter().rev() {
+            self.withdraw(ready, Code::ReleaseRefused, why);
+        }
+        for Named { candidate, reply, .. } in named {
+            self.refuse(None, candidate.refused(Refusal::new(Code::ReleaseRefused, why)), Some(reply));
+        }
+        self.next(group);
+    }
+}

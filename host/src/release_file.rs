@@ -1,0 +1,60 @@
+//! Release files: which plugins a group is made of, in which versions, and with what configuration.
+
+use crate::refusal::{Code, Refusal};
+use crate::stage::Candidate;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file, as toml.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    plugin: Vec<Plugin>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plugin {
+    name: String,
+    version: String,
+    /// Relative to the release file.
+    file: PathBuf,
+    config: Option<toml::Table>,
+}
+
+/// Reads the release file at `path` and every library that it names. Nothing of them runs.
+pub(crate) fn read(
+    path: &Path,
+    library_bytes_max: u64,
+) -> Result<Vec<(Candidate, Option<Arc<str>>)>, Refusal> {
+    let invalid = |reason: String| Refusal::new(Code::ReleaseInvalid, reason).in_file(path);
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Refusal::new(Code::FileUnreadable, format!("{}: {error}", path.display())).in_file(path)
+    })?;
+    let file: File = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    if file.plugin.is_empty() {
+        return Err(invalid("it names no plugin".to_owned()));
+    }
+    let mut candidates: Vec<(Candidate, Option<Arc<str>>)> = Vec::new();
+    for Plugin { name, version, file, config } in file.plugin {
+        let library = path.parent().unwrap_or(Path::new("")).join(file);
+        let candidate = Candidate::read(&library, library_bytes_max)?;
+        let manifest = candidate.manifest();
+        if manifest.name != name || manifest.version.to_string() != version {
+            let reason = format!(
+                "it names {name} {version}, and {} is {} {}",
+                library.display(),
+                manifest.name,
+                manifest.version
+            );
+            return Err(invalid(reason));
+        }
+        if candidates.iter().any(|(other, _)| other.manifest().name == name) {
+            return Err(invalid(format!("it names {name} twice")));
+        }
+        let config = config.map(|config| toml::to_string(&config)).transpose();
+        candidates.push((candidate, config.map_err(|error| invalid(error.to_string()))?.map(Arc::from)));
+    }
+    Ok(candidates)
+}
