@@ -7,7 +7,7 @@ use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
 use crate::status::Memory;
-use midflight_plugin::rt::{Bound, Origin, RawService};
+use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -221,6 +221,27 @@ pub(crate) struct Checked {
     pub(crate) offer: usize,
 }
 
+/// The schemas of a generation's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schema {
+    /// Its own.
+    pub(crate) version: u32,
+    /// The oldest that it can be restored from.
+    pub(crate) restores_from: u32,
+    /// The oldest that it can be saved in.
+    pub(crate) saves_to: u32,
+    /// It can be copied while calls use it.
+    pub(crate) ahead: bool,
+}
+
+/// One part of a state, in the host's own memory.
+#[expect(dead_code, reason = "the control plane's, which does not hand over yet")]
+pub(crate) struct Saved {
+    pub(crate) bytes: Vec<u8>,
+    /// The copy ahead is not at its end yet.
+    pub(crate) more: bool,
+}
+
 impl Generation {
     pub(crate) fn new(
         number: u64,
@@ -277,6 +298,45 @@ impl Generation {
     /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once, since the plugin was promised that.
     pub(crate) fn retiring(&self) -> Result<(), Fault> {
         self.library.retiring(&self.instance, &self.origin)
+    }
+
+    /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a worker.
+    #[expect(dead_code, reason = "the control plane's, which does not run hooks yet")]
+    pub(crate) fn hook(&self, which: Hook) -> Result<(), String> {
+        self.library.hook(&self.instance, &self.origin, which)
+    }
+
+    /// The schemas of its state; `None` where it has no state to hand over.
+    #[expect(dead_code, reason = "the control plane's, which does not hand over yet")]
+    pub(crate) fn schema(&self) -> Option<Schema> {
+        let state = self.library.state()?;
+        Some(Schema {
+            version: state.version,
+            restores_from: state.restores_from,
+            saves_to: state.saves_to,
+            ahead: state.ahead,
+        })
+    }
+
+    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a worker, and one save at a time. Nobody may
+    /// call the plugin meanwhile where [`Part`] says so.
+    ///
+    /// # Errors
+    /// The plugin's reason, or the report of its panic.
+    #[expect(dead_code, reason = "the control plane's, which does not hand over yet")]
+    pub(crate) fn save(&self, version: u32, part: Part) -> Result<Saved, String> {
+        let saved = self.library.save(&self.instance, &self.origin, version, part);
+        saved.map(|(bytes, more)| Saved { bytes, more })
+    }
+
+    /// Gives it one part of a state that was saved in the schema `version`. On a worker.
+    ///
+    /// # Errors
+    /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is [`Part::Whole`]; else parts of a copy are
+    /// missing, and it must not serve.
+    #[expect(dead_code, reason = "the control plane's, which does not hand over yet")]
+    pub(crate) fn restore(&self, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
+        self.library.restore(&self.instance, &self.origin, version, part, bytes)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.

@@ -87,6 +87,7 @@ mod portable;
 mod reclaim;
 mod signature;
 mod sink;
+mod state;
 
 pub use call::{CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
@@ -220,12 +221,13 @@ pub mod rt {
     pub use crate::memory::{COUNTS, Counts};
     pub use crate::object::{Handed, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
-        Entry, Export, Exported, FORMAT, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
+        Entry, Export, Exported, FORMAT, Hook, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
     };
     pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
+    pub use crate::state::{Part, StateTable};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,

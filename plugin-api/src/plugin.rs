@@ -15,6 +15,7 @@ use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
 use crate::reclaim::CLOSING;
+use crate::state::StateTable;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -78,6 +79,56 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// It must return: the instance is kept until it has, and past the host's `retire_deadline` the status says so. A panic in it is
     /// told as an event and does no harm.
     fn retiring(&self) {}
+
+    /// The last step of the preparation: every plugin of the group is prepared, and the old versions still serve. To close what this version
+    /// takes over, or to refuse while refusing costs nothing. Where it is followed by no switch, or by a return, [`after_return`](Plugin::after_return)
+    /// undoes it.
+    ///
+    /// # Order
+    /// The hooks of an update are those of the versions that come, in the order of the release: every plugin's `before_switch`, then the
+    /// switch, then every plugin's `after_switch`. The hooks of a return are those of the versions that are left, in reverse: every plugin's
+    /// `before_return`, then the switch back, then every plugin's `after_return`. Versions that are replaced, or returned to, run none.
+    ///
+    /// Where a `before_switch` fails, nothing is switched, and those that ran before it are undone by their `after_return`, in reverse. Where an
+    /// `after_switch` fails, those that ran before it are undone by their `before_return`, in reverse; the old version is brought back, and
+    /// every plugin's `after_return` runs, in reverse. A hook that failed is not undone by itself: it leaves things as they were.
+    ///
+    /// | what happens | runs, for the plugins a and b of a group |
+    /// |---|---|
+    /// | an update | `before_switch` a, b; the switch; `after_switch` a, b |
+    /// | the same, and `before_switch` of b fails | `before_switch` a, b; `after_return` a |
+    /// | the same, and `after_switch` of b fails | `before_switch` a, b; the switch; `after_switch` a, b; `before_return` a; the switch back; `after_return` b, a |
+    /// | a return | `before_return` b, a; the switch back; `after_return` b, a |
+    ///
+    /// # Errors
+    /// Whatever should keep this version from serving. So does a panic.
+    fn before_switch(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. See [the order](Plugin::before_switch#order).
+    ///
+    /// # Errors
+    /// Whatever should bring the old version back. So does a panic.
+    fn after_switch(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. See [the
+    /// order](Plugin::before_switch#order).
+    fn before_return(&self) {}
+
+    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. See [the
+    /// order](Plugin::before_switch#order).
+    fn after_return(&self) {}
+
+    /// Is this version well? Asked again and again while it is on probation, beside its calls.
+    ///
+    /// # Errors
+    /// Whatever should bring the old version back. So does a panic.
+    fn health(&self) -> Result<(), StartError> {
+        Ok(())
+    }
 }
 
 /// What a plugin gets while it starts.
@@ -318,6 +369,8 @@ pub unsafe trait Exported: Plugin {
     const CONTRACTS: &'static [(&'static str, &'static str)];
     /// The author's group; empty for a group of its own.
     const GROUP: &'static str;
+    /// How its state is handed over, if it has one.
+    const STATE: Option<&'static StateTable>;
     /// The version of the author's crate: that of a plugin that is linked in. A library says its own.
     const VERSION: &'static str;
 }
@@ -338,7 +391,7 @@ pub trait Export {
 
 /// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
 /// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
@@ -357,6 +410,10 @@ pub struct Entry {
     pub retiring: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// Runs one hook of the instance that `start` made; any number of times, beside its calls.
+    pub hook: unsafe extern "C" fn(this: *const (), which: Hook) -> Reply<RResult<(), Text>>,
+    /// How the instance's state is handed over, if it has one.
+    pub state: Option<&'static StateTable>,
     /// Asks the host anew which callsites it listens to.
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
@@ -376,11 +433,29 @@ impl Entry {
             start: start::<X>,
             retiring: retiring::<X::Plugin>,
             stop: stop::<X::Plugin>,
+            hook: hook::<X::Plugin>,
+            state: X::Plugin::STATE,
             relisten,
             memory: &COUNTS,
             closing: &CLOSING,
         }
     }
+}
+
+/// The hooks of [`Plugin`], by number.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// [`Plugin::before_switch`]
+    BeforeSwitch = 0,
+    /// [`Plugin::after_switch`]
+    AfterSwitch = 1,
+    /// [`Plugin::before_return`], which can't fail but by a panic.
+    BeforeReturn = 2,
+    /// [`Plugin::after_return`], which can't fail but by a panic.
+    AfterReturn = 3,
+    /// [`Plugin::health`]
+    Health = 4,
 }
 
 /// # Safety
@@ -442,6 +517,10 @@ pub struct Linked {
     pub retiring: unsafe fn(this: *const ()),
     /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
     pub stop: unsafe fn(this: *const ()),
+    /// As [`Entry::hook`]: it does not unwind.
+    pub hook: unsafe extern "C" fn(this: *const (), which: Hook) -> Reply<RResult<(), Text>>,
+    /// As [`Entry::state`].
+    pub state: Option<&'static StateTable>,
 }
 
 impl Linked {
@@ -466,6 +545,8 @@ impl Linked {
             start: start::<P>,
             retiring: retiring::<P>,
             stop: drop_it::<P>,
+            hook: hook::<P>,
+            state: P::STATE,
         }
     }
 }
@@ -482,6 +563,29 @@ unsafe extern "C" fn retiring<P: Plugin>(this: *const ()) -> Reply<()> {
 unsafe extern "C" fn stop<P>(this: *const ()) -> Reply<()> {
     // SAFETY: from `start`, once, by the caller's promise.
     guard(|| drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) }))
+}
+
+/// # Safety
+/// As [`Entry::hook`] says.
+unsafe extern "C" fn hook<P: Plugin>(this: *const (), which: Hook) -> Reply<RResult<(), Text>> {
+    guard(|| {
+        // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+        let plugin = unsafe { &*this.cast::<P>() };
+        let done = match which {
+            Hook::BeforeSwitch => plugin.before_switch(),
+            Hook::AfterSwitch => plugin.after_switch(),
+            Hook::BeforeReturn => {
+                plugin.before_return();
+                Ok(())
+            }
+            Hook::AfterReturn => {
+                plugin.after_return();
+                Ok(())
+            }
+            Hook::Health => plugin.health(),
+        };
+        done.map_err(|error| error.0)
+    })
 }
 
 /// What the host gives to a plugin. It outlives the library.
