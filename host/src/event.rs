@@ -56,6 +56,18 @@ pub enum EventKind {
         /// The code and the reason.
         reason: String,
     },
+    /// A state was handed over to it; it took as long as calls waited.
+    HandedOver {
+        /// The schema in which it went.
+        schema: u32,
+        /// How many bytes went while calls waited.
+        bytes: usize,
+    },
+    /// What it serves with again is the state as it was at the switch: what changed since is lost.
+    StateLost {
+        /// Why it could not be handed back.
+        reason: String,
+    },
     /// A hook on the way back failed, which stops nothing.
     HookFailed {
         /// The method's name.
@@ -136,6 +148,12 @@ impl fmt::Display for EventKind {
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
             EventKind::Returned { reason } => write!(f, "switched out again: {reason}"),
+            EventKind::HandedOver { schema, bytes } => {
+                write!(f, "state handed over in schema {schema}, {bytes} bytes")
+            }
+            EventKind::StateLost { reason } => {
+                write!(f, "state of the switch, what changed since is lost: {reason}")
+            }
             EventKind::HookFailed { hook, reason } => write!(f, "{hook} failed: {reason}"),
             EventKind::RetiringFailed { reason } => write!(f, "retiring failed: {reason}"),
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
@@ -165,6 +183,8 @@ impl EventKind {
             EventKind::Probation => "probation",
             EventKind::Committed => "committed",
             EventKind::Returned { .. } => "returned",
+            EventKind::HandedOver { .. } => "handed_over",
+            EventKind::StateLost { .. } => "state_lost",
             EventKind::HookFailed { .. } => "hook_failed",
             EventKind::Unchanged => "unchanged",
             EventKind::Held => "held",
@@ -190,6 +210,7 @@ impl EventKind {
             EventKind::Refused(_)
                 | EventKind::Returned { .. }
                 | EventKind::HookFailed { .. }
+                | EventKind::StateLost { .. }
                 | EventKind::RetiringFailed { .. }
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }

@@ -360,6 +360,7 @@ pub(crate) struct Bounds {
     pub(crate) panic_frames_max: usize,
     pub(crate) publish: Publish,
     pub(crate) hook_deadline: Duration,
+    pub(crate) handover_wait_max: Duration,
     pub(crate) probation: Duration,
     pub(crate) check_interval: Duration,
 }
@@ -379,6 +380,7 @@ impl Default for Bounds {
             panic_frames_max: 0,
             publish: Publish::AtOnce,
             hook_deadline: Duration::from_secs(10),
+            handover_wait_max: Duration::from_millis(250),
             probation: Duration::ZERO,
             check_interval: Duration::from_secs(1),
         }
@@ -544,6 +546,14 @@ impl HostBuilder {
     #[must_use]
     pub fn probation(mut self, length: Duration) -> Self {
         self.bounds.probation = length;
+        self
+    }
+
+    /// How long calls may wait while a plugin's state is handed over to its next version. Beyond it the update is refused, and what served serves on.
+    /// Default 250 ms.
+    #[must_use]
+    pub fn handover_wait_max(mut self, wait: Duration) -> Self {
+        self.bounds.handover_wait_max = wait;
         self
     }
 

@@ -11,7 +11,7 @@ use crate::stage::image::{Image, is_noexec};
 use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::{
-    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Place,
+    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place, StateTable,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use std::ffi::{CStr, OsStr, c_int, c_void};
@@ -162,24 +162,58 @@ impl Library {
         }
     }
 
-    /// Runs one of the instance's hooks.
-    pub(crate) fn hook(&self, instance: &Instance, origin: &Origin, hook: Hook) -> Result<(), String> {
-        let ran = match &self.body {
-            // SAFETY: mapped, the instance is alive as for `retiring`, and the caller holds the origin.
-            Body::Mapped { entry, .. } => unsafe {
-                (entry.as_ref().hook)(instance.0, hook).finish_result::<(), String>(&nobody(origin))
-            },
-            Body::Linked(linked) => {
-                // SAFETY: the instance is alive.
-                caught(origin, || unsafe { (linked.hook)(instance.0, hook) })
-                    .map_err(CallError::Fault)
-                    .and_then(|ran| ran.map_err(|error| CallError::Refused(error.to_string())))
-            }
+    /// Runs one hook of the plugin's.
+    pub(crate) fn hook(&self, instance: &Instance, origin: &Origin, which: Hook) -> Result<(), String> {
+        let hook = match &self.body {
+            // SAFETY: by the invariant; mapped for as long as `self` is.
+            Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.hook,
+            Body::Linked(linked) => linked.hook,
         };
-        ran.map_err(|error| match error {
-            CallError::Refused(reason) => reason,
-            CallError::Fault(fault) => fault.to_string(),
-        })
+        // SAFETY: the format fixes the function's type; the instance is alive, as in `retiring`, and the caller holds the origin.
+        unsafe { hook(instance.0, which).finish_result::<(), String>(&nobody(origin)) }.map_err(words)
+    }
+
+    /// How the plugin's state is handed over, if it has one.
+    pub(crate) fn state(&self) -> Option<&StateTable> {
+        match &self.body {
+            // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
+            Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.state,
+            Body::Linked(linked) => linked.state,
+        }
+    }
+
+    /// One part of the instance's state in the schema `version`, in the host's own memory, and whether more is to come.
+    pub(crate) fn save(
+        &self,
+        instance: &Instance,
+        origin: &Origin,
+        version: u32,
+        part: Part,
+    ) -> Result<(Vec<u8>, bool), String> {
+        let state = self.state().ok_or(STATELESS)?;
+        // SAFETY: as in `hook`.
+        unsafe {
+            (state.save)(instance.0, version, part).finish_result::<(Vec<u8>, bool), String>(&nobody(origin))
+        }
+        .map_err(words)
+    }
+
+    /// Gives the instance one part of a state that was saved in the schema `version`.
+    pub(crate) fn restore(
+        &self,
+        instance: &Instance,
+        origin: &Origin,
+        version: u32,
+        part: Part,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        let state = self.state().ok_or(STATELESS)?;
+        // SAFETY: as in `hook`.
+        unsafe {
+            (state.restore)(instance.0, version, part, bytes.into())
+                .finish_result::<(), String>(&nobody(origin))
+        }
+        .map_err(words)
     }
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
@@ -286,6 +320,16 @@ fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
             frames: Vec::new(),
         }))
     })
+}
+
+const STATELESS: &str = "the plugin has no state to hand over";
+
+/// The plugin's own reason, or the panic's report.
+fn words(error: CallError<String>) -> String {
+    match error {
+        CallError::Refused(reason) => reason,
+        CallError::Fault(fault) => fault.to_string(),
+    }
 }
 
 /// Who answered, where no contract was called.

@@ -264,6 +264,12 @@ codes! {
     SwitchRefused "switch_refused" at Publish, "the reason is the plugin's own";
     /// `after_switch` returned an error, panicked or did not return: what served before serves again.
     AfterSwitchFailed "after_switch_failed" at Publish, "the version was switched out again and is held; apply one that is fixed";
+    /// What serves keeps a state that this version can't take over.
+    StateIncompatible "state_incompatible" at Publish, "give the version a migration from the schema of the state that serves";
+    /// The state could not be saved or restored.
+    HandoverFailed "handover_failed" at Publish, "the reason is the plugin's own; the state is as it was";
+    /// Calls or leases held what serves for longer than `handover_wait_max`, or the hand-over took that long.
+    HandoverTimedOut "handover_timed_out" at Publish, "try again when no call or lease lasts that long, or raise handover_wait_max";
     /// Another plugin of the same release was refused.
     ReleaseRefused "release_refused" at Publish, "a release is applied whole or not at all: see the plugin that was refused";
     /// An operator cancelled it.

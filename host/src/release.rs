@@ -1,5 +1,6 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
+use crate::gate::door::Door;
 use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
 use crate::refusal::Refusal;
@@ -7,7 +8,7 @@ use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
 use crate::status::Memory;
-use midflight_plugin::rt::{Bound, Hook, Origin, RawService};
+use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -30,6 +31,8 @@ pub(crate) struct Release {
     generations: Box<[Arc<Generation>]>,
     /// Who keeps it beyond a call, for reports.
     pub(crate) holds: Arc<Holds>,
+    /// Nobody is let in: who comes waits before it, for the release after this one.
+    door: Option<Arc<Door>>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -48,6 +51,7 @@ impl Release {
             far: Box::default(),
             generations: Box::default(),
             holds: Arc::default(),
+            door: None,
             _linked: None,
         }
     }
@@ -65,8 +69,20 @@ impl Release {
             far: entries.collect(),
             generations: generations.into(),
             holds: Arc::default(),
+            door: None,
             _linked: None,
         }
+    }
+
+    /// The release between two others, while a state goes from one to the other.
+    pub(crate) fn shut(number: u64, door: Arc<Door>) -> Self {
+        Release { number, door: Some(door), ..Release::vacant() }
+    }
+
+    /// What to wait at before anybody may enter; `None` almost always.
+    #[inline(always)]
+    pub(crate) fn door(&self) -> Option<Arc<Door>> {
+        self.door.clone()
     }
 
     /// One object, linked in, as what index 0 stands for.
@@ -221,6 +237,26 @@ pub(crate) struct Checked {
     pub(crate) offer: usize,
 }
 
+/// The schemas of a generation's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schema {
+    /// Its own.
+    pub(crate) version: u32,
+    /// The oldest that it can be restored from.
+    pub(crate) restores_from: u32,
+    /// The oldest that it can be saved in.
+    pub(crate) saves_to: u32,
+    /// It can be copied while calls use it.
+    pub(crate) ahead: bool,
+}
+
+/// One part of a state, in the host's own memory.
+pub(crate) struct Saved {
+    pub(crate) bytes: Vec<u8>,
+    /// The copy ahead is not at its end yet.
+    pub(crate) more: bool,
+}
+
 impl Generation {
     pub(crate) fn new(
         number: u64,
@@ -279,9 +315,39 @@ impl Generation {
         self.library.retiring(&self.instance, &self.origin)
     }
 
-    /// Runs one of the plugin's hooks. On a worker: it runs the plugin's code.
-    pub(crate) fn hook(&self, hook: Hook) -> Result<(), String> {
-        self.library.hook(&self.instance, &self.origin, hook)
+    /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a worker.
+    pub(crate) fn hook(&self, which: Hook) -> Result<(), String> {
+        self.library.hook(&self.instance, &self.origin, which)
+    }
+
+    /// The schemas of its state; `None` where it has no state to hand over.
+    pub(crate) fn schema(&self) -> Option<Schema> {
+        let state = self.library.state()?;
+        Some(Schema {
+            version: state.version,
+            restores_from: state.restores_from,
+            saves_to: state.saves_to,
+            ahead: state.ahead,
+        })
+    }
+
+    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a worker, and one save at a time. Nobody may
+    /// call the plugin meanwhile where [`Part`] says so.
+    ///
+    /// # Errors
+    /// The plugin's reason, or the report of its panic.
+    pub(crate) fn save(&self, version: u32, part: Part) -> Result<Saved, String> {
+        let saved = self.library.save(&self.instance, &self.origin, version, part);
+        saved.map(|(bytes, more)| Saved { bytes, more })
+    }
+
+    /// Gives it one part of a state that was saved in the schema `version`. On a worker.
+    ///
+    /// # Errors
+    /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is [`Part::Whole`]; else parts of a copy are
+    /// missing, and it must not serve.
+    pub(crate) fn restore(&self, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
+        self.library.restore(&self.instance, &self.origin, version, part, bytes)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.

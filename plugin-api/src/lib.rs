@@ -87,6 +87,7 @@ mod portable;
 mod reclaim;
 mod signature;
 mod sink;
+mod state;
 
 pub use call::{CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
@@ -226,6 +227,7 @@ pub mod rt {
     pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
+    pub use crate::state::{Part, StateTable};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,

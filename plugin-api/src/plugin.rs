@@ -15,6 +15,7 @@ use crate::hooks::Hooks;
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
 use crate::reclaim::CLOSING;
+use crate::state::StateTable;
 use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -79,99 +80,53 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// told as an event and does no harm.
     fn retiring(&self) {}
 
-    /// The last step of the preparation, while the version before still serves. An error or a panic refuses the update (`switch_refused`), and
-    /// nothing was switched.
+    /// The last step of this plugin's preparation, while the old versions still serve. To close what this version
+    /// takes over, or to refuse while refusing costs nothing. Where it is followed by no switch, or by a return, [`after_return`](Plugin::after_return)
+    /// undoes it.
     ///
-    /// # The order of the hooks
-    /// On the way up `before_switch`, the switch, `after_switch`, each in the order in which the plugins of a group are updated; on the way back
-    /// `before_return`, the switch back, `after_return`, in the reverse order. Each undoes its partner: `after_return` what `before_switch` did,
-    /// `before_return` what `after_switch` did, and it runs only where its partner had returned well. So a version that was prepared and never
-    /// switched in gets `after_return` alone. Hooks run on the version that comes or is left, never on the one that it replaces.
+    /// # Order
+    /// The hooks of an update are those of the versions that come, in the order of the release: every plugin's `before_switch`, then the
+    /// switch, then every plugin's `after_switch`. The hooks of a return are those of the versions that are left, in reverse: every plugin's
+    /// `before_return`, then the switch back, then every plugin's `after_return`. Versions that are replaced, or returned to, run none.
     ///
-    /// ```
-    /// # use midflight_plugin::{Context, Plugin, StartError};
-    /// # struct Matching;
-    /// # impl Matching { fn table_is_sorted(&self) -> bool { true } fn stop_timer(&self) {} fn start_timer(&self) {} }
-    /// impl Plugin for Matching {
-    /// #   fn start(_: &Context<'_>) -> Result<Self, StartError> { Ok(Matching) }
-    ///     fn before_switch(&self) -> Result<(), StartError> {
-    ///         if self.table_is_sorted() { Ok(()) } else { Err(StartError::new("the fee table is not sorted")) }
-    ///     }
-    ///     fn after_switch(&self) -> Result<(), StartError> {
-    ///         self.start_timer(); // not before it serves
-    ///         Ok(())
-    ///     }
-    ///     fn before_return(&self) {
-    ///         self.stop_timer();
-    ///     }
-    /// }
-    /// ```
+    /// Where a `before_switch` fails, nothing is switched, and those that ran before it are undone by their `after_return`, in reverse. Where an
+    /// `after_switch` fails, those that ran before it are undone by their `before_return`, in reverse; the old version is brought back, and
+    /// every plugin's `after_return` runs, in reverse. A hook that failed is not undone by itself: it leaves things as they were.
+    ///
+    /// | what happens | runs, for the plugins a and b of a group |
+    /// |---|---|
+    /// | an update | `before_switch` a, b; the switch; `after_switch` a, b |
+    /// | the same, and `before_switch` of b fails | `before_switch` a, b; `after_return` a |
+    /// | the same, and `after_switch` of b fails | `before_switch` a, b; the switch; `after_switch` a, b; `before_return` a; the switch back; `after_return` b, a |
+    /// | a return | `before_return` b, a; the switch back; `after_return` b, a |
     ///
     /// # Errors
-    /// Whatever should keep this version from serving.
+    /// Whatever should keep this version from serving. So does a panic.
     fn before_switch(&self) -> Result<(), StartError> {
         Ok(())
     }
 
-    /// New calls run on this version; the one before has been kept. An error or a panic switches back to that (`after_switch_failed`).
+    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. See [the order](Plugin::before_switch#order).
     ///
     /// # Errors
-    /// Whatever should bring the version before back.
+    /// Whatever should bring the old version back. So does a panic.
     fn after_switch(&self) -> Result<(), StartError> {
         Ok(())
     }
 
-    /// It still serves, and is about to be left for the version before it.
+    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. See [the
+    /// order](Plugin::before_switch#order).
     fn before_return(&self) {}
 
-    /// The version before serves again, or was never replaced.
+    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. See [the
+    /// order](Plugin::before_switch#order).
     fn after_return(&self) {}
 
-    /// Asked while this version is on probation, again and again. An error or a panic brings the version before back (`unhealthy`).
+    /// Is this version well? Asked again and again while it is on probation, beside its calls.
     ///
     /// # Errors
-    /// What is wrong.
+    /// Whatever should bring the old version back. So does a panic.
     fn health(&self) -> Result<(), StartError> {
-        Ok(())
-    }
-}
-
-/// What a plugin is asked or told around a switch: the methods of [`Plugin`] of the same names.
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hook {
-    /// [`Plugin::before_switch`]
-    BeforeSwitch,
-    /// [`Plugin::after_switch`]
-    AfterSwitch,
-    /// [`Plugin::before_return`]
-    BeforeReturn,
-    /// [`Plugin::after_return`]
-    AfterReturn,
-    /// [`Plugin::health`]
-    Health,
-}
-
-impl Hook {
-    /// The method's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Hook::BeforeSwitch => "before_switch",
-            Hook::AfterSwitch => "after_switch",
-            Hook::BeforeReturn => "before_return",
-            Hook::AfterReturn => "after_return",
-            Hook::Health => "health",
-        }
-    }
-
-    fn run(self, plugin: &impl Plugin) -> Result<(), StartError> {
-        match self {
-            Hook::BeforeSwitch => plugin.before_switch()?,
-            Hook::AfterSwitch => plugin.after_switch()?,
-            Hook::BeforeReturn => plugin.before_return(),
-            Hook::AfterReturn => plugin.after_return(),
-            Hook::Health => plugin.health()?,
-        }
         Ok(())
     }
 }
@@ -414,6 +369,8 @@ pub unsafe trait Exported: Plugin {
     const CONTRACTS: &'static [(&'static str, &'static str)];
     /// The author's group; empty for a group of its own.
     const GROUP: &'static str;
+    /// How its state is handed over, if it has one.
+    const STATE: Option<&'static StateTable>;
     /// The version of the author's crate: that of a plugin that is linked in. A library says its own.
     const VERSION: &'static str;
 }
@@ -451,10 +408,12 @@ pub struct Entry {
     pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`.
     pub retiring: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
-    /// Runs a hook of the instance that `start` made; before `stop`.
-    pub hook: unsafe extern "C" fn(this: *const (), hook: Hook) -> Reply<RResult<(), Text>>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
     pub stop: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
+    /// Runs one hook of the instance that `start` made; any number of times, beside its calls.
+    pub hook: unsafe extern "C" fn(this: *const (), which: Hook) -> Reply<RResult<(), Text>>,
+    /// How the instance's state is handed over, if it has one.
+    pub state: Option<&'static StateTable>,
     /// Asks the host anew which callsites it listens to.
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
@@ -473,11 +432,41 @@ impl Entry {
             offers: RSlice::from_slice(X::Plugin::OFFERS),
             start: start::<X>,
             retiring: retiring::<X::Plugin>,
-            hook: hook::<X::Plugin>,
             stop: stop::<X::Plugin>,
+            hook: hook::<X::Plugin>,
+            state: X::Plugin::STATE,
             relisten,
             memory: &COUNTS,
             closing: &CLOSING,
+        }
+    }
+}
+
+/// The hooks of [`Plugin`], by number.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// [`Plugin::before_switch`]
+    BeforeSwitch = 0,
+    /// [`Plugin::after_switch`]
+    AfterSwitch = 1,
+    /// [`Plugin::before_return`], which can't fail but by a panic.
+    BeforeReturn = 2,
+    /// [`Plugin::after_return`], which can't fail but by a panic.
+    AfterReturn = 3,
+    /// [`Plugin::health`]
+    Health = 4,
+}
+
+impl Hook {
+    /// The method's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::BeforeSwitch => "before_switch",
+            Hook::AfterSwitch => "after_switch",
+            Hook::BeforeReturn => "before_return",
+            Hook::AfterReturn => "after_return",
+            Hook::Health => "health",
         }
     }
 }
@@ -539,10 +528,12 @@ pub struct Linked {
     pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It may panic.
     pub retiring: unsafe fn(this: *const ()),
-    /// Runs a hook of the instance that `start` made; before `stop`. It may panic.
-    pub hook: unsafe fn(this: *const (), hook: Hook) -> Result<(), StartError>,
     /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
     pub stop: unsafe fn(this: *const ()),
+    /// As [`Entry::hook`]: it does not unwind.
+    pub hook: unsafe extern "C" fn(this: *const (), which: Hook) -> Reply<RResult<(), Text>>,
+    /// As [`Entry::state`].
+    pub state: Option<&'static StateTable>,
 }
 
 impl Linked {
@@ -556,10 +547,6 @@ impl Linked {
             // SAFETY: from `start`, and not dropped yet, by the caller's promise.
             unsafe { &*this.cast::<P>() }.retiring();
         }
-        unsafe fn hook<P: Plugin>(this: *const (), hook: Hook) -> Result<(), StartError> {
-            // SAFETY: from `start`, and not dropped yet, by the caller's promise.
-            hook.run(unsafe { &*this.cast::<P>() })
-        }
         unsafe fn drop_it<P>(this: *const ()) {
             // SAFETY: from `start`, once, by the caller's promise.
             drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) });
@@ -570,8 +557,9 @@ impl Linked {
             offers: P::OFFERS,
             start: start::<P>,
             retiring: retiring::<P>,
-            hook: hook::<P>,
             stop: drop_it::<P>,
+            hook: hook::<P>,
+            state: P::STATE,
         }
     }
 }
@@ -584,17 +572,33 @@ unsafe extern "C" fn retiring<P: Plugin>(this: *const ()) -> Reply<()> {
 }
 
 /// # Safety
-/// As [`Entry::hook`] says.
-unsafe extern "C" fn hook<P: Plugin>(this: *const (), hook: Hook) -> Reply<RResult<(), Text>> {
-    // SAFETY: from `start`, and not dropped yet, by the caller's promise.
-    guard(|| hook.run(unsafe { &*this.cast::<P>() }).map_err(|error| error.0))
-}
-
-/// # Safety
 /// As [`Entry::stop`] says.
 unsafe extern "C" fn stop<P>(this: *const ()) -> Reply<()> {
     // SAFETY: from `start`, once, by the caller's promise.
     guard(|| drop(unsafe { Box::from_raw(this.cast::<P>().cast_mut()) }))
+}
+
+/// # Safety
+/// As [`Entry::hook`] says.
+unsafe extern "C" fn hook<P: Plugin>(this: *const (), which: Hook) -> Reply<RResult<(), Text>> {
+    guard(|| {
+        // SAFETY: from `start`, and not dropped yet, by the caller's promise.
+        let plugin = unsafe { &*this.cast::<P>() };
+        let done = match which {
+            Hook::BeforeSwitch => plugin.before_switch(),
+            Hook::AfterSwitch => plugin.after_switch(),
+            Hook::BeforeReturn => {
+                plugin.before_return();
+                Ok(())
+            }
+            Hook::AfterReturn => {
+                plugin.after_return();
+                Ok(())
+            }
+            Hook::Health => plugin.health(),
+        };
+        done.map_err(|error| error.0)
+    })
 }
 
 /// What the host gives to a plugin. It outlives the library.

@@ -7,8 +7,8 @@
 use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
-    self, Bound, Destructor, Entry, FORMAT, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice, RStr,
-    RawService, Routine, StableAbi, TypeLayout, Wakers,
+    self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice,
+    RStr, RawService, Routine, StableAbi, TypeLayout, Wakers,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
@@ -63,6 +63,43 @@ impl Plugin for FlatFees {
     fn retiring(&self) {
         assert_ne!(self.told.2, 104, "not now");
         RETIRING.store(self.told.2, SeqCst);
+    }
+
+    fn before_switch(&self) -> Result<(), StartError> {
+        self.hooked("before the switch");
+        match self.told.2 {
+            105 => Err("x".parse::<u8>().unwrap_err())?,
+            _ => Ok(()),
+        }
+    }
+    fn after_switch(&self) -> Result<(), StartError> {
+        self.hooked("after the switch");
+        match self.told.2 {
+            105 => Err(StartError::new("no calls come")),
+            _ => Ok(()),
+        }
+    }
+    fn before_return(&self) {
+        self.hooked("before the return");
+        assert_ne!(self.told.2, 105, "not back");
+    }
+    fn after_return(&self) {
+        self.hooked("after the return");
+    }
+    fn health(&self) -> Result<(), StartError> {
+        self.hooked("health");
+        match self.told.2 {
+            105 => Err(StartError::new("a fever")),
+            _ => Ok(()),
+        }
+    }
+}
+
+static HOOKED: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+impl FlatFees {
+    fn hooked(&self, which: &'static str) {
+        HOOKED.lock().unwrap().push(which);
     }
 }
 
@@ -292,6 +329,13 @@ fn retiring(this: usize) -> Result<(), Fault> {
     unsafe { (ENTRY.retiring)(bound.this).finish(&bound) }
 }
 
+fn hook(this: usize, which: Hook) -> Result<(), CallError<String>> {
+    let origin = origin();
+    let bound = bound(this, &origin);
+    // SAFETY: from `start`, and not stopped yet; the origin is a local.
+    unsafe { (ENTRY.hook)(bound.this, which).finish_result(&bound) }
+}
+
 fn stop(this: usize) -> Result<(), Fault> {
     let origin = origin();
     let bound = bound(this, &origin);
@@ -385,6 +429,33 @@ fn a_retiring_and_a_stop_that_panic_are_faults() {
     assert!(report.message.contains("not now"), "{report}");
     let Fault::Panicked(report) = stop(this).unwrap_err() else { panic!("another fault") };
     assert_eq!(report.message, "no stop");
+}
+
+#[test]
+fn each_hook_is_the_plugins_own_and_its_reason_comes_back() {
+    use Hook::{AfterReturn, AfterSwitch, BeforeReturn, BeforeSwitch, Health};
+    let _alone = alone();
+    let prices = Prices;
+    let all = [BeforeSwitch, AfterSwitch, BeforeReturn, AfterReturn, Health];
+
+    let well = start(table(&prices, 7)).unwrap();
+    HOOKED.lock().unwrap().clear();
+    assert_eq!(all.map(|which| hook(well, which)), [(); 5].map(Ok));
+    let ran = std::mem::take(&mut *HOOKED.lock().unwrap());
+    let order = ["before the switch", "after the switch", "before the return", "after the return", "health"];
+    assert_eq!(ran, order);
+    stop(well).unwrap();
+
+    let ill = start(table(&prices, 105)).unwrap();
+    let refused = |reason: &str| Err(CallError::Refused(reason.to_owned()));
+    assert_eq!(hook(ill, BeforeSwitch), refused("invalid digit found in string"));
+    assert_eq!(hook(ill, AfterSwitch), refused("no calls come"));
+    assert_eq!(hook(ill, Health), refused("a fever"));
+    assert_eq!(hook(ill, AfterReturn), Ok(()));
+    let panicked = hook(ill, BeforeReturn).unwrap_err();
+    let CallError::Fault(Fault::Panicked(report)) = panicked else { panic!("{panicked:?}") };
+    assert!(report.message.contains("not back"), "{report}");
+    stop(ill).unwrap();
 }
 
 #[test]

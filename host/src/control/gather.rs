@@ -88,7 +88,7 @@ impl Control {
         let ready = gathered.map(|gathered| gathered.ready).unwrap_or_default();
         match self.shared.bounds.publish {
             _ if ready.is_empty() => self.next(group),
-            Publish::AtOnce => self.activate(group, ready),
+            Publish::AtOnce => self.switch(group, ready),
             Publish::Manual => {
                 for ready in ready {
                     self.await_switch_point(group, ready);

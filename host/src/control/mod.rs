@@ -11,6 +11,7 @@ mod books;
 mod drain;
 mod ending;
 mod gather;
+mod handover;
 mod parked;
 mod publish;
 mod queue;
@@ -22,6 +23,7 @@ mod update;
 mod worker;
 
 use crate::gate::cell::GroupCell;
+use crate::gate::door::Door;
 use crate::holder::Holders;
 use crate::host::Applied;
 use crate::refusal::Refusal;
@@ -35,6 +37,7 @@ use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, RESIDENT_POLL};
 use gather::Gathering;
 pub(crate) use gather::Named;
+use handover::HandOver;
 use midflight_plugin::rt::Linked;
 use publish::Ready;
 use queue::Operation;
@@ -140,7 +143,12 @@ pub(crate) enum Command {
         ran: usize,
         failed: Option<String>,
     },
-    /// Or which of the trial's members is not well, and why.
+    /// How many bytes of state were copied ahead, or handed over.
+    Carried {
+        number: u64,
+        result: Result<usize, String>,
+    },
+    /// Which of the trial's members is not well, and why.
     Checked {
         trial: u64,
         result: Result<(), (usize, String)>,
@@ -219,6 +227,10 @@ struct GroupState {
     gathering: Option<Gathering>,
     /// What was switched in last, until it is committed.
     trial: Option<Trial>,
+    /// A state that is on its way from one generation to another.
+    handover: Option<HandOver>,
+    /// Shut while it is, once nobody may use it.
+    door: Option<Arc<Door>>,
     /// Prepared while the hooks of a trial ran, which come first.
     behind: Vec<Ready>,
 }
@@ -311,6 +323,7 @@ impl Control {
             Command::Told { generation, result } => self.told(&generation, result),
             Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
             Command::Hooked { trial, ran, failed } => self.hooked(trial, ran, failed),
+            Command::Carried { number, result } => self.carried(number, result),
             Command::Checked { trial, result } => self.checked(trial, result),
             Command::Cancel { plugin, reply } => self.cancel(&plugin, reply),
             Command::Closed { generation, left } => self.closed(generation, left),
@@ -322,6 +335,7 @@ impl Control {
         self.look_at_drains();
         self.look_at_awaiting();
         self.look_at_deadlines();
+        self.look_at_handovers();
         self.look_at_trials();
         self.look_at_endings();
         self.look_at_parked();
@@ -338,7 +352,10 @@ impl Control {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
-        let working = self.groups.values().any(|state| state.transition.is_some() || state.trial.is_some());
+        let working = self
+            .groups
+            .values()
+            .any(|state| state.transition.is_some() || state.trial.is_some() || state.handover.is_some());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
@@ -370,6 +387,7 @@ impl Drop for Control {
             mem::forget(mem::take(&mut state.gathering));
             mem::forget(mem::take(&mut state.trial));
             mem::forget(mem::take(&mut state.behind));
+            mem::forget(mem::take(&mut state.handover));
         }
     }
 }
@@ -393,13 +411,15 @@ impl GroupState {
             ready: Vec::new(),
             gathering: None,
             trial: None,
+            handover: None,
+            door: None,
             behind: Vec::new(),
         }
     }
 
     /// Hooks around a switch are running: no other switch may come between.
     fn is_switching(&self) -> bool {
-        self.trial.as_ref().is_some_and(Trial::is_switching)
+        self.handover.is_some() || self.trial.as_ref().is_some_and(Trial::is_switching)
     }
 
     /// What serves, or will from the next switch point on.

@@ -59,7 +59,7 @@ impl Control {
             let ready = ready.map(|state| mem::take(&mut state.ready));
             if let Some(ready) = ready.filter(|ready| !ready.is_empty()) {
                 switched += ready.len();
-                self.activate(&group, ready);
+                self.switch(&group, ready);
             }
         }
         answer(reply, switched);
@@ -114,7 +114,10 @@ impl Control {
             return 0;
         };
         self.releases += 1;
-        let release = Release::new(self.releases, state.active.clone(), &self.slots);
+        let release = match &state.door {
+            Some(door) => Release::shut(self.releases, Arc::clone(door)),
+            None => Release::new(self.releases, state.active.clone(), &self.slots),
+        };
         let old = state.cell.publish(Arc::new(release));
         let since = Instant::now();
         self.draining.push(Draining { retired: old, since, by_lease: Vec::new(), given_up: false });

@@ -31,6 +31,7 @@ impl Control {
         for (candidate, took) in parked {
             self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
         }
+        self.end_handovers();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else {

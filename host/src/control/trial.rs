@@ -193,7 +193,7 @@ impl Control {
                     }
                 }
             }
-            Phase::Leaving(_) => self.switch_back(&group, failed),
+            Phase::Leaving(_) => self.hand_back(&group, failed),
             Phase::Returned => self.returned(&group, failed),
             Phase::Probation { .. } => {}
         }
@@ -262,7 +262,8 @@ impl Control {
     /// The time-driven part: checks, the end of the probation, hooks that don't return.
     pub(super) fn look_at_trials(&mut self) {
         let (hooks, interval) = (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
-        let groups = self.groups.iter().filter(|(_, state)| state.trial.is_some());
+        let groups =
+            self.groups.iter().filter(|(_, state)| state.trial.is_some() && state.handover.is_none());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
         for group in groups {
             let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
@@ -376,6 +377,10 @@ impl Control {
             *cancelled = Some(reply);
             return;
         }
+        if self.cancel_handover(&group, plugin) {
+            return answer(&reply, Ok(()));
+        }
+        let Some(state) = self.groups.get_mut(&group) else { return };
         let of_it = |ready: &Ready| *ready.update.plugin == *plugin;
         let waiting = [&mut state.ready, &mut state.behind].into_iter();
         let waiting = waiting.filter_map(|list| Some(list.remove(list.iter().position(of_it)?))).next();
@@ -394,7 +399,7 @@ impl Control {
     }
 
     /// The one store back.
-    fn switch_back(&mut self, group: &Arc<str>, failed: Option<String>) {
+    pub(super) fn switch_back(&mut self, group: &Arc<str>, failed: Option<String>) {
         let number = self.next_job();
         let Some(state) = self.groups.get_mut(group) else { return };
         let Some(trial) = state.trial.as_mut() else { return };
@@ -484,7 +489,7 @@ impl Control {
         let Some(state) = self.groups.get_mut(group) else { return };
         let ready = mem::take(&mut state.behind);
         if !ready.is_empty() {
-            self.activate(group, ready);
+            self.switch(group, ready);
         }
         self.next(group);
     }

@@ -11,6 +11,7 @@ use crate::holds;
 use crate::release::Release;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
+use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ unsafe impl Holding for SlotGate {
         let (cell, at) = (self.link.cell(), Location::caller());
         let call = Call::new(self.target.index, method);
         let mut f = Some(f);
+        let door = Cell::new(None);
         let held = |cell: &GroupCell, release: &Release, f: &mut Option<_>| {
             let bound = release.bound(self.target.index)?;
             // SAFETY: pinned; and the bound is in it.
@@ -95,13 +97,24 @@ unsafe impl Holding for SlotGate {
             f.take().map(|f| (f, held))
         };
         let entered = |cell: &GroupCell, f: &mut Option<_>| {
-            cell.enter(call, |release| match held(cell, release, f) {
-                Some((f, held)) => run(f, held).map(Some),
-                None => Ok(None),
+            cell.enter(call, |release| {
+                match held(cell, release, f).or_else(|| {
+                    door.set(release.door());
+                    None
+                }) {
+                    Some((f, held)) => run(f, held).map(Some),
+                    None => Ok(None),
+                }
             })
         };
         if let Some(answer) = entered(cell, &mut f)? {
             return Ok(answer);
+        }
+        while let Some(door) = door.take() {
+            door.wait();
+            if let Some(answer) = entered(cell, &mut f)? {
+                return Ok(answer);
+            }
         }
         // As for a call that was late: the plugin may have come since this handle was made.
         let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));

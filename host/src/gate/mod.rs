@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "one of the five places: pins hand out references to releases")]
 
 pub(crate) mod cell;
+pub(crate) mod door;
 pub(crate) mod held;
 pub(crate) mod pin;
 pub(crate) mod slot;
@@ -19,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::release::{Known, Release, Wanted};
 use crate::shared::Shared;
 use cell::GroupCell;
+use door::Door;
 use midflight_plugin::rt::{Bound, Gate};
 use midflight_plugin::{Contract, Fault};
 use pin::Call;
@@ -131,8 +133,9 @@ unsafe impl Gate for SlotGate {
         pin::enter(cell, Call::new(index, method), move |entered| match entered.release().bound(index) {
             Some(bound) => f(bound),
             None => {
+                let door = entered.release().door();
                 drop(entered);
-                self.late(cell, method, f)
+                self.late(cell, method, door, f)
             }
         })
     }
@@ -152,25 +155,42 @@ impl SlotGate {
         }
     }
 
-    /// The plugin was not where the call looked, which has left again. It may have come since this handle was made.
+    /// The plugin was not where the call looked, which has left again. It may have come since this handle was made, or is behind a door.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
         &self,
         entered: &GroupCell,
         method: u16,
+        mut door: Option<Arc<Door>>,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<R, E> {
         let plugin = &self.target.plugin;
-        let moved = self.link.resolve(|shared| shared.group_of(plugin));
-        if !moved && std::ptr::eq(self.link.cell(), entered) {
-            return Err(self.absent(entered).into());
+        if door.is_none() {
+            let moved = self.link.resolve(|shared| shared.group_of(plugin));
+            if !moved && std::ptr::eq(self.link.cell(), entered) {
+                return Err(self.absent(entered).into());
+            }
         }
-        let cell = self.link.cell();
-        cell.enter(Call::new(self.target.index, method), |release| match release.bound(self.target.index) {
-            Some(bound) => f(bound),
-            None => Err(self.absent(cell).into()),
-        })
+        let mut f = Some(f);
+        loop {
+            if let Some(door) = door.take() {
+                door.wait();
+            }
+            let cell = self.link.cell();
+            let answer = cell.enter(Call::new(self.target.index, method), |release| {
+                match release.bound(self.target.index) {
+                    Some(bound) => f.take().map(|f| f(bound)).transpose(),
+                    None => {
+                        door = release.door();
+                        if door.is_some() { Ok(None) } else { Err(self.absent(cell).into()) }
+                    }
+                }
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
     }
 }
 

@@ -139,9 +139,19 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        cell.enter(Call::REQUEST, |release| {
-            f(&Request { link: &self.link, cell, release, here: PhantomData })
-        })
+        let mut f = Some(f);
+        loop {
+            let mut door = None;
+            let answer = cell.enter(Call::REQUEST, |release| {
+                door = release.door();
+                let request = Request { link: &self.link, cell, release, here: PhantomData };
+                if door.is_some() { Ok(None) } else { f.take().map(|f| f(&request)).transpose() }
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+            door.into_iter().for_each(|door| door.wait());
+        }
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name
@@ -152,7 +162,12 @@ impl Group {
     #[track_caller]
     pub fn lease(&self) -> Result<Lease, Fault> {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        let release = cell.lease()?;
+        let release = loop {
+            let release = cell.lease()?;
+            let Some(door) = release.door() else { break release };
+            drop(release);
+            door.wait();
+        };
         Ok(Lease { _hold: Hold::on(&release, "lease"), release, link: self.link.clone() })
     }
 

@@ -82,10 +82,23 @@ impl Registration {
             let serving = release.generation(&self.origin.plugin);
             serving.is_some_and(|generation| generation.number == self.origin.generation)
         };
-        self.cell().ok_or_else(revoked)?.enter(Call::REQUEST, |release| match serves(release) {
-            true => Ok(f()),
-            false => Err(revoked()),
-        })
+        let cell = self.cell().ok_or_else(revoked)?;
+        let mut f = Some(f);
+        loop {
+            let mut door = None;
+            let answer = cell.enter(Call::REQUEST, |release| {
+                door = release.door();
+                match serves(release) {
+                    _ if door.is_some() => Ok(None),
+                    true => Ok(f.take().map(|f| f())),
+                    false => Err(revoked()),
+                }
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+            door.into_iter().for_each(|door| door.wait());
+        }
     }
 
     /// # Safety

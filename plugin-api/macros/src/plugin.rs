@@ -39,6 +39,8 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
                     <dyn #contracts as ::midflight_plugin::rt::Contract>::VERSION,
                 )),*];
                 const GROUP: &'static str = #group;
+                const STATE: ::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
+                    ::core::option::Option::None;
                 const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             }
         };
