@@ -57,6 +57,7 @@
 //! | [`Sink`], [`TextSink`] | the callee appends to a buffer of the caller's |
 //!
 //! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
+//! What a plugin keeps, and hands over to its next version, is in [`docs::state`].
 //!
 //! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
 //! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
@@ -88,6 +89,7 @@ mod reclaim;
 mod signature;
 mod sink;
 mod state;
+mod table;
 
 pub use call::{CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
@@ -95,13 +97,15 @@ pub use contract::{Contract, ImplementedBy};
 pub use future::Answer;
 pub use map::Map;
 pub use memory::Counted;
-pub use midflight_macros::{contract, plugin, record};
+pub use midflight_macros::{State, contract, plugin, record};
 pub use object::Object;
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
 pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
 pub use reclaim::Reclaimed;
 pub use sink::{Sink, TextSink};
+pub use state::{Handed, State, StateError};
+pub use table::{Key, Table};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
 ///
@@ -219,7 +223,7 @@ pub mod rt {
     pub use crate::logs;
     pub use crate::manifest::{NOTE_NAME, Note};
     pub use crate::memory::{COUNTS, Counts};
-    pub use crate::object::{Handed, HandedOut, ObjectGate, RawObject};
+    pub use crate::object::{HandedObject, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
         Entry, Export, Exported, FORMAT, Hook, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
         ServiceGate,
@@ -227,7 +231,9 @@ pub mod rt {
     pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
-    pub use crate::state::{Part, StateTable};
+    pub use crate::state::{
+        Cell, HandsOver, Part, StateTable, decode, encode, no_way, restore_up, save_down,
+    };
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,

@@ -82,11 +82,11 @@ impl<C: Contract + ?Sized> Object<C> {
     /// # Safety
     /// `handed` is the answer to a call, and `held` holds what answered.
     #[doc(hidden)]
-    pub unsafe fn new<H: Hold + 'static>(handed: Handed<C>, held: H) -> Self {
+    pub unsafe fn new<H: Hold + 'static>(handed: HandedObject<C>, held: H) -> Self {
         let RawObject { this, table, drop } = handed.raw;
         let bound = Bound { this, table: erase_table::<C>(table), origin: held.bound().origin };
         let gate = ObjectGate(Arc::new(Kept { bound, drop, held: Box::new(held) }));
-        // SAFETY: instance and table are of `C` by `Handed::of`, whose type says so on both sides and was compared.
+        // SAFETY: instance and table are of `C` by `HandedObject::of`, whose type says so on both sides and was compared.
         unsafe { Object::through(gate) }
     }
 
@@ -226,11 +226,11 @@ impl<H: Hold> ErasedHold for H {
 pub trait HandedOut: ImplementedBy<Box<Self>> {}
 
 /// A box on its way. On the side that receives it, it is a pointer that nobody follows, until generated code makes it an [`Object`].
-pub struct Handed<C: Contract + ?Sized> {
+pub struct HandedObject<C: Contract + ?Sized> {
     raw: RawObject<C::Table>,
 }
 
-impl<C: HandedOut + ?Sized + 'static> Handed<C> {
+impl<C: HandedOut + ?Sized + 'static> HandedObject<C> {
     /// In the library that sends it.
     pub fn of(object: Box<C>) -> Self {
         unsafe extern "C" fn drop_it<C: ?Sized>(this: *mut ()) -> Reply<()> {
@@ -239,13 +239,15 @@ impl<C: HandedOut + ?Sized + 'static> Handed<C> {
         }
         // Boxed once more, since a pointer to a trait object is two words.
         let this = Box::into_raw(Box::new(object)).cast();
-        Handed { raw: RawObject { this, table: <C as ImplementedBy<Box<C>>>::TABLE, drop: drop_it::<C> } }
+        HandedObject {
+            raw: RawObject { this, table: <C as ImplementedBy<Box<C>>>::TABLE, drop: drop_it::<C> },
+        }
     }
 }
 
-impl<C: Contract + ?Sized> fmt::Debug for Handed<C> {
+impl<C: Contract + ?Sized> fmt::Debug for HandedObject<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handed({})", C::NAME)
+        write!(f, "HandedObject({})", C::NAME)
     }
 }
 
@@ -261,12 +263,12 @@ pub struct RawObject<T> {
 
 // SAFETY: what arrives does belong to its sender, but nothing that is safe follows its pointers: no method, no `Drop`. `Object::new` asks for
 // what holds the sender.
-unsafe impl<C: Contract + ?Sized + 'static> Crosses for Handed<C> {
+unsafe impl<C: Contract + ?Sized + 'static> Crosses for HandedObject<C> {
     type Wire = RawObject<C::Table>;
     fn into_wire(self) -> Self::Wire {
         self.raw
     }
     fn rebuild(raw: Self::Wire) -> Self {
-        Handed { raw }
+        HandedObject { raw }
     }
 }

@@ -106,7 +106,7 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. See [the order](Plugin::before_switch#order).
+    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. The order is told at [`before_switch`](Plugin::before_switch).
     ///
     /// # Errors
     /// Whatever should bring the old version back. So does a panic.
@@ -114,12 +114,10 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. See [the
-    /// order](Plugin::before_switch#order).
+    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. The order is told at [`before_switch`](Plugin::before_switch).
     fn before_return(&self) {}
 
-    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. See [the
-    /// order](Plugin::before_switch#order).
+    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. The order is told at [`before_switch`](Plugin::before_switch).
     fn after_return(&self) {}
 
     /// Is this version well? Asked again and again while it is on probation, beside its calls.
@@ -250,15 +248,20 @@ impl std::fmt::Display for StartError {
 // Not an `Error` itself, or this would overlap with `From<T> for T`.
 impl<E: std::error::Error> From<E> for StartError {
     fn from(error: E) -> Self {
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            reason.push_str(": ");
-            reason.push_str(&error.to_string());
-            source = error.source();
-        }
-        StartError(reason)
+        StartError(with_sources(&error))
     }
+}
+
+/// An error's text and that of its sources.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        reason.push_str(": ");
+        reason.push_str(&error.to_string());
+        source = error.source();
+    }
+    reason
 }
 
 /// A handle on an object of the host's, with the methods of its contract. Cheap to clone, and valid as long as the
@@ -357,7 +360,8 @@ unsafe impl Hold for ServiceGate {
 /// What `#[plugin]` adds to the author's type.
 ///
 /// # Safety
-/// Each of `OFFERS` is made by [`Offered::of`] for this type: the host passes an instance of it to their functions.
+/// Each of `OFFERS` is made by [`Offered::of`] for this type, and `STATE` by [`StateTable::of`] for a field of it: the host passes an
+/// instance of it to their functions.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no plugin",
     note = "put `#[plugin(implements(…))]` on the type"

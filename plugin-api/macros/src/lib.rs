@@ -1,4 +1,4 @@
-//! The attribute macros of midflight-plugin: `#[record]`, `#[contract]`, `#[plugin]`.
+//! The macros of midflight-plugin: `#[record]`, `#[contract]`, `#[plugin]`, `#[derive(State)]`.
 //!
 //! Each takes what an author wrote, leaves it as it is, and puts the other half beside it: the layout that is compared,
 //! the functions that cross the boundary, the calls that the host makes. A signature that can't cross is refused here, at
@@ -13,6 +13,7 @@ mod object;
 mod plugin;
 mod record;
 mod since;
+mod state;
 mod types;
 
 use proc_macro::TokenStream;
@@ -58,9 +59,21 @@ pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Says which contracts a plugin implements, and in which group it is switched:
 /// `#[plugin(implements(Fees, Risk), group = "exchange")]`. A plugin that names no group is a group of its own.
+///
+/// With `state = ledger` the field `ledger: Handed<Ledger>` is what the plugin hands over to its next version.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
     plugin::attribute(arguments.into(), item.into()).into()
+}
+
+/// Makes a serde type a state that a plugin hands over, with the version of its schema: `#[state(version = 1)]`.
+///
+/// A later version names the one before it, which is a state itself: `#[state(version = 2, up = LedgerV1, down = LedgerV1)]`. `up` is what it
+/// can be made from, by `TryFrom<LedgerV1>` (or `From`), and `down` what can be made from it, by `TryFrom<&Ledger>` for `LedgerV1`; without one
+/// of them there is no way in that direction. See `midflight_plugin::docs::state`.
+#[proc_macro_derive(State, attributes(state))]
+pub fn derive_state(item: TokenStream) -> TokenStream {
+    state::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// The author's place in the text with the macro's own right to name and do things.

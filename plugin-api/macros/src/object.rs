@@ -72,7 +72,7 @@ impl Given {
     /// What crosses.
     pub(crate) fn sent(&self) -> Type {
         self.around(
-            |contract| parse_quote_spanned!(at(contract.span())=> ::midflight_plugin::rt::Handed<#contract>),
+            |contract| parse_quote_spanned!(at(contract.span())=> ::midflight_plugin::rt::HandedObject<#contract>),
         )
     }
 
@@ -99,7 +99,7 @@ impl Given {
 
     /// In the callee: the author's answer as what crosses.
     pub(crate) fn hand(&self, answer: &TokenStream) -> TokenStream {
-        let of = quote!(::midflight_plugin::rt::Handed::of);
+        let of = quote!(::midflight_plugin::rt::HandedObject::of);
         match (&self.error, self.optional) {
             (None, false) => quote!(#of(#answer)),
             (None, true) => quote!(::core::option::Option::map(#answer, #of)),

@@ -5,10 +5,9 @@ use quote::{ToTokens, quote};
 use std::collections::HashSet;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{DeriveInput, Error, LitStr, Path, Result, Token, parenthesized};
+use syn::{Data, DeriveInput, Error, Field, LitStr, Member, Path, Result, Token, Type, parenthesized};
 
-const FORM: &str =
-    "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\")]`";
+const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\", state = ledger)]`";
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // The author's item stays in either case, so that one mistake brings one error.
@@ -28,9 +27,27 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
     let name = &item.ident;
     let contracts = &arguments.contracts;
     let group = arguments.group.as_ref().map_or_else(String::new, LitStr::value);
+    let state = arguments.state.as_ref().map(|field| type_of(field, &item)).transpose()?;
+    let table = match state {
+        Some(_) => quote!(::core::option::Option::Some(&::midflight_plugin::rt::StateTable::of::<Here>())),
+        None => quote!(::core::option::Option::None),
+    };
+    let cell = arguments.state.as_ref().zip(state).map(|(field, cell)| {
+        quote! {
+            struct Here;
+            impl ::midflight_plugin::rt::HandsOver for Here {
+                type Plugin = #name;
+                type Cell = #cell;
+                fn cell(plugin: &#name) -> &#cell {
+                    &plugin.#field
+                }
+            }
+        }
+    });
     Ok(quote! {
         const _: () = {
-            // SAFETY: each offer is made for this very type.
+            #cell
+            // SAFETY: each offer, and the table of the state, is made for this very type.
             unsafe impl ::midflight_plugin::rt::Exported for #name {
                 const OFFERS: &'static [::midflight_plugin::rt::Offered] =
                     &[#(::midflight_plugin::rt::Offered::of::<dyn #contracts, #name>()),*];
@@ -40,21 +57,31 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
                 )),*];
                 const GROUP: &'static str = #group;
                 const STATE: ::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
-                    ::core::option::Option::None;
+                    #table;
                 const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             }
         };
     })
 }
 
+/// The type of the field that holds the state.
+fn type_of<'i>(field: &Member, item: &'i DeriveInput) -> Result<&'i Type> {
+    let no_field = || Error::new_spanned(field, "`state` names the field that holds the plugin's state");
+    let Data::Struct(data) = &item.data else { return Err(no_field()) };
+    let named = |(member, candidate): (Member, &'i Field)| (member == *field).then_some(&candidate.ty);
+    data.fields.members().zip(&data.fields).find_map(named).ok_or_else(no_field)
+}
+
 struct Arguments {
     contracts: Vec<Path>,
     group: Option<LitStr>,
+    /// A field.
+    state: Option<Member>,
 }
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let (mut contracts, mut group) = (None, None);
+        let (mut contracts, mut group, mut state) = (None, None, None);
         while !input.is_empty() {
             let key: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), FORM))?;
             match key.to_string().as_str() {
@@ -67,7 +94,11 @@ impl Parse for Arguments {
                     input.parse::<Token![=]>()?;
                     group = Some(group_name(input.parse()?)?);
                 }
-                "implements" | "group" => return Err(Error::new(key.span(), "said twice")),
+                "state" if state.is_none() => {
+                    input.parse::<Token![=]>()?;
+                    state = Some(input.parse()?);
+                }
+                "implements" | "group" | "state" => return Err(Error::new(key.span(), "said twice")),
                 _ => return Err(Error::new(key.span(), FORM)),
             }
             if !input.is_empty() {
@@ -88,7 +119,7 @@ impl Parse for Arguments {
                 return Err(Error::new_spanned(contract, format!("`{text}` is named twice")));
             }
         }
-        Ok(Arguments { contracts, group })
+        Ok(Arguments { contracts, group, state })
     }
 }
 
