@@ -83,6 +83,14 @@ pub enum Fixture {
     HandingV2,
     /// Its start fails, after it has left a callback.
     HandingFails,
+    /// `keeping` 1.0.0: it keeps a state, in schema 1.
+    Keeping,
+    /// `keeping` 2.0.0, in schema 2.
+    KeepingV2,
+    /// `keeping` 3.0.0, in schema 2 as well.
+    KeepingV3,
+    /// `keeping` 2.0.1, in schema 2, with no way from schema 1 or to it.
+    KeepingStuck,
 }
 
 /// How one is built.
@@ -95,7 +103,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 32] = [
+    pub const ALL: [Fixture; 36] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -128,6 +136,10 @@ impl Fixture {
         Fixture::Handing,
         Fixture::HandingV2,
         Fixture::HandingFails,
+        Fixture::Keeping,
+        Fixture::KeepingV2,
+        Fixture::KeepingV3,
+        Fixture::KeepingStuck,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -155,6 +167,7 @@ impl Fixture {
         let evolving = |features| Recipe { workspace: "", package: "evolving-plugin", features };
         let awaiting = |features| Recipe { workspace: "", package: "awaiting", features };
         let handing = |features| Recipe { workspace: "", package: "handing", features };
+        let keeping = |features| Recipe { workspace: "", package: "keeping", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
@@ -190,6 +203,10 @@ impl Fixture {
             Fixture::Handing => handing(""),
             Fixture::HandingV2 => handing("v2"),
             Fixture::HandingFails => handing("v2,fails"),
+            Fixture::Keeping => keeping(""),
+            Fixture::KeepingV2 => keeping("v2"),
+            Fixture::KeepingV3 => keeping("v3"),
+            Fixture::KeepingStuck => keeping("stuck"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

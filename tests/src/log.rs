@@ -18,7 +18,8 @@ struct Kept {
 }
 
 impl Log {
-    pub(crate) fn of(host: &Host) -> Self {
+    /// From now on, and with what the host has kept.
+    pub fn of(host: &Host) -> Self {
         // In this order, so that nothing falls between; what is in both is kept once.
         let events = host.events();
         Log(Mutex::new(Kept { events, seen: host.events_kept(), cleared: 0 }))

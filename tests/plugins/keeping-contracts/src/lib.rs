@@ -1,0 +1,57 @@
+//! The contracts of the tests of handed-over state.
+//!
+//! [`Keeping`] is a plugin that keeps accounts; [`Clerk`] is the host's, whom it asks in the middle of a call.
+
+midflight_plugin::contract_crate!();
+
+use midflight_plugin::{Text, contract, record};
+
+/// What is kept of one account.
+#[record]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What was paid in.
+    pub total: i64,
+    /// Whose it is.
+    pub name: Text,
+    /// How often was paid in, since somebody counts: 0 in schema 1, and in what came from it.
+    pub payments: u64,
+}
+
+/// Accounts by number.
+#[contract]
+pub trait Keeping {
+    /// The build that answers.
+    fn version(&self) -> u32;
+
+    /// Opens the accounts 0 to `count`, each with its number as total and a name of 16 bytes.
+    fn open(&self, count: u64);
+
+    /// Pays into an account, which is opened at need, and says what it holds then.
+    fn pay(&self, number: u64, amount: i64) -> i64;
+
+    /// The account of that number.
+    fn account(&self, number: u64) -> Option<Account>;
+
+    /// Gives an account another name. With `no up` it can't be brought to schema 2, with `no down` not to schema 1.
+    fn name(&self, number: u64, name: &str);
+
+    /// How many accounts there are.
+    fn count(&self) -> u64;
+
+    /// What all of them hold together.
+    fn sum(&self) -> i64;
+
+    /// Asks the clerk for the sum, who asks back.
+    fn ask_the_clerk(&self) -> i64;
+
+    /// As `pay`, later.
+    async fn pay_later(&self, number: u64, amount: i64) -> i64;
+}
+
+/// What the test provides.
+#[contract]
+pub trait Clerk {
+    /// Asks the group for its sum.
+    fn sum(&self) -> i64;
+}

@@ -1,0 +1,141 @@
+//! A plugin that keeps accounts, in a table that is copied while it is used. Its features choose the build and the schema.
+
+use keeping_contracts::{Account, Clerk, Keeping};
+use midflight_plugin::{Context, Handed, Plugin, Service, StartError, State, Table, plugin};
+use serde::{Deserialize, Serialize};
+
+const BUILD: u32 = cfg_select! {
+    feature = "v3" => { 3 }
+    feature = "v2" => { 2 }
+    _ => { 1 }
+};
+
+midflight_plugin::export!(
+    TheKeeping,
+    name = "keeping",
+    version = if cfg!(feature = "v3") {
+        "3.0.0"
+    } else if cfg!(feature = "stuck") {
+        "2.0.1"
+    } else if cfg!(feature = "v2") {
+        "2.0.0"
+    } else {
+        "1.0.0"
+    }
+);
+
+/// Schema 1.
+#[derive(Clone, Default, Serialize, Deserialize, State)]
+#[state(version = 1)]
+pub struct First {
+    total: i64,
+    name: String,
+}
+
+/// Schema 2 counts payments.
+#[derive(Clone, Default, Serialize, Deserialize, State)]
+#[cfg_attr(not(feature = "stuck"), state(version = 2, up = First, down = First))]
+#[cfg_attr(feature = "stuck", state(version = 2))]
+pub struct Second {
+    total: i64,
+    name: String,
+    payments: u64,
+}
+
+impl TryFrom<First> for Second {
+    type Error = &'static str;
+
+    fn try_from(First { total, name }: First) -> Result<Self, Self::Error> {
+        if name == "no up" { Err("the name says no") } else { Ok(Second { total, name, payments: 0 }) }
+    }
+}
+
+impl TryFrom<&Second> for First {
+    type Error = &'static str;
+
+    fn try_from(Second { total, name, .. }: &Second) -> Result<Self, Self::Error> {
+        if name == "no down" {
+            Err("the name says no")
+        } else {
+            Ok(First { total: *total, name: name.clone() })
+        }
+    }
+}
+
+#[cfg(feature = "v2")]
+type Kept = Second;
+#[cfg(not(feature = "v2"))]
+type Kept = First;
+
+/// The instance.
+#[plugin(implements(Keeping), state = accounts)]
+pub struct TheKeeping {
+    accounts: Handed<Table<u64, Kept>>,
+    clerk: Service<dyn Clerk>,
+}
+
+impl Plugin for TheKeeping {
+    fn start(cx: &Context<'_>) -> Result<Self, StartError> {
+        Ok(TheKeeping { accounts: Handed::default(), clerk: cx.service::<dyn Clerk>()? })
+    }
+}
+
+impl Keeping for TheKeeping {
+    fn version(&self) -> u32 {
+        BUILD
+    }
+
+    fn open(&self, count: u64) {
+        let mut accounts = self.accounts.write();
+        for number in 0..count {
+            let name = format!("account {number:08}");
+            accounts.insert(number, Kept { total: number.cast_signed(), name, ..Kept::default() });
+        }
+    }
+
+    fn pay(&self, number: u64, amount: i64) -> i64 {
+        let mut accounts = self.accounts.write();
+        if accounts.get(&number).is_none() {
+            accounts.insert(number, Kept::default());
+        }
+        let pay = |account: &mut Kept| {
+            account.total += amount;
+            #[cfg(feature = "v2")]
+            {
+                account.payments += 1;
+            }
+            account.total
+        };
+        accounts.update(&number, pay).unwrap_or_default()
+    }
+
+    fn account(&self, number: u64) -> Option<Account> {
+        let account = self.accounts.read().get(&number)?.clone();
+        let (total, name) = (account.total, account.name.as_str().into());
+        #[cfg(feature = "v2")]
+        let payments = account.payments;
+        #[cfg(not(feature = "v2"))]
+        let payments = 0;
+        Some(Account { total, name, payments })
+    }
+
+    fn name(&self, number: u64, name: &str) {
+        self.accounts.write().update(&number, |account| account.name = name.to_owned());
+    }
+
+    fn count(&self) -> u64 {
+        self.accounts.read().len() as u64
+    }
+
+    fn sum(&self) -> i64 {
+        self.accounts.read().iter().map(|(_, account)| account.total).sum()
+    }
+
+    fn ask_the_clerk(&self) -> i64 {
+        self.clerk.sum().expect("the clerk answers")
+    }
+
+    async fn pay_later(&self, number: u64, amount: i64) -> i64 {
+        self.pay(number, amount)
+    }
+}

@@ -1,0 +1,343 @@
+//! Handed-over state: carried whole or left as it was, with calls that wait and none that fails.
+
+use futures_executor::block_on;
+use keeping_contracts::{Account, Clerk, Keeping};
+use midflight::{Code, EventKind, Fault, Host, HostBuilder, Slot};
+use midflight_tests::{Fixture, Log, WITHIN};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the plugin calls, and what calls it back.
+#[derive(Default)]
+struct Asking {
+    slot: OnceLock<Slot<dyn Keeping>>,
+    /// Held while a call stands between the two.
+    between: parking::Stop,
+}
+
+mod parking {
+    //! A place to stand at.
+    use std::sync::{Condvar, Mutex};
+
+    #[derive(Default)]
+    pub(super) struct Stop {
+        state: Mutex<(bool, bool)>,
+        changed: Condvar,
+    }
+
+    impl Stop {
+        pub(super) fn close(&self) {
+            *self.state.lock().expect("no panic") = (true, false);
+        }
+
+        pub(super) fn open(&self) {
+            self.state.lock().expect("no panic").0 = false;
+            self.changed.notify_all();
+        }
+
+        pub(super) fn until_somebody_stands(&self) {
+            let state = self.state.lock().expect("no panic");
+            drop(self.changed.wait_while(state, |(_, stands)| !*stands).expect("no panic"));
+        }
+
+        pub(super) fn pass(&self) {
+            let mut state = self.state.lock().expect("no panic");
+            state.1 = true;
+            self.changed.notify_all();
+            drop(self.changed.wait_while(state, |(closed, _)| *closed).expect("no panic"));
+        }
+    }
+}
+
+impl Clerk for Asking {
+    fn sum(&self) -> i64 {
+        self.between.pass();
+        self.slot.get().expect("a slot").sum().expect("a nested call passes")
+    }
+}
+
+struct Scene {
+    host: Host,
+    slot: Slot<dyn Keeping>,
+    clerk: Arc<Asking>,
+    log: Log,
+    _home: tempfile::TempDir,
+}
+
+impl Scene {
+    fn with(configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Scene {
+        let home = tempfile::tempdir().expect("a directory");
+        let clerk = Arc::new(Asking::default());
+        let builder = Host::builder().provide::<dyn Clerk, _>(Arc::clone(&clerk));
+        let host = configure(builder.run_directory(home.path())).start().expect("a host");
+        let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
+        assert!(clerk.slot.set(slot.clone()).is_ok());
+        let scene = Scene { log: Log::of(&host), host, slot, clerk, _home: home };
+        scene.apply(Fixture::Keeping);
+        scene
+    }
+
+    fn new() -> Scene {
+        // Machines that test are slow, and the bound has a test of its own.
+        Scene::with(|builder| builder.handover_wait_max(WITHIN))
+    }
+
+    fn on_probation() -> Scene {
+        Scene::with(|builder| builder.handover_wait_max(WITHIN).probation(Duration::from_secs(3600)))
+    }
+
+    #[track_caller]
+    fn apply(&self, fixture: Fixture) {
+        self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    }
+
+    #[track_caller]
+    fn refused(&self, fixture: Fixture, code: Code) -> String {
+        let before = (self.slot.version(), self.all());
+        let refusal = self.host.apply(fixture.path()).expect_err("refused");
+        assert_eq!(refusal.code(), code, "{refusal}");
+        assert_eq!((self.slot.version(), self.all()), before, "as it was, after {refusal}");
+        refusal.to_string()
+    }
+
+    fn all(&self) -> Vec<Option<Account>> {
+        let count = self.slot.count().expect("a count");
+        (0..count).map(|number| self.slot.account(number).expect("an answer")).collect()
+    }
+
+    #[track_caller]
+    fn end(self) {
+        let status = self.host.shutdown(WITHIN);
+        for record in &status.generations {
+            assert_eq!(record.residency.to_string(), "unmapped", "{record:?}\n{}", self.log.text());
+        }
+    }
+}
+
+#[test]
+fn a40_every_item_is_carried_and_what_is_new_has_its_default() {
+    let scene = Scene::new();
+    scene.slot.open(5_000).expect("opened");
+    let before = scene.all();
+    scene.apply(Fixture::KeepingV2);
+    assert_eq!(scene.slot.version(), Ok(2));
+    assert_eq!(scene.all(), before, "payments are 0 in both");
+    scene.slot.pay(7, 3).expect("paid");
+    let paid = scene.slot.account(7).expect("an answer").expect("an account");
+    assert_eq!((paid.total, paid.payments), (10, 1));
+    assert!(matches!(scene.log.wait("handed_over", 2).kind, EventKind::HandedOver { schema: 1, .. }));
+    scene.end();
+}
+
+#[test]
+fn a41_a_state_goes_back_to_the_older_schema() {
+    let scene = Scene::new();
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.open(100).expect("opened");
+    scene.slot.pay(7, 3).expect("paid");
+    let back = scene.host.rollback("keeping").expect("a way back");
+    assert_eq!(back.version, "1.0.0");
+    assert_eq!((scene.slot.count(), scene.slot.sum()), (Ok(100), Ok(99 * 100 / 2 + 3)));
+    scene.end();
+}
+
+#[test]
+fn a42_a_schema_without_a_migration_is_refused_before_the_switch() {
+    let scene = Scene::new();
+    scene.slot.open(10).expect("opened");
+    let refusal = scene.refused(Fixture::KeepingStuck, Code::StateIncompatible);
+    assert!(refusal.contains("from schema 1 of the state to 2"), "{refusal}");
+    assert_eq!(scene.log.count("handed_over"), 0);
+    scene.apply(Fixture::KeepingV2);
+    scene.end();
+}
+
+#[test]
+fn a42_nor_is_there_a_way_to_an_older_one() {
+    let scene = Scene::new();
+    scene.apply(Fixture::KeepingV2);
+    scene.apply(Fixture::KeepingStuck); // of the same schema
+    scene.slot.open(10).expect("opened");
+    scene.refused(Fixture::Keeping, Code::StateIncompatible);
+    scene.end();
+}
+
+#[test]
+fn a43_versions_that_share_a_schema_share_the_state() {
+    let scene = Scene::new();
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.open(100).expect("opened");
+    scene.slot.pay(7, 3).expect("paid");
+    let before = scene.all();
+    scene.apply(Fixture::KeepingV3);
+    assert_eq!((scene.slot.version(), scene.all()), (Ok(3), before));
+    scene.end();
+}
+
+#[test]
+fn a44_a_migration_that_fails_leaves_everything_as_it_was() {
+    let scene = Scene::new();
+    scene.slot.open(5_000).expect("opened");
+    scene.slot.name(4_321, "no up").expect("named");
+    let refusal = scene.refused(Fixture::KeepingV2, Code::HandoverFailed);
+    assert!(refusal.contains("4321") && refusal.contains("the name says no"), "{refusal}");
+    // Whatever was in the way is gone, and it works.
+    scene.slot.name(4_321, "fine").expect("named");
+    scene.apply(Fixture::KeepingV2);
+    assert_eq!(scene.slot.count(), Ok(5_000));
+    scene.end();
+}
+
+/// Threads and futures pay all the time, each into an account of its own.
+fn paying<R>(scene: &Scene, while_they_pay: impl FnOnce() -> R) -> (R, Vec<i64>) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let payers: Vec<_> = (0..4_u64)
+            .map(|number| {
+                let (slot, over) = (scene.slot.clone(), &over);
+                scope.spawn(move || {
+                    let mut paid = 0;
+                    while !over.load(SeqCst) {
+                        let now = match number % 2 {
+                            0 => slot.pay(number, 1),
+                            _ => block_on(slot.pay_later(number, 1)),
+                        };
+                        paid += 1;
+                        assert_eq!(now, Ok(paid), "none is lost, none fails");
+                    }
+                    paid
+                })
+            })
+            .collect();
+        let result = while_they_pay();
+        over.store(true, SeqCst);
+        (result, payers.into_iter().map(|payer| payer.join().expect("no panic")).collect())
+    })
+}
+
+#[test]
+fn a45_calls_wait_and_none_fails() {
+    let scene = Scene::new();
+    let ((), paid) = paying(&scene, || {
+        for _ in 0..5 {
+            scene.apply(Fixture::KeepingV2);
+            scene.host.rollback("keeping").expect("a way back");
+        }
+    });
+    for (number, paid) in (0..).zip(paid) {
+        let account = scene.slot.account(number).expect("an answer").expect("an account");
+        assert_eq!(account.total, paid, "of account {number}");
+    }
+    assert_eq!(scene.log.count("handed_over"), 10);
+    scene.end();
+}
+
+#[test]
+fn a45_a_nested_call_passes_the_door() {
+    let scene = Scene::new();
+    scene.slot.open(10).expect("opened");
+    scene.clerk.between.close();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| scene.slot.ask_the_clerk());
+        scene.clerk.between.until_somebody_stands();
+        let applying = scope.spawn(|| scene.apply(Fixture::KeepingV2));
+        scene.log.wait("prepared", 2);
+        // The door is shut when a call from outside waits.
+        let waiting = scope.spawn(|| {
+            let (mut longest, mut version) = (Duration::ZERO, Ok(1));
+            while version == Ok(1) {
+                let began = Instant::now();
+                version = scene.slot.version();
+                longest = longest.max(began.elapsed());
+            }
+            (longest, version)
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!applying.is_finished() && !waiting.is_finished(), "a call is inside");
+        scene.clerk.between.open();
+        assert_eq!(asking.join().expect("no panic"), Ok(45));
+        applying.join().expect("no panic");
+        let (longest, version) = waiting.join().expect("no panic");
+        assert_eq!(version, Ok(2));
+        assert!(longest >= Duration::from_millis(20), "it waited: {longest:?}");
+    });
+    scene.end();
+}
+
+#[test]
+fn a45_at_the_bound_the_old_version_goes_on() {
+    let scene = Scene::with(|builder| builder.handover_wait_max(Duration::from_millis(30)));
+    scene.slot.open(10).expect("opened");
+    let lease = scene.host.lease("keeping").expect("a lease");
+    let refusal = scene.host.apply(Fixture::KeepingV2.path()).expect_err("a lease is inside");
+    assert_eq!(refusal.code(), Code::HandoverTimedOut, "{refusal}");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(45)));
+    assert_eq!(lease.get(&scene.slot).sum(), Ok(45));
+    drop(lease);
+    scene.log.wait("unmapped", 2);
+    scene.apply(Fixture::KeepingV2);
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(2), Ok(45)));
+    scene.end();
+}
+
+#[test]
+fn a45_requests_and_leases_wait_as_well() {
+    let scene = Scene::new();
+    scene.slot.open(10).expect("opened");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let group = scene.host.group("keeping");
+        let (slot, over) = (&scene.slot, &over);
+        let requests = scope.spawn(move || {
+            let mut seen = Vec::new();
+            while !over.load(SeqCst) {
+                let both =
+                    group.request(|r| Ok::<_, Fault>((r.get(slot).version()?, r.get(slot).version()?)));
+                let (one, other) = both.expect("no fault");
+                assert_eq!(one, other);
+                let lease = group.lease().expect("a lease");
+                assert!(lease.get(slot).version().expect("no fault") >= one);
+                seen.push(one);
+            }
+            seen
+        });
+        for fixture in [Fixture::KeepingV2, Fixture::KeepingV3] {
+            scene.apply(fixture);
+            thread::sleep(Duration::from_millis(5));
+        }
+        over.store(true, SeqCst);
+        let seen = requests.join().expect("no panic");
+        assert!(seen.is_sorted() && seen.last() == Some(&3), "{seen:?}");
+    });
+    scene.end();
+}
+
+#[test]
+fn a47_going_back_brings_the_state_of_now() {
+    let scene = Scene::on_probation();
+    scene.slot.open(100).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.pay(7, 3).expect("paid");
+    let back = scene.host.rollback("keeping").expect("a way back");
+    assert_eq!(back.generation, 1, "the one that was on standby");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(99 * 100 / 2 + 3)));
+    assert_eq!(scene.log.count("state_lost"), 0);
+    scene.end();
+}
+
+#[test]
+fn a47_a_state_that_can_not_go_back_is_that_of_the_switch_and_it_says_so() {
+    let scene = Scene::on_probation();
+    scene.slot.open(100).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.pay(7, 3).expect("paid");
+    scene.slot.name(50, "no down").expect("named");
+    scene.host.rollback("keeping").expect("a way back");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(99 * 100 / 2)));
+    let lost = scene.log.wait("state_lost", 1).to_string();
+    assert!(lost.contains("what changed since is lost") && lost.contains("50"), "{lost}");
+    scene.end();
+}
