@@ -138,7 +138,7 @@ impl Disk {
         let fault = inner.fault.filter(|fault| fault.at == inner.operations);
         inner.operations += 1;
         let failed = || {
-            if inner.operations % 2 == 0 {
+            if inner.operations.is_multiple_of(2) {
                 io::ErrorKind::StorageFull.into()
             } else {
                 io::Error::other("EIO")
