@@ -68,6 +68,11 @@ pub enum EventKind {
         /// Why it could not be handed back.
         reason: String,
     },
+    /// What was decided could not be written to the journal: a restart would not know of it.
+    JournalFailed {
+        /// Why.
+        reason: String,
+    },
     /// A hook on the way back failed, which stops nothing.
     HookFailed {
         /// The method's name.
@@ -154,6 +159,7 @@ impl fmt::Display for EventKind {
             EventKind::StateLost { reason } => {
                 write!(f, "state of the switch, what changed since is lost: {reason}")
             }
+            EventKind::JournalFailed { reason } => write!(f, "not written down: {reason}"),
             EventKind::HookFailed { hook, reason } => write!(f, "{hook} failed: {reason}"),
             EventKind::RetiringFailed { reason } => write!(f, "retiring failed: {reason}"),
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
@@ -185,6 +191,7 @@ impl EventKind {
             EventKind::Returned { .. } => "returned",
             EventKind::HandedOver { .. } => "handed_over",
             EventKind::StateLost { .. } => "state_lost",
+            EventKind::JournalFailed { .. } => "journal_failed",
             EventKind::HookFailed { .. } => "hook_failed",
             EventKind::Unchanged => "unchanged",
             EventKind::Held => "held",
@@ -211,6 +218,7 @@ impl EventKind {
                 | EventKind::Returned { .. }
                 | EventKind::HookFailed { .. }
                 | EventKind::StateLost { .. }
+                | EventKind::JournalFailed { .. }
                 | EventKind::RetiringFailed { .. }
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }

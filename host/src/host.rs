@@ -1,11 +1,13 @@
 //! The host: what a service builds, keeps, and asks.
 
+use crate::control::recall::Recall;
 use crate::control::{By, Command, Control, Named, Setup};
 use crate::event::{Event, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::holder::Stall;
+use crate::journal::{self, Digest, JournalState, Opened, Quarantined, Store};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::release_file;
@@ -153,7 +155,7 @@ impl Host {
                 (Named { candidate: Box::new(candidate), config, took, reply }, answer)
             })
             .unzip();
-        self.shared.send(Command::Release { named })?;
+        self.shared.send(Command::Release { named, publish: self.shared.bounds.publish })?;
         let answers: Vec<_> =
             answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(ended()))).collect();
         // The one that stopped it says more than those that it stopped.
@@ -343,6 +345,8 @@ pub struct HostBuilder {
     linked: Vec<(String, Linked)>,
     bounds: Bounds,
     checks: Checks,
+    journal: Option<PathBuf>,
+    journal_bounds: journal::Bounds,
 }
 
 /// Every bound of a host, with its default.
@@ -549,6 +553,25 @@ impl HostBuilder {
         self
     }
 
+    /// Remembers in `directory` what was committed, tried and held, so that the next start of the service brings the last committed versions back, with
+    /// their configurations, and takes up nothing by itself that was rolled back or that the process died of. It keeps copies of their
+    /// libraries in `directory/store`. The directory must be this host's alone, and on a disk that keeps what is synced. Default: none, and the
+    /// highest versions in the plugins' directory run.
+    ///
+    /// A switch is written down before it is made; what can't be written is refused with `journal_unavailable`.
+    #[must_use]
+    pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.journal = Some(directory.into());
+        self
+    }
+
+    /// The libraries in the journal's store, all together. Default 1 GiB.
+    #[must_use]
+    pub fn store_bytes_max(mut self, bytes: u64) -> Self {
+        self.journal_bounds.store_bytes_max = bytes;
+        self
+    }
+
     /// How long calls may wait while a plugin's state is handed over to its next version. Beyond it the update is refused, and what served serves on.
     /// Default 250 ms.
     #[must_use]
@@ -595,6 +618,17 @@ impl HostBuilder {
         let run =
             RunDirectory::create(&base).map_err(|source| HostError::RunDirectory { path: base, source })?;
 
+        let journal =
+            self.journal.as_deref().map(|path| journal::open(path, self.journal_bounds)).transpose();
+        let (recall, known) = match journal.map_err(|error| HostError::Journal(Box::new(error)))? {
+            Some((journal, store, opened)) => {
+                tell_opened(&opened);
+                let known = journal.state().clone();
+                (Some(Recall { journal, store: Arc::new(Mutex::new(store)) }), Some(known))
+            }
+            None => (None, None),
+        };
+        let store = recall.as_ref().map(|recall| Arc::clone(&recall.store));
         let (send, commands) = channel();
         let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
         let setup = Setup {
@@ -604,6 +638,7 @@ impl HostBuilder {
             known: self.known,
             groups: self.groups,
             configs: self.configs,
+            recall,
         };
         std::thread::Builder::new()
             .name("midflight".to_owned())
@@ -619,8 +654,11 @@ impl HostBuilder {
                 .flatten()
                 .map_err(HostError::Linked)?;
         }
+        if let (Some(known), Some(store)) = (&known, store) {
+            host.recall(known, &store);
+        }
         if let Some(directory) = self.plugins {
-            host.watch(directory)?;
+            host.watch(directory, known.as_ref())?;
         }
         Ok(host)
     }
@@ -649,13 +687,53 @@ impl HostBuilder {
 }
 
 impl Host {
+    /// Brings back what the journal says was committed, each group with one store. What can't be brought back is an event.
+    fn recall(&self, known: &JournalState, store: &Mutex<Store>) {
+        for set in known.committed.values() {
+            let mut answers = Vec::new();
+            let mut named = Vec::new();
+            for member in set {
+                let began = Instant::now();
+                // Not held beyond this: workers put into it.
+                let path = store.lock().path(&member.digest);
+                let candidate =
+                    Candidate::read(&path, self.shared.bounds.library_bytes_max).and_then(|found| {
+                        let changed =
+                            || Refusal::new(Code::FileChanged, "it is not what was committed").in_file(&path);
+                        if Digest::from(found.digest()) == member.digest { Ok(found) } else { Err(changed()) }
+                    });
+                match candidate {
+                    Ok(candidate) => {
+                        let (reply, answer) = sync_channel(1);
+                        answers.push(answer);
+                        let (candidate, config) = (Box::new(candidate), Some(member.config.as_str().into()));
+                        named.push(Named { candidate, config, took: began.elapsed(), reply });
+                    }
+                    Err(refusal) => {
+                        self.shared.refused(&refusal.of(&member.plugin, &member.version), began.elapsed());
+                    }
+                }
+            }
+            if named.len() == set.len() {
+                let _ = self.shared.send(Command::Release { named, publish: Publish::AtOnce });
+                // A refusal is an event.
+                answers.into_iter().for_each(|answer| drop(answer.recv()));
+            }
+        }
+    }
+
     /// Watches first and looks second, so that no file falls between.
-    fn watch(&self, directory: PathBuf) -> Result<(), HostError> {
+    fn watch(&self, directory: PathBuf, known: Option<&JournalState>) -> Result<(), HostError> {
         let failed = |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
         let watch = Watch::start(&directory, Arc::clone(&self.shared))
             .map_err(|error| failed(&directory, io::Error::other(error)))?;
         *self.end.watch.lock() = Some(watch);
-        let found = watch::initial(&self.shared, &directory).map_err(|error| failed(&directory, error))?;
+        let known = |candidate: &Candidate| {
+            let plugin = &candidate.manifest().name;
+            known.is_some_and(|known| known.knows(plugin, &candidate.digest().into()))
+        };
+        let found =
+            watch::initial(&self.shared, &directory, known).map_err(|error| failed(&directory, error))?;
         for (candidate, took) in found {
             // A refusal is an event.
             let _ = self.shared.ask(|reply| Command::Update {
@@ -699,12 +777,28 @@ pub enum HostError {
     /// Two services for one contract.
     #[error("two services are provided for {0}")]
     ProvidedTwice(&'static str),
+    /// The journal can't be used: its reason names the file and what to do.
+    #[error("can't use the journal")]
+    Journal(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A plugin that is linked in did not start.
     #[error("a plugin that is linked in did not start")]
     Linked(#[source] Refusal),
     /// No thread could be started.
     #[error("can't start the control thread")]
     Thread(#[source] io::Error),
+}
+
+fn tell_opened(opened: &Opened) {
+    if let Some(process) = &opened.died {
+        tracing::warn!(target: "midflight", pid = process.pid, "the process before did not end orderly");
+    }
+    if let Some(torn) = opened.repaired {
+        tracing::warn!(target: "midflight", at_byte = torn.at_byte, bytes = torn.bytes, "the journal's last record was cut off, and never counted");
+    }
+    for Quarantined { member, .. } in &opened.quarantined {
+        let (plugin, version) = (&member.plugin, &member.version);
+        tracing::warn!(target: "midflight", plugin, version, "held: the process ended while it was on probation");
+    }
 }
 
 fn default_run_directory() -> PathBuf {

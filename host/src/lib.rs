@@ -20,6 +20,7 @@ mod gate;
 mod holder;
 mod holds;
 mod host;
+mod journal;
 mod layout;
 mod library;
 mod refusal;

@@ -270,6 +270,8 @@ codes! {
     HandoverFailed "handover_failed" at Publish, "the reason is the plugin's own; the state is as it was";
     /// Calls or leases held what serves for longer than `handover_wait_max`, or the hand-over took that long.
     HandoverTimedOut "handover_timed_out" at Publish, "try again when no call or lease lasts that long, or raise handover_wait_max";
+    /// The journal or the store can't be written: what can't be remembered is not switched in.
+    JournalUnavailable "journal_unavailable" at Publish, "the reason names the file and what to do";
     /// Another plugin of the same release was refused.
     ReleaseRefused "release_refused" at Publish, "a release is applied whole or not at all: see the plugin that was refused";
     /// An operator cancelled it.

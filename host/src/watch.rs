@@ -197,7 +197,11 @@ fn identity(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
 }
 
 /// What lies in the directory at the start: of each plugin the highest version, the newest of equals.
-pub(crate) fn initial(shared: &Shared, directory: &Path) -> io::Result<Vec<(Candidate, Duration)>> {
+pub(crate) fn initial(
+    shared: &Shared,
+    directory: &Path,
+    known: impl Fn(&Candidate) -> bool,
+) -> io::Result<Vec<(Candidate, Duration)>> {
     let mut best = BTreeMap::new();
     for path in libraries(directory)? {
         let began = Instant::now();
@@ -205,6 +209,8 @@ pub(crate) fn initial(shared: &Shared, directory: &Path) -> io::Result<Vec<(Cand
             continue;
         }
         match Candidate::read(&path, shared.bounds.library_bytes_max) {
+            // The journal has decided about it.
+            Ok(candidate) if known(&candidate) => {}
             Ok(candidate) => {
                 let took = began.elapsed();
                 let manifest = candidate.manifest();

@@ -81,6 +81,11 @@ impl Exit {
         );
     }
 
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
     /// Has it returned from its body, and exited with 0?
     pub fn is_ok(&self) -> bool {
         self.status.success() && self.output.contains(RETURNED)

@@ -24,6 +24,7 @@ pub(crate) struct Named {
 /// A release on its way, of one group.
 pub(super) struct Gathering {
     pub(super) number: u64,
+    publish: Publish,
     pub(super) named: VecDeque<Named>,
     pub(super) ready: Vec<Ready>,
 }
@@ -36,9 +37,9 @@ impl Gathering {
 }
 
 impl Control {
-    pub(super) fn begin_release(&mut self, group: &Arc<str>, named: Vec<Named>) {
+    pub(super) fn begin_release(&mut self, group: &Arc<str>, named: Vec<Named>, publish: Publish) {
         self.jobs += 1;
-        let gathering = Gathering { number: self.jobs, named: named.into(), ready: Vec::new() };
+        let gathering = Gathering { number: self.jobs, publish, named: named.into(), ready: Vec::new() };
         if let Some(state) = self.groups.get_mut(group) {
             state.gathering = Some(gathering);
         }
@@ -51,7 +52,7 @@ impl Control {
             && let Some(gathering) = &mut state.gathering
             && let Some(Named { candidate, config, took, reply }) = gathering.named.pop_front()
         {
-            let release = gathering.number;
+            let (release, publish) = (gathering.number, gathering.publish);
             let manifest = candidate.manifest();
             let version: Arc<str> = manifest.version.to_string().into();
             let plugin = self.plugins.get_key_value(manifest.name.as_str());
@@ -77,7 +78,7 @@ impl Control {
                 version,
                 rollback: false,
                 config,
-                publish: self.shared.bounds.publish,
+                publish,
                 release: Some(release),
                 began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
                 reply: Some(reply),
@@ -85,8 +86,9 @@ impl Control {
             return self.begin_candidate(group, update, candidate, took);
         }
         let gathered = self.groups.get_mut(group).and_then(|state| state.gathering.take());
+        let publish = gathered.as_ref().map_or(Publish::AtOnce, |gathered| gathered.publish);
         let ready = gathered.map(|gathered| gathered.ready).unwrap_or_default();
-        match self.shared.bounds.publish {
+        match publish {
             _ if ready.is_empty() => self.next(group),
             Publish::AtOnce => self.switch(group, ready),
             Publish::Manual => {

@@ -105,6 +105,14 @@ impl Control {
                 Pair::of(from, &ready.generation).transpose()
             })
             .collect();
+        if pairs.is_ok()
+            && let Err(refusal) = self.note_trial(group, &ready)
+        {
+            for ready in ready.into_iter().rev() {
+                self.withdraw(ready, refusal.code(), refusal.reason());
+            }
+            return;
+        }
         match pairs {
             Ok(pairs) if pairs.is_empty() => self.activate(group, ready),
             Ok(pairs) => self.hand_over(group, pairs, Way::Up(ready)),
@@ -256,6 +264,8 @@ impl Control {
                     self.publish(group);
                 }
                 open(door);
+                // It was written down as tried, and holds nothing: it never served.
+                self.note_return(group, &[], reason);
                 for ready in ready.into_iter().rev() {
                     self.withdraw(ready, code, reason);
                 }

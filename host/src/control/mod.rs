@@ -15,6 +15,7 @@ mod handover;
 mod parked;
 mod publish;
 mod queue;
+pub(crate) mod recall;
 mod shutdown;
 mod slots;
 mod transition;
@@ -25,7 +26,7 @@ mod worker;
 use crate::gate::cell::GroupCell;
 use crate::gate::door::Door;
 use crate::holder::Holders;
-use crate::host::Applied;
+use crate::host::{Applied, Publish};
 use crate::refusal::Refusal;
 use crate::release::{Generation, Known, Left, Stopped, Wanted};
 use crate::runtime::Provided;
@@ -41,6 +42,7 @@ use handover::HandOver;
 use midflight_plugin::rt::Linked;
 use publish::Ready;
 use queue::Operation;
+use recall::Recall;
 use shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -66,6 +68,7 @@ pub(crate) enum Command {
     },
     Release {
         named: Vec<Named>,
+        publish: Publish,
     },
     Rollback {
         plugin: String,
@@ -179,6 +182,7 @@ pub(crate) struct Setup {
     pub(crate) groups: BTreeMap<String, String>,
     /// Plugin to configuration, as toml.
     pub(crate) configs: BTreeMap<String, Arc<str>>,
+    pub(crate) recall: Option<Recall>,
 }
 
 pub(crate) struct Control {
@@ -187,6 +191,7 @@ pub(crate) struct Control {
     known: Vec<Known>,
     overrides: BTreeMap<String, String>,
     configs: BTreeMap<String, Arc<str>>,
+    recall: Option<Recall>,
 
     groups: BTreeMap<Arc<str>, GroupState>,
     plugins: BTreeMap<Arc<str>, PluginState>,
@@ -258,6 +263,7 @@ impl Control {
             known: setup.known,
             overrides: setup.groups,
             configs: setup.configs,
+            recall: setup.recall,
             groups: BTreeMap::new(),
             plugins: BTreeMap::new(),
             slots: Vec::new(),
@@ -302,7 +308,7 @@ impl Control {
     fn take(&mut self, command: Command) {
         match command {
             Command::Update { candidate, by, took } => self.update(candidate, by, took),
-            Command::Release { named } => self.release(named),
+            Command::Release { named, publish } => self.release(named, publish),
             Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
             Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),

@@ -5,6 +5,7 @@ use super::transition::Transition;
 use super::worker::answer;
 use super::{By, Control, GroupState, Named, PluginState, Reply};
 use crate::event::EventKind;
+use crate::host::Publish;
 use crate::refusal::{Code, Refusal};
 use crate::release::Wanted;
 use crate::stage::Candidate;
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// What waits for its turn in a group.
 pub(super) enum Operation {
     Update { candidate: Box<Candidate>, by: By, took: Duration },
-    Release { named: Vec<Named> },
+    Release { named: Vec<Named>, publish: Publish },
     Rollback { plugin: Arc<str>, reply: Reply },
     Configure { plugin: Arc<str>, config: Arc<str>, reply: Reply },
     Link { plugin: Arc<str>, linked: Linked, reply: Reply },
@@ -46,7 +47,7 @@ impl Control {
     }
 
     /// All of them belong to one group, or none is switched in.
-    pub(super) fn release(&mut self, named: Vec<Named>) {
+    pub(super) fn release(&mut self, named: Vec<Named>, publish: Publish) {
         let mut groups = Vec::new();
         let mut refused = None;
         for Named { candidate, .. } in &named {
@@ -67,7 +68,7 @@ impl Control {
             return self.refuse_release(named, &refusal);
         }
         let Some((_, group)) = groups.into_iter().next() else { return };
-        self.enqueue(&group, Operation::Release { named });
+        self.enqueue(&group, Operation::Release { named, publish });
     }
 
     pub(super) fn link(&mut self, name: &str, linked: Linked, reply: Reply) {
@@ -122,7 +123,8 @@ impl Control {
         let cell = self.shared.join(&name, &group);
         self.groups.entry(Arc::clone(&group)).or_insert_with(|| GroupState::new(cell));
         let config = self.configs.get(&*name).cloned().unwrap_or_default();
-        let state = PluginState { group: Arc::clone(&group), config, ..PluginState::default() };
+        let held = self.held_before(&name).collect();
+        let state = PluginState { group: Arc::clone(&group), config, held, ..PluginState::default() };
         self.plugins.insert(name, state);
         Ok(group)
     }
@@ -175,7 +177,7 @@ impl Control {
             | Operation::Link { reply, .. } => {
                 self.refuse(None, refusal(), Some(reply));
             }
-            Operation::Release { named } => self.refuse_release(named, &refusal()),
+            Operation::Release { named, .. } => self.refuse_release(named, &refusal()),
             Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
         }
     }
@@ -195,7 +197,7 @@ impl Control {
         {
             match operation {
                 Operation::Update { candidate, by, took } => self.begin_update(group, candidate, by, took),
-                Operation::Release { named } => self.begin_release(group, named),
+                Operation::Release { named, publish } => self.begin_release(group, named, publish),
                 Operation::Rollback { plugin, reply } => self.begin_rollback(group, &plugin, reply),
                 Operation::Configure { plugin, config, reply } => {
                     self.begin_configure(group, &plugin, config, reply);

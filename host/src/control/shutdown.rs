@@ -5,6 +5,7 @@ use super::ending::{Ending, Phase};
 use super::queue::Operation;
 use super::worker::answer;
 use super::{By, Control};
+use crate::host::Publish;
 use crate::refusal::Code;
 use crate::status::Residency;
 use std::mem;
@@ -31,6 +32,7 @@ impl Control {
         for (candidate, took) in parked {
             self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
         }
+        self.note_end();
         self.end_handovers();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
@@ -46,7 +48,7 @@ impl Control {
             let (gathered, named) =
                 gathering.map(|gathering| (gathering.ready, gathering.named)).unwrap_or_default();
             ready.extend(gathered);
-            waiting.push_front(Operation::Release { named: named.into() });
+            waiting.push_front(Operation::Release { named: named.into(), publish: Publish::AtOnce });
             for operation in waiting {
                 self.turn_away(operation);
             }

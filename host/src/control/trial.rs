@@ -226,6 +226,7 @@ impl Control {
     /// Nobody goes back from here in one store: what was on standby retires.
     fn commit(&mut self, group: &Arc<str>) {
         let Some(mut trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else { return };
+        self.note_commit(group, &trial.members);
         let on_probation = trial.probation > Duration::ZERO;
         for tried in &mut trial.members {
             if on_probation {
@@ -443,6 +444,9 @@ impl Control {
                 EventKind::HookFailed { hook: Hook::BeforeReturn.name(), reason },
             );
         }
+        let left: Vec<_> = changed.iter().map(|(new, ..)| Arc::clone(new)).collect();
+        self.note_return(group, &left, back.refusal.reason());
+        drop(left);
         self.show();
         for (new, standby, ..) in &changed {
             let reason = format!("{}: {}", back.refusal.code(), back.refusal.reason());

@@ -1,6 +1,7 @@
 //! Updates: from what was asked for to the worker that prepares it.
 
 use super::books::about;
+use super::recall::unavailable;
 use super::transition::Transition;
 use super::trial::Asked;
 use super::worker::{answer_if, post, spawn};
@@ -12,7 +13,7 @@ use crate::release::Generation;
 use crate::stage::image::Image;
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::Residency;
-use midflight_plugin::rt::Linked;
+use midflight_plugin::rt::{Hook, Linked};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -183,6 +184,7 @@ impl Control {
         prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused> + Send + 'static,
     ) {
         let generation = update.generation;
+        let store = self.recall.as_ref().map(|recall| Arc::clone(&recall.store));
         let order = Order {
             generation,
             run: Arc::clone(&self.run),
@@ -192,6 +194,7 @@ impl Control {
             required: self.required(&update.plugin),
             config: Arc::clone(&update.config),
             panic_frames_max: self.shared.bounds.panic_frames_max,
+            store,
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
@@ -255,5 +258,18 @@ fn stage(
     progress: &mut dyn FnMut(Step),
 ) -> Result<Generation, Refused> {
     progress(Step::Staged(took));
-    stage::prepare(candidate, order, progress)
+    let store = order.store.clone();
+    let generation = stage::prepare(candidate, order, progress)?;
+    let stored = store.map_or(Ok(()), |store| {
+        let stored = store.lock().put(candidate.digest().into(), candidate.data());
+        stored.map_err(|error| unavailable(&error))
+    });
+    match stored {
+        Ok(()) => Ok(generation),
+        Err(refusal) => {
+            let _ = generation.hook(Hook::AfterReturn);
+            let (_, stopped) = generation.stop();
+            Err(Refused { refusal: candidate.refused(refusal), stopped: Some(Box::new(stopped)) })
+        }
+    }
 }

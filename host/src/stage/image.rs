@@ -197,7 +197,7 @@ pub(crate) fn is_noexec(path: &Path) -> bool {
 }
 
 /// Makes `path` a directory of this user's that nobody else can enter, or says why it isn't.
-fn private_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) => return Ok(()),
         Err(rustix::io::Errno::EXIST) => {}

@@ -10,6 +10,7 @@ mod manifest;
 mod read;
 pub(crate) mod writers;
 
+use crate::journal::Store;
 use crate::layout::{self, Sides};
 use crate::library::Library;
 use crate::refusal::{Code, Refusal};
@@ -20,6 +21,7 @@ use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
 use midflight_plugin::rt::{Hook, Linked};
+use parking_lot::Mutex;
 use read::Bytes;
 use std::fmt;
 use std::path::Path;
@@ -63,6 +65,10 @@ impl Candidate {
     pub(crate) fn build_id(&self) -> String {
         let inspected = self.inspected.build_id.clone();
         inspected.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.bytes.data
     }
 
     fn keeps(&self) -> Vec<Keep> {
@@ -121,6 +127,8 @@ pub(crate) struct Order {
     pub(crate) config: Arc<str>,
     /// With how many return addresses its panics are noted.
     pub(crate) panic_frames_max: usize,
+    /// Where what may be committed is kept for a restart.
+    pub(crate) store: Option<Arc<Mutex<Store>>>,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.

@@ -1,0 +1,149 @@
+//! Recall: what the journal is told of each group's sets, and what it knew when the host was started.
+//!
+//! A switch is written down before its store, as a trial: so what was switched in when the process died is known at the next start. Its commit
+//! and its way back are written down when they are decided. Each is one line, appended and synced on the control thread: a disk that hangs holds up
+//! transitions, not calls.
+
+use super::Control;
+use super::publish::Ready;
+use super::trial::Tried;
+use crate::event::EventKind;
+use crate::journal::{Journal, Member, Record, Store, Version};
+use crate::refusal::{Code, Refusal};
+use crate::release::Generation;
+use parking_lot::Mutex;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A host's memory beyond its process.
+pub(crate) struct Recall {
+    pub(crate) journal: Journal,
+    pub(crate) store: Arc<Mutex<Store>>,
+}
+
+impl Recall {
+    fn append(&mut self, record: &Record) -> Result<(), Refusal> {
+        self.journal.append(record).map_err(|error| unavailable(&error))
+    }
+}
+
+pub(super) fn unavailable(error: &dyn Error) -> Refusal {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        reason += &format!(": {error}");
+        source = error.source();
+    }
+    Refusal::new(Code::JournalUnavailable, reason)
+}
+
+fn member(generation: &Generation) -> Member {
+    Member {
+        plugin: generation.plugin.to_string(),
+        version: generation.version.to_string(),
+        digest: generation.image.digest.into(),
+        config: generation.config.to_string(),
+    }
+}
+
+impl Control {
+    /// What serves `group`, with `ready` in the place of what they replace. What is linked in comes with the binary.
+    fn set(&self, group: &Arc<str>, ready: &[Ready]) -> Vec<Member> {
+        let Some(state) = self.groups.get(group) else { return Vec::new() };
+        let stays =
+            |active: &&Arc<Generation>| ready.iter().all(|ready| ready.generation.plugin != active.plugin);
+        let linked = |plugin: &str| self.plugins.get(plugin).is_some_and(|plugin| plugin.linked);
+        let all = state.active.iter().filter(stays).chain(ready.iter().map(|ready| &ready.generation));
+        let mut set: Vec<_> = all.filter(|it| !linked(&it.plugin)).map(|it| member(it)).collect();
+        set.sort_by(|one, other| one.plugin.cmp(&other.plugin));
+        set
+    }
+
+    /// Before the store: what can't be written down is not switched in.
+    pub(super) fn note_trial(&mut self, group: &Arc<str>, ready: &[Ready]) -> Result<(), Refusal> {
+        let set = self.set(group, ready);
+        match &mut self.recall {
+            Some(recall) if recall.journal.state().committed.get(&**group) != Some(&set) => {
+                recall.append(&Record::Trial { group: group.to_string(), set })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// It stays, and comes back after a restart; `members` are what is new in it.
+    pub(super) fn note_commit(&mut self, group: &Arc<str>, members: &[Tried]) {
+        let set = self.set(group, &[]);
+        let Some(recall) = &mut self.recall else { return };
+        let known = recall.journal.state();
+        let mut records = Vec::new();
+        for tried in members {
+            let generation = &tried.ready.generation;
+            if known.held(&generation.plugin, &generation.image.digest.into()).is_some() {
+                let plugin = generation.plugin.to_string();
+                records.push(Record::Released { plugin, digest: generation.image.digest.into() });
+            }
+        }
+        if known.committed.get(&**group) != Some(&set) || known.trials.contains_key(&**group) {
+            records.push(Record::Committed { group: group.to_string(), set });
+        }
+        for tried in members.iter().filter(|tried| tried.ready.update.rollback) {
+            let left =
+                tried.standby.as_ref().filter(|old| old.image.digest != tried.ready.generation.image.digest);
+            records.extend(left.map(|old| Record::Held {
+                plugin: old.plugin.to_string(),
+                digest: old.image.digest.into(),
+                reason: "an operator rolled it back".to_owned(),
+            }));
+        }
+        let written = records.iter().try_for_each(|record| recall.append(record));
+        let (kept, store) = (recall.journal.state().kept(), Arc::clone(&recall.store));
+        let failed = match written {
+            // What is not needed any more costs room alone.
+            Ok(()) => store.lock().retain(&kept).err().map(|error| unavailable(&error)),
+            Err(refusal) => Some(refusal),
+        };
+        self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
+    }
+
+    /// It went back, or was never switched in after all.
+    pub(super) fn note_return(&mut self, group: &Arc<str>, left: &[Arc<Generation>], reason: &str) {
+        let Some(recall) = &mut self.recall else { return };
+        let version =
+            |it: &Arc<Generation>| Version { plugin: it.plugin.to_string(), digest: it.image.digest.into() };
+        let known = recall.journal.state().committed.get(&**group);
+        // Another configuration of what is committed holds nothing.
+        let new = |it: &&Arc<Generation>| {
+            let digest = it.image.digest.into();
+            !known.is_some_and(|set| {
+                set.iter().any(|member| *member.plugin == *it.plugin && member.digest == digest)
+            })
+        };
+        let held = left.iter().filter(new).map(version).collect();
+        let record = Record::Returned { group: group.to_string(), held, reason: reason.to_owned() };
+        let failed = recall.append(&record).err();
+        self.tell_journal(left.first().map(|it| it.number), failed);
+    }
+
+    /// An orderly end.
+    pub(super) fn note_end(&mut self) {
+        if let Some(recall) = &mut self.recall
+            && let Err(refusal) = recall.append(&Record::Ended)
+        {
+            tracing::warn!(target: "midflight", "{}", refusal.reason());
+        }
+    }
+
+    fn tell_journal(&mut self, generation: Option<u64>, failed: Option<Refusal>) {
+        if let (Some(number), Some(refusal)) = (generation, failed) {
+            let reason = refusal.reason().to_owned();
+            self.tell(number, Duration::ZERO, EventKind::JournalFailed { reason });
+        }
+    }
+
+    /// Contents of `plugin` that the journal holds.
+    pub(super) fn held_before(&self, plugin: &str) -> impl Iterator<Item = [u8; 32]> {
+        let held = self.recall.as_ref().and_then(|recall| recall.journal.state().held.get(plugin));
+        held.into_iter().flat_map(|held| held.keys().map(|digest| digest.bytes()))
+    }
+}

@@ -1,0 +1,172 @@
+//! What a restart of the service brings back: the last that was committed, and nothing that was found bad.
+
+use midflight::{Code, HostBuilder, HostError};
+use midflight_tests::{Fixture, Rig, check_answers, run_child, trade, with_children};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::{TempDir, tempdir};
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn directory() -> TempDir {
+    tempdir().expect("a directory")
+}
+
+/// A host with a journal.
+fn start(journal: &Path) -> Rig {
+    Rig::with(|builder| builder.journal(journal))
+}
+
+/// The same, where versions stay on probation.
+fn on_probation(builder: HostBuilder, journal: &Path) -> HostBuilder {
+    builder.journal(journal).probation(LONG)
+}
+
+fn held(rig: &Rig) -> usize {
+    rig.host.status().plugins.iter().map(|plugin| plugin.held.len()).sum()
+}
+
+#[test]
+fn a33_what_was_committed_comes_back_with_its_configuration() {
+    let journal = directory();
+    let rig = start(journal.path());
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.host.configure("probe", "factor = 3").expect("configured");
+    let fee = rig.probe.fee(&trade(7)).expect("a fee");
+    rig.end();
+
+    let rig = start(journal.path());
+    assert_eq!(rig.probe.version(), Ok(2));
+    assert_eq!(rig.probe.fee(&trade(7)), Ok(fee));
+    rig.end();
+}
+
+#[test]
+fn a33_what_was_not_committed_does_not_come_back() {
+    let journal = directory();
+    let rig = Rig::with(|builder| on_probation(builder, journal.path()));
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    check_answers(&rig.probe, 2);
+    rig.end();
+
+    let rig = start(journal.path());
+    check_answers(&rig.probe, 1);
+    assert_eq!(held(&rig), 0, "an orderly end says nothing against it");
+    rig.apply(Fixture::V2);
+    rig.end();
+}
+
+#[test]
+fn a33_a_whole_set_comes_back_with_one_store() {
+    let journal = directory();
+    let start =
+        || Rig::with(|builder| builder.journal(journal.path()).group("probe", "desk").group("other", "desk"));
+    let rig = start();
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    rig.apply(Fixture::V2);
+    rig.end();
+    let rig = start();
+    for generation in [1, 2] {
+        let active = rig.log.wait("active", generation).to_string();
+        assert!(active.ends_with("active in release 1"), "{active}");
+    }
+    check_answers(&rig.probe, 2);
+    assert_eq!(rig.host.status().plugins.len(), 2);
+    rig.end();
+}
+
+#[test]
+fn a34_what_was_on_probation_when_the_process_died_is_held() {
+    let dies = |journal: &str| {
+        let rig = Rig::with(|builder| on_probation(builder, Path::new(journal)));
+        rig.apply(Fixture::V1);
+        rig.apply(Fixture::V2);
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+    };
+    with_children(dies, |test| {
+        let journal = directory();
+        let died = run_child(test, &journal.path().display().to_string());
+        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+
+        let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+        check_answers(&rig.probe, 1);
+        assert_eq!(held(&rig), 1, "and the file in the plugins' directory does not bring it back");
+        // An operator may.
+        rig.apply(Fixture::V2);
+        assert_eq!(held(&rig), 0);
+        rig.end();
+        let rig = start(journal.path());
+        check_answers(&rig.probe, 2);
+        rig.end();
+    });
+}
+
+#[test]
+fn a36_what_was_rolled_back_is_held_after_a_restart() {
+    let journal = directory();
+    let rig = start(journal.path());
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.host.rollback("probe").expect("a way back");
+    rig.end();
+    let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+    check_answers(&rig.probe, 1);
+    assert_eq!(held(&rig), 1);
+    rig.end();
+}
+
+#[test]
+fn a_file_that_the_journal_does_not_know_is_a_candidate() {
+    let journal = directory();
+    let rig = start(journal.path());
+    rig.apply(Fixture::V2);
+    rig.end();
+    let files = [(Fixture::V1, "old.so"), (Fixture::V3, "new.so")];
+    let rig = Rig::watching(&files, |builder| builder.journal(journal.path()));
+    check_answers(&rig.probe, 3);
+    rig.end();
+}
+
+#[test]
+fn what_can_not_be_remembered_is_not_switched_in() {
+    let journal = directory();
+    let rig = start(journal.path());
+    rig.apply(Fixture::V1);
+    fs::remove_dir_all(journal.path()).expect("no directory");
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!(refusal.code(), Code::JournalUnavailable, "{refusal}");
+    assert!(refusal.reason().contains("No such file"), "{refusal}");
+    rig.end();
+}
+
+#[test]
+fn a_journal_belongs_to_one_host() {
+    let journal = directory();
+    let rig = start(journal.path());
+    let other = midflight::Host::builder().run_directory(rig.path("other")).journal(journal.path()).start();
+    let Err(HostError::Journal(reason)) = other else { panic!("{other:?}") };
+    assert!(reason.to_string().contains("belongs to another host"), "{reason}");
+    rig.end();
+}
+
+#[test]
+fn a_library_that_is_not_what_was_committed_is_refused() {
+    let journal = directory();
+    let rig = start(journal.path());
+    rig.apply(Fixture::V1);
+    rig.end();
+    let store = journal.path().join("store");
+    let kept = fs::read_dir(&store).expect("a store").next().expect("a library").expect("an entry").path();
+    fs::copy(Fixture::V2.path(), &kept).expect("another");
+    let rig = start(journal.path());
+    let refused = rig.log.wait_for("a refusal", |event| event.kind.name() == "refused").to_string();
+    assert!(refused.contains("not what was committed"), "{refused}");
+    rig.apply(Fixture::V1);
+    rig.end();
+}
