@@ -102,11 +102,11 @@ struct Handed {
 
 fn hand_over(items: u64, rounds: u64) -> Handed {
     let home = tempfile::tempdir().expect("a directory");
-    let host = Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk)).run_directory(home.path());
+    let [first, second] = Fixture::build([Fixture::Keeping, Fixture::KeepingV2], home.path());
+    let host = Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk)).run_directory(home.path().join("run"));
     let host = host.start().expect("a host");
     let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
-    host.apply(Fixture::Keeping.path()).expect("schema 1");
-    Fixture::KeepingV2.path();
+    host.apply(first).expect("schema 1");
     slot.open(items).expect("opened");
     let before = slot.sum().expect("a sum");
     let mut events = host.events();
@@ -129,7 +129,7 @@ fn hand_over(items: u64, rounds: u64) -> Handed {
                 callers.longest_ns.store(0, Relaxed);
                 let began = Instant::now();
                 match way {
-                    "up" => drop(host.apply(Fixture::KeepingV2.path()).expect("schema 2")),
+                    "up" => drop(host.apply(&second).expect("schema 2")),
                     _ => drop(host.rollback("keeping").expect("schema 1 again")),
                 }
                 handed.migrations.push(ms(began.elapsed()));
@@ -157,11 +157,11 @@ fn service(items: u64, rounds: u64) -> Vec<f64> {
     let book: BTreeMap<u64, Item> =
         (0..items).map(|number| (number, Item { total: 0, name: format!("account {number:08}") })).collect();
     let home = tempfile::tempdir().expect("a directory");
+    let [first, second] = Fixture::build([Fixture::V1, Fixture::V2], home.path());
     let host = Host::builder().provide::<dyn DeskContract, _>(Arc::new(Desk::default()));
-    let host = host.run_directory(home.path()).start().expect("a host");
+    let host = host.run_directory(home.path().join("run")).start().expect("a host");
     let slot: Slot<dyn Probe> = host.slot("probe").expect("a slot");
-    host.apply(Fixture::V1.path()).expect("applied");
-    Fixture::V2.path();
+    host.apply(&first).expect("applied");
     let callers = Callers::default();
     let mut waits = Vec::new();
     thread::scope(|scope| {
@@ -176,9 +176,9 @@ fn service(items: u64, rounds: u64) -> Vec<f64> {
             });
         }
         for _ in 0..rounds {
-            for fixture in [Fixture::V2, Fixture::V1] {
+            for version in [&second, &first] {
                 callers.longest_ns.store(0, Relaxed);
-                host.apply(fixture.path()).expect("applied");
+                host.apply(version).expect("applied");
                 thread::sleep(Duration::from_millis(20));
                 waits.push(ms(Duration::from_nanos(callers.longest_ns.load(Relaxed))));
             }

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
     let home = tempfile::tempdir().expect("a directory");
     // Built before the clock of the first life runs.
-    VERSIONS.iter().for_each(|version| drop(version.path()));
+    Fixture::build(VERSIONS, home.path());
     let began = Instant::now();
     let mut loops = Loop { seed, committed: None, trying: None, served: BTreeMap::new(), wrong: Vec::new() };
     let mut silent = 0;
@@ -181,8 +181,8 @@ fn live(home: &Path) -> ! {
     loop {
         version = version % 3 + 1;
         println!("trying {version}");
-        let fixture = VERSIONS[version as usize - 1];
-        let applied = host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{refusal}"));
+        let library = home.join(format!("{:?}.so", VERSIONS[version as usize - 1]));
+        let applied = host.apply(library).unwrap_or_else(|refusal| panic!("{refusal}"));
         let first = applied.previous.is_none();
         while !first {
             let event = events.next_timeout(SILENCE_MAX).expect("an event");
