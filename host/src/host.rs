@@ -8,6 +8,7 @@ use crate::gate::{self, pin};
 use crate::holder::Stall;
 use crate::refusal::Refusal;
 use crate::release::Known;
+use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::Candidate;
@@ -160,6 +161,11 @@ impl Host {
     /// What runs, what is on its way out, and what stayed.
     pub fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()
+    }
+
+    /// What plugins have attached to this host's objects.
+    pub fn attached(&self) -> AttachedData {
+        self.shared.attached.clone()
     }
 
     /// Follows what happens from now on.
