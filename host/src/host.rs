@@ -11,6 +11,7 @@ use crate::journal::{self, Digest, JournalState, Opened, Quarantined, Store};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::release_file;
+use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::shared::{Checks, Shared, ended};
 use crate::stage::Candidate;
@@ -225,6 +226,11 @@ impl Host {
     /// What runs, what is on its way out, and what stayed.
     pub fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()
+    }
+
+    /// What plugins have attached to this host's objects.
+    pub fn attached(&self) -> AttachedData {
+        self.shared.attached.clone()
     }
 
     /// Follows what happens from now on.

@@ -9,6 +9,7 @@
 //!   release for longer than a closure.
 //! - [`Object`]: what a plugin has handed out, with methods of its own; it holds its version. [`Callback`]: what a plugin has left to be
 //!   called; it holds nothing, and is revoked with its version.
+//! - [`AttachedData`]: what plugins know about the host's objects, kept through all versions and freed with the object.
 //! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
@@ -38,6 +39,7 @@ pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
+pub use runtime::attached::AttachedData;
 pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 
 #[doc(hidden)]

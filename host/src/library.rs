@@ -486,3 +486,6 @@ fn mappings(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
     };
     maps.split(|byte| *byte == b'\n').filter_map(range).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,11 +23,11 @@ struct Plugin {
     config: Option<toml::Table>,
 }
 
+/// A library that a release file names, and the configuration that it gives it.
+type Named = (Candidate, Option<Arc<str>>);
+
 /// Reads the release file at `path` and every library that it names. Nothing of them runs.
-pub(crate) fn read(
-    path: &Path,
-    library_bytes_max: u64,
-) -> Result<Vec<(Candidate, Option<Arc<str>>)>, Refusal> {
+pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Vec<Named>, Refusal> {
     let invalid = |reason: String| Refusal::new(Code::ReleaseInvalid, reason).in_file(path);
     let text = std::fs::read_to_string(path).map_err(|error| {
         Refusal::new(Code::FileUnreadable, format!("{}: {error}", path.display())).in_file(path)
@@ -36,7 +36,7 @@ pub(crate) fn read(
     if file.plugin.is_empty() {
         return Err(invalid("it names no plugin".to_owned()));
     }
-    let mut candidates: Vec<(Candidate, Option<Arc<str>>)> = Vec::new();
+    let mut candidates: Vec<Named> = Vec::new();
     for Plugin { name, version, file, config } in file.plugin {
         let library = path.parent().unwrap_or(Path::new("")).join(file);
         let candidate = Candidate::read(&library, library_bytes_max)?;

@@ -6,6 +6,7 @@ use crate::gate::cell::GroupCell;
 use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
 use crate::release::Release;
+use crate::runtime::attached::AttachedData;
 use crate::status::Status;
 use arc_swap::ArcSwap;
 use midflight_plugin::Fault;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     /// What a version on probation is asked beside its own health.
     pub(crate) checks: Arc<Checks>,
     pub(crate) status: ArcSwap<Status>,
+    pub(crate) attached: AttachedData,
     /// The group of plugins that are not there: it never gets a release.
     pub(crate) vacant: Arc<GroupCell>,
     /// Something waits for a switch point: set by the control plane, read at every switch point.
@@ -63,6 +65,7 @@ impl Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             checks: Arc::new(checks),
             status: ArcSwap::default(),
+            attached: AttachedData::default(),
             // Counts as no group: a call finds out there which one it belongs to.
             vacant: Arc::new(vacant("", bounds.calls_nested_max, usize::MAX)),
             waiting: AtomicBool::new(false),

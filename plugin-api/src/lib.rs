@@ -68,6 +68,7 @@
 // What abi_stable's derive names in this crate itself.
 extern crate abi as abi_stable;
 
+mod attached;
 mod call;
 mod callback;
 mod contract;
@@ -91,6 +92,7 @@ mod sink;
 mod state;
 mod table;
 
+pub use attached::{AboutAttached, Attached, AttachedError};
 pub use call::{CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
 pub use contract::{Contract, ImplementedBy};
@@ -209,6 +211,7 @@ pub use abi::*;
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
 pub mod rt {
+    pub use crate::attached::{ABSENT, Fields, Put, Stamped};
     pub use crate::call::{
         FRAMES_MAX, Panics, Reply, Report, Status, Symboliser, bubble, bubble_result, defaulted,
         defaulted_result, guard, missing, use_host_panics, use_symboliser,

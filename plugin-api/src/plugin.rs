@@ -7,6 +7,7 @@
 // The tables that host and plugin exchange, and the instance behind them.
 #![allow(unsafe_code)]
 
+use crate::attached::Fields;
 use crate::call::{Panics, Reply, guard, note_panic, use_panics};
 use crate::callback::{Left, Registering};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
@@ -106,7 +107,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. The order is told at [`before_switch`](Plugin::before_switch).
+    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. The order is told at
+    /// [`before_switch`](Plugin::before_switch).
     ///
     /// # Errors
     /// Whatever should bring the old version back. So does a panic.
@@ -114,10 +116,12 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. The order is told at [`before_switch`](Plugin::before_switch).
+    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. The order
+    /// is told at [`before_switch`](Plugin::before_switch).
     fn before_return(&self) {}
 
-    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. The order is told at [`before_switch`](Plugin::before_switch).
+    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. The order is told at
+    /// [`before_switch`](Plugin::before_switch).
     fn after_return(&self) {}
 
     /// Is this version well? Asked again and again while it is on probation, beside its calls.
@@ -215,6 +219,10 @@ impl Context<'_> {
     /// The number of this generation: one loaded copy of one version, never used again.
     pub fn generation(&self) -> u64 {
         self.host.generation
+    }
+
+    pub(crate) fn host(&self) -> &HostTable {
+        self.host
     }
 
     /// The plugin's name.
@@ -632,6 +640,8 @@ pub struct HostTable {
     pub wakers: Wakers,
     /// Takes an object that the host is to call back. First argument is `owner`; it never unwinds.
     pub register: unsafe extern "C" fn(owner: *const (), left: Left) -> Registering,
+    /// What is attached to the host's objects.
+    pub attached: Fields,
 }
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.

@@ -177,7 +177,7 @@ fn known(version: u32, schemas: RangeInclusive<u32>, does: &str) -> Result<(), S
     Err(StateError::new(format!("this code {does} the schemas {from} to {to}, not {version}")))
 }
 
-fn all_read(bytes: &[u8]) -> Result<(), StateError> {
+pub(crate) fn all_read(bytes: &[u8]) -> Result<(), StateError> {
     match bytes.len() {
         0 => Ok(()),
         left => Err(StateError::new(format!("{left} bytes are left over: they are of another schema"))),

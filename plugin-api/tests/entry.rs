@@ -181,6 +181,7 @@ fn table(prices: &Prices, generation: u64) -> &'static HostTable {
         logs: deaf(),
         wakers: nobodys(),
         register,
+        attached: nothing_attached(),
     }))
 }
 
@@ -203,6 +204,23 @@ fn nobodys() -> Wakers {
 /// No callback here.
 unsafe extern "C" fn register(_: *const (), _: rt::Left) -> rt::Registering {
     std::process::abort()
+}
+
+/// Nothing is attached here.
+fn nothing_attached() -> rt::Fields {
+    unsafe extern "C" fn field(_: *const (), _: RStr<'_>) -> *const () {
+        unreachable!()
+    }
+    unsafe extern "C" fn get(_: *const (), _: u64) -> rt::Stamped {
+        unreachable!()
+    }
+    unsafe extern "C" fn put(_: *const (), _: u64, _: u64, _: RSlice<'_, u8>) -> rt::Put {
+        unreachable!()
+    }
+    unsafe extern "C" fn detach(_: *const (), _: u64) -> bool {
+        unreachable!()
+    }
+    rt::Fields { field, get, put, detach }
 }
 
 /// Nobody listens to any callsite.

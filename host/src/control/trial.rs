@@ -303,12 +303,10 @@ impl Control {
         let (checks, group) = (Arc::clone(&self.shared.checks), Arc::clone(group));
         let commands = self.shared.commands();
         let started = spawn("midflight-check", move || {
-            let own = plugins.iter().enumerate();
-            let mut result =
-                own.map(|(at, plugin)| plugin.hook(Hook::Health).map_err(|reason| (at, reason))).collect();
-            if result == Ok(()) {
-                result = checks.ask(&group).map_err(|reason| (0, reason));
-            }
+            let mut own = plugins.iter().enumerate();
+            let own =
+                own.try_for_each(|(at, plugin)| plugin.hook(Hook::Health).map_err(|reason| (at, reason)));
+            let result = own.and_then(|()| checks.ask(&group).map_err(|reason| (0, reason)));
             drop(plugins);
             post(&commands, Command::Checked { trial: number, result });
         });

@@ -7,6 +7,7 @@
 //! plugin, which lead here: what glibc gets to call is code of the host, and the host knows what is left.
 #![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
 
+pub(crate) mod attached;
 mod callbacks;
 pub(crate) mod keys;
 pub(crate) mod locals;
@@ -18,6 +19,7 @@ pub(crate) mod wakers;
 use crate::layout::{self, Sides};
 use crate::release::{Known, Layout};
 use crate::shared::Shared;
+use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
 use midflight_plugin::rt::{
@@ -49,6 +51,8 @@ pub(crate) struct Owner {
     plugin: Arc<str>,
     version: Arc<str>,
     services: Arc<[Provided]>,
+    /// The host's, which the plugin points into.
+    attached: AttachedData,
     /// Not a share: generations are part of what a host holds.
     host: Weak<Shared>,
     callbacks: Callbacks,
@@ -101,10 +105,13 @@ impl Owner {
                 logs: logs::LOGS,
                 wakers: wakers::WAKERS,
                 register: callbacks::register,
+                attached: attached::FIELDS,
             },
             plugin,
             version,
             services,
+            // A host that has ended leaves nothing to anybody.
+            attached: host.upgrade().map(|host| host.attached.clone()).unwrap_or_default(),
             host,
             callbacks: Callbacks::default(),
             state: AtomicU8::new(OPEN),

@@ -191,7 +191,7 @@ pub(crate) fn prepare(
                 Generation::new(order.generation, image, order.config, library, instance, owner, checked);
             before_switch(generation).map_err(|(refusal, stopped)| Refused {
                 refusal: candidate.refused(refusal),
-                stopped: Some(Box::new(stopped)),
+                stopped: Some(stopped),
             })
         }
         Err(reason) => {
@@ -229,13 +229,13 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
 }
 
 /// Asks what has started whether it may be switched in. One that may not is stopped.
-fn before_switch(generation: Generation) -> Result<Generation, (Refusal, Stopped)> {
+fn before_switch(generation: Generation) -> Result<Generation, (Refusal, Box<Stopped>)> {
     match generation.hook(Hook::BeforeSwitch) {
         Ok(()) => Ok(generation),
         Err(reason) => {
             // What it panics with in its stop is no news of an update that is refused anyway.
             let (_, stopped) = generation.stop();
-            Err((Refusal::new(Code::SwitchRefused, reason), stopped))
+            Err((Refusal::new(Code::SwitchRefused, reason), Box::new(stopped)))
         }
     }
 }

@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         let known = match argument.as_str() {
             "--items" => number().map(|number| items = number),
             "--rounds" => number().map(|number| rounds = number),
-            "--json" => Some(as_json = true),
+            "--json" => {
+                as_json = true;
+                Some(())
+            }
             _ => None,
         };
         if known.is_none() {
@@ -103,7 +106,8 @@ struct Handed {
 fn hand_over(items: u64, rounds: u64) -> Handed {
     let home = tempfile::tempdir().expect("a directory");
     let [first, second] = Fixture::build([Fixture::Keeping, Fixture::KeepingV2], home.path());
-    let host = Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk)).run_directory(home.path().join("run"));
+    let host =
+        Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk)).run_directory(home.path().join("run"));
     let host = host.start().expect("a host");
     let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
     host.apply(first).expect("schema 1");

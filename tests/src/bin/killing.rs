@@ -42,7 +42,10 @@ fn main() -> ExitCode {
         let known = match argument.as_str() {
             "--kills" => number().map(|number| kills = number),
             "--seed" => number().map(|number| seed = number),
-            "--json" => Some(as_json = true),
+            "--json" => {
+                as_json = true;
+                Some(())
+            }
             _ => None,
         };
         if known.is_none() {
@@ -183,12 +186,11 @@ fn live(home: &Path) -> ! {
         println!("trying {version}");
         let library = home.join(format!("{:?}.so", VERSIONS[version as usize - 1]));
         let applied = host.apply(library).unwrap_or_else(|refusal| panic!("{refusal}"));
-        let first = applied.previous.is_none();
-        while !first {
+        // A first version has no probation.
+        let mut committed = applied.previous.is_none();
+        while !committed {
             let event = events.next_timeout(SILENCE_MAX).expect("an event");
-            if event.kind.name() == "committed" && event.generation == Some(applied.generation) {
-                break;
-            }
+            committed = event.kind.name() == "committed" && event.generation == Some(applied.generation);
         }
         println!("committed {version}");
     }

@@ -88,8 +88,9 @@ impl Keeping for TheKeeping {
     fn open(&self, count: u64) {
         let mut accounts = self.accounts.write();
         for number in 0..count {
-            let name = format!("account {number:08}");
-            accounts.insert(number, Kept { total: number.cast_signed(), name, ..Kept::default() });
+            let mut account = Kept::default();
+            (account.total, account.name) = (number.cast_signed(), format!("account {number:08}"));
+            accounts.insert(number, account);
         }
     }
 
