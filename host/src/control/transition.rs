@@ -93,9 +93,15 @@ impl Control {
                     return self.withdraw(ready, Code::ShuttingDown, "the host is ending");
                 }
                 match publish {
-                    _ if ready.update.release.is_some() => {
+                    Publish::AtOnce if ready.update.release.is_some() => {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
                         return self.gathered(&group, ready);
+                    }
+                    // Who is told may come to a switch point at once, and finds it waiting there.
+                    Publish::Manual if ready.update.release.is_some() => {
+                        self.gathered(&group, ready);
+                        self.show();
+                        return self.shared.events.add(prepared, took, EventKind::Prepared);
                     }
                     Publish::AtOnce => {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
