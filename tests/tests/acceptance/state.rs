@@ -255,7 +255,7 @@ fn a45_a_nested_call_passes_the_door() {
             }
             (longest, version)
         });
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(300));
         assert!(!applying.is_finished() && !waiting.is_finished(), "a call is inside");
         scene.clerk.between.open();
         assert_eq!(asking.join().expect("no panic"), Ok(45));
@@ -269,7 +269,7 @@ fn a45_a_nested_call_passes_the_door() {
 
 #[test]
 fn a45_at_the_bound_the_old_version_goes_on() {
-    let scene = Scene::with(|builder| builder.handover_wait_max(Duration::from_millis(30)));
+    let scene = Scene::with(|builder| builder.handover_wait_max(Duration::from_secs(1)));
     scene.slot.open(10).expect("opened");
     let lease = scene.host.lease("keeping").expect("a lease");
     let refusal = scene.host.apply(Fixture::KeepingV2.path()).expect_err("a lease is inside");

@@ -169,12 +169,12 @@ fn a23_an_after_hook_that_fails_brings_the_old_version_back() {
 
 #[test]
 fn a23_an_after_hook_that_hangs_brings_the_old_version_back() {
-    let rig = Rig::with(|builder| builder.hook_deadline(Duration::from_millis(50)));
+    let rig = Rig::with(|builder| builder.hook_deadline(Duration::from_secs(1)));
     rig.apply(Fixture::V1);
     rig.desk.hang_hook(2, "after_switch");
     let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
     assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
-    assert!(refusal.reason().contains("50ms"), "{refusal}");
+    assert!(refusal.reason().contains("within 1s"), "{refusal}");
     rig.desk.unhang_hook();
     rig.log.wait("unmapped", 2);
     rig.apply(Fixture::V3);
@@ -216,7 +216,7 @@ fn a23_a_check_of_the_hosts_that_fails_panics_or_hangs() {
         };
         let rig = Rig::with(|builder| {
             let builder = builder.probation(LONG).check_interval(SHORT);
-            builder.hook_deadline(Duration::from_millis(100)).health_check(check)
+            builder.hook_deadline(Duration::from_secs(1)).health_check(check)
         });
         rig.apply(Fixture::V1);
         rig.apply(Fixture::V2);
@@ -226,7 +226,7 @@ fn a23_a_check_of_the_hosts_that_fails_panics_or_hangs() {
         let expected = match how {
             "fails" => "unhealthy: the queue is too long",
             "panics" => "unhealthy: a health check of the host panicked",
-            _ => "unhealthy: it has not returned within 100ms",
+            _ => "unhealthy: it has not returned within 1s",
         };
         assert!(returned.contains(expected), "{how}: {returned}");
         check_answers(&rig.probe, 1);
@@ -336,7 +336,7 @@ fn a30_a_version_on_probation_that_is_replaced_was_never_good() {
 
 #[test]
 fn a_version_that_stays_well_is_committed() {
-    let rig = Rig::with(|builder| builder.probation(Duration::from_millis(100)).check_interval(SHORT));
+    let rig = Rig::with(|builder| builder.probation(Duration::from_secs(1)).check_interval(SHORT));
     rig.apply(Fixture::V1);
     let applied = rig.host.apply(Fixture::V2.path()).expect("applied");
     let stall = applied.wait_retired(Duration::ZERO).expect_err("it is on standby");
