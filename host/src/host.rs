@@ -1,13 +1,13 @@
 //! The host: what a service builds, keeps, and asks.
 
-use crate::control::recall::Recall;
+use crate::control::recall::{self, Recall};
 use crate::control::{By, Command, Control, Named, Setup};
 use crate::event::{Event, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::holder::Stall;
-use crate::journal::{self, Digest, JournalState, Opened, Quarantined, Store};
+use crate::journal::{self, JournalState, Opened, Quarantined, Store};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::release_file;
@@ -629,8 +629,11 @@ impl HostBuilder {
         let (recall, known) = match journal.map_err(|error| HostError::Journal(Box::new(error)))? {
             Some((journal, store, opened)) => {
                 tell_opened(&opened);
+                // What was tried, or prepared, and not committed.
+                let kept = journal.state().kept();
+                store.retain(&kept).map_err(|error| HostError::Journal(Box::new(error)))?;
                 let known = journal.state().clone();
-                (Some(Recall { journal, store: Arc::new(Mutex::new(store)) }), Some(known))
+                (Some(Recall { journal, store: Arc::new(store) }), Some(known))
             }
             None => (None, None),
         };
@@ -694,20 +697,14 @@ impl HostBuilder {
 
 impl Host {
     /// Brings back what the journal says was committed, each group with one store. What can't be brought back is an event.
-    fn recall(&self, known: &JournalState, store: &Mutex<Store>) {
+    fn recall(&self, known: &JournalState, store: &Store) {
         for set in known.committed.values() {
             let mut answers = Vec::new();
             let mut named = Vec::new();
             for member in set {
                 let began = Instant::now();
-                // Not held beyond this: workers put into it.
-                let path = store.lock().path(&member.digest);
-                let candidate =
-                    Candidate::read(&path, self.shared.bounds.library_bytes_max).and_then(|found| {
-                        let changed =
-                            || Refusal::new(Code::FileChanged, "it is not what was committed").in_file(&path);
-                        if Digest::from(found.digest()) == member.digest { Ok(found) } else { Err(changed()) }
-                    });
+                let path = store.path(&member.digest);
+                let candidate = recall::stored(&path, member.digest, self.shared.bounds.library_bytes_max);
                 match candidate {
                     Ok(candidate) => {
                         let (reply, answer) = sync_channel(1);
@@ -734,9 +731,14 @@ impl Host {
         let watch = Watch::start(&directory, Arc::clone(&self.shared))
             .map_err(|error| failed(&directory, io::Error::other(error)))?;
         *self.end.watch.lock() = Some(watch);
+        let status = self.status();
         let known = |candidate: &Candidate| {
-            let plugin = &candidate.manifest().name;
-            known.is_some_and(|known| known.knows(plugin, &candidate.digest().into()))
+            let (plugin, digest) = (&candidate.manifest().name, candidate.digest().into());
+            // Where what was committed could not be brought back, what it came from may be all there is.
+            let serves = status.plugins.iter().any(|it| it.name == *plugin && it.active.is_some());
+            known.is_some_and(|known| {
+                known.held(plugin, &digest).is_some() || serves && known.knows(plugin, &digest)
+            })
         };
         let found =
             watch::initial(&self.shared, &directory, known).map_err(|error| failed(&directory, error))?;

@@ -160,6 +160,8 @@ pub(crate) struct Generation {
     pub(crate) config: Arc<str>,
     /// INVARIANT: the layout of each was checked against this generation's table of that contract.
     checked: Mutex<Vec<Checked>>,
+    /// The hand-over whose copy of its state is under way. Locked for the length of a save.
+    copy: Mutex<u64>,
     /// What faults name. Boxed: every `Bound` of this generation points to it.
     origin: Box<Origin>,
     instance: Instance,
@@ -277,6 +279,7 @@ impl Generation {
             image,
             config,
             checked: Mutex::new(checked),
+            copy: Mutex::new(0),
             origin,
             instance,
             library,
@@ -331,12 +334,20 @@ impl Generation {
         })
     }
 
-    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a worker, and one save at a time. Nobody may
-    /// call the plugin meanwhile where [`Part`] says so.
+    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a worker. Nobody may call the plugin meanwhile
+    /// where [`Part`] says so. `of` numbers the hand-over: one that was given up can't take a part out of a later one's copy.
     ///
     /// # Errors
-    /// The plugin's reason, or the report of its panic.
-    pub(crate) fn save(&self, version: u32, part: Part) -> Result<Saved, String> {
+    /// The plugin's reason, or the report of its panic; or another hand-over has begun.
+    pub(crate) fn save(&self, of: u64, version: u32, part: Part) -> Result<Saved, String> {
+        let mut copy = self.copy.lock();
+        match part {
+            Part::Whole | Part::First => *copy = of,
+            Part::Next | Part::Rest | Part::Forget if *copy != of => {
+                return Err("another hand-over has begun".to_owned());
+            }
+            Part::Next | Part::Rest | Part::Forget => {}
+        }
         let saved = self.library.save(&self.instance, &self.origin, version, part);
         saved.map(|(bytes, more)| Saved { bytes, more })
     }

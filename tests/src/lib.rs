@@ -5,6 +5,7 @@
 //! ([`in_child`]).
 
 mod answers;
+mod arguments;
 mod child;
 mod desk;
 mod fixture;
@@ -16,6 +17,7 @@ mod rig;
 mod way;
 
 pub use answers::{check_answers, trade};
+pub use arguments::arguments;
 pub use child::{Exit, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
 pub use desk::Desk;
 pub use fixture::Fixture;

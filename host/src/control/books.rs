@@ -63,7 +63,10 @@ impl Control {
             group: plugin.group.to_string(),
             active: plugin.active,
             version: plugin.active.and_then(|active| Some(self.records.get(&active)?.version.clone())),
-            rollback_to: plugin.last_good.as_ref().map(|good| good.image.version.to_string()),
+            rollback_to: match &plugin.last_good {
+                Some(good) => Some(good.image.version.to_string()),
+                None => self.good_before(name).map(|member| member.version.clone()),
+            },
             held: plugin.held.iter().map(|digest| blake3::Hash::from(*digest).to_hex().to_string()).collect(),
         });
         Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }

@@ -6,6 +6,7 @@ use super::worker::answer;
 use super::{Control, Reply};
 use crate::host::{Applied, Publish};
 use crate::refusal::{Code, Refusal};
+use crate::release::Generation;
 use crate::stage::Candidate;
 use std::collections::VecDeque;
 use std::mem;
@@ -61,9 +62,7 @@ impl Control {
             };
             let config = config.unwrap_or_else(|| Arc::clone(&state.config));
             let serving = self.groups.get(group).and_then(|state| state.newest(&plugin));
-            let same = |of: &&Arc<crate::release::Generation>| {
-                of.image.digest == candidate.digest() && of.config == config
-            };
+            let same = |of: &&Arc<Generation>| of.image.digest == candidate.digest() && of.config == config;
             if let Some(serving) = serving.filter(same) {
                 answer(&reply, Ok(Applied { switched: false, ..self.applied(serving, took) }));
                 continue;
@@ -79,6 +78,7 @@ impl Control {
                 rollback: false,
                 config,
                 publish,
+                digest: Some(candidate.digest()),
                 release: Some(release),
                 began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
                 reply: Some(reply),
@@ -89,8 +89,8 @@ impl Control {
         let publish = gathered.as_ref().map_or(Publish::AtOnce, |gathered| gathered.publish);
         let ready = gathered.map(|gathered| gathered.ready).unwrap_or_default();
         match publish {
-            _ if ready.is_empty() => self.next(group),
-            Publish::AtOnce => self.switch(group, ready),
+            _ if ready.is_empty() => {}
+            Publish::AtOnce => drop(self.switch(group, ready)),
             Publish::Manual => {
                 for ready in ready {
                     self.await_switch_point(group, ready);
@@ -98,6 +98,7 @@ impl Control {
                 self.show();
             }
         }
+        self.next(group);
     }
 
     /// One of a release is prepared.

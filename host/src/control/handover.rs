@@ -16,6 +16,8 @@ use crate::refusal::Code;
 use crate::release::{Generation, Schema};
 use midflight_plugin::rt::Part;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::time::{Duration, Instant};
 
 pub(super) struct HandOver {
@@ -24,8 +26,10 @@ pub(super) struct HandOver {
     pairs: Vec<Pair>,
     way: Way,
     phase: Phase,
-    /// When the door was shut.
+    /// When the phase began; with the door shut, from when it was.
     shut: Instant,
+    /// Who is first: a worker that restores, or whoever gives up. Nothing is restored into what serves again.
+    claimed: Arc<AtomicBool>,
 }
 
 /// Where it leads.
@@ -51,13 +55,23 @@ struct Pair {
     version: u32,
     /// A copy is made ahead.
     ahead: bool,
+    /// Of the hand-over.
+    number: u64,
+    claimed: Arc<AtomicBool>,
 }
 
 impl Pair {
     /// `None` where there is no state to hand over.
     fn of(from: &Arc<Generation>, to: &Arc<Generation>) -> Result<Option<Pair>, String> {
         let Some(old) = from.schema() else { return Ok(None) };
-        let pair = |version, ahead| Pair { from: Arc::clone(from), to: Arc::clone(to), version, ahead };
+        let pair = |version, ahead| Pair {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+            version,
+            ahead,
+            number: 0,
+            claimed: Arc::default(),
+        };
         match to.schema() {
             None => Err(format!("{} keeps a state, and {} has none", from.version, to.version)),
             Some(Schema { version, restores_from, ahead, .. })
@@ -77,7 +91,7 @@ impl Pair {
     fn copy_ahead(&self) -> Result<usize, String> {
         let (mut bytes, mut part) = (0, Part::First);
         loop {
-            let saved = self.from.save(self.version, part)?;
+            let saved = self.from.save(self.number, self.version, part)?;
             bytes += saved.bytes.len();
             self.to.restore(self.version, part, &saved.bytes)?;
             if !saved.more {
@@ -89,16 +103,34 @@ impl Pair {
 
     fn carry(&self) -> Result<usize, String> {
         let part = if self.ahead { Part::Rest } else { Part::Whole };
-        let saved = self.from.save(self.version, part)?;
-        self.to.restore(self.version, part, &saved.bytes)?;
-        Ok(saved.bytes.len())
+        let saved = self.from.save(self.number, self.version, part)?;
+        if self.claimed.swap(true, AcqRel) {
+            return Err("the hand-over was given up".to_owned());
+        }
+        let restored = self.to.restore(self.version, part, &saved.bytes);
+        self.claimed.store(false, Release);
+        restored.map(|()| saved.bytes.len())
+    }
+}
+
+impl HandOver {
+    /// What it leads to, on the way up.
+    pub(super) fn ready(&self) -> &[Ready] {
+        match &self.way {
+            Way::Up(ready) => ready,
+            Way::Back(_) => &[],
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 }
 
 impl Control {
-    /// Switches `ready` in, with the state of what it replaces.
-    pub(super) fn switch(&mut self, group: &Arc<str>, ready: Vec<Ready>) {
-        let Some(state) = self.groups.get(group) else { return };
+    /// Switches `ready` in, with the state of what it replaces. How many were switched, unless a hand-over comes first.
+    pub(super) fn switch(&mut self, group: &Arc<str>, ready: Vec<Ready>) -> usize {
+        let (Some(state), count) = (self.groups.get(group), ready.len()) else { return 0 };
         let pairs: Result<Vec<_>, _> = (ready.iter())
             .filter_map(|ready| {
                 let from = state.active.iter().find(|active| active.plugin == ready.generation.plugin)?;
@@ -111,10 +143,13 @@ impl Control {
             for ready in ready.into_iter().rev() {
                 self.withdraw(ready, refusal.code(), refusal.reason());
             }
-            return;
+            return 0;
         }
         match pairs {
-            Ok(pairs) if pairs.is_empty() => self.activate(group, ready),
+            Ok(pairs) if pairs.is_empty() => {
+                self.activate(group, ready);
+                return count;
+            }
             Ok(pairs) => self.hand_over(group, pairs, Way::Up(ready)),
             Err(reason) => {
                 for ready in ready.into_iter().rev() {
@@ -122,6 +157,7 @@ impl Control {
                 }
             }
         }
+        0
     }
 
     /// What the trial has made of the state goes back with it.
@@ -152,13 +188,17 @@ impl Control {
     fn hand_over(&mut self, group: &Arc<str>, pairs: Vec<Pair>, way: Way) {
         // Going back, a copy that failed half-way would have overwritten what the standby still has.
         let up = matches!(way, Way::Up(_));
-        let pairs: Vec<_> = pairs.into_iter().map(|pair| Pair { ahead: pair.ahead && up, ..pair }).collect();
-        self.jobs += 1;
-        let number = self.jobs;
+        let number = self.next_job();
+        let claimed: Arc<AtomicBool> = Arc::default();
+        let of_this = |pair: Pair| {
+            let (ahead, claimed) = (pair.ahead && up, Arc::clone(&claimed));
+            Pair { ahead, number, claimed, ..pair }
+        };
+        let pairs: Vec<_> = pairs.into_iter().map(of_this).collect();
         let ahead: Vec<_> = pairs.iter().filter(|pair| pair.ahead).cloned().collect();
         let Some(state) = self.groups.get_mut(group) else { return };
         let phase = Phase::Ahead;
-        state.handover = Some(HandOver { number, pairs, way, phase, shut: Instant::now() });
+        state.handover = Some(HandOver { number, pairs, way, phase, shut: Instant::now(), claimed });
         match ahead.is_empty() {
             true => self.shut(group),
             false => self.carry(number, ahead, Pair::copy_ahead),
@@ -203,15 +243,27 @@ impl Control {
     }
 
     pub(super) fn look_at_handovers(&mut self) {
-        let wait_max = self.shared.bounds.handover_wait_max;
+        let bounds = &self.shared.bounds;
+        let (wait_max, start, hooks) =
+            (bounds.handover_wait_max, bounds.start_deadline, bounds.hook_deadline);
         let groups = self.groups.iter().filter(|(_, state)| state.handover.is_some());
         for group in groups.map(|(group, _)| Arc::clone(group)).collect::<Vec<_>>() {
             let Some(state) = self.groups.get_mut(&group) else { continue };
             let Some(handover) = &mut state.handover else { continue };
             if matches!(handover.phase, Phase::Ahead) {
+                if handover.shut.elapsed() >= start {
+                    let reason = format!("the copy ahead has not ended within {start:?}");
+                    self.give_state_up(&group, Code::HandoverTimedOut, &reason);
+                }
                 continue;
             }
-            if handover.shut.elapsed() >= wait_max {
+            let shut = handover.shut.elapsed();
+            if shut >= wait_max {
+                // Half restored is worse than late: what was on standby must not be changed once it serves.
+                let restoring = matches!(handover.way, Way::Back(_)) && handover.claimed.swap(true, AcqRel);
+                if restoring && shut < wait_max.saturating_add(hooks) {
+                    continue;
+                }
                 let what = match handover.phase {
                     Phase::Moving => "the state was not saved and restored",
                     _ => "calls or leases were still inside after",
@@ -234,6 +286,7 @@ impl Control {
 
     fn handed_over(&mut self, group: &Arc<str>, bytes: usize) {
         let Some((handover, door)) = self.end_handover(group) else { return };
+        let (number, count) = (handover.number, handover.ready().len());
         let to: Vec<_> = handover.pairs.iter().map(|pair| (pair.to.number, pair.version)).collect();
         drop(handover.pairs);
         match handover.way {
@@ -245,17 +298,18 @@ impl Control {
         for (number, schema) in to {
             self.tell(number, waited, EventKind::HandedOver { schema, bytes });
         }
+        self.at_point(number, count);
     }
 
     /// The door opens on what served; or, on the way back, on what is on standby.
     fn give_state_up(&mut self, group: &Arc<str>, code: Code, reason: &str) {
         let Some((handover, door)) = self.end_handover(group) else { return };
-        let HandOver { pairs, way, .. } = handover;
+        let HandOver { number, pairs, way, .. } = handover;
         let standby: Vec<_> = pairs.iter().map(|pair| (pair.to.number, reason.to_owned())).collect();
         // What cannot be told so keeps a list of what changes, until it is asked for a copy again.
         let _ = spawn("midflight-state", move || {
             for pair in pairs.iter().filter(|pair| pair.ahead) {
-                let _ = pair.from.save(pair.version, Part::Forget);
+                let _ = pair.from.save(pair.number, pair.version, Part::Forget);
             }
         });
         match way {
@@ -264,8 +318,7 @@ impl Control {
                     self.publish(group);
                 }
                 open(door);
-                // It was written down as tried, and holds nothing: it never served.
-                self.note_return(group, &[], reason);
+                self.note_given_up(group, reason);
                 for ready in ready.into_iter().rev() {
                     self.withdraw(ready, code, reason);
                 }
@@ -277,6 +330,7 @@ impl Control {
                 open(door);
             }
         }
+        self.at_point(number, 0);
     }
 
     fn end_handover(&mut self, group: &Arc<str>) -> Option<(HandOver, Option<Arc<Door>>)> {
@@ -289,7 +343,8 @@ impl Control {
     pub(super) fn end_handovers(&mut self) {
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let why = "the host is ending";
-            let Some((HandOver { way, .. }, door)) = self.end_handover(&group) else { continue };
+            let Some((HandOver { number, way, .. }, door)) = self.end_handover(&group) else { continue };
+            self.at_point(number, 0);
             self.publish(&group);
             open(door);
             if let Way::Up(ready) = way {
@@ -303,9 +358,7 @@ impl Control {
     /// An operator does not want it any more.
     pub(super) fn cancel_handover(&mut self, group: &Arc<str>, plugin: &str) -> bool {
         let handover = self.groups.get(group).and_then(|state| state.handover.as_ref());
-        let up =
-            |way: &Way| matches!(way, Way::Up(ready) if ready.iter().any(|it| *it.update.plugin == *plugin));
-        let found = handover.is_some_and(|handover| up(&handover.way));
+        let found = handover.is_some_and(|it| it.ready().iter().any(|it| *it.update.plugin == *plugin));
         if found {
             self.give_state_up(group, Code::Cancelled, "an operator cancelled it");
         }

@@ -40,7 +40,7 @@ use gather::Gathering;
 pub(crate) use gather::Named;
 use handover::HandOver;
 use midflight_plugin::rt::Linked;
-use publish::Ready;
+use publish::{Point, Ready};
 use queue::Operation;
 use recall::Recall;
 use shutdown::Shutdown;
@@ -211,6 +211,7 @@ pub(crate) struct Control {
     generations: u64,
     releases: u64,
     jobs: u64,
+    points: Vec<Point>,
     /// Looks at the drains since something last happened: they get rarer.
     looks: u32,
     changed: bool,
@@ -277,6 +278,7 @@ impl Control {
             generations: 0,
             releases: 0,
             jobs: 0,
+            points: Vec::new(),
             looks: 0,
             changed: false,
             relisten: None,

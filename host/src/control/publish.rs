@@ -2,6 +2,7 @@
 
 use super::books::record;
 use super::drain::Draining;
+use super::handover::HandOver;
 use super::trial::Tried;
 use super::update::{Good, Update};
 use super::worker::answer;
@@ -21,6 +22,14 @@ use std::time::Instant;
 pub(super) struct Ready {
     pub(super) generation: Arc<Generation>,
     pub(super) update: Update,
+}
+
+/// A switch point that is over when states have been handed over, or not.
+pub(super) struct Point {
+    reply: SyncSender<usize>,
+    switched: usize,
+    /// By number.
+    pending: Vec<u64>,
 }
 
 impl Control {
@@ -52,17 +61,39 @@ impl Control {
     /// Publishes what waits: of each group with one store.
     pub(super) fn switch_point(&mut self, reply: &SyncSender<usize>) {
         self.shared.waiting.store(false, SeqCst);
-        let mut switched = 0;
+        let (mut switched, mut pending) = (0, Vec::new());
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
             let ready = self.groups.get_mut(&group).filter(|state| !state.is_switching());
             let ready = ready.map(|state| mem::take(&mut state.ready));
             if let Some(ready) = ready.filter(|ready| !ready.is_empty()) {
-                switched += ready.len();
-                self.switch(&group, ready);
+                switched += self.switch(&group, ready);
+                let state = self.groups.get(&group);
+                pending.extend(state.and_then(|state| state.handover.as_ref()).map(HandOver::number));
             }
         }
-        answer(reply, switched);
+        // What comes behind hooks that are running waits for the next one.
+        if self.groups.values().any(|state| !state.ready.is_empty()) {
+            self.shared.waiting.store(true, SeqCst);
+        }
+        match pending.is_empty() {
+            true => answer(reply, switched),
+            false => self.points.push(Point { reply: reply.clone(), switched, pending }),
+        }
+    }
+
+    /// The hand-over `number` is over: who waits at a switch point for the last of its own is told how many were switched.
+    pub(super) fn at_point(&mut self, number: u64, switched: usize) {
+        for mut point in mem::take(&mut self.points) {
+            if let Some(at) = point.pending.iter().position(|pending| *pending == number) {
+                point.pending.swap_remove(at);
+                point.switched += switched;
+            }
+            match point.pending.is_empty() {
+                true => answer(&point.reply, point.switched),
+                false => self.points.push(point),
+            }
+        }
     }
 
     /// The one store, and what follows for the books.

@@ -4,22 +4,26 @@
 //! and its way back are written down when they are decided. Each is one line, appended and synced on the control thread: a disk that hangs holds up
 //! transitions, not calls.
 
-use super::Control;
 use super::publish::Ready;
+use super::transition::Transition;
 use super::trial::Tried;
+use super::update::{Update, stage};
+use super::{Control, Reply};
 use crate::event::EventKind;
-use crate::journal::{Journal, Member, Record, Store, Version};
+use crate::journal::{Digest, Journal, Member, Record, Store, Version};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
-use parking_lot::Mutex;
+use crate::stage::{Candidate, Refused};
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A host's memory beyond its process.
 pub(crate) struct Recall {
     pub(crate) journal: Journal,
-    pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl Recall {
@@ -36,6 +40,15 @@ pub(super) fn unavailable(error: &dyn Error) -> Refusal {
         source = error.source();
     }
     Refusal::new(Code::JournalUnavailable, reason)
+}
+
+/// The library at `path` in the store, if it is still what was committed.
+pub(crate) fn stored(path: &Path, digest: Digest, library_bytes_max: u64) -> Result<Candidate, Refusal> {
+    let found = Candidate::read(path, library_bytes_max)?;
+    match Digest::from(found.digest()) == digest {
+        true => Ok(found),
+        false => Err(Refusal::new(Code::FileChanged, "it is not what was committed").in_file(path)),
+    }
 }
 
 fn member(generation: &Generation) -> Member {
@@ -73,7 +86,7 @@ impl Control {
 
     /// It stays, and comes back after a restart; `members` are what is new in it.
     pub(super) fn note_commit(&mut self, group: &Arc<str>, members: &[Tried]) {
-        let set = self.set(group, &[]);
+        let (set, in_use) = (self.set(group, &[]), self.in_use());
         let Some(recall) = &mut self.recall else { return };
         let known = recall.journal.state();
         let mut records = Vec::new();
@@ -97,16 +110,90 @@ impl Control {
             }));
         }
         let written = records.iter().try_for_each(|record| recall.append(record));
-        let (kept, store) = (recall.journal.state().kept(), Arc::clone(&recall.store));
+        let kept = recall.journal.state().kept().union(&in_use).copied().collect();
         let failed = match written {
             // What is not needed any more costs room alone.
-            Ok(()) => store.lock().retain(&kept).err().map(|error| unavailable(&error)),
+            Ok(()) => recall.store.retain(&kept).err().map(|error| unavailable(&error)),
             Err(refusal) => Some(refusal),
         };
         self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
     }
 
-    /// It went back, or was never switched in after all.
+    /// What `plugin` could go back to by the journal alone: what was committed before this process began.
+    pub(super) fn good_before(&self, plugin: &str) -> Option<&Member> {
+        let recall = self.recall.as_ref()?;
+        let group = &self.plugins.get(plugin)?.group;
+        let serving = self.groups.get(group)?.active.iter().find(|active| *active.plugin == *plugin)?;
+        let set = recall.journal.state().before.get(&**group)?;
+        let digest = Digest::from(serving.image.digest);
+        set.iter().find(|member| member.plugin == plugin && member.digest != digest)
+    }
+
+    pub(super) fn begin_rollback_to(
+        &mut self,
+        group: &Arc<str>,
+        plugin: &Arc<str>,
+        member: Member,
+        reply: Reply,
+    ) {
+        let Some(recall) = &self.recall else { return };
+        let path = recall.store.path(&member.digest);
+        if let Err(refusal) = self.admit(plugin) {
+            return self.refuse(None, refusal.of(plugin, &member.version), Some(reply));
+        }
+        let update = Update {
+            generation: self.next_generation(),
+            plugin: Arc::clone(plugin),
+            version: member.version.as_str().into(),
+            rollback: true,
+            config: member.config.as_str().into(),
+            digest: Some(member.digest.bytes().into()),
+            publish: self.shared.bounds.publish,
+            release: None,
+            began: Instant::now(),
+            reply: Some(reply),
+        };
+        let library_bytes_max = self.shared.bounds.library_bytes_max;
+        self.begin(group, update, move |order, progress| {
+            let began = Instant::now();
+            let candidate = stored(&path, member.digest, library_bytes_max).map_err(Refused::early)?;
+            stage(&candidate, began.elapsed(), order, progress)
+        });
+    }
+
+    /// What serves, is tried, or is on its way, may be committed next: its libraries stay in the store.
+    fn in_use(&self) -> BTreeSet<Digest> {
+        let mut in_use = BTreeSet::new();
+        for state in self.groups.values() {
+            let trial = state.trial.iter().flat_map(|trial| &trial.members);
+            let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
+            let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
+            let moved = state.handover.iter().flat_map(|handover| handover.ready());
+            let ready = state.ready.iter().chain(&state.behind).chain(gathered).chain(moved);
+            let prepared = ready.chain(trial.map(|tried| &tried.ready)).map(|ready| &ready.generation);
+            in_use
+                .extend(prepared.chain(standby).chain(&state.active).map(|it| Digest::from(it.image.digest)));
+            if let Some(Transition::Update { update, .. }) = &state.transition {
+                in_use.extend(update.digest.map(Digest::from));
+            }
+        }
+        in_use
+    }
+
+    /// A switch that was written down did not come about. It holds nothing, since it never served.
+    pub(super) fn note_given_up(&mut self, group: &Arc<str>, reason: &str) {
+        let on_trial = self.groups.get(group).is_some_and(|state| state.trial.is_some());
+        if !on_trial {
+            return self.note_return(group, &[], reason);
+        }
+        // What it would have superseded is on trial as before.
+        if let Err(refusal) = self.note_trial(group, &[]) {
+            let serving = self.groups.get(group).and_then(|state| state.active.first());
+            self.tell_journal(serving.map(|it| it.number), Some(refusal));
+        }
+    }
+
+    /// It went back.
     pub(super) fn note_return(&mut self, group: &Arc<str>, left: &[Arc<Generation>], reason: &str) {
         let Some(recall) = &mut self.recall else { return };
         let version =

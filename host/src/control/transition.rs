@@ -107,7 +107,7 @@ impl Control {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
                         match self.groups.get_mut(&group) {
                             Some(state) if state.is_switching() => state.behind.push(ready),
-                            _ => self.switch(&group, vec![ready]),
+                            _ => drop(self.switch(&group, vec![ready])),
                         }
                     }
                     Publish::Manual => {

@@ -24,6 +24,8 @@ use crate::status::Residency;
 use midflight_plugin::rt::Hook;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,8 @@ pub(super) struct Trial {
     since: Instant,
     /// When its store was.
     began: Instant,
+    /// How many hooks of the phase have returned well.
+    ran: Arc<AtomicUsize>,
     /// How long it is on probation.
     probation: Duration,
     /// It was ended while its hooks ran: it goes back when they have returned.
@@ -97,9 +101,7 @@ impl Tried {
     ) -> Self {
         Tried { ready, standby, last_good, applied, followed: false }
     }
-}
 
-impl Tried {
     fn answer(&mut self) {
         if let Some(reply) = self.ready.update.reply.take() {
             answer(&reply, Ok(self.applied.clone()));
@@ -145,7 +147,16 @@ impl Control {
         let probation =
             if members.iter().any(on_probation) { self.shared.bounds.probation } else { Duration::ZERO };
         let phase = Phase::Following;
-        let trial = Trial { number, members, phase, since: now, began: now, probation, then: None };
+        let trial = Trial {
+            number,
+            members,
+            phase,
+            since: now,
+            began: now,
+            ran: Arc::default(),
+            probation,
+            then: None,
+        };
         if let Some(state) = self.groups.get_mut(group) {
             state.trial = Some(trial);
         }
@@ -155,9 +166,13 @@ impl Control {
     /// Runs hooks one after the other on a worker, up to the first that fails.
     fn run_hooks(&mut self, trial: u64, hooks: Vec<(Arc<Generation>, Hook)>) {
         let commands = self.shared.commands();
+        let ran: Arc<AtomicUsize> = Arc::default();
+        let of_it = self.groups.values_mut().filter_map(|state| state.trial.as_mut());
+        for of_it in of_it.filter(|of_it| of_it.number == trial) {
+            of_it.ran = Arc::clone(&ran);
+        }
         let started = spawn("midflight-hooks", move || {
             let mut failed = None;
-            let mut ran = 0;
             for (generation, hook) in &hooks {
                 if let Err(reason) = generation.hook(*hook) {
                     failed = Some(reason);
@@ -166,10 +181,10 @@ impl Control {
                         break;
                     }
                 }
-                ran += 1;
+                ran.fetch_add(1, Relaxed);
             }
             drop(hooks);
-            post(&commands, Command::Hooked { trial, ran, failed });
+            post(&commands, Command::Hooked { trial, ran: ran.load(Relaxed), failed });
         });
         if let Err(refusal) = started {
             self.hooked(trial, 0, Some(refusal.reason().to_owned()));
@@ -286,8 +301,8 @@ impl Control {
                     // Who is left behind in it answers for no trial any more.
                     self.jobs += 1;
                     trial.number = self.jobs;
-                    let number = trial.number;
-                    self.hooked(number, 0, Some(reason()));
+                    let (number, ran) = (trial.number, trial.ran.load(Relaxed));
+                    self.hooked(number, ran, Some(reason()));
                 }
                 _ => {}
             }
@@ -426,9 +441,10 @@ impl Control {
                 plugin.last_good.clone_from(last_good);
                 if let Some(old) = standby {
                     plugin.config = Arc::clone(&old.config);
-                    if old.image.digest != new.image.digest {
-                        plugin.held.insert(*new.image.digest.as_bytes());
-                    }
+                }
+                // Going back to another configuration of the same content holds nothing.
+                if standby.as_ref().is_none_or(|old| old.image.digest != new.image.digest) {
+                    plugin.held.insert(*new.image.digest.as_bytes());
                 }
             }
             if let Some(old) = standby {
@@ -503,7 +519,7 @@ impl Control {
         self.groups.iter().find_map(on_trial)
     }
 
-    fn next_job(&mut self) -> u64 {
+    pub(super) fn next_job(&mut self) -> u64 {
         self.jobs += 1;
         self.jobs
     }

@@ -25,6 +25,8 @@ pub(super) struct Update {
     /// It goes back: what it replaces is held.
     pub(super) rollback: bool,
     pub(super) config: Arc<str>,
+    /// Of its library; of what is linked in there is none.
+    pub(super) digest: Option<blake3::Hash>,
     pub(super) publish: Publish,
     /// It is part of a release of several, which goes with one store.
     pub(super) release: Option<u64>,
@@ -80,6 +82,7 @@ impl Control {
                 By::Start(_) => Publish::AtOnce,
                 By::Watcher | By::Operator(_) | By::Impatient(_) => self.shared.bounds.publish,
             },
+            digest: Some(digest),
             release: None,
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
@@ -102,8 +105,12 @@ impl Control {
             let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
             return self.go_back(group, refusal, Asked::Rollback(reply));
         }
-        match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
-            Some(good) => self.begin_again(group, good, true, reply),
+        let before = match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
+            Some(good) => return self.begin_again(group, good, true, reply),
+            None => self.good_before(name).cloned(),
+        };
+        match before {
+            Some(member) => self.begin_rollback_to(group, name, member, reply),
             None => {
                 let reason = format!("no version of {name} was replaced since it was last rolled back");
                 self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
@@ -141,6 +148,7 @@ impl Control {
             rollback,
             config,
             publish: self.shared.bounds.publish,
+            digest: Some(image.digest),
             release: None,
             began: Instant::now(),
             reply: Some(reply),
@@ -164,6 +172,7 @@ impl Control {
             rollback: false,
             config,
             publish: Publish::AtOnce,
+            digest: None,
             release: None,
             began: Instant::now(),
             reply: Some(reply),
@@ -177,7 +186,7 @@ impl Control {
         }
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         group: &Arc<str>,
         update: Update,
@@ -251,7 +260,7 @@ impl Update {
     }
 }
 
-fn stage(
+pub(super) fn stage(
     candidate: &Candidate,
     took: Duration,
     order: Order,
@@ -261,7 +270,7 @@ fn stage(
     let store = order.store.clone();
     let generation = stage::prepare(candidate, order, progress)?;
     let stored = store.map_or(Ok(()), |store| {
-        let stored = store.lock().put(candidate.digest().into(), candidate.data());
+        let stored = store.put(candidate.digest().into(), candidate.data());
         stored.map_err(|error| unavailable(&error))
     });
     match stored {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The files of one directory, by name.
-pub(crate) trait Files: Send {
+pub(crate) trait Files: Send + Sync {
     /// For messages.
     fn path(&self) -> &Path;
     /// Everything in the file, if there is one.

@@ -6,6 +6,7 @@
 use super::JournalError;
 use super::files::{Failed, Files, NEW, replace};
 use super::record::Digest;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -13,12 +14,14 @@ use std::path::PathBuf;
 pub(crate) struct Store {
     files: Box<dyn Files>,
     bytes_max: u64,
+    /// One at a time, or two would both fit where one does.
+    putting: Mutex<()>,
 }
 
 impl Store {
     /// Removes what a process left that ended while it put something.
     pub(super) fn open(files: Box<dyn Files>, bytes_max: u64) -> Result<Self, JournalError> {
-        let store = Store { files, bytes_max };
+        let store = Store { files, bytes_max, putting: Mutex::new(()) };
         for (name, _) in store.list()? {
             if name.strip_suffix(NEW).is_some_and(|name| digest(name).is_some()) {
                 store.remove(&name)?;
@@ -34,6 +37,7 @@ impl Store {
         let name = name(&digest);
         let failed =
             |failed: Failed| JournalError::unwritable(failed.what, &self.path(&digest), failed.source);
+        let _alone = self.putting.lock();
         // Read, not just looked for: what has rotted is written again.
         if self.get(&digest).is_ok() {
             // Whoever put it may not have come to this.

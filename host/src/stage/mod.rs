@@ -21,7 +21,6 @@ use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
 use midflight_plugin::rt::{Hook, Linked};
-use parking_lot::Mutex;
 use read::Bytes;
 use std::fmt;
 use std::path::Path;
@@ -128,7 +127,7 @@ pub(crate) struct Order {
     /// With how many return addresses its panics are noted.
     pub(crate) panic_frames_max: usize,
     /// Where what may be committed is kept for a restart.
-    pub(crate) store: Option<Arc<Mutex<Store>>>,
+    pub(crate) store: Option<Arc<Store>>,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.

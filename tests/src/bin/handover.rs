@@ -11,7 +11,7 @@
 
 use keeping_contracts::{Clerk, Keeping};
 use midflight::{Host, Slot};
-use midflight_tests::{Desk, Fixture};
+use midflight_tests::{Desk, Fixture, arguments};
 use probe_contracts::{Desk as DeskContract, Probe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -42,24 +42,10 @@ impl Clerk for NoClerk {
 }
 
 fn main() -> ExitCode {
-    let (mut items, mut rounds, mut as_json) = (1_000_000_u64, 3_u64, false);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|number| number.parse().ok());
-        let known = match argument.as_str() {
-            "--items" => number().map(|number| items = number),
-            "--rounds" => number().map(|number| rounds = number),
-            "--json" => {
-                as_json = true;
-                Some(())
-            }
-            _ => None,
-        };
-        if known.is_none() {
-            eprintln!("{argument} is not understood\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    }
+    let ([items, rounds], as_json) = match arguments(USAGE, [("items", 1_000_000), ("rounds", 3)]) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let plain_ms = round_trip(items);
     let handed = hand_over(items, rounds);
     let service_wait_ms = service(items, rounds);

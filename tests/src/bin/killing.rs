@@ -9,7 +9,7 @@
 //! exits with 0 only if each start worked and served what was committed last, or what was being committed when the kill came.
 
 use midflight::Host;
-use midflight_tests::{Desk, Fixture};
+use midflight_tests::{Desk, Fixture, arguments};
 use probe_contracts::{Desk as DeskContract, Probe};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -29,30 +29,16 @@ const PROBATION: Duration = Duration::from_millis(5);
 const VERSIONS: [Fixture; 3] = [Fixture::V1, Fixture::V2, Fixture::V3];
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [word, home] = arguments.as_slice()
+    // The child: `killing live <directory>`.
+    if let [word, home] = std::env::args().skip(1).collect::<Vec<_>>().as_slice()
         && word == "live"
     {
         live(Path::new(home));
     }
-    let (mut kills, mut seed, mut as_json) = (500_u64, 1_u64, false);
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|number| number.parse().ok());
-        let known = match argument.as_str() {
-            "--kills" => number().map(|number| kills = number),
-            "--seed" => number().map(|number| seed = number),
-            "--json" => {
-                as_json = true;
-                Some(())
-            }
-            _ => None,
-        };
-        if known.is_none() {
-            eprintln!("{argument} is not understood\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    }
+    let ([kills, seed], as_json) = match arguments(USAGE, [("kills", 500), ("seed", 1)]) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let home = tempfile::tempdir().expect("a directory");
     // Built before the clock of the first life runs.
     Fixture::build(VERSIONS, home.path());

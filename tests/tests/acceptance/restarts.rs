@@ -167,6 +167,44 @@ fn a_library_that_is_not_what_was_committed_is_refused() {
     let rig = start(journal.path());
     let refused = rig.log.wait_for("a refusal", |event| event.kind.name() == "refused").to_string();
     assert!(refused.contains("not what was committed"), "{refused}");
+    rig.end();
+    // The file that it came from is better than nothing.
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.journal(journal.path()));
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a36_the_way_back_is_there_after_a_restart() {
+    let journal = directory();
+    let rig = start(journal.path());
     rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.end();
+    let rig = start(journal.path());
+    assert_eq!(rig.host.status().plugins[0].rollback_to.as_deref(), Some("1.0.0"));
+    let back = rig.host.rollback("probe").expect("a way back");
+    assert_eq!(back.version, "1.0.0");
+    assert_eq!(held(&rig), 1);
+    let refusal = rig.refused(|host| host.rollback("probe"));
+    assert_eq!(refusal.code(), Code::NothingToRollBack);
+    rig.end();
+    let rig = start(journal.path());
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a33_a_commit_leaves_the_libraries_of_what_is_still_on_probation() {
+    let journal = directory();
+    let rig = Rig::with(|builder| builder.journal(journal.path()).probation(Duration::from_secs(2)));
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::Other); // a group of its own, committed at once
+    assert_eq!(rig.log.count("committed"), 0);
+    rig.log.wait("committed", 2);
+    rig.end();
+    let rig = start(journal.path());
+    check_answers(&rig.probe, 2);
     rig.end();
 }

@@ -3,7 +3,7 @@
 use futures_executor::block_on;
 use keeping_contracts::{Account, Clerk, Keeping};
 use midflight::{Code, EventKind, Fault, Host, HostBuilder, Slot};
-use midflight_tests::{Fixture, Log, WITHIN};
+use midflight_tests::{Fixture, Log, WITHIN, run_child, with_children};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
@@ -69,15 +69,29 @@ struct Scene {
 
 impl Scene {
     fn with(configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Scene {
+        let scene = Scene::starting(configure);
+        let first = thread::scope(|scope| {
+            let first = scope.spawn(|| scene.host.apply(Fixture::Keeping.path()));
+            // With `Publish::Manual` it waits for that.
+            while !first.is_finished() {
+                scene.host.switch_point();
+                thread::yield_now();
+            }
+            first.join().expect("no panic")
+        });
+        first.unwrap_or_else(|refusal| panic!("{refusal}"));
+        scene
+    }
+
+    /// With no plugin but those that come by themselves.
+    fn starting(configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Scene {
         let home = tempfile::tempdir().expect("a directory");
         let clerk = Arc::new(Asking::default());
         let builder = Host::builder().provide::<dyn Clerk, _>(Arc::clone(&clerk));
         let host = configure(builder.run_directory(home.path())).start().expect("a host");
         let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
         assert!(clerk.slot.set(slot.clone()).is_ok());
-        let scene = Scene { log: Log::of(&host), host, slot, clerk, _home: home };
-        scene.apply(Fixture::Keeping);
-        scene
+        Scene { log: Log::of(&host), host, slot, clerk, _home: home }
     }
 
     fn new() -> Scene {
@@ -340,4 +354,54 @@ fn a47_a_state_that_can_not_go_back_is_that_of_the_switch_and_it_says_so() {
     let lost = scene.log.wait("state_lost", 1).to_string();
     assert!(lost.contains("what changed since is lost") && lost.contains("50"), "{lost}");
     scene.end();
+}
+
+#[test]
+fn a38_a_switch_point_is_over_when_the_state_is_there() {
+    let scene = Scene::with(|builder| {
+        builder.publish(midflight::Publish::Manual).handover_wait_max(Duration::from_secs(1))
+    });
+    scene.slot.open(100).expect("opened");
+    let apply = |generation| {
+        let host = scene.host.clone();
+        let applied = thread::spawn(move || host.apply(Fixture::KeepingV2.path()));
+        scene.log.wait("prepared", generation);
+        applied
+    };
+    // A tick that still holds the old version can't be switched under.
+    let (lease, refused) = (scene.host.lease("keeping").expect("a lease"), apply(2));
+    assert_eq!((scene.host.switch_point(), scene.slot.version()), (0, Ok(1)));
+    assert_eq!(refused.join().expect("no panic").expect_err("held").code(), Code::HandoverTimedOut);
+    drop(lease);
+    let applied = apply(3);
+    assert_eq!((scene.host.switch_point(), scene.slot.version()), (1, Ok(2)));
+    applied.join().expect("no panic").expect("applied");
+    assert_eq!(scene.slot.count(), Ok(100));
+    scene.end();
+}
+
+#[test]
+fn a34_a_hand_over_that_was_given_up_leaves_what_is_on_probation_on_probation() {
+    let dies = |journal: &str| {
+        let wait = Duration::from_millis(200);
+        let scene = Scene::with(|builder| {
+            builder.journal(journal).handover_wait_max(wait).probation(Duration::from_secs(3600))
+        });
+        scene.apply(Fixture::KeepingV2);
+        let _lease = scene.host.lease("keeping").expect("a lease");
+        let refusal = scene.host.apply(Fixture::KeepingV3.path()).expect_err("a lease is inside");
+        assert_eq!(refusal.code(), Code::HandoverTimedOut, "{refusal}");
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+    };
+    with_children(dies, |test| {
+        let journal = tempfile::tempdir().expect("a directory");
+        let died = run_child(test, &journal.path().display().to_string());
+        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+        let scene = Scene::starting(|builder| builder.journal(journal.path()));
+        assert_eq!(scene.slot.version(), Ok(1));
+        let status = scene.host.status();
+        assert_eq!(status.plugins[0].held.len(), 1, "it was on probation: {status:#?}");
+        scene.end();
+    });
 }

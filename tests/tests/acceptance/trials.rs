@@ -481,3 +481,46 @@ fn a_release_file_that_is_wrong_is_refused_with_what_is_wrong() {
     assert_eq!(absent.code(), Code::FileUnreadable);
     rig.end();
 }
+
+#[test]
+fn a38_what_is_prepared_while_hooks_run_waits_for_a_later_switch_point() {
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(midflight::Publish::Manual));
+    let apply = |fixture: Fixture| {
+        let host = rig.host.clone();
+        thread::spawn(move || host.apply(fixture.path()))
+    };
+    let second = apply(Fixture::V2);
+    rig.log.wait("prepared", 2);
+    rig.desk.hang(3);
+    let third = apply(Fixture::V3);
+    rig.desk.until_hung(3);
+    rig.desk.hang_hook(2, "after_switch");
+    assert_eq!(rig.host.switch_point(), 1);
+    rig.desk.until_hook_hangs();
+    rig.desk.unhang(3);
+    rig.log.wait("prepared", 3);
+    assert_eq!(rig.host.switch_point(), 0, "the second version's hook is running");
+    rig.desk.unhang_hook();
+    second.join().expect("no panic").expect("applied");
+    let began = std::time::Instant::now();
+    while rig.host.switch_point() == 0 {
+        assert!(began.elapsed() < WITHIN, "it is forgotten");
+        thread::yield_now();
+    }
+    third.join().expect("no panic").expect("applied");
+    check_answers(&rig.probe, 3);
+    rig.end();
+}
+
+#[test]
+fn a23_a_first_version_that_fails_is_held() {
+    let rig = Rig::new();
+    rig.desk.when_hooked(1, "after_switch", Begin::Fail);
+    let refusal = rig.host.apply(Fixture::V1.path()).expect_err("it goes");
+    assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
+    assert_eq!(rig.host.status().plugins[0].held.len(), 1);
+    rig.log.wait("unmapped", 1);
+    assert!(rig.probe.version().is_err());
+    rig.end();
+}
