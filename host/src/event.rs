@@ -36,6 +36,8 @@ pub struct Event {
 pub enum EventKind {
     /// The file was read and inspected.
     Staged,
+    /// A child process has opened it, and found nothing; `took` since then.
+    Preflighted,
     /// The library is mapped and its contracts fit.
     Loaded,
     /// Its `start` has returned an instance.
@@ -183,6 +185,7 @@ impl EventKind {
     pub fn name(&self) -> &'static str {
         match self {
             EventKind::Staged => "staged",
+            EventKind::Preflighted => "preflighted",
             EventKind::Loaded => "loaded",
             EventKind::Prepared => "prepared",
             EventKind::Active { .. } => "active",

@@ -14,8 +14,8 @@ use crate::release_file;
 use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::shared::{Checks, Shared, ended};
-use crate::stage::Candidate;
 use crate::stage::image::RunDirectory;
+use crate::stage::{Candidate, Step, preflight};
 use crate::status::{Residency, Status};
 use crate::watch::{self, Watch};
 use midflight_plugin::rt::{Exported, Linked};
@@ -363,6 +363,8 @@ pub(crate) struct Bounds {
     pub(crate) drain_deadline: Duration,
     pub(crate) start_deadline: Duration,
     pub(crate) stop_deadline: Duration,
+    pub(crate) preflight: bool,
+    pub(crate) preflight_deadline: Duration,
     pub(crate) library_bytes_max: u64,
     pub(crate) events_kept_max: usize,
     pub(crate) calls_nested_max: usize,
@@ -383,6 +385,8 @@ impl Default for Bounds {
             drain_deadline: Duration::from_secs(30),
             start_deadline: Duration::from_secs(10),
             stop_deadline: Duration::from_secs(10),
+            preflight: true,
+            preflight_deadline: Duration::from_secs(10),
             library_bytes_max: 256 << 20,
             events_kept_max: 1_000,
             calls_nested_max: pin::FRAMES,
@@ -393,6 +397,21 @@ impl Default for Bounds {
             handover_wait_max: Duration::from_millis(250),
             probation: Duration::ZERO,
             check_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Bounds {
+    /// `None` where there is no preflight.
+    pub(crate) fn preflight_limit(&self) -> Option<Duration> {
+        (self.preflight && preflight::is_possible()).then_some(self.preflight_deadline)
+    }
+
+    /// How long a worker may be at what follows `step`. A preflight comes before a load and ends by itself.
+    pub(crate) fn deadline_at(&self, step: Option<Step>) -> Duration {
+        match step {
+            None | Some(Step::Staged(_)) => self.start_deadline + self.preflight_limit().unwrap_or_default(),
+            Some(Step::Preflighted | Step::Loaded) => self.start_deadline,
         }
     }
 }
@@ -502,6 +521,21 @@ impl HostBuilder {
     #[must_use]
     pub fn stop_deadline(mut self, deadline: Duration) -> Self {
         self.bounds.stop_deadline = deadline;
+        self
+    }
+
+    /// Whether candidates are opened in a child process first. By default they are where the line [`preflight`](crate::preflight()) stands in the
+    /// service's main; without it they can't be.
+    #[must_use]
+    pub fn preflight(mut self, on: bool) -> Self {
+        self.bounds.preflight = on;
+        self
+    }
+
+    /// After which such a child is killed, and the candidate refused. Default 10 s.
+    #[must_use]
+    pub fn preflight_deadline(mut self, deadline: Duration) -> Self {
+        self.bounds.preflight_deadline = deadline;
         self
     }
 

@@ -40,6 +40,7 @@ pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, PanicReport};
 pub use refusal::{Code, Refusal, Stage};
 pub use runtime::attached::AttachedData;
+pub use stage::preflight::preflight;
 pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 
 #[doc(hidden)]

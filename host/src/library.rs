@@ -12,8 +12,10 @@ use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::{
     Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place, StateTable,
+    TypeLayout,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
+use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -390,6 +392,7 @@ pub(crate) fn signal_name(signal: c_int) -> String {
         (libc::SIGABRT, "SIGABRT"),
         (libc::SIGBUS, "SIGBUS"),
         (libc::SIGFPE, "SIGFPE"),
+        (libc::SIGKILL, "SIGKILL"),
         (libc::SIGUSR1, "SIGUSR1"),
         (libc::SIGSEGV, "SIGSEGV"),
         (libc::SIGUSR2, "SIGUSR2"),
@@ -398,6 +401,7 @@ pub(crate) fn signal_name(signal: c_int) -> String {
         (libc::SIGTERM, "SIGTERM"),
         (libc::SIGCHLD, "SIGCHLD"),
         (libc::SIGWINCH, "SIGWINCH"),
+        (libc::SIGSYS, "SIGSYS"),
     ];
     match names.iter().find(|(number, _)| *number == signal) {
         Some((_, name)) => (*name).to_owned(),
@@ -442,6 +446,36 @@ pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
     // SAFETY: `visit` takes what it is given here.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
+}
+
+/// Where a layout lies in the program's own file, counted from where that is loaded: the same in each process of the same file.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct InProgram(usize);
+
+impl InProgram {
+    /// `None` where it lies in a shared library, which another process may find elsewhere, or find another.
+    pub(crate) fn of(layout: Layout) -> Option<InProgram> {
+        let address = std::ptr::from_ref(layout.0).expose_provenance();
+        program_at(address).map(|base| InProgram(address - base))
+    }
+
+    /// The layout again, in a process of the same program. Who has this from elsewhere has proven that first.
+    pub(crate) fn layout(self) -> Option<Layout> {
+        let base = program_at(Self::layout as *const () as usize)?;
+        let address = base.checked_add(self.0).filter(|address| program_at(*address) == Some(base))?;
+        let layout = std::ptr::with_exposed_provenance::<TypeLayout>(address);
+        assert!(layout.is_aligned(), "an offset that another program made");
+        // SAFETY: it was made by `of` from a reference to a static in this program's file, in a process that runs the same file: the one side
+        // has compared device, inode, size and time of modification with the other, and nobody can write to a file that is running. The loader maps a
+        // file's segments at equal distances from its base, and the static is immutable.
+        Some(Layout(unsafe { &*layout }))
+    }
+}
+
+/// Where the program was loaded to, if `address` lies in it.
+fn program_at(address: usize) -> Option<usize> {
+    let (path, base) = file_at(address)?;
+    path.as_os_str().is_empty().then_some(base)
 }
 
 fn is_loaded(path: &Path) -> bool {

@@ -92,6 +92,8 @@ pub enum Stage {
     Admit,
     /// Its private image was written.
     Image,
+    /// A child process opened it first.
+    Preflight,
     /// The loader mapped it and its constructors ran.
     Load,
     /// The layouts of its contracts were compared with the host's.
@@ -113,6 +115,7 @@ impl Stage {
             Stage::Manifest => "manifest",
             Stage::Admit => "admit",
             Stage::Image => "image",
+            Stage::Preflight => "preflight",
             Stage::Load => "load",
             Stage::Layout => "layout",
             Stage::Start => "start",
@@ -236,6 +239,15 @@ codes! {
     RunDirectoryReadOnly "run_directory_read_only" at Image, "mount it writable, or give the host another run_directory";
     /// The run directory's file system forbids running code.
     RunDirectoryNoexec "run_directory_noexec" at Load, "mount it without noexec, or give the host another run_directory";
+
+    /// The child process that opened it died of a signal.
+    PreflightCrashed "preflight_crashed" at Preflight, "it would have taken the service with it: run the plugin's own tests under a debugger, its constructors first";
+    /// The child process that opened it exited before it had a verdict.
+    PreflightExited "preflight_exited" at Preflight, "it would have ended the service: look for an exit in what the reason names";
+    /// The child process that opened it had no verdict within the deadline, and was killed.
+    PreflightTimedOut "preflight_timed_out" at Preflight, "look for what blocks in what the reason names, or raise preflight_deadline";
+    /// No child process could be started, or it could not try.
+    PreflightUnavailable "preflight_unavailable" at Preflight, "check the limits on processes, that /proc is mounted, and that midflight::preflight() is the first line of main; HostBuilder::preflight(false) does without";
 
     /// The loader said no.
     LoadFailed "load_failed" at Load, "the reason is the dynamic loader's own: check the libraries that the plugin needs";

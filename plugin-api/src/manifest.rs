@@ -59,6 +59,7 @@ const fn text<X: Export, const N: usize>() -> Text<N> {
         .line("optimisation", env!("MIDFLIGHT_OPTIMISATION"))
         .line("panic", X::PANIC)
         .line("commit", X::COMMIT)
+        .line("preflight_start", if X::Plugin::PREFLIGHT_START { "true" } else { "" })
 }
 
 const fn is_name(name: &str) -> bool {

@@ -383,6 +383,8 @@ pub unsafe trait Exported: Plugin {
     const GROUP: &'static str;
     /// How its state is handed over, if it has one.
     const STATE: Option<&'static StateTable>;
+    /// Its `start` may run in a preflight, a child process of the service's, as well.
+    const PREFLIGHT_START: bool = false;
     /// The version of the author's crate: that of a plugin that is linked in. A library says its own.
     const VERSION: &'static str;
 }

@@ -27,6 +27,12 @@ pub enum Fixture {
     V3,
     /// `other` 1.0.0: a second plugin, of the same contracts.
     Other,
+    /// `probe` 2.0.0 with a constructor that does what it is told.
+    Constructor,
+    /// `alone` 1.0.0: it needs nothing of its host, and does what it is told in its start.
+    Alone,
+    /// `alone` 2.0.0, whose start may run in a preflight.
+    AlonePreflighted,
     /// A field of a record has another type of the same size.
     ChangedField,
     /// The fields of a record stand in another order.
@@ -103,11 +109,14 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 36] = [
+    pub const ALL: [Fixture; 39] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
         Fixture::Other,
+        Fixture::Constructor,
+        Fixture::Alone,
+        Fixture::AlonePreflighted,
         Fixture::ChangedField,
         Fixture::ReorderedFields,
         Fixture::ExtraVariant,
@@ -174,6 +183,9 @@ impl Fixture {
             Fixture::V2 => probe("v2"),
             Fixture::V3 => probe("v3"),
             Fixture::Other => probe("other"),
+            Fixture::Constructor => probe("v2,constructor"),
+            Fixture::Alone => probe("alone"),
+            Fixture::AlonePreflighted => probe("alone,v2,preflight-start"),
             Fixture::ChangedField => probe("v2,changed-field"),
             Fixture::ReorderedFields => probe("v2,reordered-fields"),
             Fixture::ExtraVariant => probe("v2,extra-variant"),
@@ -216,6 +228,11 @@ impl Fixture {
 pub(crate) fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| std::env::var_os(FIXTURES).map_or_else(built, PathBuf::from))
+}
+
+/// Tells `command`, a program of these tests, where the built ones lie.
+pub fn fixtures_for(command: &mut Command) {
+    command.env(FIXTURES, directory());
 }
 
 fn built() -> PathBuf {

@@ -20,7 +20,7 @@ pub use answers::{check_answers, trade};
 pub use arguments::arguments;
 pub use child::{Exit, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
 pub use desk::Desk;
-pub use fixture::Fixture;
+pub use fixture::{Fixture, fixtures_for};
 pub use footprint::Footprint;
 pub use ledger::Ledger;
 pub use log::{Log, WITHIN};

@@ -56,6 +56,7 @@ impl Control {
         };
         let (took, kind) = match now_at {
             Step::Staged(took) => (took, EventKind::Staged),
+            Step::Preflighted => (step_began.elapsed(), EventKind::Preflighted),
             Step::Loaded => (step_began.elapsed(), EventKind::Loaded),
         };
         *step = Some(now_at);
@@ -149,9 +150,8 @@ impl Control {
 
     pub(super) fn look_at_deadlines(&mut self) {
         let bounds = &self.shared.bounds;
-        let start = bounds.start_deadline;
         let late: Vec<_> = (self.groups.iter())
-            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step_began, .. }) if step_began.elapsed() >= start))
+            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step, step_began, .. }) if step_began.elapsed() >= bounds.deadline_at(step)))
             .map(|(group, _)| Arc::clone(group))
             .collect();
         for group in late {
@@ -170,7 +170,7 @@ impl Control {
         let deadline = self.shared.bounds.start_deadline;
         let (code, what) = match step {
             Some(Step::Loaded) => (Code::StartTimedOut, "start"),
-            Some(Step::Staged(_)) | None => (Code::LoadTimedOut, "load"),
+            Some(Step::Staged(_) | Step::Preflighted) | None => (Code::LoadTimedOut, "load"),
         };
         answer_if(cancelled.as_ref(), Ok(()));
         self.lost.insert(generation);

@@ -204,6 +204,7 @@ impl Control {
             config: Arc::clone(&update.config),
             panic_frames_max: self.shared.bounds.panic_frames_max,
             store,
+            preflight: self.shared.bounds.preflight_limit(),
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();

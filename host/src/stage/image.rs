@@ -12,6 +12,7 @@ use midflight_plugin::rt::HostTable;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,14 +66,28 @@ impl Image {
             let flags = u64::from_le_bytes(word(bytes, offset)?);
             image.patch(bytes, offset, (flags & !DF_1_NODELETE).to_le_bytes())?;
         }
-        write_new(&image.path, bytes, &image.patches).map_err(|error| {
-            let code = match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
-                io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
-                _ => Code::ImageUnwritable,
-            };
-            Refusal::new(code, format!("can't write {}: {error}", image.path.display()))
-        })?;
+        write_new(&image.path, bytes, &image.patches).map_err(|error| unwritable(&image.path, &error))?;
+        Ok(image)
+    }
+
+    /// In a preflight's child: the image `from` of its parent, with another table's address in its place.
+    pub(crate) fn copied(
+        from: &Path,
+        directory: &Path,
+        (plugin, version): (&str, &str),
+        table_offset: usize,
+        table: &HostTable,
+    ) -> Result<Image, Refusal> {
+        let path = directory.join(format!("{plugin}.{}.preflight.so", table.generation));
+        let copy = || {
+            // Both are files, so that no byte comes into this process, and where the file system can share them none is copied.
+            let mut file = create_new(&path)?;
+            io::copy(&mut File::open(from)?, &mut file)?;
+            file.write_all_at(&std::ptr::from_ref(table).addr().to_ne_bytes(), table_offset as u64)
+        };
+        copy().map_err(|error| unwritable(&path, &error))?;
+        let mut image = Image::linked(plugin, version);
+        image.path = path;
         Ok(image)
     }
 
@@ -130,10 +145,24 @@ fn word(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
     word.ok_or_else(|| Refusal::new(Code::HeadersInconsistent, "what is to be written lies outside the file"))
 }
 
+fn unwritable(path: &Path, error: &io::Error) -> Refusal {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+        io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
+        _ => Code::ImageUnwritable,
+    };
+    Refusal::new(code, format!("can't write {}: {error}", path.display()))
+}
+
+/// A file of this user's that can be read and run, and by its maker written.
+fn create_new(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::XUSR)?))
+}
+
 /// Writes `bytes` with `patches`, which are in order and apart, to a file that must not exist.
 fn write_new(path: &Path, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::XUSR)?);
+    let mut file = create_new(path)?;
     let mut write = || {
         let mut written = 0;
         for patch in patches {
@@ -180,6 +209,10 @@ impl RunDirectory {
             ));
         }
         Ok(RunDirectory { path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

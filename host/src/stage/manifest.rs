@@ -28,6 +28,8 @@ pub(crate) struct Manifest {
     pub(crate) optimisation: String,
     pub(crate) panic: String,
     pub(crate) commit: Option<String>,
+    /// Its `start` may run in a preflight.
+    pub(crate) preflight_start: bool,
 }
 
 impl Manifest {
@@ -115,7 +117,17 @@ impl<'a> Fields<'a> {
             optimisation: one_of("optimisation", &["0", "1", "2", "3", "s", "z"])?,
             panic: one_of("panic", &["unwind", "abort", "immediate-abort"])?,
             commit: self.optional("commit")?.map(str::to_owned),
+            preflight_start: self.is_set("preflight_start")?,
         })
+    }
+
+    /// A key that plugins of earlier releases lack.
+    fn is_set(&self, key: &str) -> Result<bool, Refusal> {
+        match self.0.get(key).copied().unwrap_or_default() {
+            "" => Ok(false),
+            "true" => Ok(true),
+            other => Err(invalid(format!("`{key}` is {other:?}, expected true or nothing"))),
+        }
     }
 
     /// A value that must say something.
@@ -200,6 +212,7 @@ pub(super) mod tests {
             optimisation: "3".into(),
             panic: "unwind".into(),
             commit: Some("abc".into()),
+            preflight_start: false,
         };
         assert_eq!(read, expected);
     }
@@ -209,6 +222,15 @@ pub(super) mod tests {
         let text = TEXT.replace("exchange", "").replace("shop::Fees@1.0.0,shop::Risk@0.2.0", "");
         let read = Manifest::parse(FORMAT, text.replace("abc", "").as_bytes(), OURS).unwrap();
         assert_eq!((read.group, read.contracts, read.commit), (None, Vec::new(), None));
+    }
+
+    #[test]
+    fn a_start_in_the_preflight_is_asked_for() {
+        let parse = |line: &str| Manifest::parse(FORMAT, format!("{TEXT}{line}").as_bytes(), OURS);
+        assert!(parse("preflight_start=true\n").unwrap().preflight_start);
+        assert!(!parse("preflight_start=\n").unwrap().preflight_start);
+        let refusal = parse("preflight_start=maybe\n").unwrap_err();
+        assert!(refusal.reason().contains("`preflight_start` is \"maybe\""), "{refusal}");
     }
 
     #[test]

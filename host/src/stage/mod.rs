@@ -7,6 +7,7 @@
 pub(crate) mod image;
 mod inspect;
 mod manifest;
+pub(crate) mod preflight;
 mod read;
 pub(crate) mod writers;
 
@@ -21,6 +22,7 @@ use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
 use midflight_plugin::rt::{Hook, Linked};
+use preflight::Preflight;
 use read::Bytes;
 use std::fmt;
 use std::path::Path;
@@ -128,6 +130,8 @@ pub(crate) struct Order {
     pub(crate) panic_frames_max: usize,
     /// Where what may be committed is kept for a restart.
     pub(crate) store: Option<Arc<Store>>,
+    /// How long a child may take to open it first; `None` where none does.
+    pub(crate) preflight: Option<Duration>,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.
@@ -135,6 +139,8 @@ pub(crate) struct Order {
 pub(crate) enum Step {
     /// Read and inspected, which took so long.
     Staged(Duration),
+    /// Opened in a child, which found nothing.
+    Preflighted,
     /// Mapped, with contracts that fit; its `start` is running.
     Loaded,
 }
@@ -152,7 +158,7 @@ impl Refused {
     }
 }
 
-/// Image, load, check, start. Runs on a worker: everything but the first step runs the plugin's code.
+/// Image, preflight, load, check, start. Runs on a worker: from the load on each step runs the plugin's code.
 pub(crate) fn prepare(
     candidate: &Candidate,
     order: Order,
@@ -161,9 +167,15 @@ pub(crate) fn prepare(
     let early = |refusal| Refused::early(candidate.refused(refusal));
     let manifest = candidate.manifest();
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
-    let owner =
-        Owner::new(order.generation, plugin, version, order.services, order.panic_frames_max, order.host);
+    let begin = |limit| Preflight::begin(&order.run, order.generation, limit);
+    let preflight = order.preflight.map(begin).transpose().map_err(early)?;
+    let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
+    let owner = Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
+    if let Some(preflight) = preflight {
+        preflight.judge(&image, candidate, &order).map_err(early)?;
+        progress(Step::Preflighted);
+    }
     let image = Arc::new(image);
     let late = |refusal, library| {
         let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner), memory: None };

@@ -26,6 +26,7 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
     }
     let name = &item.ident;
     let contracts = &arguments.contracts;
+    let preflight_start = arguments.preflight_start;
     let group = arguments.group.as_ref().map_or_else(String::new, LitStr::value);
     let state = arguments.state.as_ref().map(|field| type_of(field, &item)).transpose()?;
     let table = match state {
@@ -58,6 +59,7 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
                 const GROUP: &'static str = #group;
                 const STATE: ::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
                     #table;
+                const PREFLIGHT_START: bool = #preflight_start;
                 const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             }
         };
@@ -77,11 +79,13 @@ struct Arguments {
     group: Option<LitStr>,
     /// A field.
     state: Option<Member>,
+    preflight_start: bool,
 }
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let (mut contracts, mut group, mut state) = (None, None, None);
+        let mut preflight_start = false;
         while !input.is_empty() {
             let key: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), FORM))?;
             match key.to_string().as_str() {
@@ -98,7 +102,10 @@ impl Parse for Arguments {
                     input.parse::<Token![=]>()?;
                     state = Some(input.parse()?);
                 }
-                "implements" | "group" | "state" => return Err(Error::new(key.span(), "said twice")),
+                "preflight_start" if !preflight_start => preflight_start = true,
+                "implements" | "group" | "state" | "preflight_start" => {
+                    return Err(Error::new(key.span(), "said twice"));
+                }
                 _ => return Err(Error::new(key.span(), FORM)),
             }
             if !input.is_empty() {
@@ -119,7 +126,7 @@ impl Parse for Arguments {
                 return Err(Error::new_spanned(contract, format!("`{text}` is named twice")));
             }
         }
-        Ok(Arguments { contracts, group, state })
+        Ok(Arguments { contracts, group, state, preflight_start })
     }
 }
 

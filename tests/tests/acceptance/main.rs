@@ -14,6 +14,7 @@ mod headers;
 mod logs;
 mod objects;
 mod panics;
+mod preflight;
 mod restarts;
 mod state;
 mod switching;

@@ -8,6 +8,14 @@ use std::panic::{panic_any, resume_unwind};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "alone")]
+mod alone;
+mod deed;
+
+#[cfg(feature = "alone")]
+pub use alone::Alone;
+pub use deed::deed;
+
 const VERSION: u32 = cfg_select! {
     feature = "v2" => { 2 }
     feature = "v3" => { 3 }

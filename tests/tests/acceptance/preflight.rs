@@ -1,0 +1,210 @@
+//! Preflight: what a candidate does to its process when it is opened, it does to a child's.
+//!
+//! The line stands in a service's main, and that of tests is libtest's: so the service is a program of its own, `preflighted`.
+
+use midflight_tests::{Fixture, fixtures_for};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// One start of the service.
+struct Service {
+    /// A line for each file.
+    lines: Vec<Value>,
+    /// `place pid` of each deed.
+    journal: Vec<String>,
+    stderr: String,
+    took: Duration,
+    ok: bool,
+}
+
+fn service(words: &[&str]) -> Service {
+    let home = TempDir::new().expect("a directory");
+    let deed = home.path().join("deed");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
+    fixtures_for(&mut command);
+    // A signal is to be that signal under AddressSanitizer, too.
+    command.args(words).env("PROBE_DEED", &deed).env("ASAN_OPTIONS", "handle_segv=0:handle_abort=0");
+    let began = Instant::now();
+    let output = command.output().expect("a service");
+    let stdout = String::from_utf8(output.stdout).expect("text");
+    let journal = fs::read_to_string(home.path().join("deed.journal")).unwrap_or_default();
+    Service {
+        lines: stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect(),
+        journal: journal.lines().map(str::to_owned).collect(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        took: began.elapsed(),
+        ok: output.status.success(),
+    }
+}
+
+/// A service with the line that applies one file, which is refused: 1.0.0 serves on and nothing was left.
+#[track_caller]
+fn refused(words: &[&str], fixture: Fixture) -> (Service, Value) {
+    let file = fixture.path().display().to_string();
+    let words = [&["line"], words, &[file.as_str()]].concat();
+    let service = service(&words);
+    assert!(service.ok, "{words:?}\n{:?}\n{}", service.lines, service.stderr);
+    let line = service.lines[0].clone();
+    assert_eq!(line["probe"], json!(1), "{line:#}");
+    assert_eq!(line["before"], line["after"], "{line:#}");
+    assert_eq!(line["after"]["children"], json!(false), "{line:#}");
+    let result = line["result"].clone();
+    assert_eq!(result["has_file"], json!(true), "{result:#}");
+    (service, result)
+}
+
+#[track_caller]
+fn check(words: &[&str], fixture: Fixture, code: &str, reason: &str) -> Service {
+    let (service, result) = refused(words, fixture);
+    assert_eq!(result["code"], json!(code), "{result:#}");
+    assert!(result["reason"].as_str().expect("a reason").contains(reason), "{result:#}");
+    service
+}
+
+#[test]
+fn a_constructor_that_crashes() {
+    let reason = "the process died of SIGSEGV in its constructors; its stderr ends with: about to crash";
+    let (service, result) = refused(&["do=constructor=crash"], Fixture::Constructor);
+    assert!(result["reason"].as_str().expect("a reason").contains(reason), "{result:#}");
+    let expected = json!(["preflight_crashed", "preflight", "probe", "2.0.0"]);
+    assert_eq!(json!([result["code"], result["stage"], result["plugin"], result["version"]]), expected);
+    assert_eq!(service.journal.len(), 1, "it ran in the child alone: {:?}", service.journal);
+}
+
+#[test]
+fn a_constructor_that_exits() {
+    let reason = "the process exited with code 7 in its constructors";
+    check(&["do=constructor=exit"], Fixture::Constructor, "preflight_exited", reason);
+}
+
+#[test]
+fn a_constructor_that_hangs() {
+    let words = ["deadline=1000", "do=constructor=hang"];
+    let reason = "its constructors had not returned after 1s";
+    let service = check(&words, Fixture::Constructor, "preflight_timed_out", reason);
+    assert!(service.took >= Duration::from_secs(1), "{:?}", service.took);
+}
+
+#[test]
+fn a_constructor_that_starts_a_process_and_exits() {
+    let words = ["do=constructor=litter"];
+    let service = check(&words, Fixture::Constructor, "preflight_exited", "exited with code 0");
+    assert!(service.took < Duration::from_secs(300), "what it started holds nobody up: {:?}", service.took);
+    let processes = fs::read_dir("/proc").expect("processes").flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    assert_eq!(lines.filter(|line| line == b"sleep\x00601\0").count(), 0, "it was killed as well");
+}
+
+#[test]
+fn a_constructor_that_prints_more_than_a_pipe_holds() {
+    let words = ["do=constructor=print"];
+    let reason = "the process exited with code 8 in its constructors; its stderr ends with: ";
+    check(&words, Fixture::Constructor, "preflight_exited", reason);
+}
+
+#[test]
+fn a_candidate_that_is_well_is_opened_twice() {
+    let files = [Fixture::Constructor, Fixture::Alone].map(|fixture| fixture.path().display().to_string());
+    let service = service(&["line", &files[0], &files[1]]);
+    assert!(service.ok, "{}", service.stderr);
+    assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
+    assert_eq!(service.lines[0]["probe"], json!(2));
+    let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
+    let (child, own) = (places[0], places[1]);
+    assert_eq!((child.0, own.0), ("constructor", "constructor"));
+    assert_ne!(child.1, own.1, "in two processes");
+    // No wish, so its start ran in the service alone.
+    assert_eq!(places[2..], [("start", own.1), ("stop", own.1)]);
+    let events = service.lines[1]["events"].as_array().expect("events");
+    assert_eq!(events.iter().filter(|name| *name == "preflighted").count(), 3, "{events:?}");
+}
+
+#[test]
+fn another_layout_is_refused_in_the_child() {
+    for (fixture, code, reason) in [
+        (Fixture::ChangedField, "layout_mismatch", "at Trade.quantity"),
+        (Fixture::ExtraVariant, "layout_mismatch", "plugin says"),
+    ] {
+        let service = check(&[], fixture, code, reason);
+        let events = service.lines[0]["events"].as_array().expect("events");
+        let names: Vec<_> = events.iter().filter_map(Value::as_str).collect();
+        assert_eq!(names[names.len() - 2..], ["staged", "refused"], "nothing was loaded here: {names:?}");
+    }
+}
+
+#[test]
+fn a_start_that_crashes_where_its_author_wants_it_tested() {
+    let words = ["do=start=crash"];
+    let service =
+        check(&words, Fixture::AlonePreflighted, "preflight_crashed", "died of SIGABRT in its start");
+    assert_eq!(service.journal.len(), 1, "{:?}", service.journal);
+}
+
+#[test]
+fn a_start_that_fails_or_panics_in_the_child() {
+    check(&["do=start=fail"], Fixture::AlonePreflighted, "start_failed", "start says: it was told to");
+    check(&["do=start=panic"], Fixture::AlonePreflighted, "start_panicked", "it was told to");
+}
+
+#[test]
+fn a_start_that_is_well_is_stopped_in_the_child() {
+    let file = Fixture::AlonePreflighted.path().display().to_string();
+    let service = service(&["line", &file]);
+    assert!(service.ok, "{}", service.stderr);
+    assert_eq!(service.lines[0]["alone"], json!(2));
+    let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
+    let (child, own) = (places[0].1, places[2].1);
+    assert_ne!(child, own);
+    assert_eq!(places, [("start", child), ("stop", child), ("start", own), ("stop", own)]);
+}
+
+#[test]
+fn a_start_runs_in_the_service_alone_where_its_author_says_nothing() {
+    let service = check(&["do=start=fail"], Fixture::Alone, "start_failed", "start says: it was told to");
+    assert_eq!(service.journal.len(), 1, "{:?}", service.journal);
+    let events = service.lines[0]["events"].as_array().expect("events");
+    let names: Vec<_> = events.iter().filter_map(Value::as_str).collect();
+    assert_eq!(names[names.len() - 4..], ["staged", "preflighted", "loaded", "refused"], "{names:?}");
+}
+
+#[test]
+fn a_service_that_does_not_wait_for_its_children() {
+    let reason = "the process ended, and the service's handling of SIGCHLD hid how in its constructors";
+    for how in ["ignore-children", "reap-children"] {
+        let (_, result) = refused(&[how, "do=constructor=crash"], Fixture::Constructor);
+        // Somebody who reaps may come second.
+        let (code, said) =
+            (result["code"].as_str().expect("a code"), result["reason"].as_str().expect("a reason"));
+        let seen = code == "preflight_crashed" && how == "reap-children";
+        assert!(seen || code == "preflight_exited" && said.contains(reason), "{result:#}");
+        let (_, result) = refused(&[how, "deadline=1000", "do=constructor=hang"], Fixture::Constructor);
+        assert_eq!(result["code"], json!("preflight_timed_out"), "{result:#}");
+    }
+}
+
+#[test]
+fn without_the_line_or_switched_off_there_is_none() {
+    let file = Fixture::Constructor.path().display().to_string();
+    for words in [&[file.as_str()][..], &["line", "off", &file]] {
+        let service = service(words);
+        assert!(service.ok, "{}", service.stderr);
+        assert_eq!(service.lines[0]["probe"], json!(2));
+        assert_eq!(service.journal.len(), 1, "in the service alone: {:?}", service.journal);
+        let events = service.lines[0]["events"].as_array().expect("events");
+        assert!(events.iter().all(|name| name != "preflighted"), "{events:?}");
+    }
+}
+
+#[test]
+fn the_variable_alone_makes_no_child() {
+    let file = Fixture::V2.path().display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
+    fixtures_for(&mut command);
+    let output = command.args(["line", &file]).env("MIDFLIGHT_PREFLIGHT", std::process::id().to_string());
+    let output = output.output().expect("a service");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("preflighted"));
+}
