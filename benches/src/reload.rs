@@ -51,24 +51,28 @@ pub struct Counts {
     pub two_seconds: usize,
 }
 
-/// Times all lanes. Ours and its floor take turns, reload by reload.
+/// Times all lanes. Ours, with a preflight and without, and the floor take turns, reload by reload.
 ///
 /// # Panics
 /// A library does not load.
 pub fn run(libraries: &Libraries, counts: Counts) -> (Vec<Reload>, f64) {
-    let (mut ours, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut preflighted, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let rig = Rig::start(libraries, "reload");
+    let with_preflight = Rig::start_with(libraries, "reload-preflight", true);
     let copies = libraries.new_directory("floor");
     for turn in 0..counts.fast {
         let library = &libraries.plugin[(turn + 1) % 2];
         let version = (turn as u64 + 1) % 2 + 1;
         ours.push(one_of_ours(&rig, library, version));
         rig.wait_until_retired();
+        preflighted.push(one_of_ours(&with_preflight, library, version));
+        with_preflight.wait_until_retired();
         floor.push(one_of_the_floor(library, &copies.join(format!("{turn}.so"))));
         ratios.push(ours[turn] / floor[turn]);
     }
     let all = vec![
         Reload::new("ours", &ours, &stages(&rig)),
+        Reload::new("ours_preflight", &preflighted, &stages(&with_preflight)),
         Reload::new("floor", &floor, "read, hash, private copy and dlopen of the same file"),
         hot_lib_reloader(libraries, counts.half_a_second),
         dynamic_reload(libraries, counts.two_seconds),
@@ -81,13 +85,16 @@ pub fn run(libraries: &Libraries, counts: Counts) -> (Vec<Reload>, f64) {
 /// steps from thread to thread.
 fn stages(rig: &Rig) -> String {
     let events = rig.host.events_kept();
-    let median = |is: fn(&EventKind) -> bool| {
+    let median_of = |is: fn(&EventKind) -> bool| {
         let of_kind = events.iter().filter(|event| is(&event.kind));
         let took: Vec<_> = of_kind.map(|event| milliseconds(event.took)).collect();
-        quantile(&took, 0.5).unwrap_or(f64::NAN)
+        quantile(&took, 0.5)
     };
+    let median = |is| median_of(is).unwrap_or(f64::NAN);
+    let preflighted = median_of(|kind| matches!(kind, EventKind::Preflighted));
+    let preflighted = preflighted.map_or_else(String::new, |ms| format!("opened in a child {ms:.2} ms, "));
     format!(
-        "medians: read and inspected {:.2} ms, image written, mapped and compared {:.2} ms, started {:.2} ms, active {:.2} ms after the read began",
+        "medians: read and inspected {:.2} ms, {preflighted}image written, mapped and compared {:.2} ms, started {:.2} ms, active {:.2} ms after the read began",
         median(|kind| matches!(kind, EventKind::Staged)),
         median(|kind| matches!(kind, EventKind::Loaded)),
         median(|kind| matches!(kind, EventKind::Prepared)),

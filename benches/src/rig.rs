@@ -23,16 +23,25 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts the host in directories of `name`.
+    /// Starts the host in directories of `name`, with no preflight.
     ///
     /// # Panics
     /// It does not start.
     pub fn start(libraries: &Libraries, name: &str) -> Self {
+        Self::start_with(libraries, name, false)
+    }
+
+    /// With a preflight, where this program's main has the line.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with(libraries: &Libraries, name: &str, preflight: bool) -> Self {
         let plugins = libraries.new_directory(&format!("{name}-plugins"));
         let run = libraries.new_directory(&format!("{name}-run"));
         let watched = plugins.join("bench.so");
         libraries::place(&libraries.plugin[0], &watched);
-        let host = Host::builder().plugins(&plugins).run_directory(run).start().expect("the host starts");
+        let builder = Host::builder().plugins(&plugins).run_directory(run).preflight(preflight);
+        let host = builder.start().expect("the host starts");
         let slot = host.slot::<dyn Work>("bench").expect("the contract fits");
         assert_eq!(slot.version(), Ok(1), "version 1 serves");
         Rig { group: host.group("bench"), host, slot, watched }

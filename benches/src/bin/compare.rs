@@ -28,6 +28,7 @@ struct Options {
 }
 
 fn main() {
+    midflight::preflight();
     let options = Options::parse();
     if cfg!(debug_assertions) {
         eprintln!("compare: built without optimisation, figures mean nothing: use --release");

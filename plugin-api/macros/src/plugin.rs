@@ -7,7 +7,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Data, DeriveInput, Error, Field, LitStr, Member, Path, Result, Token, Type, parenthesized};
 
-const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\", state = ledger)]`";
+const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\", state = ledger, preflight_start)]`";
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // The author's item stays in either case, so that one mistake brings one error.

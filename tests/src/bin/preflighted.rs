@@ -1,7 +1,7 @@
 //! A service of which tests want more than their own process can show: its main is its own.
 //!
 //! ```text
-//! preflighted [line] [off] [deadline=MS] [ignore-children] [reap-children] [do=PLACE=DEED | FILE]...
+//! preflighted [line] [off] [deadline=MS] [start-deadline=MS] [ignore-children] [reap-children] [do=PLACE=DEED | FILE]...
 //! ```
 //!
 //! Each FILE is applied in turn, after `probe` 1.0.0 and what lies in `PROBE_DEED` by then; a line of JSON says what came of it, what serves, and
@@ -27,11 +27,18 @@ fn main() {
     if is_there("ignore-children") {
         ignore_children();
     }
-    let deadline = arguments.iter().find_map(|argument| argument.strip_prefix("deadline="));
+    let duration = |name: &str| {
+        let ms = arguments.iter().find_map(|argument| argument.strip_prefix(name));
+        ms.map(|ms| Duration::from_millis(ms.parse().expect("milliseconds")))
+    };
     let configure = |builder: HostBuilder| {
         let builder = if is_there("off") { builder.preflight(false) } else { builder };
-        match deadline {
-            Some(ms) => builder.preflight_deadline(Duration::from_millis(ms.parse().expect("milliseconds"))),
+        let builder = match duration("start-deadline=") {
+            Some(deadline) => builder.start_deadline(deadline),
+            None => builder,
+        };
+        match duration("deadline=") {
+            Some(deadline) => builder.preflight_deadline(deadline),
             None => builder,
         }
     };

@@ -2,7 +2,7 @@
 //!
 //! The line stands in a service's main, and that of tests is libtest's: so the service is a program of its own, `preflighted`.
 
-use midflight_tests::{Fixture, fixtures_for};
+use midflight_tests::{Fixture, WITHIN, fixtures_for};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -82,10 +82,45 @@ fn a_constructor_that_exits() {
 
 #[test]
 fn a_constructor_that_hangs() {
-    let words = ["deadline=1000", "do=constructor=hang"];
+    // Whatever is left to a load: that has not begun.
+    let words = ["deadline=1000", "start-deadline=300", "do=constructor=hang"];
     let reason = "its constructors had not returned after 1s";
     let service = check(&words, Fixture::Constructor, "preflight_timed_out", reason);
     assert!(service.took >= Duration::from_secs(1), "{:?}", service.took);
+}
+
+#[test]
+fn a_service_that_is_killed_takes_the_child_with_it() {
+    let home = TempDir::new().expect("a directory");
+    let (deed, file) = (home.path().join("deed"), Fixture::Constructor.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
+    fixtures_for(&mut command);
+    command.args(["line", "do=constructor=hang"]).arg(file).env("PROBE_DEED", &deed);
+    let mut service = command.spawn().expect("a service");
+    let journal = home.path().join("deed.journal");
+    let child = until("the child is in the constructor", || {
+        let journal = fs::read_to_string(&journal).ok()?;
+        journal.strip_suffix('\n')?.strip_prefix("constructor ").map(str::to_owned)
+    });
+    service.kill().expect("a service to kill");
+    service.wait().expect("its end");
+    until("the child has ended", || {
+        let status = fs::read_to_string(format!("/proc/{child}/status"));
+        // Nobody may wait for it.
+        status.map_or(true, |status| status.contains("State:\tZ")).then_some(())
+    });
+}
+
+#[track_caller]
+fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = seen() {
+            return seen;
+        }
+        assert!(began.elapsed() < WITHIN, "not within {WITHIN:?}: {what}");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -172,7 +207,7 @@ fn a_start_runs_in_the_service_alone_where_its_author_says_nothing() {
 
 #[test]
 fn a_service_that_does_not_wait_for_its_children() {
-    let reason = "the process ended, and the service's handling of SIGCHLD hid how in its constructors";
+    let reason = "ended unseen (the service ignores SIGCHLD, or waits for every child) in its constructors";
     for how in ["ignore-children", "reap-children"] {
         let (_, result) = refused(&[how, "do=constructor=crash"], Fixture::Constructor);
         // Somebody who reaps may come second.

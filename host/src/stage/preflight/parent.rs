@@ -169,9 +169,10 @@ impl Preflight {
                 }
             },
             // SIGCHLD is ignored, or somebody else waits for all children of the service's.
-            None => {
-                (Code::PreflightExited, "ended, and the service's handling of SIGCHLD hid how".to_owned())
-            }
+            None => (
+                Code::PreflightExited,
+                "ended unseen (the service ignores SIGCHLD, or waits for every child)".to_owned(),
+            ),
         };
         self.refusal(code, |during| format!("the process {how} in {during}"))
     }
