@@ -61,6 +61,9 @@ pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[plugin(implements(Fees, Risk), group = "exchange")]`. A plugin that names no group is a group of its own.
 ///
 /// With `state = ledger` the field `ledger: Handed<Ledger>` is what the plugin hands over to its next version.
+///
+/// With `preflight_start` a host that has a preflight runs `start` in its child process as well, before the service runs it, and drops the instance there at
+/// once. The host's services are absent there (`Context::service` is an error), and what `start` does to the world it does twice.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
     plugin::attribute(arguments.into(), item.into()).into()

@@ -15,6 +15,8 @@ struct Service {
     lines: Vec<Value>,
     /// `place pid` of each deed.
     journal: Vec<String>,
+    /// The file of its deeds.
+    deed: String,
     stderr: String,
     took: Duration,
     ok: bool,
@@ -34,6 +36,7 @@ fn service(words: &[&str]) -> Service {
     Service {
         lines: stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect(),
         journal: journal.lines().map(str::to_owned).collect(),
+        deed: deed.display().to_string(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         took: began.elapsed(),
         ok: output.status.success(),
@@ -129,8 +132,10 @@ fn a_constructor_that_starts_a_process_and_exits() {
     let service = check(&words, Fixture::Constructor, "preflight_exited", "exited with code 0");
     assert!(service.took < Duration::from_secs(300), "what it started holds nobody up: {:?}", service.took);
     let processes = fs::read_dir("/proc").expect("processes").flatten();
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    assert_eq!(lines.filter(|line| line == b"sleep\x00601\0").count(), 0, "it was killed as well");
+    let environments =
+        processes.filter_map(|process| fs::read_to_string(process.path().join("environ")).ok());
+    let deed = format!("PROBE_DEED={}\0", service.deed);
+    assert_eq!(environments.filter(|all| all.contains(&deed)).count(), 0, "it was killed as well");
 }
 
 #[test]
