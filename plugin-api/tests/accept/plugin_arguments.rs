@@ -11,7 +11,7 @@ pub trait Risk {
     fn fee(&self) -> bool;
 }
 
-#[plugin(implements(Fees, crate::Risk), group = "exchange-1_b")]
+#[plugin(implements(Fees, crate::Risk), group = "exchange-1_b", preflight_start)]
 pub struct Both;
 
 impl Plugin for Both {

@@ -103,7 +103,11 @@ impl Parent {
             wait();
         };
         match std::thread::Builder::new().name("midflight-stage".to_owned()).spawn(body) {
-            Ok(_) => wait(),
+            // It never returns: a panic of ours is no verdict, and nothing to wait for.
+            Ok(worker) => {
+                let _ = worker.join();
+                die()
+            }
             Err(_) => die(),
         }
     }
