@@ -370,6 +370,8 @@ pub(crate) struct Bounds {
     pub(crate) calls_nested_max: usize,
     pub(crate) groups_nested_max: usize,
     pub(crate) panic_frames_max: usize,
+    pub(crate) panics_max: u64,
+    pub(crate) errors_max: u64,
     pub(crate) publish: Publish,
     pub(crate) hook_deadline: Duration,
     pub(crate) handover_wait_max: Duration,
@@ -392,6 +394,8 @@ impl Default for Bounds {
             calls_nested_max: pin::FRAMES,
             groups_nested_max: 8,
             panic_frames_max: 0,
+            panics_max: u64::MAX,
+            errors_max: u64::MAX,
             publish: Publish::AtOnce,
             hook_deadline: Duration::from_secs(10),
             handover_wait_max: Duration::from_millis(250),
@@ -624,6 +628,22 @@ impl HostBuilder {
     #[must_use]
     pub fn check_interval(mut self, interval: Duration) -> Self {
         self.bounds.check_interval = interval;
+        self
+    }
+
+    /// How many calls of a version on probation may panic: one more brings the version before back (`budget_exceeded`). Default: any number; 0 is strict.
+    /// Calls through slots, requests, leases, objects and futures count. They are counted on their way back, and no other call pays for it.
+    #[must_use]
+    pub fn panics_max(mut self, count: u64) -> Self {
+        self.bounds.panics_max = count;
+        self
+    }
+
+    /// The same of calls that return an error of the plugin's own ([`CallError::Refused`](crate::CallError::Refused)). Errors that are ordinary
+    /// answers count as well, so leave room for as many as a probation sees. Default: any number.
+    #[must_use]
+    pub fn errors_max(mut self, count: u64) -> Self {
+        self.bounds.errors_max = count;
         self
     }
 

@@ -109,11 +109,7 @@ impl Library {
 
     /// Runs the plugin's `start`.
     pub(crate) fn start(&self, table: &HostTable, config: &str) -> Result<Instance, NotStarted> {
-        let origin = Origin {
-            plugin: (*self.image.plugin).into(),
-            version: (*self.image.version).into(),
-            generation: table.generation,
-        };
+        let origin = Origin::new(&self.image.plugin, &self.image.version, table.generation);
         let started = match &self.body {
             Body::Mapped { entry, .. } => {
                 // SAFETY: mapped; the format fixes the function's type; `table` is alive for as long as the library is

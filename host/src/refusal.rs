@@ -290,6 +290,8 @@ codes! {
     Cancelled "cancelled" at Publish, "apply it again when you want it";
     /// A health check failed on probation: what served before serves again.
     Unhealthy "unhealthy" at Probation, "the version was switched out again and is held; apply one that is fixed";
+    /// More calls panicked or returned errors on probation than they may: what served before serves again.
+    BudgetExceeded "budget_exceeded" at Probation, "the version was switched out again and is held; apply one that is fixed, or raise panics_max or errors_max";
 }
 
 impl fmt::Display for Code {

@@ -8,7 +8,7 @@ use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
 use crate::status::Memory;
-use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService};
+use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService, Tally};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -91,7 +91,7 @@ impl Release {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        let origin = Origin { plugin: C::NAME.into(), version: C::VERSION.into(), generation: 0 };
+        let origin = Origin::new(C::NAME, C::VERSION, 0);
         // Shared, so that what points into it stays valid when it moves.
         let linked = Arc::new((object, origin));
         let service = RawService::of::<C, T>(&linked.0);
@@ -270,8 +270,8 @@ impl Generation {
         checked: Vec<Checked>,
     ) -> Self {
         let (plugin, version) = (image.plugin.clone(), image.version.clone());
-        let origin =
-            Box::new(Origin { plugin: (*plugin).into(), version: (*version).into(), generation: number });
+        let origin = Box::new(Origin::new(&plugin, &version, number));
+        origin.tally.want(true);
         Generation {
             number,
             plugin,
@@ -298,6 +298,11 @@ impl Generation {
 
     pub(crate) fn memory(&self) -> Option<Memory> {
         self.library.memory()
+    }
+
+    /// Which of its calls came to nothing: counted until it is committed.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.origin.tally
     }
 
     pub(crate) fn offers(&self, contract: &str) -> bool {

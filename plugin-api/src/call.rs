@@ -255,7 +255,8 @@ impl<W> Reply<W> {
     {
         // SAFETY: the caller's.
         match unsafe { self.finish_wire(bound) } {
-            Ok(wire) => Result::rebuild(wire).map_err(CallError::Refused),
+            // SAFETY: the caller's.
+            Ok(wire) => Result::rebuild(wire).map_err(|error| unsafe { refused(error, bound) }),
             Err(fault) => Err(CallError::Fault(fault)),
         }
     }
@@ -282,6 +283,7 @@ impl<W> Reply<W> {
 unsafe fn noted_panic(bound: &Bound) -> Fault {
     // SAFETY: the caller's.
     let origin = unsafe { &*bound.origin };
+    origin.tally.panicked();
     let report = PANICS.get().map(|panics| (panics.take)()).unwrap_or_default();
     Fault::Panicked(Box::new(PanicReport {
         plugin: origin.plugin.as_ref().into(),
@@ -292,6 +294,17 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
         // Its code is held, so what is mapped there now was mapped there then.
         frames: SYMBOLISER.get().map(|symbolise| symbolise(&report.addresses)).unwrap_or_default(),
     }))
+}
+
+/// The plugin's own error, which counts where somebody wants to know.
+///
+/// # Safety
+/// `bound.origin` is valid.
+#[cold]
+unsafe fn refused<E>(error: E, bound: &Bound) -> CallError<E> {
+    // SAFETY: the caller's.
+    unsafe { &*bound.origin }.tally.refused();
+    CallError::Refused(error)
 }
 
 /// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned arguments too, which is part

@@ -204,12 +204,9 @@ impl CallbackGate {
     /// The table is of the handle's object.
     unsafe fn new<C: Contract + ?Sized>(handle: Handle, table: *const ()) -> Self {
         let about = handle.about();
-        let origin = Origin {
-            // As for a service of the host's, where no plugin has made it.
-            plugin: if about.generation == 0 { C::NAME.into() } else { about.plugin.as_str().into() },
-            version: about.version.as_str().into(),
-            generation: about.generation,
-        };
+        // As for a service of the host's, where no plugin has made it.
+        let plugin = if about.generation == 0 { C::NAME } else { about.plugin.as_str() };
+        let origin = Origin::new(plugin, about.version.as_str(), about.generation);
         let foreign = host().is_some_and(|host| !about.maker.is_null() && about.maker != host.owner);
         CallbackGate { handle, table, origin: Arc::new(origin), foreign }
     }

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::Fault;
+use crate::tally::Tally;
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
 
@@ -73,7 +74,7 @@ pub unsafe trait ImplementedBy<T>: Contract {
 }
 
 /// Where a call's answer came from, or should have come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Origin {
     /// The plugin's name; the contract's for a service of the host's.
     pub plugin: Box<str>,
@@ -81,6 +82,15 @@ pub struct Origin {
     pub version: Box<str>,
     /// 0 for a service of the host's.
     pub generation: u64,
+    /// What of its calls came to nothing.
+    pub tally: Tally,
+}
+
+impl Origin {
+    /// Nobody wants its tally.
+    pub fn new(plugin: &str, version: &str, generation: u64) -> Self {
+        Origin { plugin: plugin.into(), version: version.into(), generation, tally: Tally::default() }
+    }
 }
 
 /// One instance, its functions, and whose they are. Not typed: see [`Calls`].

@@ -21,6 +21,7 @@
 use crate::call::{Reply, guard, guard_wire};
 use crate::contract::Hold;
 use crate::plugin::host;
+use crate::tally::Tally;
 use crate::{CallError, Crosses, Fault, Maybe};
 use abi_stable::StableAbi;
 use std::fmt;
@@ -86,8 +87,10 @@ pub trait Outcome {
     type Wire;
     /// As its caller sees it.
     type Output;
-    /// Rebuilds it, while its sender is held.
-    fn of(ended: Result<Self::Wire, Fault>) -> Self::Output;
+    /// Rebuilds it, while its sender is held, whose tally it is.
+    fn of(wire: Self::Wire, tally: &Tally) -> Self::Output;
+    /// There is none.
+    fn fault(fault: Fault) -> Self::Output;
 }
 
 /// The outcome of `async fn … -> T`.
@@ -98,8 +101,12 @@ impl<T: Crosses> Outcome for Plain<T> {
     type Wire = T::Wire;
     type Output = Result<T, Fault>;
 
-    fn of(ended: Result<T::Wire, Fault>) -> Result<T, Fault> {
-        ended.map(T::rebuild)
+    fn of(wire: T::Wire, _: &Tally) -> Result<T, Fault> {
+        Ok(T::rebuild(wire))
+    }
+
+    fn fault(fault: Fault) -> Result<T, Fault> {
+        Err(fault)
     }
 }
 
@@ -114,11 +121,15 @@ where
     type Wire = <Result<T, E> as Crosses>::Wire;
     type Output = Result<T, CallError<E>>;
 
-    fn of(ended: Result<Self::Wire, Fault>) -> Self::Output {
-        match ended {
-            Ok(wire) => Result::rebuild(wire).map_err(CallError::Refused),
-            Err(fault) => Err(CallError::Fault(fault)),
-        }
+    fn of(wire: Self::Wire, tally: &Tally) -> Self::Output {
+        Result::rebuild(wire).map_err(|error| {
+            tally.refused();
+            CallError::Refused(error)
+        })
+    }
+
+    fn fault(fault: Fault) -> Self::Output {
+        Err(CallError::Fault(fault))
     }
 }
 
@@ -224,7 +235,9 @@ impl<H: Hold, O: Outcome> Future for Answer<'_, H, O> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(wire)) => {
                     // Held until it is the caller's own; then there is nothing left to hold it for.
-                    Ok(running.hold.within(|| O::of(Ok(wire))))
+                    // SAFETY: held.
+                    let origin = unsafe { &*running.hold.bound().origin };
+                    Ok(running.hold.within(|| O::of(wire, &origin.tally)))
                 }
                 Poll::Ready(Err(fault)) => Err(fault),
             },
@@ -235,7 +248,7 @@ impl<H: Hold, O: Outcome> Future for Answer<'_, H, O> {
             State::Over => panic!("an answer is polled after it was ready"),
         };
         self.state = State::Over;
-        Poll::Ready(ended.unwrap_or_else(|fault| O::of(Err(fault))))
+        Poll::Ready(ended.unwrap_or_else(|fault| O::fault(fault)))
     }
 }
 

@@ -91,6 +91,7 @@ mod signature;
 mod sink;
 mod state;
 mod table;
+mod tally;
 
 pub use attached::{AboutAttached, Attached, AttachedError};
 pub use call::{CallError, Fault, Frame, PanicReport};
@@ -237,6 +238,7 @@ pub mod rt {
     pub use crate::state::{
         Cell, HandsOver, Part, StateTable, decode, encode, no_way, restore_up, save_down,
     };
+    pub use crate::tally::Tally;
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
     pub use abi::{
         self as abi_stable, StableAbi,

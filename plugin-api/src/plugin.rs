@@ -283,7 +283,7 @@ impl<C: Contract + ?Sized> Service<C> {
     /// # Safety
     /// `raw` is an instance and a table of `C`, and both are kept until this library is unmapped.
     unsafe fn new(raw: RawService) -> Self {
-        let origin = Arc::new(Origin { plugin: C::NAME.into(), version: "".into(), generation: 0 });
+        let origin = Arc::new(Origin::new(C::NAME, "", 0));
         let bound = Bound { this: raw.this, table: raw.table, origin: Arc::as_ptr(&origin) };
         // SAFETY: by the caller's promise.
         unsafe { Service::through(ServiceGate { bound, _origin: origin }) }

@@ -334,7 +334,7 @@ impl<T> Served<T> {
     fn new<C: rt::ImplementedBy<T> + ?Sized>(instance: T) -> Self {
         rt::use_host_panics();
         let instance = Box::new(instance);
-        let origin = Box::new(Origin { plugin: "flat-fees".into(), version: "1.0.0".into(), generation: 3 });
+        let origin = Box::new(Origin::new("flat-fees", "1.0.0", 3));
         let raw = RawService::of::<C, T>(&instance);
         let bound = Bound { this: raw.this, table: raw.table, origin: &raw const *origin };
         Served { bound, called: Cell::new(None), _owned: (instance, origin) }

@@ -314,7 +314,7 @@ impl rt::Export for Here {
 static ENTRY: Entry = Entry::of::<Here>();
 
 fn origin() -> Origin {
-    Origin { plugin: "flat-fees".into(), version: "2.0.0".into(), generation: 7 }
+    Origin::new("flat-fees", "2.0.0", 7)
 }
 
 fn bound(this: usize, origin: &Origin) -> Bound {

@@ -172,7 +172,7 @@ impl Own {
     ) -> (C::Proxy<Own>, Own) {
         midflight_plugin::rt::use_host_panics();
         let object = Box::new(object);
-        let origin = Box::new(Origin { plugin: "here".into(), version: "1.0.0".into(), generation: 3 });
+        let origin = Box::new(Origin::new("here", "1.0.0", 3));
         let service = RawService::of::<C, T>(&object);
         let bound = Bound { this: service.this, table: service.table, origin: &raw const *origin };
         let own = Own(Arc::new(Owned {

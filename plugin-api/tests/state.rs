@@ -103,7 +103,7 @@ fn table<P: Exported>() -> &'static StateTable {
 }
 
 fn save<P: Exported>(plugin: &P, version: u32, part: Part) -> Result<(Vec<u8>, bool), String> {
-    let origin = Origin { plugin: "till".into(), version: "1.0.0".into(), generation: 7 };
+    let origin = Origin::new("till", "1.0.0", 7);
     let bound = Bound { this: null(), table: null(), origin: &origin };
     // SAFETY: the table is of this type; the origin is a local.
     unsafe { (table::<P>().save)((&raw const *plugin).cast(), version, part).finish_result(&bound) }
@@ -111,7 +111,7 @@ fn save<P: Exported>(plugin: &P, version: u32, part: Part) -> Result<(Vec<u8>, b
 }
 
 fn restore<P: Exported>(plugin: &P, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
-    let origin = Origin { plugin: "till".into(), version: "1.0.0".into(), generation: 7 };
+    let origin = Origin::new("till", "1.0.0", 7);
     let bound = Bound { this: null(), table: null(), origin: &origin };
     // SAFETY: as in `save`.
     unsafe {

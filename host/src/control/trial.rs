@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! store ─▶ Following ──all after_switch returned──▶ Probation ──its time is over──▶ committed: the standby retires
-//!              │ one failed, or is late                │ unhealthy, rolled back, cancelled
+//!              │ one failed, or is late                │ unhealthy, over budget, rolled back, cancelled
 //!              └────────────────▶ Leaving ◀────────────┘                a newer update ─▶ superseded: its standby is inherited
 //!                 before_return    │ store: the standby serves
 //!                                  ▼
@@ -17,7 +17,7 @@ use super::update::Good;
 use super::worker::{answer, answer_if, post, spawn};
 use super::{Command, Control, Reply};
 use crate::event::EventKind;
-use crate::host::Applied;
+use crate::host::{Applied, Bounds};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::status::Residency;
@@ -123,6 +123,22 @@ impl Trial {
     pub(super) fn take(&mut self, generation: u64) -> Option<Tried> {
         let at = self.members.iter().position(|tried| tried.ready.generation.number == generation)?;
         Some(self.members.remove(at))
+    }
+
+    /// The first member of which more calls came to nothing than may.
+    fn over_budget(&self, bounds: &Bounds) -> Option<Refusal> {
+        self.members.iter().enumerate().find_map(|(at, tried)| {
+            let tally = tried.ready.generation.tally();
+            let (panics, errors) = (tally.panics(), tally.errors());
+            let reason = if panics > bounds.panics_max {
+                format!("{panics} calls panicked on probation, and {} may", bounds.panics_max)
+            } else if errors > bounds.errors_max {
+                format!("{errors} calls returned errors on probation, and {} may", bounds.errors_max)
+            } else {
+                return None;
+            };
+            Some(self.refusal(Code::BudgetExceeded, at, reason))
+        })
     }
 
     /// What happened to a hook, as a refusal of the member that it was of.
@@ -244,6 +260,7 @@ impl Control {
         self.note_commit(group, &trial.members);
         let on_probation = trial.probation > Duration::ZERO;
         for tried in &mut trial.members {
+            tried.ready.generation.tally().want(false);
             if on_probation {
                 self.tell(tried.ready.generation.number, trial.began.elapsed(), EventKind::Committed);
             }
@@ -285,6 +302,12 @@ impl Control {
             let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
                 continue;
             };
+            // Before the commit is looked at: the last calls count as the first.
+            let over = trial.over_budget(&self.shared.bounds).filter(|_| !trial.is_switching());
+            if let Some(refusal) = over {
+                self.leave_trial(&group, Back { refusal, asked: None });
+                continue;
+            }
             let late = trial.since.elapsed()
                 >= hooks.saturating_mul(u32::try_from(trial.members.len()).unwrap_or(1));
             let reason = || format!("it has not returned within {hooks:?}");

@@ -87,7 +87,7 @@ fn with(linked: Linked, config: &str, test: impl FnOnce(&Library, &Instance, &Or
     let owner = Owner::new(7, "counting".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
     let library = Library::linked(linked, &image);
     let Ok(instance) = library.start(owner.table(), config) else { panic!("no start") };
-    let origin = Origin { plugin: "counting".into(), version: "1.0.0".into(), generation: 7 };
+    let origin = Origin::new("counting", "1.0.0", 7);
     test(&library, &instance, &origin);
     assert_eq!(library.stop(instance, &origin), Ok(()));
 }

@@ -148,8 +148,7 @@ pub(super) unsafe extern "C" fn register(of: *const (), left: Left) -> Registeri
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
     let (plugin, version) = owner.names();
-    let origin =
-        Origin { plugin: plugin.into(), version: version.into(), generation: owner.table.generation };
+    let origin = Origin::new(plugin, version, owner.table.generation);
     let registration = Arc::new(Registration {
         number: NUMBERS.fetch_add(1, Relaxed),
         left,

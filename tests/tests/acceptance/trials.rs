@@ -13,6 +13,8 @@ both_ways![a20_a_first_version_has_hooks_too];
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
+/// By then the control thread has looked many times.
+const SETTLED: Duration = Duration::from_millis(100);
 /// So short that a test sees many.
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -21,6 +23,10 @@ fn on_probation() -> Rig {
     let rig = Rig::with(|builder| builder.probation(LONG).check_interval(SHORT));
     rig.apply(Fixture::V1);
     rig
+}
+
+fn panic_once(rig: &Rig) {
+    rig.probe.panic(0, Panic::Text).expect_err("a panic");
 }
 
 fn a20_a_first_version_has_hooks_too(way: Way) {
@@ -331,6 +337,68 @@ fn a30_a_version_on_probation_that_is_replaced_was_never_good() {
     rig.log.wait("returned", 3);
     rig.log.wait("unmapped", 3);
     check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a32_more_panics_than_the_budget_bring_the_old_version_back() {
+    let rig = Rig::with(|builder| builder.probation(LONG).check_interval(LONG).panics_max(2));
+    rig.apply(Fixture::V1);
+    // Of a version that is committed nobody counts.
+    (0..5).for_each(|_| panic_once(&rig));
+    rig.apply(Fixture::V2);
+    (0..2).for_each(|_| panic_once(&rig));
+    // An error is no panic.
+    rig.probe.quote("").expect_err("it is closed");
+    thread::sleep(SETTLED);
+    assert_eq!(rig.probe.version(), Ok(2));
+    panic_once(&rig);
+    let returned = rig.log.wait("returned", 2).to_string();
+    assert!(returned.contains("budget_exceeded: 3 calls panicked on probation, and 2 may"), "{returned}");
+    check_answers(&rig.probe, 1);
+    rig.log.wait("unmapped", 2);
+    assert_eq!(rig.host.status().plugins[0].held.len(), 1, "the watcher does not bring it back");
+    rig.end();
+}
+
+#[test]
+fn a32_more_errors_than_the_budget_bring_the_old_version_back() {
+    let rig = Rig::with(|builder| builder.probation(LONG).check_interval(LONG).errors_max(2));
+    rig.apply(Fixture::V1);
+    let lease = rig.host.lease("probe").expect("it serves");
+    rig.apply(Fixture::V2);
+    // What calls of the old version answer is not the new one's.
+    (0..5).for_each(|_| drop(lease.get(&rig.probe).quote("").expect_err("it is closed")));
+    drop(lease);
+    (0..2).for_each(|_| drop(rig.probe.quote("").expect_err("it is closed")));
+    rig.probe.quote("ABC").expect("a quote");
+    panic_once(&rig);
+    thread::sleep(SETTLED);
+    assert_eq!(rig.probe.version(), Ok(2));
+    let refused = rig.host.request("probe", |request| request.get(&rig.probe).quote(""));
+    refused.expect_err("it is closed");
+    let returned = rig.log.wait("returned", 2).to_string();
+    assert!(
+        returned.contains("budget_exceeded: 3 calls returned errors on probation, and 2 may"),
+        "{returned}"
+    );
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a32_errors_within_the_budget_end_in_a_commit() {
+    let rig = Rig::with(|builder| {
+        builder.probation(Duration::from_millis(200)).check_interval(SHORT).panics_max(1).errors_max(1)
+    });
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.probe.quote("").expect_err("it is closed");
+    panic_once(&rig);
+    rig.log.wait("committed", 2);
+    (0..3).for_each(|_| panic_once(&rig));
+    thread::sleep(SETTLED);
+    assert_eq!(rig.probe.version(), Ok(2));
     rig.end();
 }
 

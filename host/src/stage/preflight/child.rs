@@ -162,8 +162,7 @@ impl Parent {
             self.at(At::Start);
             let instance = library.start(owner.table(), &task.config).map_err(|reason| reason.refusal())?;
             self.at(At::Stop);
-            let origin =
-                Origin { plugin: (*plugin).into(), version: (*version).into(), generation: task.generation };
+            let origin = Origin::new(&plugin, &version, task.generation);
             // A panic in a stop refuses nothing in the service either.
             let _ = library.stop(instance, &origin);
         }
