@@ -245,6 +245,26 @@ fn a09_requests_and_leases_make_futures_of_their_release() {
 }
 
 #[test]
+fn a32_errors_of_futures_count_for_the_version_that_they_began_on() {
+    let scene = Scene::with(|builder| builder.probation(Duration::from_secs(3600)).errors_max(0));
+    let refused = Refused { what: "all".into() };
+    let mut of_one = scene.plugin.lend("", &[1, 2], Some(&refused));
+    scene.begin(&mut of_one);
+    scene.switch();
+    scene.bells.ring(1);
+    scene.begin(&mut of_one);
+    scene.bells.ring(2);
+    assert_eq!(block_on(of_one), Err(CallError::Refused(refused.clone())));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(scene.plugin.build(), Ok(2), "it was the old version's error");
+    assert_eq!(block_on(scene.plugin.lend("", &[1, 2], Some(&refused))), Err(CallError::Refused(refused)));
+    let returned = scene.log.wait("returned", 2).to_string();
+    assert!(returned.contains("budget_exceeded: 1 calls returned errors"), "{returned}");
+    assert_eq!(scene.plugin.build(), Ok(1));
+    scene.rig.end();
+}
+
+#[test]
 fn a09_what_is_lent_stays_until_the_answer_is_there() {
     let scene = Scene::new();
     let (text, numbers, refused) = (String::from("lent"), vec![1, 2], Refused { what: "all".into() });
