@@ -208,6 +208,8 @@ impl Host {
     }
 
     /// Publishes everything that is prepared and waits, each group with one store, and returns how many plugins were switched.
+    /// Where a plugin hands its state over, it returns when that is done or given up: calls wait for `handover_wait_max` at most, and this
+    /// besides while a [`Table`](midflight_plugin::Table) is copied ahead.
     ///
     /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where nothing waits it is one load.
     pub fn switch_point(&self) -> usize {
@@ -408,13 +410,17 @@ impl Default for Bounds {
 impl Bounds {
     /// `None` where there is no preflight.
     pub(crate) fn preflight_limit(&self) -> Option<Duration> {
-        (self.preflight && preflight::is_possible()).then_some(self.preflight_deadline)
+        // A century is for ever, and can be added to any clock.
+        let limit = self.preflight_deadline.min(Duration::from_secs(u32::MAX.into()));
+        (self.preflight && preflight::is_possible()).then_some(limit)
     }
 
     /// How long a worker may be at what follows `step`. A preflight comes before a load and ends by itself.
     pub(crate) fn deadline_at(&self, step: Option<Step>) -> Duration {
         match step {
-            None | Some(Step::Staged(_)) => self.start_deadline + self.preflight_limit().unwrap_or_default(),
+            None | Some(Step::Staged(_)) => {
+                self.start_deadline.saturating_add(self.preflight_limit().unwrap_or_default())
+            }
             Some(Step::Preflighted | Step::Loaded) => self.start_deadline,
         }
     }
@@ -632,7 +638,7 @@ impl HostBuilder {
     }
 
     /// How many calls of a version on probation may panic: one more brings the version before back (`budget_exceeded`). Default: any number; 0 is strict.
-    /// Calls through slots, requests, leases, objects and futures count. They are counted on their way back, and no other call pays for it.
+    /// Calls through slots, requests, leases, objects and futures count, callbacks and hooks do not. They are counted on their way back, and no other call pays for it.
     #[must_use]
     pub fn panics_max(mut self, count: u64) -> Self {
         self.bounds.panics_max = count;

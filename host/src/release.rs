@@ -305,6 +305,11 @@ impl Generation {
         &self.origin.tally
     }
 
+    /// For what the host itself asks of the plugin: a hook or a state that fails has a consequence of its own.
+    fn uncounted(&self) -> Origin {
+        Origin::new(&self.plugin, &self.version, self.number)
+    }
+
     pub(crate) fn offers(&self, contract: &str) -> bool {
         self.library.offers().any(|offer| offer.name == contract)
     }
@@ -320,12 +325,12 @@ impl Generation {
 
     /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once, since the plugin was promised that.
     pub(crate) fn retiring(&self) -> Result<(), Fault> {
-        self.library.retiring(&self.instance, &self.origin)
+        self.library.retiring(&self.instance, &self.uncounted())
     }
 
     /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a worker.
     pub(crate) fn hook(&self, which: Hook) -> Result<(), String> {
-        self.library.hook(&self.instance, &self.origin, which)
+        self.library.hook(&self.instance, &self.uncounted(), which)
     }
 
     /// The schemas of its state; `None` where it has no state to hand over.
@@ -353,7 +358,7 @@ impl Generation {
             }
             Part::Next | Part::Rest | Part::Forget => {}
         }
-        let saved = self.library.save(&self.instance, &self.origin, version, part);
+        let saved = self.library.save(&self.instance, &self.uncounted(), version, part);
         saved.map(|(bytes, more)| Saved { bytes, more })
     }
 
@@ -363,7 +368,7 @@ impl Generation {
     /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is [`Part::Whole`]; else parts of a copy are
     /// missing, and it must not serve.
     pub(crate) fn restore(&self, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
-        self.library.restore(&self.instance, &self.origin, version, part, bytes)
+        self.library.restore(&self.instance, &self.uncounted(), version, part, bytes)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.

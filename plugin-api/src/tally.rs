@@ -1,8 +1,7 @@
 //! How many calls came to nothing, for a version that is tried.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Counts the calls that panicked or were refused, while somebody wants to know.
 ///
@@ -16,7 +15,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Begins to count, or ends it. Nobody is told of a call that comes at this very moment.
+    /// Begins to count, or ends it. A call that ends at this very moment counts or not.
     pub fn want(&self, wanted: bool) {
         self.wanted.store(wanted, Relaxed);
     }
@@ -43,5 +42,26 @@ impl Tally {
         if self.wanted.load(Relaxed) {
             what.fetch_add(1, Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wants_is_not_counted() {
+        let tally = Tally::default();
+        let both = || {
+            tally.panicked();
+            tally.refused();
+            tally.refused();
+            (tally.panics(), tally.errors())
+        };
+        assert_eq!(both(), (0, 0));
+        tally.want(true);
+        assert_eq!(both(), (1, 2));
+        tally.want(false);
+        assert_eq!(both(), (1, 2));
     }
 }

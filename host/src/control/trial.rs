@@ -131,9 +131,9 @@ impl Trial {
             let tally = tried.ready.generation.tally();
             let (panics, errors) = (tally.panics(), tally.errors());
             let reason = if panics > bounds.panics_max {
-                format!("{panics} calls panicked on probation, and {} may", bounds.panics_max)
+                format!("{panics} of its calls panicked on probation, and {} may", bounds.panics_max)
             } else if errors > bounds.errors_max {
-                format!("{errors} calls returned errors on probation, and {} may", bounds.errors_max)
+                format!("{errors} of its calls returned errors on probation, and {} may", bounds.errors_max)
             } else {
                 return None;
             };
@@ -303,8 +303,9 @@ impl Control {
                 continue;
             };
             // Before the commit is looked at: the last calls count as the first.
-            let over = trial.over_budget(&self.shared.bounds).filter(|_| !trial.is_switching());
-            if let Some(refusal) = over {
+            if !trial.is_switching()
+                && let Some(refusal) = trial.over_budget(&self.shared.bounds)
+            {
                 self.leave_trial(&group, Back { refusal, asked: None });
                 continue;
             }

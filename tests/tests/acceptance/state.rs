@@ -343,6 +343,20 @@ fn a47_going_back_brings_the_state_of_now() {
 }
 
 #[test]
+fn a32_a_state_that_can_not_be_saved_is_no_error_of_a_call() {
+    let scene =
+        Scene::with(|builder| builder.probation(Duration::from_secs(3600)).errors_max(0).panics_max(0));
+    scene.slot.open(100).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.name(50, "no down").expect("named");
+    scene.refused(Fixture::Keeping, Code::HandoverFailed);
+    // By then the control thread has looked many times.
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!((scene.slot.version(), scene.log.count("returned")), (Ok(2), 0));
+    scene.end();
+}
+
+#[test]
 fn a47_a_state_that_can_not_go_back_is_that_of_the_switch_and_it_says_so() {
     let scene = Scene::on_probation();
     scene.slot.open(100).expect("opened");

@@ -354,7 +354,10 @@ fn a32_more_panics_than_the_budget_bring_the_old_version_back() {
     assert_eq!(rig.probe.version(), Ok(2));
     panic_once(&rig);
     let returned = rig.log.wait("returned", 2).to_string();
-    assert!(returned.contains("budget_exceeded: 3 calls panicked on probation, and 2 may"), "{returned}");
+    assert!(
+        returned.contains("budget_exceeded: 3 of its calls panicked on probation, and 2 may"),
+        "{returned}"
+    );
     check_answers(&rig.probe, 1);
     rig.log.wait("unmapped", 2);
     assert_eq!(rig.host.status().plugins[0].held.len(), 1, "the watcher does not bring it back");
@@ -379,7 +382,7 @@ fn a32_more_errors_than_the_budget_bring_the_old_version_back() {
     refused.expect_err("it is closed");
     let returned = rig.log.wait("returned", 2).to_string();
     assert!(
-        returned.contains("budget_exceeded: 3 calls returned errors on probation, and 2 may"),
+        returned.contains("budget_exceeded: 3 of its calls returned errors on probation, and 2 may"),
         "{returned}"
     );
     check_answers(&rig.probe, 1);

@@ -1,8 +1,8 @@
 //! The child's side: a start of the program that is no service.
 
-use super::{At, Expected, Program, THE_LINE, Task, VARIABLE, Word};
+use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
 use crate::frames;
-use crate::library::Library;
+use crate::library::{Library, Program, SameProgram};
 use crate::refusal::Refusal;
 use crate::release::Known;
 use crate::runtime::Owner;
@@ -117,21 +117,20 @@ impl Parent {
             Ok(task) => task,
             Err(error) => return Word::Unable(format!("its task can't be read: {error}")),
         };
-        // The proof that an offset in that program means the same in this one.
-        match Program::this() {
-            Ok(this) if this == task.program => {}
-            other => {
+        let same = match task.program.compare() {
+            Ok(same) => same,
+            Err(other) => {
                 let served = task.program;
                 return Word::Unable(format!("it is another program: {other:?}, the service is {served:?}"));
             }
-        }
-        match self.fly(&task) {
+        };
+        match self.fly(&task, &same) {
             Ok(()) => Word::Well,
             Err(refusal) => Word::refused(&refusal),
         }
     }
 
-    fn fly(&mut self, task: &Task) -> Result<(), Refusal> {
+    fn fly(&mut self, task: &Task, same: &SameProgram) -> Result<(), Refusal> {
         midflight_plugin::rt::use_host_panics();
         midflight_plugin::rt::use_symboliser(frames::symbolise);
         let (plugin, version): (Arc<str>, Arc<str>) =
@@ -157,7 +156,7 @@ impl Parent {
         // What is mapped stays: this process has nothing else to do.
         let library = Library::open(&image, owner.table()).map_err(|(refusal, _)| refusal)?;
         self.at(At::Layouts);
-        check(&library, &known(&task.known), &known(&task.required))?;
+        check(&library, &known(&task.known, same), &known(&task.required, same))?;
         if task.start {
             self.at(At::Start);
             let instance = library.start(owner.table(), &task.config).map_err(|reason| reason.refusal())?;
@@ -182,9 +181,9 @@ impl Parent {
     }
 }
 
-fn known(expected: &[Expected]) -> Vec<Known> {
+fn known(expected: &[Expected], same: &SameProgram) -> Vec<Known> {
     let known = |expected: &Expected| {
-        let layout = expected.layout.layout()?;
+        let layout = expected.layout.layout(same)?;
         // For the rest of this process's life.
         let (name, version) = (expected.name.clone().leak(), expected.version.clone().leak());
         Some(Known { name, version, methods: &[], layout })

@@ -20,12 +20,10 @@ mod parent;
 pub use child::preflight;
 pub(super) use parent::Preflight;
 
-use crate::library::InProgram;
+use crate::library::{InProgram, Program};
 use crate::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 /// Set in the child's environment, to the number of its parent. It says nothing without the socket.
@@ -123,29 +121,3 @@ impl At {
         }
     }
 }
-
-/// The file that a process runs, as it was when the process looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Program {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified_s: i64,
-    modified_ns: i64,
-}
-
-impl Program {
-    /// Through the link in `/proc`, which leads to the file itself, whatever lies at its path by now.
-    fn this() -> io::Result<Program> {
-        let file = std::fs::metadata(THIS)?;
-        Ok(Program {
-            device: file.dev(),
-            inode: file.ino(),
-            bytes: file.len(),
-            modified_s: file.mtime(),
-            modified_ns: file.mtime_nsec(),
-        })
-    }
-}
-
-const THIS: &str = "/proc/self/exe";

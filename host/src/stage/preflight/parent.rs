@@ -1,7 +1,7 @@
 //! The service's side: starts the child, hears it, ends it.
 
-use super::{At, Expected, THE_LINE, THIS, Task, VARIABLE, Word};
-use crate::library::{self, InProgram};
+use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
+use crate::library::{self, InProgram, THIS};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::stage::image::{Image, RunDirectory};
