@@ -1,7 +1,8 @@
 //! Slots, groups, requests and leases: the handles through which a service calls its plugins.
 
 use super::cell::GroupCell;
-use super::pin::Call;
+use super::door::Door;
+use super::pin::{self, Call};
 use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
 use crate::holds::Hold;
 use crate::release::Release;
@@ -139,19 +140,28 @@ impl Group {
         E: From<Fault>,
     {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        let mut f = Some(f);
-        loop {
-            let mut door = None;
-            let answer = cell.enter(Call::REQUEST, |release| {
-                door = release.door();
-                let request = Request { link: &self.link, cell, release, here: PhantomData };
-                if door.is_some() { Ok(None) } else { f.take().map(|f| f(&request)).transpose() }
-            })?;
-            if let Some(answer) = answer {
-                return Ok(answer);
+        pin::enter(cell, Call::REQUEST, |entered| {
+            let release = entered.release();
+            match release.door() {
+                None => f(&Request { link: &self.link, cell, release, here: PhantomData }),
+                Some(door) => {
+                    drop(entered);
+                    self.request_behind(&door, f)
+                }
             }
-            door.into_iter().for_each(|door| door.wait());
-        }
+        })
+    }
+
+    /// Its state was being handed over.
+    #[cold]
+    #[inline(never)]
+    fn request_behind<R, E, F>(&self, door: &Door, f: F) -> Result<R, E>
+    where
+        F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
+        E: From<Fault>,
+    {
+        door.wait();
+        self.request(f)
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name

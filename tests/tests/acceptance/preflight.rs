@@ -27,8 +27,10 @@ fn service(words: &[&str]) -> Service {
     let deed = home.path().join("deed");
     let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
     fixtures_for(&mut command);
-    // A signal is to be that signal under AddressSanitizer, too.
-    command.args(words).env("PROBE_DEED", &deed).env("ASAN_OPTIONS", "handle_segv=0:handle_abort=0");
+    // A signal is to be that signal under AddressSanitizer, too; what else is set there stays.
+    let asan = std::env::var("ASAN_OPTIONS").unwrap_or_default();
+    let asan = format!("{asan}:handle_segv=0:handle_abort=0");
+    command.args(words).env("PROBE_DEED", &deed).env("ASAN_OPTIONS", asan);
     let began = Instant::now();
     let output = command.output().expect("a service");
     let stdout = String::from_utf8(output.stdout).expect("text");
