@@ -42,6 +42,11 @@ pub enum EventKind {
     Loaded,
     /// Its `start` has returned an instance.
     Prepared,
+    /// A share of the group's calls runs on it, until its time is over or something is wrong with it.
+    Canary {
+        /// Of all calls, between 0 and 1.
+        share: f64,
+    },
     /// New calls run on it.
     Active {
         /// The number of the group's release.
@@ -149,6 +154,7 @@ impl fmt::Display for Event {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            EventKind::Canary { share } => write!(f, "canary, for {} % of the calls", share * 100.0),
             EventKind::Active { release, previous: Some(previous) } => {
                 write!(f, "active in release {release}, after generation {previous}")
             }
@@ -188,6 +194,7 @@ impl EventKind {
             EventKind::Preflighted => "preflighted",
             EventKind::Loaded => "loaded",
             EventKind::Prepared => "prepared",
+            EventKind::Canary { .. } => "canary",
             EventKind::Active { .. } => "active",
             EventKind::Probation => "probation",
             EventKind::Committed => "committed",

@@ -1,5 +1,6 @@
 //! The host: what a service builds, keeps, and asks.
 
+use crate::control::canary::Share;
 use crate::control::recall::{self, Recall};
 use crate::control::{By, Command, Control, Named, Setup};
 use crate::event::{Event, Events};
@@ -23,6 +24,7 @@ use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,6 +92,19 @@ impl Host {
         E: From<Fault>,
     {
         self.group(group).request(f)
+    }
+
+    /// [`Group::request_keyed`] on the group named `group`.
+    ///
+    /// # Errors
+    /// As [`Group::request`].
+    pub fn request_keyed<K, R, E, F>(&self, group: &str, key: &K, f: F) -> Result<R, E>
+    where
+        K: Hash + ?Sized,
+        F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
+        E: From<Fault>,
+    {
+        self.group(group).request_keyed(key, f)
     }
 
     /// [`Group::lease`] on the group named `group`.
@@ -379,6 +394,9 @@ pub(crate) struct Bounds {
     pub(crate) handover_wait_max: Duration,
     pub(crate) probation: Duration,
     pub(crate) check_interval: Duration,
+    pub(crate) latency_max: Option<f64>,
+    /// By group.
+    pub(crate) canaries: BTreeMap<String, Share>,
 }
 
 impl Default for Bounds {
@@ -403,6 +421,8 @@ impl Default for Bounds {
             handover_wait_max: Duration::from_millis(250),
             probation: Duration::ZERO,
             check_interval: Duration::from_secs(1),
+            latency_max: None,
+            canaries: BTreeMap::new(),
         }
     }
 }
@@ -653,6 +673,31 @@ impl HostBuilder {
         self
     }
 
+    /// How many times as long as on the version before the slowest hundredth of a version's calls may take, method by method, in a canary and on
+    /// [probation](HostBuilder::probation): beyond it the version before comes back (`budget_exceeded`). Default: any time. At least 1; less than
+    /// 10 µs more is never too much, and fewer than 1,000 calls of a method on either side say nothing.
+    ///
+    /// Calls through slots, requests and leases are timed while a version is tried, and at no other time: each reads the clock twice. Where there is no
+    /// canary, the version that serves is timed first, and what replaces it waits for that for one `check_interval`.
+    #[must_use]
+    pub fn latency_max(mut self, factor: f64) -> Self {
+        self.bounds.latency_max = Some(factor);
+        self
+    }
+
+    /// Runs each new version of the plugins of `group` for `length` beside the one that serves, for `share` of what comes (between 0 and 1), before it is
+    /// switched in for all. It has an instance of its own. Each outermost call, request and lease is for one of the two by chance, and all
+    /// that is called from within is for the same; [`request_keyed`](crate::Group::request_keyed) keeps what belongs together on one side.
+    ///
+    /// It is withdrawn and held when its health, a [`health_check`](HostBuilder::health_check) or a budget fails, when it is cancelled or rolled back; a
+    /// newer version of it takes its place. [`Host::apply`] returns when it is switched in for all, or refused. Rollbacks and first versions have
+    /// no canary, and a version of a group in which a plugin hands its state over is refused (`canary_with_state`). Default: none.
+    #[must_use]
+    pub fn canary(mut self, group: impl Into<String>, share: f64, length: Duration) -> Self {
+        self.bounds.canaries.insert(group.into(), Share { of_all: share, length });
+        self
+    }
+
     /// What a group on probation is asked besides: the reason why it is not well brings the version before back. It runs on a thread of
     /// its own, may call plugins, and is given up at `hook_deadline`, which counts as not well.
     #[must_use]
@@ -746,6 +791,16 @@ impl HostBuilder {
         if bounds.groups_nested_max == 0 {
             let why = "0 allows no call at all".to_owned();
             return Err(HostError::Bound { name: "groups_nested_max", why });
+        }
+        if let Some(factor) = bounds.latency_max.filter(|factor| !(1.0..f64::INFINITY).contains(factor)) {
+            let why = format!("{factor} is not a number from 1 on");
+            return Err(HostError::Bound { name: "latency_max", why });
+        }
+        for (group, Share { of_all, .. }) in &bounds.canaries {
+            if !(*of_all > 0.0 && *of_all < 1.0) {
+                let why = format!("{of_all} of group {group} is not between 0 and 1");
+                return Err(HostError::Bound { name: "canary", why });
+            }
         }
         let names: Vec<_> = self.services.iter().map(Provided::name).collect();
         match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {

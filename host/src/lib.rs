@@ -24,6 +24,7 @@ mod host;
 mod journal;
 mod layout;
 mod library;
+mod meter;
 mod refusal;
 mod release;
 mod release_file;

@@ -284,14 +284,16 @@ codes! {
     HandoverTimedOut "handover_timed_out" at Publish, "try again when no call or lease lasts that long, or raise handover_wait_max";
     /// The journal or the store can't be written: what can't be remembered is not switched in.
     JournalUnavailable "journal_unavailable" at Publish, "the reason names the file and what to do";
+    /// Its group has a canary, and a state that goes from version to version, which can't be in two.
+    CanaryWithState "canary_with_state" at Publish, "keep the state in the host, or start the host without a canary for this group";
     /// Another plugin of the same release was refused.
     ReleaseRefused "release_refused" at Publish, "a release is applied whole or not at all: see the plugin that was refused";
     /// An operator cancelled it.
     Cancelled "cancelled" at Publish, "apply it again when you want it";
-    /// A health check failed on probation: what served before serves again.
+    /// A health check failed on probation or in a canary: what served before serves again.
     Unhealthy "unhealthy" at Probation, "the version was switched out again and is held; apply one that is fixed";
-    /// More calls panicked or returned errors on probation than they may: what served before serves again.
-    BudgetExceeded "budget_exceeded" at Probation, "the version was switched out again and is held; apply one that is fixed, or raise panics_max or errors_max";
+    /// More calls panicked or returned errors than they may on probation or in a canary, or they took longer: what served before serves again.
+    BudgetExceeded "budget_exceeded" at Probation, "the version was switched out again and is held; apply one that is fixed, or raise panics_max, errors_max or latency_max";
 }
 
 impl fmt::Display for Code {

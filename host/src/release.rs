@@ -1,8 +1,9 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
-use crate::gate::door::Door;
+use crate::gate::ways::{Detour, Fork};
 use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
+use crate::meter::{Meter, Meters};
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage::image::Image;
@@ -31,10 +32,19 @@ pub(crate) struct Release {
     generations: Box<[Arc<Generation>]>,
     /// Who keeps it beyond a call, for reports.
     pub(crate) holds: Arc<Holds>,
-    /// Nobody is let in: who comes waits before it, for the release after this one.
-    door: Option<Arc<Door>>,
+    /// Nobody stays in it, and nothing is bound.
+    pub(crate) detour: Option<Detour>,
+    /// What is bound and timed: its entries above are unbound, so that a bare call pays nothing for it.
+    timed: Option<Timed>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// The entries of a release that measures.
+struct Timed {
+    /// By a slot's index: all of them.
+    entries: Box<[Bound]>,
+    meters: Arc<Meters>,
 }
 
 /// How many entries lie in the release itself.
@@ -51,38 +61,51 @@ impl Release {
             far: Box::default(),
             generations: Box::default(),
             holds: Arc::default(),
-            door: None,
+            detour: None,
+            timed: None,
             _linked: None,
         }
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
-    pub(crate) fn new(number: u64, generations: Vec<Arc<Generation>>, slots: &[Wanted]) -> Self {
+    /// The calls of those that `meters` has are timed.
+    pub(crate) fn new(
+        number: u64,
+        generations: Vec<Arc<Generation>>,
+        slots: &[Wanted],
+        meters: Option<&Arc<Meters>>,
+    ) -> Self {
         let bind = |wanted: &Wanted| {
             let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
-        let mut entries = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND));
+        let entries: Vec<_> = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND)).collect();
+        let is_timed = |index| meters.is_some_and(|meters| meters.of(index).is_some());
+        let bare = entries.iter().enumerate();
+        let mut bare = bare.map(|(index, bound)| if is_timed(index) { UNBOUND } else { *bound });
         Release {
             number,
-            near: std::array::from_fn(|_| entries.next().unwrap_or(UNBOUND)),
-            far: entries.collect(),
+            near: std::array::from_fn(|_| bare.next().unwrap_or(UNBOUND)),
+            far: bare.collect(),
             generations: generations.into(),
             holds: Arc::default(),
-            door: None,
+            detour: None,
+            timed: meters.map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
             _linked: None,
         }
     }
 
-    /// The release between two others, while a state goes from one to the other.
-    pub(crate) fn shut(number: u64, door: Arc<Door>) -> Self {
-        Release { number, door: Some(door), ..Release::vacant() }
+    /// A release that leads elsewhere.
+    pub(crate) fn leading(number: u64, detour: Detour) -> Self {
+        Release { number, detour: Some(detour), ..Release::vacant() }
     }
 
-    /// What to wait at before anybody may enter; `None` almost always.
-    #[inline(always)]
-    pub(crate) fn door(&self) -> Option<Arc<Door>> {
-        self.door.clone()
+    /// What it led to.
+    pub(crate) fn sides(self) -> Vec<Arc<Release>> {
+        match self.detour {
+            Some(Detour::Fork(Fork { serves, tried, .. })) => vec![serves, tried],
+            Some(Detour::Shut(_)) | None => Vec::new(),
+        }
     }
 
     /// One object, linked in, as what index 0 stands for.
@@ -108,6 +131,19 @@ impl Release {
             None => self.far.get(index - NEAR)?,
         };
         (!bound.table.is_null()).then_some(bound)
+    }
+
+    /// What serves the slot and is timed.
+    #[cold]
+    pub(crate) fn timed(&self, index: usize) -> Option<(&Bound, &Meter)> {
+        let Timed { entries, meters } = self.timed.as_ref()?;
+        let bound = entries.get(index).filter(|bound| !bound.table.is_null())?;
+        Some((bound, meters.of(index)?))
+    }
+
+    /// What serves the slot, timed or not.
+    pub(crate) fn serving(&self, index: usize) -> Option<&Bound> {
+        self.bound(index).or_else(|| Some(self.timed(index)?.0))
     }
 
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {

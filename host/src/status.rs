@@ -66,6 +66,8 @@ pub enum Residency {
     Active,
     /// It has started, and waits for a switch point.
     Prepared,
+    /// A share of the calls runs on it, before it is switched in for all.
+    Canary,
     /// It was replaced, and is kept started until what replaced it is committed: going back is one store.
     Standby,
     /// It gets no new calls; its last ones are ending, or it is being stopped.
@@ -81,6 +83,7 @@ impl fmt::Display for Residency {
         match self {
             Residency::Active => f.write_str("active"),
             Residency::Prepared => f.write_str("prepared"),
+            Residency::Canary => f.write_str("canary"),
             Residency::Standby => f.write_str("standby"),
             Residency::Retiring => f.write_str("retiring"),
             Residency::Unmapped => f.write_str("unmapped"),

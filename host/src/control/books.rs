@@ -42,8 +42,10 @@ impl Control {
     /// Of those whose code is mapped and in no worker's hands.
     fn count_memory(&mut self) {
         let groups = self.groups.values();
-        let serving =
-            groups.flat_map(|group| group.ready.iter().map(|ready| &ready.generation).chain(&group.active));
+        let serving = groups.flat_map(|group| {
+            let tried = group.canary.iter().flat_map(|canary| &canary.members);
+            group.ready.iter().chain(tried).map(|ready| &ready.generation).chain(&group.active)
+        });
         let retiring = self.retiring.iter().map(|retiring| &retiring.generation);
         let started = serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
         let leaving = self.ending.iter().filter_map(|(number, ending)| match &ending.phase {

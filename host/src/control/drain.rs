@@ -79,6 +79,14 @@ impl Control {
         self.drain_and(generation, |generation| generation.hook(Hook::AfterReturn));
     }
 
+    /// It served a share, and is not switched in.
+    pub(super) fn take_back(&mut self, generation: Arc<Generation>) {
+        self.drain_and(generation, |generation| {
+            let returned = generation.hook(Hook::AfterReturn);
+            generation.retiring().map_err(|fault| fault.to_string()).and(returned)
+        });
+    }
+
     fn drain_and(
         &mut self,
         generation: Arc<Generation>,
@@ -134,7 +142,11 @@ impl Control {
     pub(super) fn look_at_drains(&mut self) {
         for draining in mem::take(&mut self.draining) {
             match draining.retired.look() {
-                Ok(release) => drop(release),
+                Ok(sides) => {
+                    let (since, given_up) = (draining.since, draining.given_up);
+                    let side = |retired| Draining { retired, since, by_lease: Vec::new(), given_up };
+                    self.draining.extend(sides.into_iter().map(side));
+                }
                 Err(retired) => self.draining.push(Draining { retired, ..draining }),
             }
         }

@@ -79,6 +79,7 @@ impl Control {
                 config,
                 publish,
                 digest: Some(candidate.digest()),
+                starts: false,
                 release: Some(release),
                 began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
                 reply: Some(reply),

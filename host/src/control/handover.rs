@@ -130,6 +130,10 @@ impl HandOver {
 impl Control {
     /// Switches `ready` in, with the state of what it replaces. How many were switched, unless a hand-over comes first.
     pub(super) fn switch(&mut self, group: &Arc<str>, ready: Vec<Ready>) -> usize {
+        let ready = self.try_first(group, ready);
+        if ready.is_empty() {
+            return 0;
+        }
         let (Some(state), count) = (self.groups.get(group), ready.len()) else { return 0 };
         let pairs: Result<Vec<_>, _> = (ready.iter())
             .filter_map(|ready| {

@@ -8,6 +8,7 @@
 //! reasons. Each has its file here, and each file its part of `Control`.
 
 mod books;
+pub(crate) mod canary;
 mod drain;
 mod ending;
 mod gather;
@@ -27,6 +28,7 @@ use crate::gate::cell::GroupCell;
 use crate::gate::door::Door;
 use crate::holder::Holders;
 use crate::host::{Applied, Publish};
+use crate::meter::Latency;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Known, Left, Stopped, Wanted};
 use crate::runtime::Provided;
@@ -34,6 +36,7 @@ use crate::shared::Shared;
 use crate::stage::image::RunDirectory;
 use crate::stage::{Candidate, Refused, Step};
 use crate::status::GenerationStatus;
+use canary::Canary;
 use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, RESIDENT_POLL};
 use gather::Gathering;
@@ -233,6 +236,10 @@ struct GroupState {
     gathering: Option<Gathering>,
     /// What was switched in last, until it is committed.
     trial: Option<Trial>,
+    /// What runs for a share of what comes, before it is switched in.
+    canary: Option<Canary>,
+    /// How what is on trial compares with what was before it, where there is a budget.
+    latency: Option<Latency>,
     /// A state that is on its way from one generation to another.
     handover: Option<HandOver>,
     /// Shut while it is, once nobody may use it.
@@ -345,6 +352,7 @@ impl Control {
         self.look_at_deadlines();
         self.look_at_handovers();
         self.look_at_trials();
+        self.look_at_canaries();
         self.look_at_endings();
         self.look_at_parked();
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
@@ -360,10 +368,7 @@ impl Control {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
-        let working = self
-            .groups
-            .values()
-            .any(|state| state.transition.is_some() || state.trial.is_some() || state.handover.is_some());
+        let working = self.groups.values().any(|state| state.transition.is_some() || state.is_timed());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
@@ -394,6 +399,7 @@ impl Drop for Control {
             mem::forget(mem::take(&mut state.ready));
             mem::forget(mem::take(&mut state.gathering));
             mem::forget(mem::take(&mut state.trial));
+            mem::forget(mem::take(&mut state.canary));
             mem::forget(mem::take(&mut state.behind));
             mem::forget(mem::take(&mut state.handover));
         }
@@ -419,10 +425,17 @@ impl GroupState {
             ready: Vec::new(),
             gathering: None,
             trial: None,
+            canary: None,
+            latency: None,
             handover: None,
             door: None,
             behind: Vec::new(),
         }
+    }
+
+    /// Something of it is due by time.
+    fn is_timed(&self) -> bool {
+        self.trial.is_some() || self.canary.is_some() || self.handover.is_some()
     }
 
     /// Hooks around a switch are running: no other switch may come between.
@@ -433,6 +446,7 @@ impl GroupState {
     /// What serves, or will from the next switch point on.
     fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
         let ready = self.behind.iter().rev().chain(&self.ready).map(|ready| &ready.generation);
-        ready.chain(&self.active).find(|generation| *generation.plugin == *plugin)
+        let canary = self.canary.iter().flat_map(|canary| &canary.members).map(|ready| &ready.generation);
+        ready.chain(canary).chain(&self.active).find(|generation| *generation.plugin == *plugin)
     }
 }

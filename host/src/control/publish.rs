@@ -6,9 +6,11 @@ use super::handover::HandOver;
 use super::trial::Tried;
 use super::update::{Good, Update};
 use super::worker::answer;
-use super::{Control, PluginState};
+use super::{Control, GroupState, PluginState};
 use crate::event::EventKind;
+use crate::gate::ways::Detour;
 use crate::host::Applied;
+use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Release};
 use crate::status::Residency;
@@ -16,12 +18,22 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A generation that could be published.
 pub(super) struct Ready {
     pub(super) generation: Arc<Generation>,
     pub(super) update: Update,
+    /// On a share of what comes, where the group has a canary.
+    pub(super) was_tried: bool,
+    /// How long calls took meanwhile, where there is a budget.
+    pub(super) latency: Option<Latency>,
+}
+
+impl Ready {
+    pub(super) fn new(generation: Arc<Generation>, update: Update) -> Self {
+        Ready { generation, update, was_tried: false, latency: None }
+    }
 }
 
 /// A switch point that is over when states have been handed over, or not.
@@ -38,10 +50,20 @@ impl Control {
         self.shared.waiting.store(true, SeqCst);
         self.records.insert(ready.generation.number, record(&ready.generation, Residency::Prepared));
         self.changed = true;
+        self.await_turn(group, ready, |state| &mut state.ready);
+    }
+
+    pub(super) fn await_turn(
+        &mut self,
+        group: &Arc<str>,
+        ready: Ready,
+        of: impl Fn(&mut GroupState) -> &mut Vec<Ready>,
+    ) {
         let Some(state) = self.groups.get_mut(group) else { return };
         let same = |other: &Ready| other.generation.plugin == ready.generation.plugin;
-        let overtaken = state.ready.iter().position(same).map(|at| state.ready.remove(at));
-        state.ready.push(ready);
+        let waiting = of(state);
+        let overtaken = waiting.iter().position(same).map(|at| waiting.remove(at));
+        waiting.push(ready);
         if let Some(overtaken) = overtaken {
             let release = overtaken.update.release;
             self.withdraw(overtaken, Code::Superseded, "a newer version of it is prepared");
@@ -52,7 +74,7 @@ impl Control {
     }
 
     pub(super) fn withdraw(&mut self, ready: Ready, code: Code, why: &str) {
-        let Ready { generation, update } = ready;
+        let Ready { generation, update, .. } = ready;
         let refusal = Refusal::new(code, why).of(&update.plugin, &update.version);
         self.refuse(Some(update.generation), refusal, update.reply);
         self.dismiss(generation);
@@ -106,6 +128,8 @@ impl Control {
             state.active.push(Arc::clone(new));
         }
         let mut trial = state.trial.take();
+        let on_probation = self.shared.bounds.probation > Duration::ZERO;
+        state.latency = ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
         let release = self.publish(group);
         let mut members = Vec::new();
         let mut superseded = Vec::new();
@@ -144,10 +168,12 @@ impl Control {
         let Some(state) = self.groups.get(group) else {
             return 0;
         };
-        self.releases += 1;
         let release = match &state.door {
-            Some(door) => Release::shut(self.releases, Arc::clone(door)),
-            None => Release::new(self.releases, state.active.clone(), &self.slots),
+            Some(door) => {
+                self.releases += 1;
+                Release::leading(self.releases, Detour::Shut(Arc::clone(door)))
+            }
+            None => Self::entrance(state, &mut self.releases, &self.slots),
         };
         let old = state.cell.publish(Arc::new(release));
         let since = Instant::now();

@@ -135,11 +135,12 @@ impl Control {
         let now =
             matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
         let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
+        let tried = state.canary.as_ref().is_some_and(|canary| canary.has(name));
         let waiting = state.waiting.iter().any(
             |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
         );
         let gathering = state.gathering.as_ref().is_some_and(|gathering| gathering.has(name));
-        now || ready || waiting || gathering
+        now || ready || tried || waiting || gathering
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {

@@ -148,6 +148,7 @@ impl Control {
             rollback: true,
             config: member.config.as_str().into(),
             digest: Some(member.digest.bytes().into()),
+            starts: false,
             publish: self.shared.bounds.publish,
             release: None,
             began: Instant::now(),
@@ -169,7 +170,8 @@ impl Control {
             let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
             let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
             let moved = state.handover.iter().flat_map(|handover| handover.ready());
-            let ready = state.ready.iter().chain(&state.behind).chain(gathered).chain(moved);
+            let tried = state.canary.iter().flat_map(|canary| &canary.members);
+            let ready = state.ready.iter().chain(&state.behind).chain(gathered).chain(moved).chain(tried);
             let prepared = ready.chain(trial.map(|tried| &tried.ready)).map(|ready| &ready.generation);
             in_use
                 .extend(prepared.chain(standby).chain(&state.active).map(|it| Digest::from(it.image.digest)));
@@ -221,7 +223,7 @@ impl Control {
         }
     }
 
-    fn tell_journal(&mut self, generation: Option<u64>, failed: Option<Refusal>) {
+    pub(super) fn tell_journal(&mut self, generation: Option<u64>, failed: Option<Refusal>) {
         if let (Some(number), Some(refusal)) = (generation, failed) {
             let reason = refusal.reason().to_owned();
             self.tell(number, Duration::ZERO, EventKind::JournalFailed { reason });

@@ -6,7 +6,7 @@ use super::queue::Operation;
 use super::worker::answer;
 use super::{By, Control};
 use crate::host::Publish;
-use crate::refusal::Code;
+use crate::refusal::{Code, Refusal};
 use crate::status::Residency;
 use std::mem;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ impl Control {
         self.end_handovers();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for group in groups {
+            self.end_canary(&group, &Refusal::new(Code::ShuttingDown, "the host is ending"), None);
             let Some(state) = self.groups.get_mut(&group) else {
                 continue;
             };

@@ -37,7 +37,8 @@ impl Control {
         reply: SyncSender<Result<usize, Refusal>>,
     ) {
         let Some(state) = self.groups.get(group) else { return };
-        let ready = state.ready.iter().map(|ready| &ready.generation);
+        let tried = state.canary.iter().flat_map(|canary| &canary.members);
+        let ready = state.ready.iter().chain(&state.behind).chain(tried).map(|ready| &ready.generation);
         let unchecked: Vec<_> = (state.active.iter().chain(ready))
             .filter(|generation| {
                 generation.plugin == wanted.plugin && !generation.is_checked(&wanted.contract)

@@ -82,7 +82,7 @@ impl Control {
                 let Update { plugin, version, publish, .. } = &update;
                 let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
                 let prepared = about(&plugin, &version, Some(number));
-                let ready = Ready { generation: Arc::new(*generation), update };
+                let ready = Ready::new(Arc::new(*generation), update);
                 if let Some(reply) = cancelled {
                     let release = ready.update.release;
                     self.withdraw(ready, Code::Cancelled, "an operator cancelled it");

@@ -18,8 +18,9 @@ use super::worker::{answer, answer_if, post, spawn};
 use super::{Command, Control, Reply};
 use crate::event::EventKind;
 use crate::host::{Applied, Bounds};
+use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
-use crate::release::Generation;
+use crate::release::{Generation, Wanted};
 use crate::status::Residency;
 use midflight_plugin::rt::Hook;
 use std::mem;
@@ -84,6 +85,14 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// It is back.
+    pub(super) fn answer(self, applied: Result<Applied, Refusal>) {
+        match self {
+            Asked::Rollback(reply) => answer(&reply, applied),
+            Asked::Cancel(reply) => answer(&reply, Ok(())),
+        }
+    }
+
     fn refuse(self, refusal: Refusal) {
         match self {
             Asked::Rollback(reply) => answer(&reply, Err(refusal)),
@@ -123,22 +132,6 @@ impl Trial {
     pub(super) fn take(&mut self, generation: u64) -> Option<Tried> {
         let at = self.members.iter().position(|tried| tried.ready.generation.number == generation)?;
         Some(self.members.remove(at))
-    }
-
-    /// The first member of which more calls came to nothing than may.
-    fn over_budget(&self, bounds: &Bounds) -> Option<Refusal> {
-        self.members.iter().enumerate().find_map(|(at, tried)| {
-            let tally = tried.ready.generation.tally();
-            let (panics, errors) = (tally.panics(), tally.errors());
-            let reason = if panics > bounds.panics_max {
-                format!("{panics} of its calls panicked on probation, and {} may", bounds.panics_max)
-            } else if errors > bounds.errors_max {
-                format!("{errors} of its calls returned errors on probation, and {} may", bounds.errors_max)
-            } else {
-                return None;
-            };
-            Some(self.refusal(Code::BudgetExceeded, at, reason))
-        })
     }
 
     /// What happened to a hook, as a refusal of the member that it was of.
@@ -258,6 +251,11 @@ impl Control {
     fn commit(&mut self, group: &Arc<str>) {
         let Some(mut trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else { return };
         self.note_commit(group, &trial.members);
+        self.note_canary(group);
+        // What serves is not measured any more.
+        if self.groups.get_mut(group).and_then(|state| state.latency.take()).is_some() {
+            self.publish(group);
+        }
         let on_probation = trial.probation > Duration::ZERO;
         for tried in &mut trial.members {
             tried.ready.generation.tally().want(false);
@@ -282,7 +280,7 @@ impl Control {
         };
         let asked = [leaving, trial.then].into_iter().flatten().filter_map(|back| back.asked);
         asked.for_each(|asked| asked.refuse(refusal.clone()));
-        for Tried { ready: Ready { generation, update }, standby, .. } in trial.members {
+        for Tried { ready: Ready { generation, update, .. }, standby, .. } in trial.members {
             answer_if(update.reply.as_ref(), Err(refusal.clone()));
             match (returned, standby) {
                 (true, _) => self.retire(generation),
@@ -299,15 +297,18 @@ impl Control {
             self.groups.iter().filter(|(_, state)| state.trial.is_some() && state.handover.is_none());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
         for group in groups {
-            let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
-                continue;
-            };
+            let Some(state) = self.groups.get_mut(&group) else { continue };
+            let Some(trial) = state.trial.as_mut() else { continue };
             // Before the commit is looked at: the last calls count as the first.
-            if !trial.is_switching()
-                && let Some(refusal) = trial.over_budget(&self.shared.bounds)
-            {
-                self.leave_trial(&group, Back { refusal, asked: None });
-                continue;
+            if !trial.is_switching() {
+                let members = || trial.members.iter().map(|tried| &tried.ready);
+                let over = over_budget(members(), &self.shared.bounds).or_else(|| {
+                    too_slow(members(), state.latency.as_ref(), &self.slots, &self.shared.bounds)
+                });
+                if let Some(refusal) = over {
+                    self.leave_trial(&group, Back { refusal, asked: None });
+                    continue;
+                }
             }
             let late = trial.since.elapsed()
                 >= hooks.saturating_mul(u32::try_from(trial.members.len()).unwrap_or(1));
@@ -339,6 +340,11 @@ impl Control {
         trial.phase = Phase::Probation { checking: true, checked: Instant::now() };
         let number = trial.number;
         let plugins: Vec<_> = trial.members.iter().map(|tried| Arc::clone(&tried.ready.generation)).collect();
+        self.ask_health(number, group, plugins);
+    }
+
+    /// On a worker, which answers to whoever has this number.
+    pub(super) fn ask_health(&mut self, number: u64, group: &Arc<str>, plugins: Vec<Arc<Generation>>) {
         let (checks, group) = (Arc::clone(&self.shared.checks), Arc::clone(group));
         let commands = self.shared.commands();
         let started = spawn("midflight-check", move || {
@@ -355,6 +361,9 @@ impl Control {
     }
 
     pub(super) fn checked(&mut self, number: u64, result: Result<(), (usize, String)>) {
+        if self.canary_checked(number, &result) {
+            return;
+        }
         let Some(group) = self.group_on_trial(number) else { return };
         let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else { return };
         let Phase::Probation { checking, checked } = &mut trial.phase else { return };
@@ -430,6 +439,9 @@ impl Control {
             }
             return answer(&reply, Ok(()));
         }
+        if self.groups.get(&group).and_then(|state| state.canary.as_ref()).is_some_and(|it| it.has(plugin)) {
+            return self.end_canary(&group, &Refusal::new(Code::Cancelled, why), Some(Asked::Cancel(reply)));
+        }
         match self.is_on_trial(&group, plugin) {
             true => self.go_back(&group, Refusal::new(Code::Cancelled, why), Asked::Cancel(reply)),
             false => answer(&reply, Err(nothing())),
@@ -444,6 +456,7 @@ impl Control {
         let began = mem::replace(&mut trial.since, Instant::now());
         trial.number = number;
         let Phase::Leaving(back) = mem::replace(&mut trial.phase, Phase::Returned) else { return };
+        state.latency = None;
         for tried in &trial.members {
             let left = tried.ready.generation.number;
             state.active.retain(|active| active.number != left);
@@ -485,6 +498,7 @@ impl Control {
         let left: Vec<_> = changed.iter().map(|(new, ..)| Arc::clone(new)).collect();
         self.note_return(group, &left, back.refusal.reason());
         drop(left);
+        self.note_canary(group);
         self.show();
         for (new, standby, ..) in &changed {
             let reason = format!("{}: {}", back.refusal.code(), back.refusal.reason());
@@ -547,4 +561,33 @@ impl Control {
         self.jobs += 1;
         self.jobs
     }
+}
+
+/// The first of `members` of which more calls came to nothing than may.
+pub(super) fn over_budget<'a>(members: impl Iterator<Item = &'a Ready>, bounds: &Bounds) -> Option<Refusal> {
+    let mut over = members.filter_map(|Ready { generation, .. }| {
+        let tally = generation.tally();
+        let (panics, errors) = (tally.panics(), tally.errors());
+        let reason = if panics > bounds.panics_max {
+            format!("{panics} of its calls panicked on probation, and {} may", bounds.panics_max)
+        } else if errors > bounds.errors_max {
+            format!("{errors} of its calls returned errors on probation, and {} may", bounds.errors_max)
+        } else {
+            return None;
+        };
+        Some(Refusal::new(Code::BudgetExceeded, reason).of(&generation.plugin, &generation.version))
+    });
+    over.next()
+}
+
+/// The first of `members` whose calls take longer than those of the version before, and than they may.
+pub(super) fn too_slow<'a>(
+    mut members: impl Iterator<Item = &'a Ready>,
+    latency: Option<&Latency>,
+    slots: &[Wanted],
+    bounds: &Bounds,
+) -> Option<Refusal> {
+    let (plugin, reason) = latency?.over(slots, bounds.latency_max?)?;
+    let Ready { generation, .. } = members.find(|ready| ready.generation.plugin == plugin)?;
+    Some(Refusal::new(Code::BudgetExceeded, reason).of(&generation.plugin, &generation.version))
 }

@@ -28,6 +28,8 @@ pub(super) struct Update {
     /// Of its library; of what is linked in there is none.
     pub(super) digest: Option<blake3::Hash>,
     pub(super) publish: Publish,
+    /// The host's start waits for it.
+    pub(super) starts: bool,
     /// It is part of a release of several, which goes with one store.
     pub(super) release: Option<u64>,
     pub(super) began: Instant,
@@ -83,6 +85,7 @@ impl Control {
                 By::Watcher | By::Operator(_) | By::Impatient(_) => self.shared.bounds.publish,
             },
             digest: Some(digest),
+            starts: matches!(by, By::Start(_)),
             release: None,
             began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
             reply: by.reply(),
@@ -104,6 +107,10 @@ impl Control {
         if self.is_on_trial(group, name) {
             let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
             return self.go_back(group, refusal, Asked::Rollback(reply));
+        }
+        if self.groups.get(group).and_then(|state| state.canary.as_ref()).is_some_and(|it| it.has(name)) {
+            let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
+            return self.end_canary(group, &refusal, Some(Asked::Rollback(reply)));
         }
         let before = match self.plugins.get(name).and_then(|plugin| plugin.last_good.clone()) {
             Some(good) => return self.begin_again(group, good, true, reply),
@@ -149,6 +156,7 @@ impl Control {
             config,
             publish: self.shared.bounds.publish,
             digest: Some(image.digest),
+            starts: false,
             release: None,
             began: Instant::now(),
             reply: Some(reply),
@@ -173,6 +181,7 @@ impl Control {
             config,
             publish: Publish::AtOnce,
             digest: None,
+            starts: true,
             release: None,
             began: Instant::now(),
             reply: Some(reply),

@@ -13,10 +13,9 @@
 //! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
 //! order and `current` stored in the other, and the group would be entered through a release that was retired.
 
-use super::pin::{self, Call, Inside};
+use super::pin::{self, Inside};
 use super::sync::{Arc, Mirror, Owner};
 use crate::release::Release;
-use midflight_plugin::Fault;
 use std::sync::atomic::Ordering::Release as Releasing;
 
 /// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
@@ -56,22 +55,6 @@ impl GroupCell {
         Retired { release: old, left: false }
     }
 
-    /// Runs `f` on the release that this thread is in, or on the current one, pinned.
-    #[inline(always)]
-    pub(crate) fn enter<R, E: From<Fault>>(
-        &self,
-        call: Call,
-        f: impl FnOnce(&Release) -> Result<R, E>,
-    ) -> Result<R, E> {
-        pin::enter(self, call, |entered| f(entered.release()))
-    }
-
-    /// A share in the release that a call would run on now.
-    pub(crate) fn lease(&self) -> Result<Arc<Release>, Fault> {
-        // SAFETY: entered.
-        self.enter(Call::REQUEST, |release| Ok(unsafe { share(release) }))
-    }
-
     /// The number of the current release, whatever this thread is in.
     pub(crate) fn release(&self) -> u64 {
         self.owner.load().number
@@ -83,8 +66,8 @@ impl GroupCell {
 /// # Safety
 /// `release` is one of a cell's, and is entered, or held by another share.
 pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
-    // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`. While it is pinned that `Arc` is alive: in
-    // `owner`, in the `Retired` that waits for the pin, or in the lease that entered it.
+    // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`, or in a release that was published. While it is pinned that
+    // `Arc` is alive: in `owner`, in the `Retired` that waits for the pin, in the lease that entered it, or in what leads to it.
     unsafe {
         Arc::increment_strong_count(release);
         Arc::from_raw(release)
@@ -102,13 +85,14 @@ pub(crate) struct Retired {
 }
 
 impl Retired {
-    /// The release, if nothing holds it any more.
-    pub(crate) fn look(self) -> Result<Release, Retired> {
+    /// Frees the release, if nothing holds it any more. What it led to, calls may still be in: that is retired with it.
+    pub(crate) fn look(self) -> Result<Vec<Retired>, Retired> {
         let left = self.left || !pin::is_pinned(&self.release);
         if !left {
             return Err(self);
         }
-        Arc::try_unwrap(self.release).map_err(|release| Retired { release, left })
+        let release = Arc::try_unwrap(self.release).map_err(|release| Retired { release, left })?;
+        Ok(release.sides().into_iter().map(|release| Retired { release, left: false }).collect())
     }
 
     pub(crate) fn release(&self) -> &Release {

@@ -11,7 +11,6 @@ use crate::holds;
 use crate::release::Release;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
-use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -86,43 +85,15 @@ unsafe impl Holding for SlotGate {
         method: u16,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Held), E> {
-        let (cell, at) = (self.link.cell(), Location::caller());
+        let at = Location::caller();
         let call = Call::new(self.target.index, method);
         let mut f = Some(f);
-        let door = Cell::new(None);
-        let held = |cell: &GroupCell, release: &Release, f: &mut Option<_>| {
-            let bound = release.bound(self.target.index)?;
+        self.reach(self.link.cell(), method, |cell, release| {
+            let Some(bound) = release.serving(self.target.index) else { return Ok(None) };
             // SAFETY: pinned; and the bound is in it.
             let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
-            f.take().map(|f| (f, held))
-        };
-        let entered = |cell: &GroupCell, f: &mut Option<_>| {
-            cell.enter(call, |release| {
-                match held(cell, release, f).or_else(|| {
-                    door.set(release.door());
-                    None
-                }) {
-                    Some((f, held)) => run(f, held).map(Some),
-                    None => Ok(None),
-                }
-            })
-        };
-        if let Some(answer) = entered(cell, &mut f)? {
-            return Ok(answer);
-        }
-        while let Some(door) = door.take() {
-            door.wait();
-            if let Some(answer) = entered(cell, &mut f)? {
-                return Ok(answer);
-            }
-        }
-        // As for a call that was late: the plugin may have come since this handle was made.
-        let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));
-        let elsewhere = moved || !std::ptr::eq(self.link.cell(), cell);
-        if elsewhere && let Some(answer) = entered(self.link.cell(), &mut f)? {
-            return Ok(answer);
-        }
-        Err(self.absent(self.link.cell()).into())
+            f.take().map(|f| run(f, held)).transpose()
+        })
     }
 }
 
@@ -175,7 +146,8 @@ impl SlotGate {
         link: &Link,
         method: u16,
     ) -> Result<Held, Fault> {
-        let bound = bound.ok_or_else(|| self.absent(link.cell()))?;
+        let timed = || self.own(link, release)?.serving(self.target.index);
+        let bound = bound.or_else(timed).ok_or_else(|| self.absent(link.cell()))?;
         let call = Call::new(self.target.index, method);
         let (release, link) = match &self.link.keep {
             Keep::Fixed(fixed) => (Arc::clone(&fixed.releases[0]), &self.link),

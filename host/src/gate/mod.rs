@@ -14,13 +14,13 @@ mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod turns;
+pub(crate) mod ways;
 
 use crate::control::Command;
 use crate::refusal::Refusal;
 use crate::release::{Known, Release, Wanted};
 use crate::shared::Shared;
 use cell::GroupCell;
-use door::Door;
 use midflight_plugin::rt::{Bound, Gate};
 use midflight_plugin::{Contract, Fault};
 use pin::Call;
@@ -29,6 +29,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use ways::Fork;
 
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the index.
 pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> Result<Slot<C>, Refusal> {
@@ -133,9 +134,8 @@ unsafe impl Gate for SlotGate {
         pin::enter(cell, Call::new(index, method), move |entered| match entered.release().bound(index) {
             Some(bound) => f(bound),
             None => {
-                let door = entered.release().door();
                 drop(entered);
-                self.late(cell, method, door, f)
+                self.late(cell, method, f)
             }
         })
     }
@@ -155,41 +155,46 @@ impl SlotGate {
         }
     }
 
-    /// The plugin was not where the call looked, which has left again. It may have come since this handle was made, or is behind a door.
+    /// The call found nothing where it looked, which it has left again: it is behind a door, at a fork or timed, or the plugin has come since
+    /// this handle was made.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
         &self,
         entered: &GroupCell,
         method: u16,
-        mut door: Option<Arc<Door>>,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<R, E> {
-        let plugin = &self.target.plugin;
-        if door.is_none() {
-            let moved = self.link.resolve(|shared| shared.group_of(plugin));
-            if !moved && std::ptr::eq(self.link.cell(), entered) {
-                return Err(self.absent(entered).into());
-            }
-        }
         let mut f = Some(f);
+        self.reach(entered, method, |_, release| {
+            let run = match (release.bound(self.target.index), release.timed(self.target.index)) {
+                (Some(bound), _) => f.take().map(|f| f(bound)),
+                (None, Some((bound, meter))) => f.take().map(|f| meter.time(method, || f(bound))),
+                (None, None) => None,
+            };
+            run.transpose()
+        })
+    }
+
+    /// Runs `f` in a release of the slot's group, at first of `entered`, until it finds there what it looks for.
+    fn reach<R, E: From<Fault>>(
+        &self,
+        entered: &GroupCell,
+        method: u16,
+        mut f: impl FnMut(&GroupCell, &Release) -> Result<Option<R>, E>,
+    ) -> Result<R, E> {
+        let call = Call::new(self.target.index, method);
+        let mut cell = entered;
         loop {
-            if let Some(door) = door.take() {
-                door.wait();
-            }
-            let cell = self.link.cell();
-            let answer = cell.enter(Call::new(self.target.index, method), |release| {
-                match release.bound(self.target.index) {
-                    Some(bound) => f.take().map(|f| f(bound)).transpose(),
-                    None => {
-                        door = release.door();
-                        if door.is_some() { Ok(None) } else { Err(self.absent(cell).into()) }
-                    }
-                }
-            })?;
+            let answer = cell.settle(call, Fork::by_chance, |release| f(cell, release))?;
             if let Some(answer) = answer {
                 return Ok(answer);
             }
+            let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));
+            if !moved && std::ptr::eq(self.link.cell(), cell) {
+                return Err(self.absent(cell).into());
+            }
+            cell = self.link.cell();
         }
     }
 }
@@ -198,12 +203,32 @@ impl SlotGate {
     /// What serves the slot in a release that is held for 'r. An index means something within its own host alone, so a slot of
     /// another host finds nothing.
     fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
+        self.own(link, release)?.bound(self.target.index)
+    }
+
+    /// `release`, if it is one of the slot's own host; of a fixed slot the one that it has.
+    #[inline(always)]
+    fn own<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Release> {
         match (&self.link.keep, &link.keep) {
-            (Keep::Fixed(fixed), _) => fixed.releases[0].bound(self.target.index),
-            (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => {
-                release.bound(self.target.index)
-            }
+            (Keep::Fixed(fixed), _) => Some(&fixed.releases[0]),
+            (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => Some(release),
             _ => None,
+        }
+    }
+
+    /// Runs `f` on what is timed in a release that is held, where `find` has found nothing.
+    #[cold]
+    #[inline(never)]
+    fn timed<R, E: From<Fault>>(
+        &self,
+        link: &Link,
+        release: &Release,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
+        match self.own(link, release).and_then(|release| release.timed(self.target.index)) {
+            Some((bound, meter)) => meter.time(method, || f(bound)),
+            None => Err(self.absent(link.cell()).into()),
         }
     }
 }
@@ -212,7 +237,6 @@ impl SlotGate {
 pub struct RequestGate<'r> {
     slot: &'r SlotGate,
     link: &'r Link,
-    cell: &'r GroupCell,
     release: &'r Release,
     bound: Option<&'r Bound>,
     /// Neither Send nor Sync: the pin is this thread's.
@@ -222,10 +246,10 @@ pub struct RequestGate<'r> {
 // SAFETY: as for `SlotGate`; the pin is the request's, whose closure 'r can't leave.
 unsafe impl Gate for RequestGate<'_> {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         match self.bound {
             Some(bound) => f(bound),
-            None => Err(self.slot.absent(self.cell).into()),
+            None => self.slot.timed(self.link, self.release, method, f),
         }
     }
 }
@@ -246,7 +270,9 @@ unsafe impl Gate for LeaseGate<'_> {
         let call = Call::new(self.slot.target.index, method);
         match self.bound {
             Some(bound) => pin::enter_held(self.cell, self.release, call, || f(bound)),
-            None => Err(self.slot.absent(self.cell).into()),
+            None => pin::enter_held(self.cell, self.release, call, || {
+                self.slot.timed(self.link, self.release, method, f)
+            }),
         }
     }
 }

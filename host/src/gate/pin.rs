@@ -36,6 +36,12 @@
 //! A release that is published again at the same address is another one to nobody: an address is free only when no
 //! hazard holds it.
 //!
+//! # Why no side of a fork is freed under a call
+//! A release may own others and be there only to lead to them ([`Entered::over`]). Who is in it announces the inner one *in the place of*
+//! the outer one, and needs no second look: of one place the scan reads the values in the order in which they were written. The scan for
+//! the inner release comes after one that did not find the outer one any more (`Retired::look` gives it out only then), so it finds
+//! the announcement of the inner one, or what came after that.
+//!
 //! # Why no record is missed
 //! A record is in the list before its owner's first fence. By the same two interleavings either the scan finds it, or its
 //! owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
@@ -352,7 +358,7 @@ impl Frame {
 /// Not to be kept: entered frames are left in the reverse order, which closures see to, and on their own thread.
 pub(super) struct Entered {
     /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, so by the
-    /// argument above; or a frame below, on this very thread, holds it, and is left later.
+    /// argument above; or a frame below, on this very thread, holds it, and is left later. `over` keeps it so.
     release: *const Release,
     frame: &'static Frame,
     /// `None` where it is the first frame and alone: then its hazard says all.
@@ -364,6 +370,19 @@ impl Entered {
     pub(super) fn release(&self) -> &Release {
         // SAFETY: by the invariant; what is borrowed is not kept beyond `self`.
         unsafe { &*self.release }
+    }
+}
+
+impl Entered {
+    /// Goes over into `inner`, with one store: in this frame a scan that no longer finds the one finds the other.
+    ///
+    /// # Safety
+    /// The release that is entered owns `inner`, and hands it on to a [`Retired`](super::cell::Retired) when it is freed itself.
+    #[cold]
+    pub(super) unsafe fn over(mut self, inner: *const Release) -> Entered {
+        self.frame.hazard.store(inner.cast_mut(), Releasing);
+        self.release = inner;
+        self
     }
 }
 

@@ -1,14 +1,15 @@
 //! Slots, groups, requests and leases: the handles through which a service calls its plugins.
 
-use super::cell::GroupCell;
-use super::door::Door;
+use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
+use super::ways::Fork;
 use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
 use crate::holds::Hold;
 use crate::release::Release;
 use crate::shared::Shared;
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use std::fmt;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -142,26 +143,47 @@ impl Group {
         let cell = self.cell().ok_or_else(|| self.absent())?;
         pin::enter(cell, Call::REQUEST, |entered| {
             let release = entered.release();
-            match release.door() {
-                None => f(&Request { link: &self.link, cell, release, here: PhantomData }),
-                Some(door) => {
+            match release.detour {
+                None => f(&Request { link: &self.link, release, here: PhantomData }),
+                Some(_) => {
                     drop(entered);
-                    self.request_behind(&door, f)
+                    self.request_late(cell, Fork::by_chance, f)
                 }
             }
         })
     }
 
-    /// Its state was being handed over.
+    /// As [`request`](Group::request), for somebody or something that `key` stands for: while a [canary](crate::HostBuilder::canary) runs, requests
+    /// with the same key stay on the same side of it. With the next canary the keys are drawn anew.
+    ///
+    /// # Errors
+    /// As [`request`](Group::request).
+    pub fn request_keyed<K, R, E, F>(&self, key: &K, f: F) -> Result<R, E>
+    where
+        K: Hash + ?Sized,
+        F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
+        E: From<Fault>,
+    {
+        let cell = self.cell().ok_or_else(|| self.absent())?;
+        self.request_late(cell, |fork| fork.by_key(key), f)
+    }
+
+    /// Its state was being handed over, or a canary runs.
     #[cold]
     #[inline(never)]
-    fn request_behind<R, E, F>(&self, door: &Door, f: F) -> Result<R, E>
+    fn request_late<R, E, F>(
+        &self,
+        cell: &GroupCell,
+        choose: impl Fn(&Fork) -> &Arc<Release>,
+        f: F,
+    ) -> Result<R, E>
     where
         F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
         E: From<Fault>,
     {
-        door.wait();
-        self.request(f)
+        cell.settle(Call::REQUEST, choose, |release| {
+            f(&Request { link: &self.link, release, here: PhantomData })
+        })
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name
@@ -171,13 +193,24 @@ impl Group {
     /// As [`request`](Group::request).
     #[track_caller]
     pub fn lease(&self) -> Result<Lease, Fault> {
+        self.lease_on(Fork::by_chance)
+    }
+
+    /// As [`lease`](Group::lease), with a key as for [`request_keyed`](Group::request_keyed): for sessions.
+    ///
+    /// # Errors
+    /// As [`request`](Group::request).
+    #[track_caller]
+    pub fn lease_keyed<K: Hash + ?Sized>(&self, key: &K) -> Result<Lease, Fault> {
+        self.lease_on(|fork| fork.by_key(key))
+    }
+
+    #[track_caller]
+    fn lease_on(&self, choose: impl Fn(&Fork) -> &Arc<Release>) -> Result<Lease, Fault> {
         let cell = self.cell().ok_or_else(|| self.absent())?;
-        let release = loop {
-            let release = cell.lease()?;
-            let Some(door) = release.door() else { break release };
-            drop(release);
-            door.wait();
-        };
+        // SAFETY: entered.
+        let share = |release: &Release| Ok::<_, Fault>(unsafe { cell::share(release) });
+        let release = cell.settle(Call::REQUEST, choose, share)?;
         Ok(Lease { _hold: Hold::on(&release, "lease"), release, link: self.link.clone() })
     }
 
@@ -204,7 +237,6 @@ impl fmt::Debug for Group {
 /// One pinned release, for the length of a closure on one thread.
 pub struct Request<'r> {
     link: &'r Link,
-    cell: &'r GroupCell,
     release: &'r Release,
     here: PhantomData<*const ()>,
 }
@@ -236,7 +268,6 @@ impl Request<'_> {
         let gate = RequestGate {
             slot: &slot.gate,
             link: self.link,
-            cell: self.cell,
             release: self.release,
             bound,
             here: PhantomData,

@@ -1,8 +1,9 @@
 //! Of the gate what needs the system: threads that end, panics, bounds, reports. The orders of its steps are in `tests/models`.
 
-use super::cell::{GroupCell, Retired};
+use super::cell::{GroupCell, Retired, share};
 use super::pin::{self, Call, Inside};
 use super::sync;
+use super::ways::{Detour, Fork};
 use crate::release::Release;
 use midflight_plugin::Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +29,27 @@ fn bounded(number: u64, calls_nested_max: usize, groups_nested_max: usize) -> Gr
     GroupCell::new("", release(number), calls_nested_max, groups_nested_max)
 }
 
+impl GroupCell {
+    fn enter<R>(&self, call: Call, f: impl FnOnce(&Release) -> Result<R, Fault>) -> Result<R, Fault> {
+        pin::enter(self, call, |entered| f(entered.release()))
+    }
+
+    fn lease(&self) -> Result<Arc<Release>, Fault> {
+        // SAFETY: entered.
+        self.enter(CALL, |release| Ok(unsafe { share(release) }))
+    }
+}
+
+/// A release that leads to `number` and `number + 1` alike.
+fn fork(number: u64) -> Arc<Release> {
+    let (serves, tried) = (release(number), release(number + 1));
+    Arc::new(Release::leading(0, Detour::Fork(Fork { serves, tried, share: u64::MAX / 2, salt: 0 })))
+}
+
+fn settled<R>(group: &GroupCell, f: impl FnOnce(&Release) -> Result<R, Fault>) -> Result<R, Fault> {
+    group.settle(CALL, Fork::by_chance, f)
+}
+
 /// The number of the release that a call on this thread is inside of.
 fn call(group: &GroupCell) -> Result<u64, Fault> {
     group.enter(CALL, |release| Ok(release.number))
@@ -35,8 +57,9 @@ fn call(group: &GroupCell) -> Result<u64, Fault> {
 
 #[track_caller]
 fn drained(retired: Retired) {
-    if let Err(retired) = retired.look() {
-        panic!("held by {:?} and {} leases", retired.inside(), retired.leases());
+    match retired.look() {
+        Ok(sides) => sides.into_iter().for_each(drained),
+        Err(retired) => panic!("held by {:?} and {} leases", retired.inside(), retired.leases()),
     }
 }
 
@@ -227,4 +250,66 @@ fn thousands_of_threads_end_under_publishing() {
     assert_eq!(wrong.into_inner(), 0, "calls entered what was freed, or two releases");
     // Those of this test, and of others that run beside it.
     assert!(pin::records() < 100, "{} records", pin::records());
+}
+
+#[test]
+fn what_a_fork_led_to_drains_after_it() {
+    let group = group(1);
+    drained(group.publish(fork(10)));
+    let (retired, lease) = settled(&group, |side| {
+        assert_eq!(call(&group), Ok(side.number), "what is called from within is on the same side");
+        // SAFETY: entered.
+        let lease = unsafe { share(side) };
+        let retired = group.publish(release(2));
+        let sides = retired.look().ok().expect("nobody is in the fork itself");
+        let (own, other): (Vec<_>, Vec<_>) =
+            sides.into_iter().partition(|retired| retired.release().number == side.number);
+        other.into_iter().for_each(drained);
+        let own = own.into_iter().next().expect("one of the two");
+        let own = own.look().err().expect("this call is inside");
+        assert_eq!(own.inside(), [Inside { tid: sync::tid(), call: CALL, by_lease: false }]);
+        Ok((own, lease))
+    })
+    .expect("within the bounds");
+    let retired = retired.look().err().expect("the lease is there");
+    drop(lease);
+    drained(retired);
+}
+
+/// Threads go over into the sides of forks that come and go under them.
+#[test]
+fn forks_that_come_and_go() {
+    const THREADS: usize = 3;
+    let group = group(0);
+    let (calls, over) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while over.load(SeqCst) == 0 {
+                    let same =
+                        settled(&group, |side| Ok((side.number, call(&group)?, side.generations().len())));
+                    let same = same.expect("within the bounds");
+                    assert_eq!((same.0, same.2), (same.1, 0));
+                    calls.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let (mut left, mut number) = (Vec::new(), 0);
+        while calls.load(Relaxed) < 20_000 || number < 2_000 {
+            number += 2;
+            let next = if number % 3 == 0 { release(number) } else { fork(number) };
+            left.push(group.publish(next));
+            left = left.into_iter().flat_map(look).collect();
+        }
+        over.store(1, SeqCst);
+        while !left.is_empty() {
+            left = left.into_iter().flat_map(look).collect();
+            thread::yield_now();
+        }
+    });
+}
+
+/// What is left of it.
+fn look(retired: Retired) -> Vec<Retired> {
+    retired.look().unwrap_or_else(|left| vec![left])
 }

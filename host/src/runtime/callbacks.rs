@@ -83,22 +83,13 @@ impl Registration {
             serving.is_some_and(|generation| generation.number == self.origin.generation)
         };
         let cell = self.cell().ok_or_else(revoked)?;
-        let mut f = Some(f);
-        loop {
-            let mut door = None;
-            let answer = cell.enter(Call::REQUEST, |release| {
-                door = release.door();
-                match serves(release) {
-                    _ if door.is_some() => Ok(None),
-                    true => Ok(f.take().map(|f| f())),
-                    false => Err(revoked()),
-                }
-            })?;
-            if let Some(answer) = answer {
-                return Ok(answer);
-            }
-            door.into_iter().for_each(|door| door.wait());
-        }
+        let Origin { plugin, generation, .. } = &self.origin;
+        // Of a canary's sides the one that the object is of.
+        cell.settle(
+            Call::REQUEST,
+            |fork| fork.by_generation(plugin, *generation),
+            |release| if serves(release) { Ok(f()) } else { Err(revoked()) },
+        )
     }
 
     /// # Safety

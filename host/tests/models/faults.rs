@@ -8,7 +8,7 @@ use super::gate::is_pinned;
 use super::plant::{self, Plant};
 use super::protocol::{
     a_lease_against_a_publish, a_record_is_handed_on, an_address_that_comes_again, attending,
-    calls_against_a_publish,
+    calls_against_a_publish, going_over,
 };
 use super::{Arc, Bounds, Release, call, explore, group, look, look_at_last, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +66,16 @@ fn a_hazard_that_is_cleared_relaxed() {
 #[test]
 fn a_hazard_that_is_announced_relaxed() {
     found(Some(Plant::AnnounceRelaxed), calls_against_a_publish, &[RACE]);
+}
+
+#[test]
+fn going_over_that_releases_nothing() {
+    found(Some(Plant::OverRelaxed), going_over, &[RACE]);
+}
+
+#[test]
+fn what_a_release_leads_to_freed_with_it() {
+    found(Some(Plant::SidesForgotten), going_over, &[RACE, FREED]);
 }
 
 #[test]

@@ -24,6 +24,36 @@ mod gate {
         pin::is_pinned(release)
     }
 
+    impl cell::GroupCell {
+        pub(crate) fn enter<R>(
+            &self,
+            call: pin::Call,
+            f: impl FnOnce(&crate::release::Release) -> Result<R, midflight_plugin::Fault>,
+        ) -> Result<R, midflight_plugin::Fault> {
+            pin::enter(self, call, |entered| f(entered.release()))
+        }
+
+        pub(crate) fn lease(&self) -> Result<sync::Arc<crate::release::Release>, midflight_plugin::Fault> {
+            // SAFETY: entered.
+            self.enter(pin::Call::REQUEST, |release| Ok(unsafe { cell::share(release) }))
+        }
+    }
+
+    /// A call that uses what it enters, and then what that leads to.
+    pub(crate) fn over(group: &cell::GroupCell, inside: impl FnOnce(u64)) {
+        let called = pin::enter(group, pin::Call::REQUEST, |entered| {
+            entered.release().used();
+            let Some(side) = entered.release().side() else { return Ok(()) };
+            // SAFETY: the outer one owns it.
+            let entered = unsafe { entered.over(side) };
+            entered.release().used();
+            inside(entered.release().number);
+            entered.release().used();
+            Ok::<_, midflight_plugin::Fault>(())
+        });
+        called.expect("within the bounds");
+    }
+
     /// A call through a lease.
     pub(crate) fn through<R>(
         group: &cell::GroupCell,
@@ -108,8 +138,8 @@ fn call_with(group: &GroupCell, inside: impl FnOnce()) -> u64 {
 /// What the control plane does at each look.
 fn look(retired: Retired) -> Option<Retired> {
     match retired.look() {
-        Ok(release) => {
-            drop(release);
+        Ok(sides) => {
+            assert!(sides.is_empty(), "it leads nowhere");
             None
         }
         Err(retired) => Some(retired),

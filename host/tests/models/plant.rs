@@ -18,6 +18,10 @@ pub(crate) enum Plant {
     ClearRelaxed,
     /// … and by the next announcement, which takes the place of that.
     AnnounceRelaxed,
+    /// What was read in a release that leads elsewhere may be read after it is freed.
+    OverRelaxed,
+    /// What it leads to is freed with it.
+    SidesForgotten,
     /// The same for what was done through a lease.
     ShareRelaxed,
     /// A record may be found before what it was made of is visible.

@@ -1,6 +1,7 @@
 //! The protocol as it is: no order of anything frees what is used, and everything is freed in the end.
 
-use super::gate::{pin, sync, through};
+use super::gate::cell::Retired;
+use super::gate::{over, pin, sync, through};
 use super::runtime::locals::ATTENDED;
 use super::{Arc, Bounds, Release, call, call_with, explore, group, look, look_at_last, spawn};
 use loom::sync::atomic::AtomicBool;
@@ -125,6 +126,30 @@ pub(super) fn a_lease_against_a_publish() {
 #[test]
 fn a_lease_taken_against_a_publish() {
     explore("a lease against a publish", THREE_OR_2, a_lease_against_a_publish);
+}
+
+/// A caller goes over from one release into what it leads to, while both are retired.
+pub(super) fn going_over() {
+    let group = group(1);
+    let none = look(group.publish(Arc::new(Release::leading(2, 3))));
+    assert!(none.is_none());
+    let caller = {
+        let group = group.clone();
+        spawn(move || over(&group, |number| assert_eq!(call(&group), number)))
+    };
+    let mut left = vec![group.publish(Arc::new(Release::new(4)))];
+    let looked = |left: Vec<Retired>| -> Vec<Retired> {
+        left.into_iter().flat_map(|retired| retired.look().unwrap_or_else(|left| vec![left])).collect()
+    };
+    left = looked(looked(left));
+    caller.join().expect("no panic");
+    left = looked(looked(left));
+    assert!(left.is_empty(), "both drain");
+}
+
+#[test]
+fn a_caller_that_goes_over() {
+    explore("going over", ALL_OR_2, going_over);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A release that knows whether it was freed.
 
-use super::gate::sync::forever;
+use super::gate::sync::{Arc, forever};
+use super::plant::{Plant, planted};
 use loom::cell::UnsafeCell;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,6 +11,8 @@ pub(crate) struct Release {
     /// What it is made of: written by who makes it and by its end, read by calls. Loom tells where nothing orders them.
     parts: UnsafeCell<u64>,
     freed: &'static AtomicBool,
+    /// What it leads to.
+    inner: Option<Arc<Release>>,
 }
 
 // SAFETY: loom panics where `parts` is used by two threads at once.
@@ -20,7 +23,22 @@ impl Release {
         let parts = UnsafeCell::new(0);
         // SAFETY: nobody else has it.
         parts.with_mut(|parts| unsafe { *parts = number });
-        Release { number, parts, freed: forever(AtomicBool::new(false)) }
+        Release { number, parts, freed: forever(AtomicBool::new(false)), inner: None }
+    }
+
+    pub(crate) fn leading(number: u64, inner: u64) -> Self {
+        let mut release = Release::new(number);
+        release.inner = Some(Arc::new(Release::new(inner)));
+        release
+    }
+
+    pub(crate) fn side(&self) -> Option<*const Release> {
+        self.inner.as_ref().map(Arc::as_ptr)
+    }
+
+    pub(crate) fn sides(mut self) -> Vec<Arc<Release>> {
+        let inner = self.inner.take();
+        inner.into_iter().filter(|_| !planted(Plant::SidesForgotten)).collect()
     }
 
     pub(crate) fn used(&self) {

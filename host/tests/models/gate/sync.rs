@@ -137,7 +137,7 @@ impl<T> Hazard<T> {
 
     pub(crate) fn store(&self, value: *mut T, order: Ordering) {
         let plant = if value.is_null() { Plant::ClearRelaxed } else { Plant::AnnounceRelaxed };
-        let relaxed = planted(plant);
+        let relaxed = planted(plant) || (planted(Plant::OverRelaxed) && !value.is_null());
         self.0.store(value, if relaxed { Relaxed } else { order });
     }
 }
