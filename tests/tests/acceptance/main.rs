@@ -4,6 +4,7 @@
 //! answers as before ([`Rig::refused`](midflight_tests::Rig::refused)).
 
 mod boundary;
+mod canary;
 mod consistency;
 mod disks;
 mod drain;

@@ -245,6 +245,28 @@ fn a10_a_callback_that_is_called_before_its_version_serves() {
 }
 
 #[test]
+fn a31_callbacks_and_objects_of_both_sides_of_a_canary() {
+    in_child(|| {
+        let scene = Scene::with(|builder| builder.canary("handing", 0.5, Duration::from_secs(3600)));
+        let host = scene.host.clone();
+        let answer = thread::spawn(move || host.apply(Fixture::HandingV2.path()));
+        scene.log.wait("canary", 2);
+        let [old, new] = &scene.board.left()[..] else { panic!("two listeners") };
+        for _ in 0..50 {
+            assert_eq!((old.tick(1), new.tick(1)), (Ok(1001), Ok(2001)));
+        }
+        let sessions: Vec<_> = (0..50).map(|_| scene.open(End::Says)).collect();
+        scene.host.cancel("handing").expect("withdrawn");
+        answer.join().expect("no panic").expect_err("withdrawn");
+        assert_eq!((old.tick(1), new.tick(1)), (Ok(1001), revoked()));
+        scene.held(2);
+        drop(sessions);
+        scene.gone(2);
+        scene.end();
+    });
+}
+
+#[test]
 fn a10_a_callback_inside_of_calls_on_the_old_version() {
     in_child(|| {
         let scene = Scene::new();

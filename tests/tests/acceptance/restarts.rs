@@ -108,6 +108,29 @@ fn a34_what_was_on_probation_when_the_process_died_is_held() {
 }
 
 #[test]
+fn a34_a_canary_that_the_process_died_of_is_held() {
+    let dies = |journal: &str| {
+        let rig = Rig::with(|builder| builder.journal(journal).canary("probe", 0.5, LONG));
+        rig.apply(Fixture::V1);
+        let host = rig.host.clone();
+        std::thread::spawn(move || host.apply(Fixture::V2.path()));
+        rig.log.wait("canary", 2);
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+    };
+    with_children(dies, |test| {
+        let journal = directory();
+        let died = run_child(test, &journal.path().display().to_string());
+        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+
+        let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+        check_answers(&rig.probe, 1);
+        assert_eq!(held(&rig), 1);
+        rig.end();
+    });
+}
+
+#[test]
 fn a36_what_was_rolled_back_is_held_after_a_restart() {
     let journal = directory();
     let rig = start(journal.path());

@@ -180,6 +180,16 @@ fn a42_nor_is_there_a_way_to_an_older_one() {
 }
 
 #[test]
+fn a31_a_state_that_is_handed_over_has_no_canary() {
+    let scene = Scene::with(|builder| builder.canary("keeping", 0.5, Duration::from_millis(1)));
+    scene.slot.open(10).expect("opened");
+    let refusal = scene.refused(Fixture::KeepingV2, Code::CanaryWithState);
+    assert!(refusal.contains("hands its state over"), "{refusal}");
+    assert_eq!(scene.log.count("canary"), 0);
+    scene.end();
+}
+
+#[test]
 fn a43_versions_that_share_a_schema_share_the_state() {
     let scene = Scene::new();
     scene.apply(Fixture::KeepingV2);

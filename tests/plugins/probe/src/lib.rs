@@ -42,11 +42,13 @@ struct Config {
     factor: u64,
     /// The warm-up fails.
     cold: bool,
+    /// For so long a fee is thought over.
+    slow_micros: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { factor: 1, cold: false }
+        Config { factor: 1, cold: false, slow_micros: 0 }
     }
 }
 
@@ -127,6 +129,9 @@ impl Probe for TheProbe {
     }
 
     fn fee(&self, trade: &Trade) -> u64 {
+        if self.config.slow_micros > 0 {
+            std::thread::sleep(Duration::from_micros(self.config.slow_micros));
+        }
         u64::from(VERSION) * self.config.factor * trade.quantity as u64
     }
 
