@@ -673,12 +673,13 @@ impl HostBuilder {
         self
     }
 
-    /// How many times as long as on the version before the slowest hundredth of a version's calls may take, method by method, in a canary and on
+    /// How many times as long as on the version before the slowest hundredth of a version's calls may take, in a canary and on
     /// [probation](HostBuilder::probation): beyond it the version before comes back (`budget_exceeded`). Default: any time. At least 1; less than
-    /// 10 µs more is never too much, and fewer than 1,000 calls of a method on either side say nothing.
+    /// 10 µs more is never too much, and fewer than 1,000 calls on either side say nothing.
     ///
-    /// Calls through slots, requests and leases are timed while a version is tried, and at no other time: each reads the clock twice. Where there is no
-    /// canary, the version that serves is timed first, and what replaces it waits for that for one `check_interval`.
+    /// Compared are the calls through slots and leases, method by method, and requests as a whole. They are timed while a version is tried, and at
+    /// no other time: each reads the clock twice. Where there is no canary, the version that serves is timed first, and what replaces it waits for
+    /// that for one `check_interval`.
     #[must_use]
     pub fn latency_max(mut self, factor: f64) -> Self {
         self.bounds.latency_max = Some(factor);

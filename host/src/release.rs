@@ -32,7 +32,7 @@ pub(crate) struct Release {
     generations: Box<[Arc<Generation>]>,
     /// Who keeps it beyond a call, for reports.
     pub(crate) holds: Arc<Holds>,
-    /// Nobody stays in it, and nothing is bound.
+    /// It is not to be called at once.
     pub(crate) detour: Option<Detour>,
     /// What is bound and timed: its entries above are unbound, so that a bare call pays nothing for it.
     timed: Option<Timed>,
@@ -89,7 +89,7 @@ impl Release {
             far: bare.collect(),
             generations: generations.into(),
             holds: Arc::default(),
-            detour: None,
+            detour: meters.map(|_| Detour::Timed),
             timed: meters.map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
             _linked: None,
         }
@@ -104,7 +104,7 @@ impl Release {
     pub(crate) fn sides(self) -> Vec<Arc<Release>> {
         match self.detour {
             Some(Detour::Fork(Fork { serves, tried, .. })) => vec![serves, tried],
-            Some(Detour::Shut(_)) | None => Vec::new(),
+            Some(Detour::Shut(_) | Detour::Timed) | None => Vec::new(),
         }
     }
 
@@ -139,6 +139,10 @@ impl Release {
         let Timed { entries, meters } = self.timed.as_ref()?;
         let bound = entries.get(index).filter(|bound| !bound.table.is_null())?;
         Some((bound, meters.of(index)?))
+    }
+
+    pub(crate) fn meters(&self) -> Option<&Meters> {
+        Some(&*self.timed.as_ref()?.meters)
     }
 
     /// What serves the slot, timed or not.

@@ -588,6 +588,7 @@ pub(super) fn too_slow<'a>(
     bounds: &Bounds,
 ) -> Option<Refusal> {
     let (plugin, reason) = latency?.over(slots, bounds.latency_max?)?;
-    let Ready { generation, .. } = members.find(|ready| ready.generation.plugin == plugin)?;
+    let of_it = |ready: &&Ready| plugin.as_ref().is_none_or(|plugin| ready.generation.plugin == *plugin);
+    let Ready { generation, .. } = members.find(of_it)?;
     Some(Refusal::new(Code::BudgetExceeded, reason).of(&generation.plugin, &generation.version))
 }

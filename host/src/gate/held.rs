@@ -146,7 +146,7 @@ impl SlotGate {
         link: &Link,
         method: u16,
     ) -> Result<Held, Fault> {
-        let timed = || self.own(link, release)?.serving(self.target.index);
+        let timed = || Some(self.timed(link, release)?.0);
         let bound = bound.or_else(timed).ok_or_else(|| self.absent(link.cell()))?;
         let call = Call::new(self.target.index, method);
         let (release, link) = match &self.link.keep {

@@ -17,6 +17,7 @@ pub(crate) mod turns;
 pub(crate) mod ways;
 
 use crate::control::Command;
+use crate::meter::Meter;
 use crate::refusal::Refusal;
 use crate::release::{Known, Release, Wanted};
 use crate::shared::Shared;
@@ -203,33 +204,21 @@ impl SlotGate {
     /// What serves the slot in a release that is held for 'r. An index means something within its own host alone, so a slot of
     /// another host finds nothing.
     fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
-        self.own(link, release)?.bound(self.target.index)
-    }
-
-    /// `release`, if it is one of the slot's own host; of a fixed slot the one that it has.
-    #[inline(always)]
-    fn own<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Release> {
         match (&self.link.keep, &link.keep) {
-            (Keep::Fixed(fixed), _) => Some(&fixed.releases[0]),
-            (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => Some(release),
+            (Keep::Fixed(fixed), _) => fixed.releases[0].bound(self.target.index),
+            (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other) => {
+                release.bound(self.target.index)
+            }
             _ => None,
         }
     }
 
-    /// Runs `f` on what is timed in a release that is held, where `find` has found nothing.
+    /// What is timed there, where `find` has found nothing.
     #[cold]
     #[inline(never)]
-    fn timed<R, E: From<Fault>>(
-        &self,
-        link: &Link,
-        release: &Release,
-        method: u16,
-        f: impl FnOnce(&Bound) -> Result<R, E>,
-    ) -> Result<R, E> {
-        match self.own(link, release).and_then(|release| release.timed(self.target.index)) {
-            Some((bound, meter)) => meter.time(method, || f(bound)),
-            None => Err(self.absent(link.cell()).into()),
-        }
+    fn timed<'r>(&self, link: &Link, release: &'r Release) -> Option<(&'r Bound, &'r Meter)> {
+        let same = matches!((&self.link.keep, &link.keep), (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other));
+        release.timed(self.target.index).filter(|_| same)
     }
 }
 
@@ -246,10 +235,10 @@ pub struct RequestGate<'r> {
 // SAFETY: as for `SlotGate`; the pin is the request's, whose closure 'r can't leave.
 unsafe impl Gate for RequestGate<'_> {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         match self.bound {
             Some(bound) => f(bound),
-            None => self.slot.timed(self.link, self.release, method, f),
+            None => Err(self.slot.absent(self.link.cell()).into()),
         }
     }
 }
@@ -270,9 +259,12 @@ unsafe impl Gate for LeaseGate<'_> {
         let call = Call::new(self.slot.target.index, method);
         match self.bound {
             Some(bound) => pin::enter_held(self.cell, self.release, call, || f(bound)),
-            None => pin::enter_held(self.cell, self.release, call, || {
-                self.slot.timed(self.link, self.release, method, f)
-            }),
+            None => match self.slot.timed(self.link, self.release) {
+                Some((bound, meter)) => {
+                    pin::enter_held(self.cell, self.release, call, || meter.time(method, || f(bound)))
+                }
+                None => Err(self.slot.absent(self.cell).into()),
+            },
         }
     }
 }

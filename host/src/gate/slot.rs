@@ -168,7 +168,7 @@ impl Group {
         self.request_late(cell, |fork| fork.by_key(key), f)
     }
 
-    /// Its state was being handed over, or a canary runs.
+    /// Its state was being handed over, a canary runs, or calls are timed.
     #[cold]
     #[inline(never)]
     fn request_late<R, E, F>(
@@ -182,7 +182,11 @@ impl Group {
         E: From<Fault>,
     {
         cell.settle(Call::REQUEST, choose, |release| {
-            f(&Request { link: &self.link, release, here: PhantomData })
+            let run = || f(&Request { link: &self.link, release, here: PhantomData });
+            match release.meters() {
+                Some(meters) => meters.time_request(run),
+                None => run(),
+            }
         })
     }
 
@@ -264,7 +268,9 @@ impl Request<'_> {
     /// }
     /// ```
     pub fn get<'a, C: Contract + ?Sized>(&'a self, slot: &'a Slot<C>) -> C::Proxy<RequestGate<'a>> {
-        let bound = slot.gate.find(self.link, self.release);
+        // Where calls are timed, a request is as a whole.
+        let timed = || Some(slot.gate.timed(self.link, self.release)?.0);
+        let bound = slot.gate.find(self.link, self.release).or_else(timed);
         let gate = RequestGate {
             slot: &slot.gate,
             link: self.link,

@@ -1,6 +1,6 @@
-//! The ways on from a release that nobody stays in: past a door that is shut, and to one side of a fork.
+//! The ways on from a release that is not to be called at once: past a door that is shut, to one side of a fork, and by a clock.
 //!
-//! Both are releases in which nothing is bound, so that a call has no test for them: it finds nothing, leaves, and comes here.
+//! In all of them what a call looks for is not bound, so that a call has no test for them: it finds nothing, leaves, and comes here.
 
 use super::cell::GroupCell;
 use super::door::Door;
@@ -18,6 +18,8 @@ pub(crate) enum Detour {
     Shut(Arc<Door>),
     /// Goes on in one of two: a canary.
     Fork(Fork),
+    /// Stays, and is timed.
+    Timed,
 }
 
 /// Two releases of which each outermost call, request and lease takes one.
@@ -78,7 +80,7 @@ impl GroupCell {
             let mut door = None;
             let answer = pin::enter(self, call, |entered| {
                 let entered = match &entered.release().detour {
-                    None => entered,
+                    None | Some(Detour::Timed) => entered,
                     Some(Detour::Shut(shut)) => {
                         door = Some(Arc::clone(shut));
                         return Ok(None);
