@@ -429,3 +429,48 @@ fn a34_a_hand_over_that_was_given_up_leaves_what_is_on_probation_on_probation() 
         scene.end();
     });
 }
+
+#[test]
+fn a46_what_is_attached_to_an_object_is_there_once_through_all_versions() {
+    const THREADS: u64 = 3;
+    const VISITS: u64 = 2_000;
+    let scene = Scene::new();
+    let attached = scene.host.attached();
+    assert_eq!((attached.names(), attached.len()), (vec!["visits".to_owned()], 0), "asked for by the start");
+    let began = std::sync::Barrier::new(usize::try_from(THREADS).expect("few") + 1);
+    thread::scope(|scope| {
+        let visiting = || {
+            began.wait();
+            // All at the same object at once, which has nothing yet; and each at one of its own.
+            let own = 1_000 + u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
+            (0..VISITS).fold(0, |before, _| {
+                let common = scene.slot.visit(7).expect("an answer");
+                assert!(common > before, "{common} after {before}");
+                scene.slot.visit(own).expect("an answer");
+                common
+            })
+        };
+        let visitors: Vec<_> = (0..THREADS).map(|_| scope.spawn(visiting)).collect();
+        began.wait();
+        scene.apply(Fixture::KeepingV2);
+        scene.apply(Fixture::KeepingV3);
+        scene.host.rollback("keeping").expect("a way back");
+        for visitor in visitors {
+            visitor.join().expect("no panic");
+        }
+    });
+    scene.log.wait("unmapped", 1);
+    assert_eq!(scene.slot.visit(7), Ok(THREADS * VISITS + 1), "each was counted once");
+    assert_eq!(attached.len() as u64, THREADS + 1, "one for each object and name");
+
+    // It ends with its object, once.
+    assert_eq!((attached.forget(7), attached.forget(7)), (1, 0));
+    assert_eq!(scene.slot.visit(7), Ok(1), "another object that has its number");
+    assert_eq!(attached.forget(7), 1);
+    assert_eq!(attached.len() as u64, THREADS);
+    // What a version attached is the host's, and goes with nobody else.
+    scene.apply(Fixture::KeepingV3);
+    assert_eq!(attached.len() as u64, THREADS);
+    assert!(attached.bytes() as u64 >= THREADS);
+    scene.end();
+}

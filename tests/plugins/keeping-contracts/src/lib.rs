@@ -45,6 +45,9 @@ pub trait Keeping {
     /// Asks the clerk for the sum, who asks back.
     fn ask_the_clerk(&self) -> i64;
 
+    /// How often an object of the host's was visited, this time included, which is attached to it; 0 where that is no number.
+    fn visit(&self, object: u64) -> u64;
+
     /// As `pay`, later.
     async fn pay_later(&self, number: u64, amount: i64) -> i64;
 }

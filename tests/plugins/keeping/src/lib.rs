@@ -1,7 +1,7 @@
 //! A plugin that keeps accounts, in a table that is copied while it is used. Its features choose the build and the schema.
 
 use keeping_contracts::{Account, Clerk, Keeping};
-use midflight_plugin::{Context, Handed, Plugin, Service, StartError, State, Table, plugin};
+use midflight_plugin::{Attached, Context, Handed, Plugin, Service, StartError, State, Table, plugin};
 use serde::{Deserialize, Serialize};
 
 const BUILD: u32 = cfg_select! {
@@ -72,11 +72,13 @@ type Kept = First;
 pub struct TheKeeping {
     accounts: Handed<Table<u64, Kept>>,
     clerk: Service<dyn Clerk>,
+    visits: Attached<u64>,
 }
 
 impl Plugin for TheKeeping {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
-        Ok(TheKeeping { accounts: Handed::default(), clerk: cx.service::<dyn Clerk>()? })
+        let (clerk, visits) = (cx.service::<dyn Clerk>()?, cx.attached("visits"));
+        Ok(TheKeeping { accounts: Handed::default(), clerk, visits })
     }
 }
 
@@ -134,6 +136,15 @@ impl Keeping for TheKeeping {
 
     fn ask_the_clerk(&self) -> i64 {
         self.clerk.sum().expect("the clerk answers")
+    }
+
+    fn visit(&self, object: u64) -> u64 {
+        let visited = |visits: &mut u64| {
+            *visits += 1;
+            *visits
+        };
+        let there = self.visits.get_or_insert_with(object, || 0);
+        there.and_then(|_| self.visits.update(object, visited)).ok().flatten().unwrap_or_default()
     }
 
     async fn pay_later(&self, number: u64, amount: i64) -> i64 {
