@@ -1,11 +1,18 @@
 //! Consistency: a call never sees half an update.
 
-use midflight::{CallError, Fault};
-use midflight_tests::{Either, Fixture, Rig, Way, both_ways, check_answers, in_child, process, trade};
-use probe_contracts::Probe;
+use midflight::{CallError, Event, EventKind, Fault, Host, HostBuilder, Slot};
+use midflight_tests::{
+    Desk, Either, Fixture, Rig, WITHIN, Way, both_ways, check_answers, in_child, process, trade,
+};
+use probe_contracts::{Begin, Probe};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::thread;
+use std::time::Duration;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
 
 both_ways![
     a06_a_lease_ends_on_another_thread,
@@ -211,6 +218,180 @@ fn a05_a_swap_at_every_boundary_of_a_chain() {
         assert_eq!(rig.probe.nested(DEPTH), Ok(vec![2; DEPTH as usize + 1]));
         rig.end();
     }
+}
+
+/// Calls of every shape, one after the other, with a boundary before, between and inside of them; at one of which something happens.
+struct Script {
+    host: Host,
+    desk: Arc<Desk>,
+    probe: Slot<dyn Probe>,
+    passed: AtomicUsize,
+    happens_at: usize,
+    happen: fn(&Host, &Arc<Desk>),
+}
+
+impl Script {
+    fn boundary(&self) {
+        if self.passed.fetch_add(1, SeqCst) == self.happens_at {
+            (self.happen)(&self.host, &self.desk);
+        }
+    }
+
+    /// The generations that served, by call.
+    fn run(&self) -> Result<[Vec<u64>; 4], Fault> {
+        self.boundary();
+        let nested = self.probe.nested(2)?;
+        self.boundary();
+        let request = self.host.request("probe", |request| {
+            let probe = request.get(&self.probe);
+            let first = probe.generation()?;
+            self.boundary();
+            let between = probe.nested(1)?;
+            self.boundary();
+            Ok::<_, Fault>([vec![first], between, vec![probe.generation()?]].concat())
+        })?;
+        self.boundary();
+        let lease = self.host.lease("probe")?;
+        self.boundary();
+        let mut leased = lease.get(&self.probe).nested(1)?;
+        self.boundary();
+        leased.push(lease.get(&self.probe).generation()?);
+        drop(lease);
+        self.boundary();
+        Ok([nested, request, leased, vec![self.probe.generation()?]])
+    }
+}
+
+/// A kind of transition, how it comes about, and which generations may serve after it.
+type Kind = (&'static str, fn(&Host, &Arc<Desk>), &'static [u64]);
+
+/// What is switched in stays on probation, so that each kind of way back can be taken.
+const TRANSITIONS: [Kind; 9] = [
+    ("an update", |host, _| drop(host.apply(Fixture::V2.path()).expect("applied")), &[2]),
+    (
+        "two updates",
+        |host, _| {
+            host.apply(Fixture::V2.path()).expect("applied");
+            host.apply(Fixture::V3.path()).expect("applied");
+        },
+        &[3],
+    ),
+    ("a configuration", |host, _| drop(host.configure("probe", "factor = 2").expect("applied")), &[2]),
+    (
+        "a way back from a trial",
+        |host, _| {
+            host.apply(Fixture::V2.path()).expect("applied");
+            host.rollback("probe").expect("a way back");
+        },
+        &[1],
+    ),
+    (
+        "a trial that supersedes one, and is cancelled",
+        |host, _| {
+            host.apply(Fixture::V2.path()).expect("applied");
+            host.apply(Fixture::V3.path()).expect("applied");
+            host.cancel("probe").expect("a way back");
+        },
+        &[1],
+    ),
+    (
+        "a start that fails",
+        |host, desk| {
+            desk.begin(2, Begin::Fail);
+            host.apply(Fixture::V2.path()).expect_err("refused");
+        },
+        &[1],
+    ),
+    (
+        "a version that does not want to be switched in",
+        |host, desk| {
+            desk.when_hooked(2, "before_switch", Begin::Fail);
+            host.apply(Fixture::V2.path()).expect_err("refused");
+        },
+        &[1],
+    ),
+    (
+        "a version that fails after its switch",
+        |host, desk| {
+            desk.when_hooked(2, "after_switch", Begin::Fail);
+            host.apply(Fixture::V2.path()).expect_err("refused");
+        },
+        &[1],
+    ),
+    ("a text", |host, _| drop(host.apply("Cargo.toml").expect_err("refused")), &[1]),
+];
+
+#[test]
+fn a05_every_transition_at_every_boundary() {
+    for kind in TRANSITIONS {
+        at_every_boundary(kind, |builder| builder.probation(LONG));
+    }
+}
+
+/// Until it is withdrawn, each call is for one of the two.
+const CANARIES: [Kind; 2] = [
+    ("a canary", |host, _| begin_canary(host), &[1, 2]),
+    (
+        "a canary that is withdrawn",
+        |host, _| {
+            begin_canary(host);
+            host.cancel("probe").expect("withdrawn");
+        },
+        &[1],
+    ),
+];
+
+fn begin_canary(host: &Host) {
+    let (applying, mut events) = (host.clone(), host.events());
+    thread::spawn(move || applying.apply(Fixture::V2.path()));
+    let other = |event: &Event| !matches!(event.kind, EventKind::Canary { .. });
+    while other(&events.next_timeout(WITHIN).expect("a canary")) {}
+}
+
+#[test]
+fn a05_canaries_at_every_boundary() {
+    for kind in CANARIES {
+        at_every_boundary(kind, |builder| builder.canary("probe", 0.5, LONG));
+    }
+}
+
+fn at_every_boundary((what, happen, serve): Kind, configure: fn(HostBuilder) -> HostBuilder) {
+    let mut happens_at = 0;
+    loop {
+        let rig = Rig::with(configure);
+        rig.apply(Fixture::V1);
+        let script = Arc::new(Script {
+            host: rig.host.clone(),
+            desk: Arc::clone(&rig.desk),
+            probe: rig.probe.clone(),
+            passed: AtomicUsize::new(0),
+            happens_at,
+            happen,
+        });
+        let within = Arc::clone(&script);
+        rig.desk.between(move |_| within.boundary());
+        let calls = script.run().unwrap_or_else(|fault| panic!("{what} at {happens_at}: {fault}"));
+        let has_happened = script.passed.load(SeqCst) > happens_at;
+        for (call, generations) in calls.iter().enumerate() {
+            let mixed = generations.iter().any(|generation| *generation != generations[0]);
+            assert!(!mixed, "{what} at {happens_at}, in call {call}: {generations:?}");
+        }
+        let firsts: Vec<_> = calls.iter().map(|generations| generations[0]).collect();
+        let back = serve.len() == 1 && !firsts.is_sorted();
+        assert!(!back && firsts[0] >= 1, "{what} at {happens_at}: {firsts:?}");
+        let after = rig.probe.generation().expect("a generation");
+        let may = if has_happened { serve } else { &[1] };
+        assert!(may.contains(&after), "{what} at {happens_at}: generation {after}");
+        // The desk has shares in the host.
+        rig.desk.between(|_| {});
+        drop(script);
+        rig.end();
+        if !has_happened {
+            break;
+        }
+        happens_at += 1;
+    }
+    assert_eq!(happens_at, 12, "so many boundaries has the script");
 }
 
 #[test]
