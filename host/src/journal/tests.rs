@@ -350,7 +350,7 @@ fn it_grows_no_further_than_its_bound_and_twice_what_is_true() {
     assert!(shrunk > 10, "{shrunk}");
 }
 
-// A35: cuts and failures.
+// Cuts and failures.
 
 enum Step {
     Append(Record),
@@ -500,7 +500,7 @@ fn check_cut(image: &Image, allowed: &[JournalState], cuts: Cuts) -> usize {
 }
 
 #[test]
-fn cut_anywhere_it_opens_again_with_the_last_record_that_counted_or_the_one_after() {
+fn a35_cut_anywhere_it_opens_again_with_the_last_record_that_counted_or_the_one_after() {
     let disk = Disk::new();
     disk.record();
     let run = Run::begin(disk.clone()).through();
@@ -514,7 +514,7 @@ fn cut_anywhere_it_opens_again_with_the_last_record_that_counted_or_the_one_afte
 }
 
 #[test]
-fn any_operation_may_fail_once_and_the_next_record_goes_through() {
+fn a35_any_operation_may_fail_once_and_the_next_record_goes_through() {
     let operations = {
         let disk = Disk::new();
         Run::begin(disk.clone()).through();
@@ -540,7 +540,7 @@ fn any_operation_may_fail_once_and_the_next_record_goes_through() {
 }
 
 #[test]
-fn while_the_disk_is_full_nothing_counts_and_when_there_is_room_it_goes_on() {
+fn a35_while_the_disk_is_full_nothing_counts_and_when_there_is_room_it_goes_on() {
     let disk = Disk::new();
     let (mut first, _) = journal(&disk).unwrap();
     first.append(&committed("exchange", &["fees 1"])).unwrap();
@@ -661,7 +661,7 @@ fn check_store(image: &Image, there: &BTreeSet<Digest>) -> usize {
 }
 
 #[test]
-fn cut_anywhere_the_store_has_what_was_put_and_nothing_that_is_not_whole() {
+fn a35_cut_anywhere_the_store_has_what_was_put_and_nothing_that_is_not_whole() {
     let check = |fault: Option<Fault>| {
         let disk = Disk::new();
         if let Some(fault) = fault {

@@ -130,6 +130,46 @@ fn a34_a_canary_that_the_process_died_of_is_held() {
     });
 }
 
+/// The commit of the version that a canary runs beside closes the journal's record of both.
+#[test]
+fn a34_a_canary_beside_a_commit_is_held_when_the_process_dies_after_that() {
+    let dies = |journal: &str| {
+        let rig = Rig::with(|builder| {
+            let builder = builder.canary("probe", 0.5, Duration::from_secs(2));
+            builder.journal(journal).probation(Duration::from_secs(1))
+        });
+        rig.apply(Fixture::V1);
+        rig.apply(Fixture::V2);
+        let host = rig.host.clone();
+        std::thread::spawn(move || host.apply(Fixture::V3.path()));
+        rig.log.wait("canary", 3);
+        rig.log.wait("committed", 2);
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+    };
+    with_children(dies, |test| {
+        let journal = directory();
+        let died = run_child(test, &journal.path().display().to_string());
+        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+
+        let rig = Rig::watching(&[(Fixture::V3, "probe.so")], |builder| builder.journal(journal.path()));
+        check_answers(&rig.probe, 2);
+        assert_eq!(held(&rig), 1);
+        rig.end();
+    });
+}
+
+/// A service is killed in the midst of its updates, and started again.
+#[test]
+fn a35_killed_at_any_moment() {
+    let mut killing = std::process::Command::new(env!("CARGO_BIN_EXE_killing"));
+    let killed = killing.args(["--kills", "12", "--json"]).output().expect("it runs");
+    let report = String::from_utf8_lossy(&killed.stdout);
+    let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
+    assert_eq!((&report["kills"], &report["wrong"]), (&12.into(), &serde_json::json!([])), "{report:#}");
+    assert!(killed.status.success());
+}
+
 #[test]
 fn a36_what_was_rolled_back_is_held_after_a_restart() {
     let journal = directory();

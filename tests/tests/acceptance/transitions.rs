@@ -211,6 +211,29 @@ fn a28_a_start_that_calls_back_into_its_group() {
     rig.end();
 }
 
+/// What it waits for waits for it: the deadline ends that.
+#[test]
+fn a28_a_start_that_asks_the_host_for_what_comes_after_it() {
+    let rig = Rig::with(|builder| builder.start_deadline(Duration::from_millis(500)));
+    rig.apply(Fixture::V1);
+    let host = rig.host.clone();
+    rig.desk.when_starting(move |generation| {
+        if generation == 2 {
+            // Neither waits for the update that this is.
+            assert_eq!(host.try_apply(Fixture::V3.path()).expect_err("refused").code(), Code::Busy);
+            assert_eq!(host.status().plugins[0].active, Some(1));
+            // This does, and is answered when the update was given up.
+            assert!(host.rollback("probe").is_err());
+        }
+    });
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!(refusal.code(), Code::StartTimedOut, "{refusal}");
+    // It returns late, and goes the way of all.
+    rig.log.wait("unmapped", 2);
+    rig.apply(Fixture::V3);
+    rig.end();
+}
+
 #[test]
 fn a29_updates_of_one_group_wait_their_turn() {
     const UPDATES: usize = 10;
