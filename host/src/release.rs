@@ -155,8 +155,13 @@ impl Release {
         generations.find(|generation| *generation.plugin == *plugin)
     }
 
-    pub(crate) fn generations(&self) -> &[Arc<Generation>] {
-        &self.generations
+    /// Is `generation` a part of it, or of what it leads to?
+    pub(crate) fn has(&self, generation: &Arc<Generation>) -> bool {
+        let own = self.generations.iter().any(|part| Arc::ptr_eq(part, generation));
+        own || match &self.detour {
+            Some(Detour::Fork(Fork { serves, tried, .. })) => serves.has(generation) || tried.has(generation),
+            Some(Detour::Shut(_) | Detour::Timed) | None => false,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::Fault;
 use crate::tally::Tally;
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
+use std::task::{Poll, Waker};
 
 /// A trait with [`#[contract]`](crate::contract), as the type `dyn Trait`. Implemented by that macro.
 ///
@@ -166,7 +167,28 @@ pub unsafe trait Holding: Gate {
         method: u16,
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Self::Held), E>;
+
+    /// As [`hold`](Holding::hold), for the beginning of a future: where nobody is let in at this moment, the caller is told to wait, and not made to.
+    #[track_caller]
+    fn begin<'l, R, F>(&self, method: u16, f: F) -> Begun<'l, R, Self::Held>
+    where
+        R: 'l,
+        F: FnOnce(&Bound) -> Result<R, Fault> + Send + 'l,
+    {
+        Begun::Now(self.hold(method, f))
+    }
 }
+
+/// What became of [`Holding::begin`].
+pub enum Begun<'l, R, H> {
+    /// It has begun, or never will.
+    Now(Result<(R, H), Fault>),
+    /// To be asked again when the waker is woken.
+    Later(Later<'l, R, H>),
+}
+
+/// A call that waits to begin.
+pub type Later<'l, R, H> = Box<dyn FnMut(&Waker) -> Poll<Result<(R, H), Fault>> + Send + 'l>;
 
 /// A share in what serves a contract: its code and its instance stay while this lives.
 ///
@@ -279,5 +301,15 @@ impl<C: Contract + ?Sized, G: Gate> Calls<C, G> {
         G: Holding,
     {
         self.gate.hold(method, f)
+    }
+    /// [`Holding::begin`].
+    #[track_caller]
+    pub fn begin<'l, R, F>(&self, method: u16, f: F) -> Begun<'l, R, G::Held>
+    where
+        G: Holding,
+        R: 'l,
+        F: FnOnce(&Bound) -> Result<R, Fault> + Send + 'l,
+    {
+        self.gate.begin(method, f)
     }
 }

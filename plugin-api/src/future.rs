@@ -19,7 +19,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard, guard_wire};
-use crate::contract::Hold;
+use crate::contract::{Begun, Hold, Later};
 use crate::plugin::host;
 use crate::tally::Tally;
 use crate::{CallError, Crosses, Fault, Maybe};
@@ -136,7 +136,7 @@ where
 /// The answer of an `async fn` of a contract, to be awaited on any executor.
 ///
 /// The call has begun: what serves it was chosen when this was made, and is kept, like by a lease, until it has brought its value or
-/// is dropped. Dropping it cancels the call.
+/// is dropped. Dropping it cancels the call. Where a plugin's state was being handed over at that time, the call begins after that, at a poll.
 ///
 /// ```
 /// # midflight_plugin::contract_crate!();
@@ -159,13 +159,15 @@ where
 /// ```
 #[must_use = "an answer does nothing unless it is awaited"]
 pub struct Answer<'l, H: Hold, O: Outcome> {
-    state: State<H, O::Wire>,
+    state: State<'l, H, O::Wire>,
     /// Lent arguments are used until the end.
     lent: PhantomData<&'l ()>,
 }
 
-enum State<H: Hold, W> {
+enum State<'l, H: Hold, W> {
     Refused(Fault),
+    /// For what serves to be there: a state is being handed over.
+    Waiting(Later<'l, RawFuture<W>, H>),
     Running(Running<H, W>),
     Over,
 }
@@ -209,15 +211,24 @@ impl<H: Hold, W> Drop for Running<H, W> {
     }
 }
 
+impl<H: Hold, W> State<'_, H, W> {
+    fn of(begun: Result<(RawFuture<W>, H), Fault>) -> Self {
+        match begun {
+            Ok((raw, hold)) => State::Running(Running { raw, stand_in: None, hold }),
+            Err(fault) => State::Refused(fault),
+        }
+    }
+}
+
 impl<'l, H: Hold, O: Outcome> Answer<'l, H, O> {
     /// What a call of an `async fn` has brought.
     ///
     /// # Safety
     /// The future is of the side that the hold holds; its lent arguments live for 'l.
-    pub unsafe fn of(begun: Result<(RawFuture<O::Wire>, H), Fault>) -> Self {
+    pub unsafe fn of(begun: Begun<'l, RawFuture<O::Wire>, H>) -> Self {
         let state = match begun {
-            Ok((raw, hold)) => State::Running(Running { raw, stand_in: None, hold }),
-            Err(fault) => State::Refused(fault),
+            Begun::Now(begun) => State::of(begun),
+            Begun::Later(later) => State::Waiting(later),
         };
         Answer { state, lent: PhantomData }
     }
@@ -230,22 +241,29 @@ impl<H: Hold, O: Outcome> Future for Answer<'_, H, O> {
     type Output = O::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let ended = match &mut self.state {
-            State::Running(running) => match running.poll(cx.waker()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(wire)) => {
-                    // Held until it is the caller's own; then there is nothing left to hold it for.
-                    // SAFETY: held.
-                    let origin = unsafe { &*running.hold.bound().origin };
-                    Ok(running.hold.within(|| O::of(wire, &origin.tally)))
+        let ended = loop {
+            break match &mut self.state {
+                State::Waiting(later) => {
+                    let Poll::Ready(begun) = later(cx.waker()) else { return Poll::Pending };
+                    self.state = State::of(begun);
+                    continue;
                 }
-                Poll::Ready(Err(fault)) => Err(fault),
-            },
-            State::Refused(_) => match std::mem::replace(&mut self.state, State::Over) {
-                State::Refused(fault) => Err(fault),
-                _ => unreachable!("it was refused"),
-            },
-            State::Over => panic!("an answer is polled after it was ready"),
+                State::Running(running) => match running.poll(cx.waker()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(wire)) => {
+                        // Held until it is the caller's own; then there is nothing left to hold it for.
+                        // SAFETY: held.
+                        let origin = unsafe { &*running.hold.bound().origin };
+                        Ok(running.hold.within(|| O::of(wire, &origin.tally)))
+                    }
+                    Poll::Ready(Err(fault)) => Err(fault),
+                },
+                State::Refused(_) => match std::mem::replace(&mut self.state, State::Over) {
+                    State::Refused(fault) => Err(fault),
+                    _ => unreachable!("it was refused"),
+                },
+                State::Over => panic!("an answer is polled after it was ready"),
+            };
         };
         self.state = State::Over;
         Poll::Ready(ended.unwrap_or_else(|fault| O::fault(fault)))
@@ -256,6 +274,7 @@ impl<H: Hold, O: Outcome> fmt::Debug for Answer<'_, H, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Refused(_) => "refused",
+            State::Waiting(_) => "waiting",
             State::Running(_) => "running",
             State::Over => "over",
         };

@@ -220,7 +220,7 @@ pub mod rt {
     pub use crate::callback::{
         About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,
     };
-    pub use crate::contract::{Bound, Calls, Gate, Hold, Holding, Origin, Pinned};
+    pub use crate::contract::{Begun, Bound, Calls, Gate, Hold, Holding, Later, Origin, Pinned};
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};

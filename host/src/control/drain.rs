@@ -193,7 +193,7 @@ impl Control {
         let (mut shares, now) = (0, Instant::now());
         for draining in &mut self.draining {
             let release = draining.retired.release();
-            if !release.generations().iter().any(|part| Arc::ptr_eq(part, generation)) {
+            if !release.has(generation) {
                 continue;
             }
             release.holds.add_to(&mut holders.holds, now);
@@ -268,8 +268,7 @@ impl Control {
         let Retiring { generation, since, telling, .. } = self.retiring.remove(at);
         let holders = self.holders(&generation, telling);
         for draining in &mut self.draining {
-            let mut parts = draining.retired.release().generations().iter();
-            draining.given_up |= parts.any(|part| Arc::ptr_eq(part, &generation));
+            draining.given_up |= draining.retired.release().has(&generation);
         }
         // A share that is never given back: what holds it may let go yet, and then its release goes, but not its code.
         mem::forget(generation);

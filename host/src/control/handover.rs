@@ -275,11 +275,8 @@ impl Control {
                 self.give_state_up(&group, Code::HandoverTimedOut, &format!("{what} within {wait_max:?}"));
                 continue;
             }
-            let inside = |pair: &Pair| {
-                let parts =
-                    self.draining.iter().flat_map(|draining| draining.retired.release().generations());
-                parts.into_iter().any(|part| Arc::ptr_eq(part, &pair.from))
-            };
+            let inside =
+                |pair: &Pair| self.draining.iter().any(|draining| draining.retired.release().has(&pair.from));
             if matches!(handover.phase, Phase::Closing) && !handover.pairs.iter().any(inside) {
                 handover.phase = Phase::Moving;
                 let (number, pairs) = (handover.number, handover.pairs.clone());

@@ -6,14 +6,16 @@
 
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
+use super::ways::Settled;
 use super::{Keep, LeaseGate, Link, RequestGate, SlotGate};
 use crate::holds;
 use crate::release::Release;
 use midflight_plugin::Fault;
-use midflight_plugin::rt::{Bound, Gate, Hold, Holding};
+use midflight_plugin::rt::{Begun, Bound, Gate, Hold, Holding};
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// A share in a release, and what of it is held.
 pub struct Held {
@@ -86,14 +88,60 @@ unsafe impl Holding for SlotGate {
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Held), E> {
         let at = Location::caller();
-        let call = Call::new(self.target.index, method);
         let mut f = Some(f);
-        self.reach(self.link.cell(), method, |cell, release| {
-            let Some(bound) = release.serving(self.target.index) else { return Ok(None) };
-            // SAFETY: pinned; and the bound is in it.
-            let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
-            f.take().map(|f| run(f, held)).transpose()
-        })
+        self.reach(self.link.cell(), method, |cell, release| self.held_in(cell, release, method, at, &mut f))
+    }
+
+    #[track_caller]
+    fn begin<'l, R, F>(&self, method: u16, f: F) -> Begun<'l, R, Held>
+    where
+        R: 'l,
+        F: FnOnce(&Bound) -> Result<R, Fault> + Send + 'l,
+    {
+        let at = Location::caller();
+        let mut f = Some(f);
+        let mut begin = move |gate: &SlotGate| {
+            let mut held =
+                |cell: &GroupCell, release: &Release| gate.held_in(cell, release, method, at, &mut f);
+            match gate.try_reach(gate.link.cell(), method, &mut held) {
+                Ok(Settled::In(begun)) => Ok(Ok(begun)),
+                Ok(Settled::Shut(door)) => Err(door),
+                Err(fault) => Ok(Err(fault)),
+            }
+        };
+        let mut door = match begin(self) {
+            Ok(begun) => return Begun::Now(begun),
+            Err(door) => door,
+        };
+        let (gate, mut place) = (self.clone(), None);
+        Begun::Later(Box::new(move |waker| {
+            while door.is_open(&mut place, waker) {
+                match begin(&gate) {
+                    Ok(begun) => return Poll::Ready(begun),
+                    // Shut again meanwhile.
+                    Err(next) => (door, place) = (next, None),
+                }
+            }
+            Poll::Pending
+        }))
+    }
+}
+
+impl SlotGate {
+    /// Runs `f` on what serves in `release`, which is entered, with a share in that; `None` where nothing does.
+    fn held_in<R, E: From<Fault>>(
+        &self,
+        cell: &GroupCell,
+        release: &Release,
+        method: u16,
+        at: &'static Location<'static>,
+        f: &mut Option<impl FnOnce(&Bound) -> Result<R, E>>,
+    ) -> Result<Option<(R, Held)>, E> {
+        let Some(bound) = release.serving(self.target.index) else { return Ok(None) };
+        let call = Call::new(self.target.index, method);
+        // SAFETY: pinned; and the bound is in it.
+        let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
+        f.take().map(|f| run(f, held)).transpose()
     }
 }
 

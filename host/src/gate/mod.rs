@@ -30,7 +30,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
-use ways::Fork;
+use ways::{Fork, Settled};
 
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the index.
 pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> Result<Slot<C>, Refusal> {
@@ -184,12 +184,28 @@ impl SlotGate {
         method: u16,
         mut f: impl FnMut(&GroupCell, &Release) -> Result<Option<R>, E>,
     ) -> Result<R, E> {
+        loop {
+            match self.try_reach(entered, method, &mut f)? {
+                Settled::In(answer) => return Ok(answer),
+                Settled::Shut(door) => door.wait(),
+            }
+        }
+    }
+
+    /// As [`reach`](SlotGate::reach), for who can't wait here.
+    fn try_reach<R, E: From<Fault>>(
+        &self,
+        entered: &GroupCell,
+        method: u16,
+        f: &mut impl FnMut(&GroupCell, &Release) -> Result<Option<R>, E>,
+    ) -> Result<Settled<R>, E> {
         let call = Call::new(self.target.index, method);
         let mut cell = entered;
         loop {
-            let answer = cell.settle(call, Fork::by_chance, |release| f(cell, release))?;
-            if let Some(answer) = answer {
-                return Ok(answer);
+            match cell.try_settle(call, Fork::by_chance, |release| f(cell, release))? {
+                Settled::In(Some(answer)) => return Ok(Settled::In(answer)),
+                Settled::Shut(door) => return Ok(Settled::Shut(door)),
+                Settled::In(None) => {}
             }
             let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));
             if !moved && std::ptr::eq(self.link.cell(), cell) {

@@ -67,6 +67,13 @@ fn chance() -> u64 {
     state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }
 
+/// What became of entering.
+pub(crate) enum Settled<R> {
+    In(R),
+    /// Nobody is let in before this opens.
+    Shut(Arc<Door>),
+}
+
 impl GroupCell {
     /// As [`pin::enter`], in a release that serves: it waits at a door, and takes at a fork the side that `choose` says.
     pub(crate) fn settle<R, E: From<Fault>>(
@@ -77,28 +84,36 @@ impl GroupCell {
     ) -> Result<R, E> {
         let mut f = Some(f);
         loop {
-            let mut door = None;
-            let answer = pin::enter(self, call, |entered| {
-                let entered = match &entered.release().detour {
-                    None | Some(Detour::Timed) => entered,
-                    Some(Detour::Shut(shut)) => {
-                        door = Some(Arc::clone(shut));
-                        return Ok(None);
-                    }
-                    Some(Detour::Fork(fork)) => {
-                        let side = Arc::as_ptr(choose(fork));
-                        // SAFETY: the fork's release owns both of its sides for as long as it lives.
-                        unsafe { entered.over(side) }
-                    }
-                };
-                f.take().map(|f| f(entered.release())).transpose()
-            })?;
-            if let Some(answer) = answer {
-                return Ok(answer);
+            let run = |release: &Release| f.take().map(|f| f(release)).transpose();
+            match self.try_settle(call, &choose, run)? {
+                Settled::In(Some(answer)) => return Ok(answer),
+                // Not taken, and so not run.
+                Settled::In(None) => {}
+                // In no pin: whoever opens it waits for those.
+                Settled::Shut(door) => door.wait(),
             }
-            // In no pin: whoever opens it waits for those.
-            door.into_iter().for_each(|door| door.wait());
         }
+    }
+
+    /// As [`settle`](GroupCell::settle), for who can't wait here.
+    pub(crate) fn try_settle<R, E: From<Fault>>(
+        &self,
+        call: Call,
+        choose: impl Fn(&Fork) -> &Arc<Release>,
+        f: impl FnOnce(&Release) -> Result<R, E>,
+    ) -> Result<Settled<R>, E> {
+        pin::enter(self, call, |entered| {
+            let entered = match &entered.release().detour {
+                None | Some(Detour::Timed) => entered,
+                Some(Detour::Shut(door)) => return Ok(Settled::Shut(Arc::clone(door))),
+                Some(Detour::Fork(fork)) => {
+                    let side = Arc::as_ptr(choose(fork));
+                    // SAFETY: the fork's release owns both of its sides for as long as it lives.
+                    unsafe { entered.over(side) }
+                }
+            };
+            f(entered.release()).map(Settled::In)
+        })
     }
 }
 

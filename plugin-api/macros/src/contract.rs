@@ -933,7 +933,7 @@ impl Contract<'_> {
                 // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends, and with what it
                 // gives until that is dropped; what is lent lives for as long as the answer.
                 unsafe {
-                    ::midflight_plugin::rt::Answer::of(self.0.hold(#number, move |#bound| #run))
+                    ::midflight_plugin::rt::Answer::of(self.0.begin(#number, move |#bound| #run))
                 }
             }
         }

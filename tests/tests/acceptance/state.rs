@@ -2,11 +2,14 @@
 
 use futures_executor::block_on;
 use keeping_contracts::{Account, Clerk, Keeping};
-use midflight::{Code, EventKind, Fault, Host, HostBuilder, Slot};
+use midflight::{Code, EventKind, Fault, Host, HostBuilder, Lease, Slot};
 use midflight_tests::{Fixture, Log, WITHIN, run_child, with_children};
-use std::sync::atomic::AtomicBool;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -288,6 +291,86 @@ fn a45_a_nested_call_passes_the_door() {
         assert_eq!(version, Ok(2));
         assert!(longest >= Duration::from_millis(20), "it waited: {longest:?}");
     });
+    scene.end();
+}
+
+/// Shuts the door and keeps it shut until the lease is dropped that it answers with.
+fn shut(scene: &Scene, fixture: Fixture) -> (Lease, thread::JoinHandle<()>) {
+    let (group, host) = (scene.host.group("keeping"), scene.host.clone());
+    let (lease, before) = (group.lease().expect("a lease"), group.release());
+    let applying = thread::spawn(move || {
+        host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    });
+    let began = Instant::now();
+    while group.release() == before {
+        assert!(began.elapsed() < WITHIN, "the door is shut");
+        thread::yield_now();
+    }
+    (lease, applying)
+}
+
+/// On the one thread that has what the door waits for: would it wait as a thread, it would wait for itself.
+#[test]
+fn a45_calls_of_async_methods_wait_as_futures() {
+    let scene = Scene::new();
+    scene.slot.open(10).expect("opened");
+    let (lease, applying) = shut(&scene, Fixture::KeepingV2);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let name = "lent until the end".to_owned();
+    let mut answers: Vec<_> = (0..5).map(|_| scene.slot.pay_later(7, 1)).collect();
+    let renamed = scene.slot.name_later(3, &name);
+    for answer in &mut answers {
+        assert!(Pin::new(answer).poll(&mut context).is_pending());
+    }
+    assert_eq!(format!("{:?}", answers[0]), "Answer(waiting)");
+    // One that is given up is never begun; one that was never asked is, when it is.
+    answers.truncate(4);
+    assert_eq!(woken.0.load(SeqCst), 0);
+    assert_eq!(lease.get(&scene.slot).account(7).expect("an answer").expect("an account").total, 7);
+    drop(lease);
+    applying.join().expect("applied");
+    let began = Instant::now();
+    while woken.0.load(SeqCst) < 4 {
+        assert!(began.elapsed() < WITHIN, "woken");
+        thread::yield_now();
+    }
+    let mut paid: Vec<_> = answers.into_iter().map(|answer| block_on(answer).expect("paid")).collect();
+    paid.sort_unstable();
+    assert_eq!(paid, [8, 9, 10, 11]);
+    assert_eq!(block_on(renamed), Ok(2), "the version that answers");
+    let account = scene.slot.account(3).expect("an answer").expect("an account");
+    assert_eq!(account.name.as_str(), name);
+    scene.end();
+}
+
+/// What counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a45_a_future_that_waits_at_a_door_that_shuts_again() {
+    let scene = Scene::new();
+    scene.slot.open(10).expect("opened");
+    let (lease, applying) = shut(&scene, Fixture::KeepingV2);
+    let mut answer = scene.slot.pay_later(7, 1);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut answer).poll(&mut context).is_pending());
+    drop(lease);
+    applying.join().expect("applied");
+    let (lease, applying) = shut(&scene, Fixture::KeepingV3);
+    assert!(Pin::new(&mut answer).poll(&mut context).is_pending(), "at the next door");
+    drop(lease);
+    applying.join().expect("applied");
+    assert_eq!(block_on(answer), Ok(8));
+    assert_eq!(scene.slot.version(), Ok(3));
     scene.end();
 }
 

@@ -50,6 +50,9 @@ pub trait Keeping {
 
     /// As `pay`, later.
     async fn pay_later(&self, number: u64, amount: i64) -> i64;
+
+    /// As `name`, later; and the build that answers.
+    async fn name_later(&self, number: u64, name: &str) -> u32;
 }
 
 /// What the test provides.

@@ -150,4 +150,9 @@ impl Keeping for TheKeeping {
     async fn pay_later(&self, number: u64, amount: i64) -> i64 {
         self.pay(number, amount)
     }
+
+    async fn name_later(&self, number: u64, name: &str) -> u32 {
+        self.name(number, name);
+        BUILD
+    }
 }
