@@ -247,9 +247,9 @@ impl Control {
     /// Its time is over: it is switched in for all, at once or at the next switch point.
     fn switch_tried(&mut self, group: &Arc<str>) {
         let Some(state) = self.groups.get_mut(group) else { return };
-        let Some(Canary { mut members, latency, .. }) = state.canary.take() else { return };
+        let Some(Canary { mut members, latency, share, .. }) = state.canary.take() else { return };
         for ready in &mut members {
-            ready.was_tried = true;
+            (ready.was_tried, ready.served) = (true, share.is_some());
             ready.latency.clone_from(&latency);
         }
         let manual = members.iter().any(|ready| ready.update.publish == Publish::Manual);
@@ -259,8 +259,9 @@ impl Control {
             for ready in members {
                 self.await_switch_point(group, ready);
             }
-        } else {
-            self.switch(group, members);
+        } else if self.switch(group, members) == 0 {
+            // Refused, or a state is handed over first: nobody enters the fork any more.
+            self.publish(group);
         }
         self.resume(group);
     }
@@ -272,18 +273,9 @@ impl Control {
         let began = Instant::now();
         self.publish(group);
         let served = canary.serves();
-        if served && self.shutdown.is_none() {
-            let members = &canary.members;
-            let left: Vec<_> = members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
-            let holds = refusal.code() != Code::Superseded;
-            self.note_return(group, if holds { &left } else { &[] }, refusal.reason());
-            if self.groups.get(group).is_some_and(|state| state.trial.is_some()) {
-                let failed = self.note_trial(group, &[]).err();
-                self.tell_journal(left.first().map(|left| left.number), failed);
-            }
-            for generation in left.iter().filter(|_| holds) {
-                self.hold_digest(generation);
-            }
+        if served {
+            let left: Vec<_> = canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
+            self.note_withdrawn(&left, refusal);
         }
         let serving = |ready: &Ready| {
             let active = &self.groups.get(group)?.active;
@@ -299,20 +291,38 @@ impl Control {
                 None => refusal.clone().of(&update.plugin, &update.version),
             };
             self.refuse(Some(update.generation), refusal, update.reply);
-            if served { self.take_back(generation) } else { self.dismiss(generation) }
+            match served {
+                true => self.take_back(generation),
+                false => self.dismiss(generation),
+            }
         }
         if let Some(asked) = asked {
             asked.answer(back.ok_or_else(|| refusal.clone()));
         }
     }
 
-    /// A configuration of what serves is not held.
-    fn hold_digest(&mut self, left: &Generation) {
-        let Some(plugin) = self.plugins.get_mut(&left.plugin) else { return };
-        let active = self.groups.get(&plugin.group).map(|state| &state.active);
-        let mut active = active.into_iter().flatten();
-        if !active.any(|active| active.image.digest == left.image.digest) {
-            plugin.held.insert(*left.image.digest.as_bytes());
+    /// What has served in a canary and is not switched in is held, unless a newer one has come or the host ends.
+    pub(super) fn note_withdrawn(&mut self, left: &[Arc<Generation>], refusal: &Refusal) {
+        let of = left.first().and_then(|left| self.plugins.get(&left.plugin));
+        let Some(group) = of.map(|plugin| Arc::clone(&plugin.group)) else { return };
+        if self.shutdown.is_some() {
+            return;
+        }
+        let held = if refusal.code() == Code::Superseded { &[] } else { left };
+        self.note_return(&group, held, refusal.reason());
+        if self.groups.get(&group).is_some_and(|state| state.trial.is_some()) {
+            let failed = self.note_trial(&group, &[]).err();
+            self.tell_journal(left.first().map(|left| left.number), failed);
+        }
+        for generation in held {
+            let active = self.groups.get(&group).map(|state| &state.active);
+            let mut active = active.into_iter().flatten();
+            // A configuration of what serves is not held.
+            if !active.any(|active| active.image.digest == generation.image.digest)
+                && let Some(plugin) = self.plugins.get_mut(&generation.plugin)
+            {
+                plugin.held.insert(*generation.image.digest.as_bytes());
+            }
         }
     }
 

@@ -24,15 +24,17 @@ use std::time::{Duration, Instant};
 pub(super) struct Ready {
     pub(super) generation: Arc<Generation>,
     pub(super) update: Update,
-    /// On a share of what comes, where the group has a canary.
+    /// Its canary is over, or what it replaces was measured.
     pub(super) was_tried: bool,
+    /// It has answered calls in its canary.
+    pub(super) served: bool,
     /// How long calls took meanwhile, where there is a budget.
     pub(super) latency: Option<Latency>,
 }
 
 impl Ready {
     pub(super) fn new(generation: Arc<Generation>, update: Update) -> Self {
-        Ready { generation, update, was_tried: false, latency: None }
+        Ready { generation, update, was_tried: false, served: false, latency: None }
     }
 }
 
@@ -74,10 +76,16 @@ impl Control {
     }
 
     pub(super) fn withdraw(&mut self, ready: Ready, code: Code, why: &str) {
-        let Ready { generation, update, .. } = ready;
+        let Ready { generation, update, served, .. } = ready;
         let refusal = Refusal::new(code, why).of(&update.plugin, &update.version);
+        if served {
+            self.note_withdrawn(&[Arc::clone(&generation)], &refusal);
+        }
         self.refuse(Some(update.generation), refusal, update.reply);
-        self.dismiss(generation);
+        match served {
+            true => self.take_back(generation),
+            false => self.dismiss(generation),
+        }
     }
 
     /// Publishes what waits: of each group with one store.

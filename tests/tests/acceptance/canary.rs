@@ -305,6 +305,27 @@ fn a31_with_switch_points_it_begins_and_ends_at_one() {
 }
 
 #[test]
+fn a31_what_is_cancelled_between_its_canary_and_the_switch_point_has_served() {
+    let rig = Rig::with(|builder| {
+        builder.publish(Publish::Manual).canary("probe", 0.5, Duration::from_millis(50)).check_interval(SHORT)
+    });
+    let first = applying(&rig, Fixture::V1);
+    rig.log.wait("prepared", 1);
+    assert_eq!(rig.host.switch_point(), 1);
+    first.join().expect("no panic").expect("applied");
+    let answer = applying(&rig, Fixture::V2);
+    rig.log.wait("prepared", 2);
+    rig.host.switch_point();
+    rig.log.wait("canary", 2);
+    until(|| rig.residency(2) == Residency::Prepared);
+    rig.host.cancel("probe").expect("withdrawn");
+    assert_eq!(withdrawn(&rig, answer).code(), Code::Cancelled);
+    assert_eq!(rig.desk.told(), [2], "it is told that it retires");
+    assert_eq!(rig.host.status().plugins[0].held.len(), 1);
+    rig.end();
+}
+
+#[test]
 fn a31_a_release_of_two_plugins_is_tried_as_one() {
     let rig = Rig::with(|builder| {
         builder.canary("desk", 0.5, LONG).check_interval(SHORT).group("probe", "desk").group("other", "desk")
