@@ -253,15 +253,13 @@ impl Control {
             ready.latency.clone_from(&latency);
         }
         let manual = members.iter().any(|ready| ready.update.publish == Publish::Manual);
-        if manual {
-            // Nothing switches before the switch point: until then, what served serves all.
+        // Nothing switches before the switch point: until then, what served serves all. And what was only measured is measured no more.
+        if manual || share.is_none() {
             self.publish(group);
-            for ready in members {
-                self.await_switch_point(group, ready);
-            }
-        } else if self.switch(group, members) == 0 {
-            // Refused, or a state is handed over first: nobody enters the fork any more.
-            self.publish(group);
+        }
+        match manual {
+            true => members.into_iter().for_each(|ready| self.await_switch_point(group, ready)),
+            false => drop(self.switch(group, members)),
         }
         self.resume(group);
     }

@@ -144,6 +144,10 @@ impl Control {
         if pairs.is_ok()
             && let Err(refusal) = self.note_trial(group, &ready)
         {
+            // Its canary was to end with this switch.
+            if ready.iter().any(|ready| ready.served) {
+                self.publish(group);
+            }
             for ready in ready.into_iter().rev() {
                 self.withdraw(ready, refusal.code(), refusal.reason());
             }

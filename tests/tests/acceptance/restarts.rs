@@ -209,23 +209,6 @@ fn what_can_not_be_remembered_is_not_switched_in() {
 }
 
 #[test]
-fn a31_a_canary_that_can_not_be_remembered_leaves_what_served() {
-    let journal = directory();
-    let rig =
-        Rig::with(|builder| builder.journal(journal.path()).canary("probe", 0.5, Duration::from_secs(1)));
-    rig.apply(Fixture::V1);
-    let host = rig.host.clone();
-    let answer = std::thread::spawn(move || host.apply(Fixture::V2.path()));
-    rig.log.wait("canary", 2);
-    fs::remove_dir_all(journal.path()).expect("no directory");
-    let refusal = answer.join().expect("no panic").expect_err("it can't be switched in");
-    assert_eq!(refusal.code(), Code::JournalUnavailable, "{refusal}");
-    assert!((0..200).all(|_| rig.probe.version() == Ok(1)), "and nobody enters it any more");
-    rig.log.wait("unmapped", 2);
-    rig.end();
-}
-
-#[test]
 fn a31_a_host_that_starts_does_not_wait_for_a_canary() {
     let journal = directory();
     let rig = start(journal.path());

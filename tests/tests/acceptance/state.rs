@@ -193,6 +193,23 @@ fn a31_a_state_that_is_handed_over_has_no_canary() {
 }
 
 #[test]
+fn a32_what_is_refused_after_what_serves_was_timed_leaves_it_bare() {
+    let scene = Scene::with(|builder| {
+        let timed = builder.latency_max(2.0).check_interval(Duration::from_millis(50));
+        timed.probation(Duration::from_millis(1))
+    });
+    let group = scene.host.group("keeping");
+    let before = group.release();
+    scene.refused(Fixture::KeepingStuck, Code::StateIncompatible);
+    assert_eq!(group.release(), before + 2, "one that measures, and one that does not");
+    // A state goes along with what was timed as without.
+    scene.slot.open(10).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    assert_eq!((scene.slot.version(), scene.slot.count()), (Ok(2), Ok(10)));
+    scene.end();
+}
+
+#[test]
 fn a43_versions_that_share_a_schema_share_the_state() {
     let scene = Scene::new();
     scene.apply(Fixture::KeepingV2);
