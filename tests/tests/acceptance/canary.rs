@@ -281,8 +281,8 @@ fn a31_a_host_that_ends_takes_its_canary_along() {
     assert_eq!(answer.join().expect("no panic").expect_err("it ends").code(), Code::ShuttingDown);
 }
 
-#[test]
-fn a31_with_switch_points_it_begins_and_ends_at_one() {
+/// `probe` 1.0.0 serves, and 2.0.0 waits for a switch point.
+fn at_a_switch_point() -> (Rig, Answer) {
     let rig = Rig::with(|builder| {
         builder.publish(Publish::Manual).canary("probe", 0.5, Duration::from_millis(50)).check_interval(SHORT)
     });
@@ -292,6 +292,12 @@ fn a31_with_switch_points_it_begins_and_ends_at_one() {
     first.join().expect("no panic").expect("applied");
     let answer = applying(&rig, Fixture::V2);
     rig.log.wait("prepared", 2);
+    (rig, answer)
+}
+
+#[test]
+fn a31_with_switch_points_it_begins_and_ends_at_one() {
+    let (rig, answer) = at_a_switch_point();
     thread::sleep(Duration::from_millis(100));
     assert_eq!(rig.log.count("canary"), 0);
     assert_eq!(rig.host.switch_point(), 0, "nothing is switched in for all");
@@ -306,15 +312,7 @@ fn a31_with_switch_points_it_begins_and_ends_at_one() {
 
 #[test]
 fn a31_what_is_cancelled_between_its_canary_and_the_switch_point_has_served() {
-    let rig = Rig::with(|builder| {
-        builder.publish(Publish::Manual).canary("probe", 0.5, Duration::from_millis(50)).check_interval(SHORT)
-    });
-    let first = applying(&rig, Fixture::V1);
-    rig.log.wait("prepared", 1);
-    assert_eq!(rig.host.switch_point(), 1);
-    first.join().expect("no panic").expect("applied");
-    let answer = applying(&rig, Fixture::V2);
-    rig.log.wait("prepared", 2);
+    let (rig, answer) = at_a_switch_point();
     rig.host.switch_point();
     rig.log.wait("canary", 2);
     until(|| rig.residency(2) == Residency::Prepared);

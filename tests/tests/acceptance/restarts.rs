@@ -24,6 +24,20 @@ fn on_probation(builder: HostBuilder, journal: &Path) -> HostBuilder {
     builder.journal(journal).probation(LONG)
 }
 
+fn die() {
+    let kill = rustix::process::Signal::KILL;
+    rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+}
+
+/// What a child of `test` that dies has written.
+#[track_caller]
+fn left_by_the_dead(test: &'static str) -> TempDir {
+    let journal = directory();
+    let died = run_child(test, &journal.path().display().to_string());
+    assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+    journal
+}
+
 fn held(rig: &Rig) -> usize {
     rig.host.status().plugins.iter().map(|plugin| plugin.held.len()).sum()
 }
@@ -86,13 +100,10 @@ fn a34_what_was_on_probation_when_the_process_died_is_held() {
         let rig = Rig::with(|builder| on_probation(builder, Path::new(journal)));
         rig.apply(Fixture::V1);
         rig.apply(Fixture::V2);
-        let kill = rustix::process::Signal::KILL;
-        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+        die();
     };
     with_children(dies, |test| {
-        let journal = directory();
-        let died = run_child(test, &journal.path().display().to_string());
-        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+        let journal = left_by_the_dead(test);
 
         let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 1);
@@ -115,13 +126,10 @@ fn a34_a_canary_that_the_process_died_of_is_held() {
         let host = rig.host.clone();
         std::thread::spawn(move || host.apply(Fixture::V2.path()));
         rig.log.wait("canary", 2);
-        let kill = rustix::process::Signal::KILL;
-        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+        die();
     };
     with_children(dies, |test| {
-        let journal = directory();
-        let died = run_child(test, &journal.path().display().to_string());
-        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+        let journal = left_by_the_dead(test);
 
         let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 1);
@@ -144,13 +152,10 @@ fn a34_a_canary_beside_a_commit_is_held_when_the_process_dies_after_that() {
         std::thread::spawn(move || host.apply(Fixture::V3.path()));
         rig.log.wait("canary", 3);
         rig.log.wait("committed", 2);
-        let kill = rustix::process::Signal::KILL;
-        rustix::process::kill_process(rustix::process::getpid(), kill).expect("the end");
+        die();
     };
     with_children(dies, |test| {
-        let journal = directory();
-        let died = run_child(test, &journal.path().display().to_string());
-        assert_eq!(died.signal(), Some(libc::SIGKILL), "{died:?}");
+        let journal = left_by_the_dead(test);
 
         let rig = Rig::watching(&[(Fixture::V3, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 2);
