@@ -149,7 +149,7 @@ pub(super) fn going_over() {
 
 #[test]
 fn a_caller_that_goes_over() {
-    explore("going over", ALL_OR_2, going_over);
+    explore("going over", THREE_OR_2, going_over);
 }
 
 #[test]

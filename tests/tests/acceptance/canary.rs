@@ -180,6 +180,18 @@ fn a31_a_canary_that_is_rolled_back() {
 }
 
 #[test]
+fn a80_what_is_a_canary_already_is_applied_again() {
+    let (rig, answer) = trying(0.5);
+    let again = rig.host.apply(Fixture::V2.path()).expect("nothing to do");
+    assert_eq!((again.switched, again.generation), (false, 2));
+    assert_eq!(rig.log.count("unchanged"), 1);
+    assert_eq!(rig.residency(2), Residency::Canary);
+    rig.host.cancel("probe").expect("withdrawn");
+    withdrawn(&rig, answer);
+    rig.end();
+}
+
+#[test]
 fn a31_a_canary_is_replaced_by_a_newer_version() {
     let (rig, answer) = trying(0.5);
     let newer = applying(&rig, Fixture::V3);

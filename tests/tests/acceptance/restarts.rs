@@ -164,6 +164,35 @@ fn a34_a_canary_beside_a_commit_is_held_when_the_process_dies_after_that() {
     });
 }
 
+/// What serves is committed while the next version is a canary, whose library must not go with those that are needed no more.
+#[test]
+fn a33_a_commit_leaves_the_library_of_a_canary() {
+    let journal = directory();
+    let rig = Rig::with(|builder| {
+        let builder = builder.canary("probe", 0.5, Duration::from_secs(3));
+        builder.journal(journal.path()).probation(Duration::from_millis(1_500))
+    });
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::V3);
+    rig.log.wait("committed", 3);
+    let order: Vec<_> = rig
+        .log
+        .seen()
+        .iter()
+        .filter_map(|event| {
+            let told = ["canary", "committed"].contains(&event.kind.name());
+            told.then(|| (event.kind.name(), event.generation))
+        })
+        .collect();
+    let commits = [("canary", Some(3)), ("committed", Some(2)), ("committed", Some(3))];
+    assert_eq!(order[1..], commits, "the second was committed beside the third's canary");
+    rig.end();
+    let rig = start(journal.path());
+    check_answers(&rig.probe, 3);
+    rig.end();
+}
+
 /// A service is killed in the midst of its updates, and started again.
 #[test]
 fn a35_killed_at_any_moment() {
