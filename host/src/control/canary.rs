@@ -103,12 +103,16 @@ impl Control {
         share: Option<Share>,
         measures: bool,
     ) {
+        // A host that starts up does not wait for the end of one.
+        for ready in members.iter_mut().filter(|ready| ready.update.starts) {
+            ready.update.reply = None;
+        }
         let Some(state) = self.groups.get_mut(group) else { return };
         let newer = |canary: &Canary| members.iter().any(|ready| canary.has(&ready.generation.plugin));
         match &state.canary {
             Some(canary) if newer(canary) => {
                 let refusal = Refusal::new(Code::Superseded, "a newer version of it is prepared");
-                self.end_canary(group, &refusal, None);
+                self.withdraw_canary(group, &refusal, None);
             }
             // One at a time.
             Some(_) => return self.wait_behind(group, members),
@@ -123,10 +127,6 @@ impl Control {
                 self.withdraw(ready, refusal.code(), refusal.reason());
             }
             return;
-        }
-        // A host that starts up does not wait for the end of one.
-        for ready in members.iter_mut().filter(|ready| ready.update.starts) {
-            ready.update.reply = None;
         }
         let (number, now) = (self.next_job(), Instant::now());
         let of_it = |plugin: &str| members.iter().any(|ready| *ready.generation.plugin == *plugin);
@@ -264,8 +264,15 @@ impl Control {
         self.resume(group);
     }
 
-    /// What served serves all again. What was tried is held, unless a newer one has come.
+    /// What served serves all again, and what waited for the canary's end goes on.
     pub(super) fn end_canary(&mut self, group: &Arc<str>, refusal: &Refusal, asked: Option<Asked>) {
+        self.withdraw_canary(group, refusal, asked);
+        if self.shutdown.is_none() {
+            self.resume(group);
+        }
+    }
+
+    fn withdraw_canary(&mut self, group: &Arc<str>, refusal: &Refusal, asked: Option<Asked>) {
         let Some(state) = self.groups.get_mut(group) else { return };
         let Some(canary) = state.canary.take() else { return };
         let began = Instant::now();

@@ -205,6 +205,28 @@ fn a31_a_canary_is_replaced_by_a_newer_version() {
     rig.end();
 }
 
+#[test]
+fn a31_one_canary_at_a_time_and_the_next_comes_after_it() {
+    let rig = Rig::with(|builder| {
+        builder.canary("desk", 0.5, LONG).check_interval(SHORT).group("probe", "desk").group("other", "desk")
+    });
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    let answer = applying(&rig, Fixture::V2);
+    rig.log.wait("canary", 3);
+    let host = rig.host.clone();
+    let behind = thread::spawn(move || host.configure("other", "factor = 7"));
+    rig.log.wait("prepared", 4);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(rig.log.count("canary"), 1);
+    rig.host.cancel("probe").expect("withdrawn");
+    answer.join().expect("no panic").expect_err("withdrawn");
+    rig.log.wait("canary", 4);
+    rig.host.cancel("other").expect("withdrawn");
+    behind.join().expect("no panic").expect_err("withdrawn");
+    rig.end();
+}
+
 /// What serves may be on probation, and end it first: either way the canary goes on beside what is left.
 #[test]
 fn a31_a_canary_beside_a_trial() {
