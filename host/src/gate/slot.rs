@@ -191,7 +191,7 @@ impl Group {
     }
 
     /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name
-    /// the place of this call.
+    /// the place of this call. While a plugin's state is being handed over it waits as a thread, for `handover_wait_max` at most.
     ///
     /// # Errors
     /// As [`request`](Group::request).
