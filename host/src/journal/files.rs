@@ -72,7 +72,16 @@ pub(crate) const NEW: &str = ".new";
 pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
-    lock: Arc<File>,
+    lock: Arc<Lock>,
+}
+
+/// Gives the lock back by name: closing would leave it with a process that is being started at this moment, until that runs its program.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Directory {
@@ -98,7 +107,7 @@ impl Directory {
         let noted =
             lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(note.as_bytes()));
         drop(noted);
-        Ok(Directory { path, handle, lock: Arc::new(lock) })
+        Ok(Directory { path, handle, lock: Arc::new(Lock(lock)) })
     }
 
     /// A directory in this one, under the same lock.

@@ -259,6 +259,26 @@ fn a31_a_host_that_starts_does_not_wait_for_a_canary() {
     rig.end();
 }
 
+/// At once, whatever other processes are being started meanwhile.
+#[test]
+fn a_host_that_has_ended_gives_its_journal_back() {
+    let journal = directory();
+    let others = std::thread::spawn(|| {
+        for _ in 0..200 {
+            std::process::Command::new("true").status().expect("it runs");
+        }
+    });
+    // Nothing is done between the end of one and the start of the next.
+    let mut ended = Vec::new();
+    while !others.is_finished() {
+        let host = midflight::Host::builder().run_directory(journal.path().join("run"));
+        let host = host.journal(journal.path().join("journal")).start().expect("a host");
+        host.shutdown(LONG);
+        ended.push(host);
+    }
+    others.join().expect("no panic");
+}
+
 #[test]
 fn a_journal_belongs_to_one_host() {
     let journal = directory();
