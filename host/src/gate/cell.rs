@@ -13,7 +13,7 @@
 //! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
 //! order and `current` stored in the other, and the group would be entered through a release that was retired.
 
-use super::pin::{self, Inside};
+use super::pin::{self, GroupNumber, Inside};
 use super::sync::{Arc, Mirror, Owner};
 use crate::release::Release;
 use std::sync::atomic::Ordering::Release as Releasing;
@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering::Release as Releasing;
 /// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
 pub(crate) struct GroupCell {
     pub(crate) name: Box<str>,
+    pub(super) number: GroupNumber,
     pub(super) calls_nested_max: usize,
     pub(super) groups_nested_max: usize,
     /// The release that `owner` owns. INVARIANT: written by `publish` alone, right after `owner`.
@@ -37,6 +38,7 @@ impl GroupCell {
     ) -> Self {
         GroupCell {
             name: name.into(),
+            number: GroupNumber::next(),
             calls_nested_max: calls_nested_max.min(pin::FRAMES),
             groups_nested_max,
             current: Mirror::new(Arc::as_ptr(&release).cast_mut()),

@@ -138,7 +138,7 @@ impl SlotGate {
         f: &mut Option<impl FnOnce(&Bound) -> Result<R, E>>,
     ) -> Result<Option<(R, Held)>, E> {
         let Some(bound) = release.serving(self.target.index) else { return Ok(None) };
-        let call = Call::new(self.target.index, method);
+        let call = self.target.call.of(method);
         // SAFETY: pinned; and the bound is in it.
         let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
         f.take().map(|f| run(f, held)).transpose()
@@ -196,7 +196,7 @@ impl SlotGate {
     ) -> Result<Held, Fault> {
         let timed = || Some(self.timed(link, release)?.0);
         let bound = bound.or_else(timed).ok_or_else(|| self.absent(link.cell()))?;
-        let call = Call::new(self.target.index, method);
+        let call = self.target.call.of(method);
         let (release, link) = match &self.link.keep {
             Keep::Fixed(fixed) => (Arc::clone(&fixed.releases[0]), &self.link),
             // SAFETY: the caller's.

@@ -115,6 +115,14 @@ impl Clone for Link {
 pub(crate) struct Target {
     pub(crate) plugin: Arc<str>,
     pub(crate) index: usize,
+    /// Its first method.
+    call: Call,
+}
+
+impl Target {
+    fn new(plugin: &str, index: usize) -> Self {
+        Target { plugin: plugin.into(), index, call: Call::new(index) }
+    }
 }
 
 /// The gate of a slot: one pin for each call.
@@ -130,15 +138,15 @@ unsafe impl Gate for SlotGate {
     #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
-        // Loaded before the pin's fence, which every load after it waits for.
+        // Loaded before the pin's exchange, which every load after it waits for.
         let index = self.target.index;
-        pin::enter(cell, Call::new(index, method), move |entered| match entered.release().bound(index) {
-            Some(bound) => f(bound),
-            None => {
-                drop(entered);
-                self.late(cell, method, f)
-            }
-        })
+        if let Some(entered) = pin::enter_plainly(cell, self.target.call.of(method))
+            && let Some(bound) = entered.release().bound(index)
+        {
+            let answer = f(bound);
+            return entered.leave(answer);
+        }
+        self.late(cell, method, f)
     }
 }
 
@@ -156,8 +164,8 @@ impl SlotGate {
         }
     }
 
-    /// The call found nothing where it looked, which it has left again: it is behind a door, at a fork or timed, or the plugin has come since
-    /// this handle was made.
+    /// It is a call from within another, or the call found nothing where it looked, which it has left again: it is behind a door, at a fork or timed,
+    /// or the plugin has come since this handle was made.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
@@ -199,7 +207,7 @@ impl SlotGate {
         method: u16,
         f: &mut impl FnMut(&GroupCell, &Release) -> Result<Option<R>, E>,
     ) -> Result<Settled<R>, E> {
-        let call = Call::new(self.target.index, method);
+        let call = self.target.call.of(method);
         let mut cell = entered;
         loop {
             match cell.try_settle(call, Fork::by_chance, |release| f(cell, release))? {
@@ -272,7 +280,7 @@ pub struct LeaseGate<'l> {
 unsafe impl Gate for LeaseGate<'_> {
     #[inline]
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
-        let call = Call::new(self.slot.target.index, method);
+        let call = self.slot.target.call.of(method);
         match self.bound {
             Some(bound) => pin::enter_held(self.cell, self.release, call, || f(bound)),
             None => match self.slot.timed(self.link, self.release) {

@@ -8,27 +8,30 @@
 //! # Who touches what
 //! | field of `Thread` | owner thread | others |
 //! |---|---|---|
-//! | `depth`, `Frame::group` | reads and writes | – |
-//! | `Frame::hazard` | stores the release, Release, before its fence; null, Release, at the end; reads, Relaxed | the control plane reads, Acquire, after its fence |
-//! | `Frame::held` | writes and reads, Relaxed | the control plane reads, for reports |
-//! | `Frame::call`, `tid` | write | the control plane reads, for reports |
+//! | `depth` | reads and writes | – |
+//! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Relaxed | the control plane reads, Acquire, after its fence |
+//! | `Frame::note` | writes and reads, Relaxed | the control plane reads, for reports |
+//! | `tid` | writes | the control plane reads, for reports |
 //! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
 //! | `taken` | writes false at its end, Release | a thread without a record: false → true, Acquire, which makes it the owner |
 //! | `next` | – | written before the record is in the list, never after |
 //!
-//! | a frame at | `group` | `hazard` | `held` |
-//! |---|---|---|---|
-//! | [`entered`](Thread::entered) and above | anything | null | null |
-//! | below, pinned | its group | its release, announced and confirmed | null |
-//! | below, entered by a lease | its group | null: the lease holds | its release |
-//! | below, inherited | null | null: a frame below holds | null |
-//! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used | null |
+//! | a frame at | group in `note` | `hazard` |
+//! |---|---|---|
+//! | [`entered`](Thread::entered) and above | anything | null |
+//! | below, pinned | its group | its release, announced and confirmed |
+//! | below, entered by a lease | its group | its release, which the lease holds: it is there to be found, and nobody need find it |
+//! | below, inherited | none | null: a frame below holds |
+//! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used |
 //!
 //! # Why no release is freed under a call
-//! Reader: store the hazard, SeqCst fence ([`announced`]), load `current` again; only if it is unchanged is the release
-//! used. Writer: store `current`, SeqCst fence ([`about_to_scan`]), read every hazard. The two fences are totally ordered.
-//! - If the reader's fence is first, the writer's reads see the hazard, and it waits.
-//! - If the writer's fence is first, the reader's second load sees the new `current`, and it tries again with that.
+//! Reader: exchange the hazard, SeqCst ([`announce`]), load `current` again, SeqCst; only if it is unchanged is the release
+//! used. Writer: store `current`, SeqCst fence ([`about_to_scan`]), read every hazard. The exchange and the fence are totally ordered.
+//! - If the reader's exchange is first, the writer's reads see the hazard, and it waits.
+//! - If the writer's fence is first, the reader's second load, which comes after both, sees the new `current`, and it tries again with that.
+//!
+//! An exchange and not a store with a fence after it: on x86-64 both wait for all stores before them, and the exchange is one of
+//! these itself. Every other access has the orders that a fence in its place would need; the models have that fence.
 //!
 //! A hazard is cleared with Release and read with Acquire, so what the call did happens before the release is freed. It is
 //! announced with Release as well: the scan may find the *next* call's announcement in the place of the null, and a
@@ -43,7 +46,7 @@
 //! the announcement of the inner one, or what came after that.
 //!
 //! # Why no record is missed
-//! A record is in the list before its owner's first fence. By the same two interleavings either the scan finds it, or its
+//! A record is in the list before its owner's first exchange. By the same two interleavings either the scan finds it, or its
 //! owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
 //! the old owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it touches anything.
 //!
@@ -55,8 +58,8 @@
 
 use super::cell::GroupCell;
 use super::sync::{
-    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Hazard, Note, OwnPtr, OwnUsize, about_to_scan,
-    announced, process_static, thread_static,
+    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Hazard, Note, OwnUsize, about_to_scan, announce,
+    process_static, thread_static,
 };
 use crate::release::Release;
 use crate::runtime::locals;
@@ -64,35 +67,79 @@ use midflight_plugin::Fault;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{from_ref, null, null_mut};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Releasing};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Releasing, SeqCst};
 
 /// The most that `calls_nested_max` can be.
 pub(crate) const FRAMES: usize = sync::FRAMES;
 
 /// What a thread is entering for: a method of a slot, by numbers that mean something in the slot's host. For reports.
+///
+/// The lower bits of a frame's note: a slot, a method, and whether it is by a lease. Above them is the group's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Call(u64);
 
+const BY_LEASE: u64 = 1;
+const METHOD: u32 = 1;
+const SLOT: u32 = 8;
+const GROUP: u32 = 28;
+const METHODS: u64 = (1 << (SLOT - METHOD)) - 1;
+const SLOTS: u64 = (1 << (GROUP - SLOT)) - 1;
+
 impl Call {
     /// A request, whose calls are not told apart, or the taking of a lease.
-    pub(crate) const REQUEST: Call = Call(u64::MAX);
+    pub(crate) const REQUEST: Call = Call(SLOTS << SLOT);
+
+    /// The first method of a slot. What there is no number for is told as a request.
+    pub(crate) fn new(slot: usize) -> Self {
+        Call((slot as u64).min(SLOTS) << SLOT)
+    }
 
     #[inline(always)]
-    pub(crate) fn new(slot: usize, method: u16) -> Self {
-        Call((slot as u64) << 16 | u64::from(method))
+    pub(crate) fn of(self, method: u16) -> Self {
+        Call(self.0 | (u64::from(method) & METHODS) << METHOD)
     }
 
     /// The slot's index and the method's number.
     pub(crate) fn method(self) -> Option<(usize, usize)> {
-        let slot = usize::try_from(self.0 >> 16).ok()?;
-        (self != Self::REQUEST).then_some((slot, (self.0 & 0xffff) as usize))
+        let slot = self.0 >> SLOT & SLOTS;
+        (slot != SLOTS).then_some((slot as usize, (self.0 >> METHOD & METHODS) as usize))
+    }
+
+    fn told(note: u64) -> (Self, bool) {
+        (Call(note & ((1 << GROUP) - 1) & !BY_LEASE), note & BY_LEASE != 0)
     }
 }
 
-/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
+/// A group as notes name it: its number, above a call. No two groups of a process have the same, and none has none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupNumber(u64);
+
+impl GroupNumber {
+    const NONE: GroupNumber = GroupNumber(0);
+
+    pub(super) fn next() -> Self {
+        // No part of the protocol.
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Relaxed) + 1;
+        assert!(number < 1 << (u64::BITS - GROUP), "a process can make no more groups and fixed slots");
+        GroupNumber(number << GROUP)
+    }
+}
+
+/// Enters the current release of `group`, as nearly every call does: on a thread that is in no other, and that nothing is asked of.
+/// `None`: it is to be [`enter`]ed, out of line.
 ///
-/// Whatever is rare says only where to, out of line: a call's code holds the frequent way, its arguments stay in registers, and
-/// its pin is one store before the fence and one after the call. The fence waits for every store before it, so each counts.
+/// The frequent way has no other in it, so that a call's arguments stay in registers. Its pin is one exchange before the call and
+/// one store after. The exchange waits for every store before it, so each counts.
+#[inline(always)]
+pub(super) fn enter_plainly(group: &GroupCell, call: Call) -> Option<Entered> {
+    // SAFETY: only `register` sets it, to a record that is never freed.
+    let thread: &'static Thread = unsafe { THREAD.with(Cell::get).as_ref() }?;
+    let frame = &thread.frames[0];
+    thread.is_plain().then(|| Entered { release: pin(frame, group, call), frame, deeper: None })
+}
+
+/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
 ///
 /// `f` gets the pin itself, so that it can leave before it does what is no call: a result that said so would go through memory.
 #[inline(always)]
@@ -101,15 +148,10 @@ pub(super) fn enter<R, E: From<Fault>>(
     call: Call,
     f: impl FnOnce(Entered) -> Result<R, E>,
 ) -> Result<R, E> {
-    let thread = this_thread();
-    if thread.is_plain() {
-        let frame = &thread.frames[0];
-        return f(Entered { release: pin(frame, group, call), frame, deeper: None });
+    if let Some(entered) = enter_plainly(group, call) {
+        return f(entered);
     }
-    match enter_rarely(thread, group, call) {
-        Ok(entered) => f(entered),
-        Err(fault) => Err(fault.into()),
-    }
+    f(enter_rarely(this_thread(), group, call)?)
 }
 
 #[cold]
@@ -137,16 +179,11 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     f: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
     let thread = this_thread();
-    let first = &thread.frames[0];
     if thread.is_plain() {
-        first.hold(group, release, call);
-        let _held = Held { frame: first };
-        // What was before and will be after is a constant here, and no load that waits for the last call's store.
-        thread.depth.set(1);
-        let _leave = Deeper { thread, before: 0 };
-        return f();
+        let entered = thread.frames[0].hold(group, release, call, None);
+        return entered.leave(f());
     }
-    let (_leave, _held) = enter_held_rarely(thread, group, release, call)?;
+    let _entered = enter_held_rarely(thread, group, release, call)?;
     f()
 }
 
@@ -159,8 +196,7 @@ pub(super) fn enter_surely<R>(group: &GroupCell, release: &Release, call: Call, 
         attend(thread);
     }
     let Some(frame) = thread.frames.get(depth) else { return f() };
-    frame.hold(group, release, call);
-    let (_leave, _held) = (Deeper::than(thread, depth), Held { frame });
+    let _entered = frame.hold(group, release, call, Some(Deeper::than(thread, depth)));
     f()
 }
 
@@ -171,7 +207,7 @@ fn enter_held_rarely(
     group: &GroupCell,
     release: &Release,
     call: Call,
-) -> Result<(Deeper, Held), Fault> {
+) -> Result<Entered, Fault> {
     let depth = thread.entered();
     if depth == 0 {
         attend(thread);
@@ -180,20 +216,18 @@ fn enter_held_rarely(
         return Err(too_deep(group));
     }
     let frame = &thread.frames[depth];
-    frame.hold(group, release, call);
-    Ok((Deeper::than(thread, depth), Held { frame }))
+    Ok(frame.hold(group, release, call, Some(Deeper::than(thread, depth))))
 }
 
 /// Announces the current release in `frame`, and looks again.
 #[inline(always)]
 fn pin(frame: &Frame, group: &GroupCell, call: Call) -> *const Release {
-    // Before the fence, which the loads would wait for.
-    frame.describe(group, call);
+    // Before the exchange, which the loads would wait for.
+    frame.describe(group, call.0);
     let mut release = group.current.load(Relaxed);
     loop {
-        frame.hazard.store(release, Releasing);
-        announced();
-        let again = group.current.load(Acquire);
+        announce(&frame.hazard, release);
+        let again = group.current.load(SeqCst);
         if again == release {
             break;
         }
@@ -210,15 +244,15 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
         return Err(too_deep(group));
     }
     let below = &thread.frames[..depth];
-    if let Some(frame) = below.iter().rev().find(|frame| std::ptr::eq(frame.group.get(), group)) {
+    if let Some(frame) = below.iter().rev().find(|frame| frame.group() == group.number) {
         // The frame inherits, so it names no group itself.
-        thread.frames[depth].group.set(null());
-        return Ok(Some(frame.entered()));
+        thread.frames[depth].note.set(GroupNumber::NONE.0);
+        return Ok(Some(frame.hazard.load(Relaxed)));
     }
     // Leases enter a group again and again.
     let first = |at: usize, frame: &Frame| {
-        let group = frame.group.get();
-        !group.is_null() && below[..at].iter().all(|earlier| earlier.group.get() != group)
+        let group = frame.group();
+        group != GroupNumber::NONE && below[..at].iter().all(|earlier| earlier.group() != group)
     };
     let groups = below.iter().enumerate().filter(|(at, frame)| first(*at, frame)).count();
     if groups >= group.groups_nested_max {
@@ -279,11 +313,10 @@ pub(crate) struct Inside {
 /// The threads inside of `release`, each by its outermost call there.
 pub(super) fn inside(release: &Release) -> Vec<Inside> {
     let inside = |thread: &Thread| {
-        let here = |by: *mut Release| std::ptr::eq(by, release);
-        let frame = (thread.frames.iter())
-            .find(|frame| here(frame.hazard.load(Acquire)) || here(frame.held.load(Acquire)))?;
-        let (tid, call) = (thread.tid.load(Relaxed), Call(frame.call.get()));
-        Some(Inside { tid, call, by_lease: here(frame.held.load(Acquire)) })
+        let mut frames = thread.frames.iter();
+        let frame = frames.find(|frame| std::ptr::eq(frame.hazard.load(Acquire), release))?;
+        let (call, by_lease) = Call::told(frame.note.get());
+        Some(Inside { tid: thread.tid.load(Relaxed), call, by_lease })
     };
     threads().filter_map(inside).collect()
 }
@@ -293,7 +326,7 @@ pub(super) fn inside(release: &Release) -> Vec<Inside> {
 /// In this order: an outermost call touches one cache line of it.
 #[repr(C, align(128))]
 struct Thread {
-    /// How many frames are entered; 0 also while that is the first one alone and it is pinned, which its hazard says.
+    /// How many frames are entered; 0 also while that is the first one alone, which its hazard says.
     depth: OwnUsize,
     /// Not 0: some plugin is closing. On the line of the first frame, which a call writes anyway.
     attention: AtomicUsize,
@@ -305,10 +338,11 @@ struct Thread {
 
 impl Thread {
     /// In no call, and not asked to attend. One test for both.
+    ///
+    /// The first frame inherits from nobody, so its hazard is null only where none is entered.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        let inside = self.frames[0].hazard.load(Relaxed).addr() | self.depth.get();
-        inside | self.attention.load(Relaxed) == 0
+        self.frames[0].hazard.load(Relaxed).addr() | self.attention.load(Relaxed) == 0
     }
 
     /// How many frames are entered.
@@ -324,32 +358,36 @@ impl Thread {
 #[repr(C)]
 struct Frame {
     hazard: Hazard<Release>,
-    group: OwnPtr<GroupCell>,
-    call: Note,
-    held: AtomicPtr<Release>,
+    /// A group and a call. The owner reads which group a frame is in; what others read is for reports.
+    note: Note,
 }
 
 impl Frame {
-    /// Mostly it is what the last call was. A comparison costs less than a store that the next fence waits for.
+    /// Mostly it is what the last call was. A comparison costs less than a store that the next exchange waits for.
     #[inline(always)]
-    fn describe(&self, group: &GroupCell, call: Call) {
-        let other = (self.group.get().addr() ^ from_ref(group).addr()) as u64;
-        if other | (self.call.get() ^ call.0) != 0 {
-            self.group.set(group);
-            self.call.set(call.0);
+    fn describe(&self, group: &GroupCell, call: u64) {
+        let note = group.number.0 | call;
+        if self.note.get() != note {
+            self.note.set(note);
         }
     }
 
+    /// A release that a lease holds: nobody need see it in time.
     #[inline(always)]
-    fn hold(&self, group: &GroupCell, release: &Release, call: Call) {
-        self.describe(group, call);
-        self.held.store(from_ref(release).cast_mut(), Relaxed);
+    fn hold(
+        &'static self,
+        group: &GroupCell,
+        release: &Release,
+        call: Call,
+        deeper: Option<Deeper>,
+    ) -> Entered {
+        self.describe(group, call.0 | BY_LEASE);
+        self.hazard.store(from_ref(release).cast_mut(), Releasing);
+        Entered { release, frame: self, deeper }
     }
 
-    /// What a frame that names a group is inside of.
-    fn entered(&self) -> *const Release {
-        let pinned = self.hazard.load(Relaxed);
-        if pinned.is_null() { self.held.load(Relaxed) } else { pinned }
+    fn group(&self) -> GroupNumber {
+        GroupNumber(self.note.get() >> GROUP << GROUP)
     }
 }
 
@@ -358,7 +396,7 @@ impl Frame {
 /// Not to be kept: entered frames are left in the reverse order, which closures see to, and on their own thread.
 pub(super) struct Entered {
     /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, so by the
-    /// argument above; or a frame below, on this very thread, holds it, and is left later. `over` keeps it so.
+    /// argument above; or a frame below, on this very thread, holds it, and is left later; or a lease does. `over` keeps it so.
     release: *const Release,
     frame: &'static Frame,
     /// `None` where it is the first frame and alone: then its hazard says all.
@@ -370,6 +408,22 @@ impl Entered {
     pub(super) fn release(&self) -> &Release {
         // SAFETY: by the invariant; what is borrowed is not kept beyond `self`.
         unsafe { &*self.release }
+    }
+
+    /// Leaves with an answer, which is looked at first: the compiler moves nothing over the store that leaves, so that an answer which only the
+    /// caller took apart would go through memory.
+    #[inline(always)]
+    pub(super) fn leave<R, E>(self, answer: Result<R, E>) -> Result<R, E> {
+        match answer {
+            Ok(value) => {
+                drop(self);
+                Ok(value)
+            }
+            Err(error) => {
+                drop(self);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -412,18 +466,6 @@ impl Drop for Deeper {
     #[inline(always)]
     fn drop(&mut self) {
         self.thread.depth.set(self.before);
-    }
-}
-
-/// Of a frame that a lease entered.
-struct Held {
-    frame: &'static Frame,
-}
-
-impl Drop for Held {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.frame.held.store(null_mut(), Relaxed);
     }
 }
 
@@ -473,12 +515,7 @@ fn append() -> &'static Thread {
 
 impl Thread {
     fn new() -> Self {
-        let frame = |_| Frame {
-            hazard: Hazard::new(null_mut()),
-            group: OwnPtr::new(null_mut()),
-            call: Note::new(),
-            held: AtomicPtr::new(null_mut()),
-        };
+        let frame = |_| Frame { hazard: Hazard::new(null_mut()), note: Note::new() };
         Thread {
             depth: OwnUsize::new(0),
             attention: AtomicUsize::new(0),

@@ -28,9 +28,8 @@ impl<C: Contract + ?Sized> Slot<C> {
     /// # Safety
     /// `index` is what the control plane gave for the contract `C` of `plugin`.
     pub(crate) unsafe fn new(link: Link, plugin: &str, index: usize) -> Self {
-        let target = Target { plugin: plugin.into(), index };
         // SAFETY: by the caller's promise.
-        unsafe { Self::through(SlotGate { link, target }) }
+        unsafe { Self::through(SlotGate { link, target: Target::new(plugin, index) }) }
     }
 
     /// # Safety

@@ -21,10 +21,10 @@ pub(super) type Mirror<T> = AtomicPtr<T>;
 /// The pointer that announces a release.
 pub(super) type Hazard<T> = AtomicPtr<T>;
 
-/// The reader's fence: between its announcement and its second look at the mirror.
+/// The reader's announcement, and its fence: before its second look at the mirror.
 #[inline(always)]
-pub(super) fn announced() {
-    fence(SeqCst);
+pub(super) fn announce<T>(hazard: &Hazard<T>, value: *mut T) {
+    hazard.swap(value, SeqCst);
 }
 
 /// The writer's fence: between its store to the mirror and its look at the hazards.
@@ -52,26 +52,8 @@ impl OwnUsize {
     }
 }
 
-/// A pointer that only the owner of its record touches.
-pub(super) struct OwnPtr<T>(AtomicPtr<T>);
-
-impl<T> OwnPtr<T> {
-    pub(super) const fn new(value: *mut T) -> Self {
-        OwnPtr(AtomicPtr::new(value))
-    }
-
-    #[inline(always)]
-    pub(super) fn get(&self) -> *const T {
-        self.0.load(Relaxed)
-    }
-
-    #[inline(always)]
-    pub(super) fn set(&self, value: *const T) {
-        self.0.store(value.cast_mut(), Relaxed);
-    }
-}
-
-/// A remark for reports. Nothing is decided by it, so it may be read at any time and be of another moment.
+/// A remark that the owner of its record writes and reads. To others it is for reports: they decide nothing by it, so they may read it at any
+/// time, and it may be of another moment.
 pub(super) struct Note(AtomicU64);
 
 impl Note {

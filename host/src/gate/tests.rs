@@ -158,7 +158,7 @@ fn who_is_inside_is_told() {
     let lease = group.lease().expect("a lease");
     let (inside, is_inside) = channel();
     let (leave, may_leave) = channel::<()>();
-    let called = Call::new(3, 2);
+    let called = Call::new(3).of(2);
     assert_eq!(called.method(), Some((3, 2)));
     assert_eq!(Call::REQUEST.method(), None);
     // `move`: a panic here drops `leave`, and the thread ends.
@@ -167,7 +167,7 @@ fn who_is_inside_is_told() {
         scope.spawn(move || {
             group.enter(called, |_| {
                 // The outermost call is the one that is told.
-                group.enter(Call::new(3, 7), |_| {
+                group.enter(Call::new(3).of(7), |_| {
                     inside.send(sync::tid()).expect("it waits");
                     may_leave.recv().expect("it answers");
                     Ok::<_, Fault>(())
