@@ -278,17 +278,33 @@ pub struct LeaseGate<'l> {
 
 // SAFETY: as for `SlotGate`; the lease owns a share in the release for 'l.
 unsafe impl Gate for LeaseGate<'_> {
-    #[inline]
+    #[inline(always)]
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let call = self.slot.target.call.of(method);
-        match self.bound {
-            Some(bound) => pin::enter_held(self.cell, self.release, call, || f(bound)),
-            None => match self.slot.timed(self.link, self.release) {
-                Some((bound, meter)) => {
-                    pin::enter_held(self.cell, self.release, call, || meter.time(method, || f(bound)))
-                }
-                None => Err(self.slot.absent(self.cell).into()),
-            },
+        if let Some(bound) = self.bound
+            && let Some(entered) = pin::hold_plainly(self.cell, self.release, call)
+        {
+            let answer = f(bound);
+            return entered.leave(answer);
         }
+        self.late(method, f)
+    }
+}
+
+impl LeaseGate<'_> {
+    /// It is a call from within another, it is timed, or nothing serves it.
+    #[cold]
+    #[inline(never)]
+    fn late<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+        let call = self.slot.target.call.of(method);
+        let (bound, meter) = match (self.bound, self.slot.timed(self.link, self.release)) {
+            (Some(bound), _) => (bound, None),
+            (None, Some((bound, meter))) => (bound, Some(meter)),
+            (None, None) => return Err(self.slot.absent(self.cell).into()),
+        };
+        pin::enter_held(self.cell, self.release, call, || match meter {
+            Some(meter) => meter.time(method, || f(bound)),
+            None => f(bound),
+        })
     }
 }

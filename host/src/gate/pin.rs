@@ -133,8 +133,7 @@ impl GroupNumber {
 /// one store after. The exchange waits for every store before it, so each counts.
 #[inline(always)]
 pub(super) fn enter_plainly(group: &GroupCell, call: Call) -> Option<Entered> {
-    // SAFETY: only `register` sets it, to a record that is never freed.
-    let thread: &'static Thread = unsafe { THREAD.with(Cell::get).as_ref() }?;
+    let thread = this_thread_known()?;
     let frame = &thread.frames[0];
     thread.is_plain().then(|| Entered { release: pin(frame, group, call), frame, deeper: None })
 }
@@ -168,22 +167,26 @@ fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Resul
     Ok(Entered { release, frame, deeper: Some(Deeper::than(thread, depth)) })
 }
 
-/// Runs `f` with `release` as the one that nested calls of this thread into `group` get.
+/// Makes `release` the one that nested calls of this thread into `group` get, on a thread as for [`enter_plainly`].
 ///
-/// The caller holds the release by other means (a lease) for the length of this call.
+/// The caller holds the release by other means (a lease) for as long as it is entered.
 #[inline(always)]
+pub(super) fn hold_plainly(group: &GroupCell, release: &Release, call: Call) -> Option<Entered> {
+    let thread = this_thread_known()?;
+    thread.is_plain().then(|| thread.frames[0].hold(group, release, call, None))
+}
+
+/// Runs `f` with `release` as the one that nested calls of this thread into `group` get. The caller holds it, as above.
 pub(super) fn enter_held<R, E: From<Fault>>(
     group: &GroupCell,
     release: &Release,
     call: Call,
     f: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    let thread = this_thread();
-    if thread.is_plain() {
-        let entered = thread.frames[0].hold(group, release, call, None);
-        return entered.leave(f());
-    }
-    let _entered = enter_held_rarely(thread, group, release, call)?;
+    let _entered = match hold_plainly(group, release, call) {
+        Some(entered) => entered,
+        None => hold_rarely(this_thread(), group, release, call)?,
+    };
     f()
 }
 
@@ -202,7 +205,7 @@ pub(super) fn enter_surely<R>(group: &GroupCell, release: &Release, call: Call, 
 
 #[cold]
 #[inline(never)]
-fn enter_held_rarely(
+fn hold_rarely(
     thread: &'static Thread,
     group: &GroupCell,
     release: &Release,
@@ -479,14 +482,15 @@ thread_static! {
     THREAD: *const Thread = null()
 }
 
-#[inline(always)]
 fn this_thread() -> &'static Thread {
-    let thread = THREAD.with(Cell::get);
-    if thread.is_null() {
-        return register();
-    }
+    this_thread_known().unwrap_or_else(register)
+}
+
+/// This thread's record, if it has called before.
+#[inline(always)]
+fn this_thread_known() -> Option<&'static Thread> {
     // SAFETY: only `register` sets it, to a record that is never freed.
-    unsafe { &*thread }
+    unsafe { THREAD.with(Cell::get).as_ref() }
 }
 
 #[cold]
