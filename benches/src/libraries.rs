@@ -2,11 +2,13 @@
 //!
 //! A dependency on a cdylib can't be declared, and one that is checked in would prove nothing about today's macros.
 
+use std::env;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::{env, fs};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Version 1 and version 2 of each.
@@ -57,11 +59,21 @@ pub fn place(library: &Path, path: &Path) {
     fs::rename(prepare(library, path), path).expect("a rename");
 }
 
-/// The first half of [`place`]: what is left is the rename.
+/// The first half of [`place`]: what is left is the rename. It is on the disk, or the rename would put it there first.
 pub fn prepare(library: &Path, path: &Path) -> PathBuf {
     let hidden = path.with_file_name(".new");
     fs::copy(library, &hidden).expect("a copy beside");
+    File::open(&hidden).and_then(|file| file.sync_all()).expect("on the disk");
     hidden
+}
+
+/// The second half, and the moment before it. The file that was there is to be kept open until the time is taken, or its pages are
+/// freed within the rename.
+pub fn replace(prepared: &Path, path: &Path) -> (Instant, File) {
+    let old = File::open(path).expect("the file that was there");
+    let began = Instant::now();
+    fs::rename(prepared, path).expect("a rename");
+    (began, old)
 }
 
 struct Place {

@@ -125,7 +125,11 @@ impl Host {
     /// Any [`Code`](crate::Code): nothing was switched, and what served before serves on.
     pub fn apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
         let began = Instant::now();
-        let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
+        let candidate = Box::new(Candidate::read(
+            path.as_ref(),
+            self.shared.bounds.library_bytes_max,
+            &self.shared.spare,
+        )?);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
     }
@@ -136,7 +140,11 @@ impl Host {
     /// `busy`, or as [`apply`](Host::apply).
     pub fn try_apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
         let began = Instant::now();
-        let candidate = Box::new(Candidate::read(path.as_ref(), self.shared.bounds.library_bytes_max)?);
+        let candidate = Box::new(Candidate::read(
+            path.as_ref(),
+            self.shared.bounds.library_bytes_max,
+            &self.shared.spare,
+        )?);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
     }

@@ -2,6 +2,7 @@
 
 use crate::refusal::{Code, Refusal};
 use crate::stage::Candidate;
+use crate::stage::buffer::Spare;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Vec<Named>, Re
     let mut candidates: Vec<Named> = Vec::new();
     for Plugin { name, version, file, config } in file.plugin {
         let library = path.parent().unwrap_or(Path::new("")).join(file);
-        let candidate = Candidate::read(&library, library_bytes_max)?;
+        let candidate = Candidate::read(&library, library_bytes_max, &Spare::default())?;
         let manifest = candidate.manifest();
         if manifest.name != name || manifest.version.to_string() != version {
             let reason = format!(

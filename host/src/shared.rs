@@ -7,6 +7,7 @@ use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
 use crate::release::Release;
 use crate::runtime::attached::AttachedData;
+use crate::stage::buffer::Spare;
 use crate::status::Status;
 use arc_swap::ArcSwap;
 use midflight_plugin::Fault;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventLog>,
     /// What a version on probation is asked beside its own health.
     pub(crate) checks: Arc<Checks>,
+    /// What the next library is read into.
+    pub(crate) spare: Spare,
     pub(crate) status: ArcSwap<Status>,
     pub(crate) attached: AttachedData,
     /// The group of plugins that are not there: it never gets a release.
@@ -64,6 +67,7 @@ impl Shared {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             checks: Arc::new(checks),
+            spare: Spare::default(),
             status: ArcSwap::default(),
             attached: AttachedData::default(),
             // Counts as no group: a call finds out there which one it belongs to.

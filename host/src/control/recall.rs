@@ -13,6 +13,7 @@ use crate::event::EventKind;
 use crate::journal::{Digest, Journal, Member, Record, Store, Version};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
+use crate::stage::buffer::Spare;
 use crate::stage::{Candidate, Refused};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -44,7 +45,7 @@ pub(super) fn unavailable(error: &dyn Error) -> Refusal {
 
 /// The library at `path` in the store, if it is still what was committed.
 pub(crate) fn stored(path: &Path, digest: Digest, library_bytes_max: u64) -> Result<Candidate, Refusal> {
-    let found = Candidate::read(path, library_bytes_max)?;
+    let found = Candidate::read(path, library_bytes_max, &Spare::default())?;
     match Digest::from(found.digest()) == digest {
         true => Ok(found),
         false => Err(Refusal::new(Code::FileChanged, "it is not what was committed").in_file(path)),

@@ -4,6 +4,7 @@
 //! answer with what it has. So the verified bytes themselves are written to a file of our own, read-only, in a
 //! directory that only this user can enter, under a name that is used once.
 
+use super::buffer::Spare;
 use super::inspect::DF_1_NODELETE;
 use super::read::{self, Bytes};
 use super::{Candidate, Keep};
@@ -120,7 +121,8 @@ impl Image {
             let path = self.path.display();
             Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
         };
-        let mut bytes = read::read(&self.path, u64::MAX).map_err(|refusal| lost(refusal.reason()))?;
+        let mut bytes =
+            read::read(&self.path, u64::MAX, &Spare::default()).map_err(|refusal| lost(refusal.reason()))?;
         for patch in &self.patches {
             let place = bytes.data.get_mut(patch.offset..patch.offset + patch.original.len());
             place.ok_or_else(|| lost("it was cut"))?.copy_from_slice(&patch.original);

@@ -4,6 +4,7 @@
 //! [`Bytes`] are read once, [`Candidate`] has been looked at as data, an [`Image`] holds its exact bytes, a
 //! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs before it is an image.
 
+pub(crate) mod buffer;
 pub(crate) mod image;
 mod inspect;
 mod manifest;
@@ -18,6 +19,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
+use buffer::Spare;
 use image::{Image, RunDirectory};
 use inspect::Inspected;
 use manifest::Manifest;
@@ -37,8 +39,8 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// Reads and inspects the file at `path`.
-    pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Self, Refusal> {
-        let bytes = read::read(path, library_bytes_max)?;
+    pub(crate) fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Self, Refusal> {
+        let bytes = read::read(path, library_bytes_max, spare)?;
         Self::inspect(bytes)
     }
 

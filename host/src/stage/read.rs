@@ -3,8 +3,8 @@
 //! Whoever checks a file and then opens it again has checked another file. So there is one open and one read, into
 //! memory; what is checked, hashed and written to the private image is this buffer and nothing else.
 
+use super::buffer::{Buffer, Spare};
 use crate::refusal::{Code, Refusal};
-use memmap2::MmapMut;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
@@ -13,20 +13,25 @@ use std::path::{Path, PathBuf};
 
 /// A file as it was read. Nothing reads it again.
 pub(crate) struct Bytes {
-    pub(crate) data: MmapMut,
+    pub(crate) data: Buffer,
     pub(crate) digest: blake3::Hash,
     /// Where it came from, for reports.
     pub(crate) file: PathBuf,
 }
 
 /// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on what is no file.
-pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Bytes, Refusal> {
-    let data = read_whole(path, library_bytes_max, || {}).map_err(|refusal| refusal.in_file(path))?;
+pub(crate) fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
+    let data = read_whole(path, library_bytes_max, spare, || {}).map_err(|refusal| refusal.in_file(path))?;
     Ok(Bytes { digest: blake3::hash(&data), data, file: path.to_owned() })
 }
 
 /// `meanwhile` runs between the read and the second look; a test writes to the file there.
-fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> Result<MmapMut, Refusal> {
+fn read_whole(
+    path: &Path,
+    library_bytes_max: u64,
+    spare: &Spare,
+    meanwhile: impl FnOnce(),
+) -> Result<Buffer, Refusal> {
     let unreadable = |error: io::Error| Refusal::new(Code::FileUnreadable, format!("can't read it: {error}"));
     let mut file = match open(path) {
         Ok(file) => file,
@@ -50,10 +55,9 @@ fn read_whole(path: &Path, library_bytes_max: u64, meanwhile: impl FnOnce()) -> 
     if before.len() > library_bytes_max {
         return Err(too_large(before.len()));
     }
-    // Mapped, not allocated: of buffers of many megabytes, on ever new threads, the allocator would keep some for good. A size that memory
-    // can't meet is an error here.
+    // A size that memory can't meet is an error here.
     let expected = usize::try_from(before.len()).map_err(|_| too_large(before.len()))?;
-    let mut data = MmapMut::map_anon(expected).map_err(unreadable)?;
+    let mut data = spare.take(expected).map_err(unreadable)?;
     let read = read_up_to(&mut file, &mut data).map_err(unreadable)?;
     meanwhile();
     let after = file.metadata().map_err(unreadable)?;
@@ -125,7 +129,7 @@ mod tests {
 
     #[track_caller]
     fn check(path: &Path, code: Code, reason: &str) {
-        let Err(refusal) = read(path, 100) else {
+        let Err(refusal) = read(path, 100, &Spare::default()) else {
             panic!("{} was read", path.display());
         };
         assert_eq!(refusal.code(), code, "{refusal}");
@@ -138,7 +142,7 @@ mod tests {
         let directory = directory();
         let path = directory.path().join("a");
         std::fs::write(&path, [7; 100]).unwrap();
-        let bytes = read(&path, 100).ok().unwrap();
+        let bytes = read(&path, 100, &Spare::default()).ok().unwrap();
         assert_eq!(bytes.data[..], [7; 100]);
         assert_eq!(bytes.digest, blake3::hash(&[7; 100]));
         assert_eq!(bytes.file, path);
@@ -190,7 +194,7 @@ mod tests {
             let mut writer = File::options().write(true).open(&path).unwrap();
             // The clock of a file moves by ticks of some milliseconds: what was written long ago has another time.
             writer.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-            let refusal = read_whole(&path, 100, || change(&mut writer)).unwrap_err();
+            let refusal = read_whole(&path, 100, &Spare::default(), || change(&mut writer)).err().unwrap();
             assert_eq!(refusal.code(), Code::FileChanged, "{refusal}");
             refusal.reason().to_owned()
         };
@@ -213,7 +217,7 @@ mod tests {
                 writer.set_modified(then.modified().unwrap()).unwrap();
             };
             // Within one tick of the file system's clock nothing is to be seen.
-            if let Err(refusal) = read_whole(&path, 100, rewrite) {
+            if let Err(refusal) = read_whole(&path, 100, &Spare::default(), rewrite) {
                 break refusal;
             }
         };
