@@ -26,7 +26,7 @@ pub(crate) struct Release {
     pub(crate) number: u64,
     /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
     /// call finds its own with one load: after the pin's fence each load waits for the one before.
-    near: [Bound; NEAR],
+    near: [Near; NEAR],
     /// Those after.
     far: Box<[Bound]>,
     generations: Box<[Arc<Generation>]>,
@@ -47,8 +47,21 @@ struct Timed {
     meters: Arc<Meters>,
 }
 
-/// How many entries lie in the release itself.
-const NEAR: usize = 16;
+/// How many entries lie in the release itself: as many as a byte can name, so that no call has to compare its own with an end.
+const NEAR: usize = 1 << u8::BITS;
+
+/// The last of them, which is never bound: it stands for those that are not there. A call finds nothing in it, and looks out of line.
+const FAR: u8 = u8::MAX;
+
+/// Which entry in a release itself is a slot's.
+pub(crate) fn near(index: usize) -> u8 {
+    u8::try_from(index).unwrap_or(FAR)
+}
+
+/// Of a size that a call gets at with a shift.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Near(Bound);
 
 /// What an entry holds for a slot that nothing here serves.
 const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
@@ -57,7 +70,7 @@ impl Release {
     pub(crate) fn vacant() -> Self {
         Release {
             number: 0,
-            near: [UNBOUND; NEAR],
+            near: [Near(UNBOUND); NEAR],
             far: Box::default(),
             generations: Box::default(),
             holds: Arc::default(),
@@ -85,7 +98,9 @@ impl Release {
         let mut bare = bare.map(|(index, bound)| if is_timed(index) { UNBOUND } else { *bound });
         Release {
             number,
-            near: std::array::from_fn(|_| bare.next().unwrap_or(UNBOUND)),
+            near: std::array::from_fn(|at| {
+                Near(if at < FAR as usize { bare.next().unwrap_or(UNBOUND) } else { UNBOUND })
+            }),
             far: bare.collect(),
             generations: generations.into(),
             holds: Arc::default(),
@@ -120,17 +135,23 @@ impl Release {
         let service = RawService::of::<C, T>(&linked.0);
         let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
         let mut release = Release { _linked: Some(linked), ..Release::vacant() };
-        release.near[0] = bound;
+        release.near[0] = Near(bound);
         release
     }
 
+    /// What serves the slot with this entry, where that is one of the first.
     #[inline(always)]
-    pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
-        let bound = match self.near.get(index) {
-            Some(bound) => bound,
-            None => self.far.get(index - NEAR)?,
-        };
+    pub(crate) fn near(&self, entry: u8) -> Option<&Bound> {
+        let Near(bound) = &self.near[usize::from(entry)];
         (!bound.table.is_null()).then_some(bound)
+    }
+
+    /// What serves the slot.
+    pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
+        match near(index) {
+            FAR => self.far.get(index - usize::from(FAR)).filter(|bound| !bound.table.is_null()),
+            entry => self.near(entry),
+        }
     }
 
     /// What serves the slot and is timed.

@@ -19,7 +19,7 @@ pub(crate) mod ways;
 use crate::control::Command;
 use crate::meter::Meter;
 use crate::refusal::Refusal;
-use crate::release::{Known, Release, Wanted};
+use crate::release::{self, Known, Release, Wanted};
 use crate::shared::Shared;
 use cell::GroupCell;
 use midflight_plugin::rt::{Bound, Gate};
@@ -115,13 +115,15 @@ impl Clone for Link {
 pub(crate) struct Target {
     pub(crate) plugin: Arc<str>,
     pub(crate) index: usize,
+    /// Where a call looks first.
+    entry: u8,
     /// Its first method.
     call: Call,
 }
 
 impl Target {
     fn new(plugin: &str, index: usize) -> Self {
-        Target { plugin: plugin.into(), index, call: Call::new(index) }
+        Target { plugin: plugin.into(), index, entry: release::near(index), call: Call::new(index) }
     }
 }
 
@@ -139,9 +141,9 @@ unsafe impl Gate for SlotGate {
     fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         let cell = self.link.cell();
         // Loaded before the pin's exchange, which every load after it waits for.
-        let index = self.target.index;
+        let entry = self.target.entry;
         if let Some(entered) = pin::enter_plainly(cell, self.target.call.of(method))
-            && let Some(bound) = entered.release().bound(index)
+            && let Some(bound) = entered.release().near(entry)
         {
             let answer = f(bound);
             return entered.leave(answer);

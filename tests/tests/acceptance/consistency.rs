@@ -1,6 +1,6 @@
 //! Consistency: a call never sees half an update.
 
-use midflight::{CallError, Event, EventKind, Fault, Host, HostBuilder, Slot};
+use midflight::{CallError, Event, EventKind, Fault, Host, HostBuilder, Request, Slot};
 use midflight_tests::{
     Desk, Either, Fixture, Rig, WITHIN, Way, both_ways, check_answers, in_child, process, trade,
 };
@@ -497,6 +497,28 @@ fn a08_one_release_for_a_request_of_two_plugins(way: Way) {
     });
     assert_eq!(seen, Ok((vec![1, 1], 2, 2)));
     rig.end();
+}
+
+/// Around the number of slots whose entries a call finds with one load.
+#[test]
+fn a_slot_after_hundreds_is_called_as_the_first() {
+    for before in [253, 254, 255] {
+        let rig = Rig::with(|builder| builder.group("other", "probe"));
+        for number in 0..before {
+            rig.host.slot::<dyn Probe>(&format!("nobody-{number}")).expect("a slot");
+        }
+        let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+        assert_eq!(other.generation().map_err(|fault| fault.code()), Err("not_loaded"));
+        rig.apply(Fixture::V1);
+        rig.apply(Fixture::Other);
+        assert_eq!((rig.probe.generation(), other.generation()), (Ok(1), Ok(2)), "{before} before");
+        let lease = rig.group.lease().expect("a lease");
+        assert_eq!(lease.get(&other).generation(), Ok(2));
+        let both = |r: &Request<'_>| Ok((r.get(&rig.probe).generation()?, r.get(&other).generation()?));
+        assert_eq!(rig.group.request(|r| both(r)), Ok::<_, Fault>((1, 2)));
+        drop(lease);
+        rig.end();
+    }
 }
 
 fn a08_a_plugin_of_another_group_is_a_fault(way: Way) {
