@@ -145,6 +145,9 @@ unsafe impl Gate for SlotGate {
         if let Some(entered) = pin::enter_plainly(cell, self.target.call.of(method))
             && let Some(bound) = entered.release().near(entry)
         {
+            if !pin::in_registers::<R>() {
+                return f(bound);
+            }
             let answer = f(bound);
             return entered.leave(answer);
         }
@@ -286,6 +289,9 @@ unsafe impl Gate for LeaseGate<'_> {
         if let Some(bound) = self.bound
             && let Some(entered) = pin::hold_plainly(self.cell, self.release, call)
         {
+            if !pin::in_registers::<R>() {
+                return f(bound);
+            }
             let answer = f(bound);
             return entered.leave(answer);
         }

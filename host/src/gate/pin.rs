@@ -416,8 +416,8 @@ impl Entered {
         unsafe { &*self.release }
     }
 
-    /// Leaves with an answer, which is looked at first: the compiler moves nothing over the store that leaves, so that an answer which only the
-    /// caller took apart would go through memory.
+    /// Leaves with an answer of registers, which is looked at first: the compiler moves nothing over the store that leaves, so that what
+    /// only the caller took apart would go through memory.
     #[inline(always)]
     pub(super) fn leave<R, E>(self, answer: Result<R, E>) -> Result<R, E> {
         match answer {
@@ -431,6 +431,12 @@ impl Entered {
             }
         }
     }
+}
+
+/// Does an `R` fit into registers? A larger answer is made where the caller wants it, and to look at it would be to copy it.
+#[inline(always)]
+pub(super) const fn in_registers<R>() -> bool {
+    size_of::<R>() <= 2 * size_of::<usize>()
 }
 
 impl Entered {
