@@ -25,7 +25,7 @@ pub(crate) struct Release {
     /// 0 where nothing was ever loaded.
     pub(crate) number: u64,
     /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
-    /// call finds its own with one load: after the pin's fence each load waits for the one before.
+    /// call finds its own with one load: after the pin's exchange each load waits for the one before.
     near: [Near; NEAR],
     /// Those after.
     far: Box<[Bound]>,

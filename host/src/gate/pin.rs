@@ -518,7 +518,7 @@ fn append() -> &'static Thread {
     let mut first = FIRST.load(Relaxed);
     loop {
         thread.next.store(first, Relaxed);
-        // Release: who finds the record sees it whole. That a scan finds it is its owner's fence's doing.
+        // Release: who finds the record sees it whole. That a scan finds it is its owner's exchange's doing.
         match FIRST.compare_exchange_weak(first, from_ref(thread).cast_mut(), Releasing, Relaxed) {
             Ok(_) => return thread,
             Err(other) => first = other,

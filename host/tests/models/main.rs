@@ -7,7 +7,7 @@
 //! A model that can't find a fault is no model: in `faults` each step of the protocol is left out in turn, and found.
 //!
 //! A test run explores what two preemptions reach; `.ci/models` everything, and of the larger models what three reach. Loom takes
-//! sequentially consistent *accesses* for acquire and release; the protocol has none. It takes the fences to order all
+//! sequentially consistent *accesses* for acquire and release; in the place of the pin's exchange it has a store and a fence. It takes the fences to order all
 //! that is around them, which for this protocol is what the language gives; the two sides are left out in turn. What it does
 //! not try by itself is in `gate/sync.rs` at `Turn`.
 #![allow(unsafe_code, reason = "it stands in for the gate's surroundings")]
