@@ -46,8 +46,8 @@
 //! the announcement of the inner one, or what came after that.
 //!
 //! # Why no record is missed
-//! A record is in the list before its owner's first exchange. By the same two interleavings either the scan finds it, or its
-//! owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
+//! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
+//! which loads the list after its fence, finds it, or its owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
 //! the old owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it touches anything.
 //!
 //! # Why no call for attention is lost
@@ -518,8 +518,8 @@ fn append() -> &'static Thread {
     let mut first = FIRST.load(Relaxed);
     loop {
         thread.next.store(first, Relaxed);
-        // Release: who finds the record sees it whole. That a scan finds it is its owner's exchange's doing.
-        match FIRST.compare_exchange_weak(first, from_ref(thread).cast_mut(), Releasing, Relaxed) {
+        // Who finds the record sees it whole. That a scan finds it is told above, and needs the one order of all.
+        match FIRST.compare_exchange_weak(first, from_ref(thread).cast_mut(), SeqCst, Relaxed) {
             Ok(_) => return thread,
             Err(other) => first = other,
         }
