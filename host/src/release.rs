@@ -60,7 +60,16 @@ pub(crate) fn near(index: usize) -> u8 {
 
 /// Of a size that a call gets at with a shift. (By padding: what is aligned to more than a word leaves holes in the C library's heap.)
 #[derive(Clone, Copy)]
-struct Near(Bound, usize);
+struct Near {
+    bound: Bound,
+    _padding: usize,
+}
+
+impl Near {
+    const fn new(bound: Bound) -> Self {
+        Near { bound, _padding: 0 }
+    }
+}
 
 /// What an entry holds for a slot that nothing here serves.
 const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
@@ -69,7 +78,7 @@ impl Release {
     pub(crate) fn vacant() -> Self {
         Release {
             number: 0,
-            near: [Near(UNBOUND, 0); NEAR],
+            near: [Near::new(UNBOUND); NEAR],
             far: Box::default(),
             generations: Box::default(),
             holds: Arc::default(),
@@ -98,7 +107,7 @@ impl Release {
         Release {
             number,
             near: std::array::from_fn(|at| {
-                Near(if at < FAR as usize { bare.next().unwrap_or(UNBOUND) } else { UNBOUND }, 0)
+                Near::new(if at < FAR as usize { bare.next().unwrap_or(UNBOUND) } else { UNBOUND })
             }),
             far: bare.collect(),
             generations: generations.into(),
@@ -134,14 +143,14 @@ impl Release {
         let service = RawService::of::<C, T>(&linked.0);
         let bound = Bound { this: service.this, table: service.table, origin: &raw const linked.1 };
         let mut release = Release { _linked: Some(linked), ..Release::vacant() };
-        release.near[0] = Near(bound, 0);
+        release.near[0] = Near::new(bound);
         release
     }
 
     /// What serves the slot with this entry, where that is one of the first.
     #[inline(always)]
     pub(crate) fn near(&self, entry: u8) -> Option<&Bound> {
-        let Near(bound, _) = &self.near[usize::from(entry)];
+        let Near { bound, .. } = &self.near[usize::from(entry)];
         (!bound.table.is_null()).then_some(bound)
     }
 

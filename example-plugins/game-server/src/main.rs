@@ -13,7 +13,7 @@
 //! it to all shards, so that it is played by one version; it is let go of before the switch point, since a state moves when nobody holds the old version.
 //!
 //! What it prints is what it has found out by itself: each client looks whether a snapshot is missing and whether its inputs arrive, the server knows
-//! how many points each player must have.
+//! how many points each player must have, and asks for them after every switch.
 
 mod clients;
 mod director;

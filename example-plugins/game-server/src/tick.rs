@@ -41,6 +41,7 @@ pub(crate) struct Ticks {
 pub(crate) struct Game {
     host: Host,
     group: Group,
+    rules: Slot<dyn Rules>,
     shards: Vec<Shard>,
     played: Receiver<(Vec<usize>, Result<Played, Fault>)>,
     players: Vec<Player>,
@@ -116,7 +117,7 @@ impl Game {
             faults: Vec::new(),
         };
         let group = host.group("game");
-        Ok(Game { host, group, shards, played, players, sockets, inputs, ticks })
+        Ok(Game { host, group, rules, shards, played, players, sockets, inputs, ticks })
     }
 
     /// Sixty ticks a second for so long; and then until every client has heard of its last input.
@@ -155,12 +156,27 @@ impl Game {
         let began = Instant::now();
         if self.host.switch_point() > 0 {
             record(&mut self.ticks.switching, began.elapsed());
+            self.count_points();
         }
         for (player, input) in self.inputs.take() {
             self.players[player].waiting.push_back(input);
         }
         self.play_moves();
         self.tell(tick, closing);
+    }
+
+    /// Did what was switched in get the points of all, of those as well who are not moving?
+    fn count_points(&mut self) {
+        let Game { group, rules, players, ticks, .. } = self;
+        let counted = group.request(|r| {
+            let rules = r.get(rules);
+            for (number, player) in players.iter_mut().enumerate() {
+                let points = rules.points(u32::try_from(number).unwrap_or(u32::MAX))?;
+                ticks.has(player, points);
+            }
+            Ok(())
+        });
+        ticks.faults.extend(counted.err());
     }
 
     /// All shards at the same time, through one lease.
@@ -204,9 +220,8 @@ impl Game {
     fn moved(&mut self, player: usize, moved: Moved) {
         let player = &mut self.players[player];
         (player.at, self.ticks.moves) = (moved.at, self.ticks.moves + 1);
-        // What is lost is lost once.
-        self.ticks.points_lost += moved.points.abs_diff(player.points + 1);
-        player.points = moved.points;
+        player.points += 1;
+        self.ticks.has(player, moved.points);
     }
 
     /// Snapshots for all. A client that can't keep up is let go.
@@ -221,6 +236,14 @@ impl Game {
                 self.ticks.dropped += u64::from(!closing);
             }
         }
+    }
+}
+
+impl Ticks {
+    /// The rules say that a player has `points`. What is lost is lost once.
+    fn has(&mut self, player: &mut Player, points: u64) {
+        self.points_lost += points.abs_diff(player.points);
+        player.points = points;
     }
 }
 
