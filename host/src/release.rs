@@ -21,14 +21,16 @@ use std::thread::JoinHandle;
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
 /// Owned by its group's cell while it is current, by the control plane while it drains, and by leases.
+#[repr(C)]
 pub(crate) struct Release {
-    /// 0 where nothing was ever loaded.
-    pub(crate) number: u64,
     /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
     /// call finds its own with one load: after the pin's exchange each load waits for the one before.
+    /// At its beginning, so that nothing is added to a slot's own distance.
     near: [Near; NEAR],
     /// Those after.
     far: Box<[Bound]>,
+    /// 0 where nothing was ever loaded.
+    pub(crate) number: u64,
     generations: Box<[Arc<Generation>]>,
     /// Who keeps it beyond a call, for reports.
     pub(crate) holds: Arc<Holds>,
