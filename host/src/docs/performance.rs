@@ -61,5 +61,5 @@
 //! # What is meant to hold
 //!
 //! In the tight loop a slot's call at 1.3 of the limit at most and one in an open request at 1.1, a reload at twice its floor, the p99.9 under publishing at
-//! 1.1 of quiet. Five runs of three builds had 1.01 to 1.26 on one thread and 1.03 to 1.44 on two, 0.92 to 1.06, 1.6 to 2.1, and 0.95 to 1.14. The highest of each
-//! but the second came of a neighbour on the machine, or of where the linker put a loop.
+//! 1.1 of quiet. Five runs of three builds had 1.01 to 1.26 on one thread and 1.03 to 1.44 on two, 0.92 to 1.06, 1.6 to 2.1, and 0.95 to 1.14. What is over is put
+//! down to a neighbour on the machine or to where the linker put a loop; that was not shown.

@@ -47,7 +47,9 @@
 //!
 //! # Why no record is missed
 //! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
-//! which loads the list after its fence, finds it, or its owner sees the new `current`. A record never leaves the list, and one that is handed on has all its hazards cleared:
+//! which loads the list after its fence, finds it, or its owner sees the new `current`.
+//!
+//! A record never leaves the list, and one that is handed on has all its hazards cleared:
 //! the old owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it touches anything.
 //!
 //! # Why no call for attention is lost

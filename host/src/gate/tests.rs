@@ -161,6 +161,11 @@ fn who_is_inside_is_told() {
     let called = Call::new(3).of(2);
     assert_eq!(called.method(), Some((3, 2)));
     assert_eq!(Call::REQUEST.method(), None);
+    assert_eq!(
+        Call::new(usize::MAX).of(2).method(),
+        None,
+        "it says nothing of a slot that it has no room for"
+    );
     // `move`: a panic here drops `leave`, and the thread ends.
     let (group, inside) = (&group, &inside);
     thread::scope(move |scope| {
