@@ -25,7 +25,6 @@ mod journal;
 mod layout;
 mod library;
 mod meter;
-mod refusal;
 mod release;
 mod release_file;
 mod runtime;
@@ -38,7 +37,9 @@ pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
 pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
+use midflight_inspect::refusal;
 pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, PanicReport};
+
 pub use refusal::{Code, Refusal, Stage};
 pub use runtime::attached::AttachedData;
 pub use stage::preflight::preflight;

@@ -2,7 +2,7 @@
 
 use crate::refusal::{Code, Refusal};
 use crate::stage::Candidate;
-use crate::stage::buffer::Spare;
+use midflight_inspect::Spare;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,11 +4,9 @@
 //! answer with what it has. So the verified bytes themselves are written to a file of our own, read-only, in a
 //! directory that only this user can enter, under a name that is used once.
 
-use super::buffer::Spare;
-use super::inspect::DF_1_NODELETE;
-use super::read::{self, Bytes};
 use super::{Candidate, Keep};
 use crate::refusal::{Code, Refusal};
+use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read};
 use midflight_plugin::rt::HostTable;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
@@ -47,7 +45,7 @@ impl Image {
         generation: u64,
         table: &HostTable,
     ) -> Result<Image, Refusal> {
-        let manifest = &candidate.inspected.manifest;
+        let manifest = &candidate.inspection.manifest;
         let digest = candidate.bytes.digest;
         let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
         let mut image = Image {
@@ -61,9 +59,9 @@ impl Image {
         };
         let bytes = &candidate.bytes.data;
         let address = std::ptr::from_ref(table).addr().to_ne_bytes();
-        image.patch(bytes, candidate.inspected.place.table_offset, address)?;
+        image.patch(bytes, candidate.inspection.place.table_offset, address)?;
         // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
-        if let Some(offset) = candidate.inspected.nodelete {
+        if let Some(offset) = candidate.inspection.nodelete {
             let flags = u64::from_le_bytes(word(bytes, offset)?);
             image.patch(bytes, offset, (flags & !DF_1_NODELETE).to_le_bytes())?;
         }
@@ -122,7 +120,7 @@ impl Image {
             Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
         };
         let mut bytes =
-            read::read(&self.path, u64::MAX, &Spare::default()).map_err(|refusal| lost(refusal.reason()))?;
+            read(&self.path, u64::MAX, &Spare::default()).map_err(|refusal| lost(refusal.reason()))?;
         for patch in &self.patches {
             let place = bytes.data.get_mut(patch.offset..patch.offset + patch.original.len());
             place.ok_or_else(|| lost("it was cut"))?.copy_from_slice(&patch.original);

@@ -4,12 +4,8 @@
 //! [`Bytes`] are read once, [`Candidate`] has been looked at as data, an [`Image`] holds its exact bytes, a
 //! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs before it is an image.
 
-pub(crate) mod buffer;
 pub(crate) mod image;
-mod inspect;
-mod manifest;
 pub(crate) mod preflight;
-mod read;
 pub(crate) mod writers;
 
 use crate::journal::Store;
@@ -19,13 +15,10 @@ use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
-use buffer::Spare;
 use image::{Image, RunDirectory};
-use inspect::Inspected;
-use manifest::Manifest;
+use midflight_inspect::{Bytes, Inspection, Manifest, Spare, inspect, read};
 use midflight_plugin::rt::{Hook, Linked};
 use preflight::Preflight;
-use read::Bytes;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -34,13 +27,13 @@ use std::time::Duration;
 /// A library whose bytes are in memory and were found to be a plugin's. Nothing of it has run.
 pub(crate) struct Candidate {
     bytes: Bytes,
-    inspected: Inspected,
+    inspection: Inspection,
 }
 
 impl Candidate {
     /// Reads and inspects the file at `path`.
     pub(crate) fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Self, Refusal> {
-        let bytes = read::read(path, library_bytes_max, spare)?;
+        let bytes = read(path, library_bytes_max, spare)?;
         Self::inspect(bytes)
     }
 
@@ -50,14 +43,14 @@ impl Candidate {
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
-        match inspect::inspect(&bytes.data) {
-            Ok(inspected) => Ok(Candidate { bytes, inspected }),
+        match inspect(&bytes.data) {
+            Ok(inspection) => Ok(Candidate { bytes, inspection }),
             Err(refusal) => Err(refusal.in_file(&bytes.file)),
         }
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
-        &self.inspected.manifest
+        &self.inspection.manifest
     }
 
     pub(crate) fn digest(&self) -> blake3::Hash {
@@ -66,8 +59,8 @@ impl Candidate {
 
     /// The linker's build id, or the content's hash where the linker made none.
     pub(crate) fn build_id(&self) -> String {
-        let inspected = self.inspected.build_id.clone();
-        inspected.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
+        let build_id = self.inspection.build_id.clone();
+        build_id.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
     }
 
     pub(crate) fn data(&self) -> &[u8] {
@@ -75,8 +68,8 @@ impl Candidate {
     }
 
     fn keeps(&self) -> Vec<Keep> {
-        let unfamiliar = self.inspected.unfamiliar.iter().cloned().map(Keep::SharedLibrary);
-        unfamiliar.chain(self.inspected.unique_symbols.then_some(Keep::UniqueSymbols)).collect()
+        let unfamiliar = self.inspection.unfamiliar.iter().cloned().map(Keep::SharedLibrary);
+        unfamiliar.chain(self.inspection.unique_symbols.then_some(Keep::UniqueSymbols)).collect()
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) -> Refusal {

@@ -94,7 +94,7 @@ impl Preflight {
             plugin: manifest.name.clone(),
             version: manifest.version.to_string(),
             image: image.path().into(),
-            table_offset: candidate.inspected.place.table_offset,
+            table_offset: candidate.inspection.place.table_offset,
             directory: self.directory.clone().into(),
             known: expected(&order.known),
             required: expected(&order.required),

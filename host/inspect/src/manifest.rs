@@ -10,31 +10,37 @@ use semver::Version;
 use std::collections::HashMap;
 
 /// The triple that this host was built for.
-pub(crate) const HOST_TARGET: &str = TARGET;
+pub const HOST_TARGET: &str = TARGET;
 
 /// The note's text, parsed. Every value is free of control characters.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// 1 to 64 letters, digits, `_` and `-`: it becomes part of a file name.
-    pub(crate) name: String,
-    pub(crate) version: Version,
+    pub name: String,
+    /// The plugin's own.
+    pub version: Version,
     /// None: a group of its own.
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
     /// Name and version of each contract that it implements.
-    pub(crate) contracts: Vec<(String, String)>,
+    pub contracts: Vec<(String, String)>,
     /// The compiler's own version line.
-    pub(crate) rustc: String,
-    pub(crate) target: String,
-    pub(crate) optimisation: String,
-    pub(crate) panic: String,
-    pub(crate) commit: Option<String>,
+    pub rustc: String,
+    /// The triple that it was built for.
+    pub target: String,
+    /// The level, as the compiler is told it: 0 to 3, `s` or `z`.
+    pub optimisation: String,
+    /// What a panic does, as the compiler is told it. What was parsed says `unwind`.
+    pub panic: String,
+    /// Of the sources, where the build said so.
+    pub commit: Option<String>,
     /// Its `start` may run in a preflight.
-    pub(crate) preflight_start: bool,
+    pub preflight_start: bool,
 }
 
 impl Manifest {
     /// The description in a note of the type `format`, for a host of `target`.
-    pub(crate) fn parse(format: u32, text: &[u8], target: &str) -> Result<Manifest, Refusal> {
+    pub fn parse(format: u32, text: &[u8], target: &str) -> Result<Manifest, Refusal> {
         if format != FORMAT {
             return Err(Refusal::new(
                 Code::FormatUnsupported,
@@ -183,7 +189,7 @@ fn invalid(what: String) -> Refusal {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) const TEXT: &str = "name=flat-fees\nversion=1.2.0\ngroup=exchange\n\

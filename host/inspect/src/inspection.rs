@@ -11,7 +11,7 @@ mod dynamic;
 mod headers;
 mod segments;
 
-use super::manifest::{HOST_TARGET, Manifest};
+use crate::manifest::{HOST_TARGET, Manifest};
 use crate::refusal::{Code, Refusal};
 use dynamic::{Dynamic, Symbol, Symbols};
 use headers::{Elf, Note};
@@ -19,36 +19,39 @@ use midflight_plugin::rt::{NOTE_NAME, PLACE_MAGIC};
 use object::elf;
 
 /// A library's bytes, looked at as data and found to be a plugin's.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inspected {
-    pub(crate) manifest: Manifest,
+pub struct Inspection {
+    /// What the plugin says about itself.
+    pub manifest: Manifest,
     /// The linker's GNU build id in hex, where it made one.
-    pub(crate) build_id: Option<String>,
-    pub(crate) place: Place,
+    pub build_id: Option<String>,
+    /// Where the host's table goes.
+    pub place: Place,
     /// Offset in the file of the 64-bit value of DT_FLAGS_1, where that has DF_1_NODELETE ([`DF_1_NODELETE`]).
-    pub(crate) nodelete: Option<usize>,
+    pub nodelete: Option<usize>,
     /// Every library that it needs, as it names them.
-    pub(crate) needed: Vec<String>,
+    pub needed: Vec<String>,
     /// Those of them that can keep pointers into the plugin: all but the C library's own and libgcc.
-    pub(crate) unfamiliar: Vec<String>,
+    pub unfamiliar: Vec<String>,
     /// Functions that run inside dlopen.
-    pub(crate) constructors: usize,
+    pub constructors: usize,
     /// Has STB_GNU_UNIQUE symbols: the loader never unmaps it.
-    pub(crate) unique_symbols: bool,
+    pub unique_symbols: bool,
 }
 
 /// The bit in DT_FLAGS_1 that keeps the loader from ever unmapping the library.
-pub(crate) const DF_1_NODELETE: u64 = elf::DF_1_NODELETE.0;
+pub const DF_1_NODELETE: u64 = elf::DF_1_NODELETE.0;
 
 /// Where the host writes the address of its table before the library is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Offset in the file of the 8-byte word behind the magic. The word is 0 and aligned, and is mapped writable.
-    pub(crate) table_offset: usize,
+    pub table_offset: usize,
 }
 
 /// Looks at `bytes` as data, in one pass whose work is bounded by their number. Never panics.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, Refusal> {
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     let elf = Elf::read(bytes)?;
     let dynamic = Dynamic::read(&elf)?;
     segments::check(&elf)?;
@@ -60,7 +63,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, Refusal> {
         .and_then(|place| symbols.check().map(|()| place))
         .and_then(|place| dynamic.check_tls().map(|()| place))
         .map_err(|refusal| refusal.of(&manifest.name, &manifest.version.to_string()))?;
-    Ok(Inspected {
+    Ok(Inspection {
         build_id: build_id(&elf)?,
         place,
         nodelete: dynamic.nodelete,

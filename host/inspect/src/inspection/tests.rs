@@ -1,5 +1,5 @@
 use super::*;
-use crate::stage::manifest::tests::TEXT;
+use crate::manifest::tests::TEXT;
 
 /// A small library laid out as a linker does it, with one or the other thing changed.
 struct Sample {

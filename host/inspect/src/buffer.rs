@@ -14,10 +14,10 @@ const KEPT_MAX: usize = 16 * 1024 * 1024;
 
 /// A buffer that is free, if there is one. Those who share it read into it in turn; who finds it taken gets another.
 #[derive(Clone, Default)]
-pub(crate) struct Spare(Arc<Mutex<Option<MmapMut>>>);
+pub struct Spare(Arc<Mutex<Option<MmapMut>>>);
 
 /// A number of bytes. Dropped, its memory is the spare one again, if that is still wanted.
-pub(crate) struct Buffer {
+pub struct Buffer {
     /// At least as many. `None` only while it is dropped.
     memory: Option<MmapMut>,
     bytes: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Buffer {
 
 impl Spare {
     /// Of at least one byte; what is in them is anything.
-    pub(crate) fn take(&self, bytes: usize) -> io::Result<Buffer> {
+    pub fn take(&self, bytes: usize) -> io::Result<Buffer> {
         let memory = match self.0.lock().take() {
             Some(memory) if memory.len() >= bytes => memory,
             // All pages at once: one by one they take several times as long.

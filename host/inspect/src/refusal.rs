@@ -19,17 +19,20 @@ struct Inner {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
+    /// A refusal for `reason`, of no plugin and no file yet.
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
         Refusal(Box::new(Inner { code, reason: reason.into(), plugin: None, version: None, file: None }))
     }
 
-    pub(crate) fn of(mut self, plugin: &str, version: &str) -> Self {
+    /// Names the plugin and the version that were refused.
+    pub fn of(mut self, plugin: &str, version: &str) -> Self {
         self.0.plugin = Some(plugin.to_owned());
         self.0.version = Some(version.to_owned());
         self
     }
 
-    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+    /// Names the file that they came from.
+    pub fn in_file(mut self, file: &Path) -> Self {
         self.0.file = Some(file.to_owned());
         self
     }

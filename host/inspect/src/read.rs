@@ -3,7 +3,7 @@
 //! Whoever checks a file and then opens it again has checked another file. So there is one open and one read, into
 //! memory; what is checked, hashed and written to the private image is this buffer and nothing else.
 
-use super::buffer::{Buffer, Spare};
+use crate::buffer::{Buffer, Spare};
 use crate::refusal::{Code, Refusal};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, FileType, Metadata};
@@ -12,15 +12,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A file as it was read. Nothing reads it again.
-pub(crate) struct Bytes {
-    pub(crate) data: Buffer,
-    pub(crate) digest: blake3::Hash,
+pub struct Bytes {
+    /// All of them.
+    pub data: Buffer,
+    /// The hash of all of them.
+    pub digest: blake3::Hash,
     /// Where it came from, for reports.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 /// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on what is no file.
-pub(crate) fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
+pub fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
     let data = read_whole(path, library_bytes_max, spare, || {}).map_err(|refusal| refusal.in_file(path))?;
     Ok(Bytes { digest: blake3::hash(&data), data, file: path.to_owned() })
 }
