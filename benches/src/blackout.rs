@@ -5,7 +5,8 @@ use crate::rig::Rig;
 use crate::rounds::{quantile, rounded};
 use bench_contracts::Work;
 use hdrhistogram::Histogram;
-use midflight::{Slot, Turns};
+use midflight::Slot;
+use midflight::bench::Turns;
 use serde::Serialize;
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
@@ -82,7 +83,7 @@ pub fn run(libraries: &Libraries, rounds: usize, time: Duration) -> (Blackout, D
         waking: Quantiles::of(waking),
         swapping: Quantiles::of(swapping),
         swaps,
-        note: "two versions that were loaded by the host take turns, through midflight::Turns; making a version is measured as a reload",
+        note: "two versions that were loaded by the host take turns, through midflight::bench::Turns; making a version is measured as a reload",
     };
     (blackout, drain(&mut turns, &slot))
 }

@@ -4,7 +4,8 @@
 
 use crate::libraries::{self, Libraries};
 use bench_contracts::Work;
-use midflight::{Group, Host, Lease, Residency, Slot, Turns};
+use midflight::bench::Turns;
+use midflight::{Group, Host, Lease, Residency, Slot};
 use midflight_plugin::rt::{Bound, Contract, Fault, Gate};
 use std::path::PathBuf;
 use std::thread;
@@ -60,11 +61,13 @@ impl Rig {
     ///
     /// # Panics
     /// Version 2 is refused.
+    #[allow(unsafe_code, reason = "a door that safe code has not")]
     pub fn turns(&self, libraries: &Libraries) -> (Turns, Slot<dyn Work>) {
         let first = self.group.lease().expect("a release");
         self.host.apply(&libraries.plugin[1]).expect("version 2");
         let second = self.group.lease().expect("a release");
-        let turns = Turns::new(&first, &second);
+        // SAFETY: the plugin of the benches has neither a state nor hooks.
+        let turns = unsafe { Turns::new(&first, &second) };
         let slot = turns.slot(&self.slot).expect("both bind it");
         (turns, slot)
     }

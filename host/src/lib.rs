@@ -45,8 +45,11 @@ pub use runtime::attached::AttachedData;
 pub use stage::preflight::preflight;
 pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
 
+/// For the benchmarks of this repository. What it offers is made by `unsafe fn`s alone.
 #[doc(hidden)]
-pub use gate::turns::Turns;
+pub mod bench {
+    pub use crate::gate::turns::Turns;
+}
 #[doc(hidden)]
 pub use gate::{LeaseGate, RequestGate, SlotGate};
 

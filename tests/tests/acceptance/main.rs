@@ -13,6 +13,7 @@ mod files;
 mod futures;
 mod headers;
 mod logs;
+mod misuse;
 mod objects;
 mod panics;
 mod preflight;
