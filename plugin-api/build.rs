@@ -9,7 +9,6 @@ fn main() {
     let version = Command::new(rustc).arg("--version").output().expect("the compiler says its version");
     let version = String::from_utf8(version.stdout).expect("a version is text");
     println!("cargo::rustc-env=MIDFLIGHT_RUSTC={}", version.trim());
-    for (name, from) in [("MIDFLIGHT_TARGET", "TARGET"), ("MIDFLIGHT_OPTIMISATION", "OPT_LEVEL")] {
-        println!("cargo::rustc-env={name}={}", var(from).expect("cargo sets it for build scripts"));
-    }
+    let level = var("OPT_LEVEL").expect("cargo sets it for build scripts");
+    println!("cargo::rustc-env=MIDFLIGHT_OPTIMISATION={level}");
 }

@@ -125,11 +125,8 @@ impl Host {
     /// Any [`Code`](crate::Code): nothing was switched, and what served before serves on.
     pub fn apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
         let began = Instant::now();
-        let candidate = Box::new(Candidate::read(
-            path.as_ref(),
-            self.shared.bounds.library_bytes_max,
-            &self.shared.spare,
-        )?);
+        let candidate = Candidate::read(path.as_ref(), &self.shared.bounds, &self.shared.spare)?;
+        let candidate = Box::new(candidate);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
     }
@@ -140,11 +137,8 @@ impl Host {
     /// `busy`, or as [`apply`](Host::apply).
     pub fn try_apply(&self, path: impl AsRef<Path>) -> Result<Applied, Refusal> {
         let began = Instant::now();
-        let candidate = Box::new(Candidate::read(
-            path.as_ref(),
-            self.shared.bounds.library_bytes_max,
-            &self.shared.spare,
-        )?);
+        let candidate = Candidate::read(path.as_ref(), &self.shared.bounds, &self.shared.spare)?;
+        let candidate = Box::new(candidate);
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
     }
@@ -170,7 +164,7 @@ impl Host {
     /// `release_invalid`, or the refusal of the plugin that stopped it: nothing was switched.
     pub fn apply_release(&self, path: impl AsRef<Path>) -> Result<Vec<Applied>, Refusal> {
         let began = Instant::now();
-        let candidates = release_file::read(path.as_ref(), self.shared.bounds.library_bytes_max)?;
+        let candidates = release_file::read(path.as_ref(), &self.shared.bounds)?;
         let took = began.elapsed();
         let (named, answers): (Vec<_>, Vec<_>) = candidates
             .into_iter()
@@ -391,6 +385,7 @@ pub(crate) struct Bounds {
     pub(crate) preflight: bool,
     pub(crate) preflight_deadline: Duration,
     pub(crate) library_bytes_max: u64,
+    pub(crate) stamps_required: bool,
     pub(crate) events_kept_max: usize,
     pub(crate) calls_nested_max: usize,
     pub(crate) groups_nested_max: usize,
@@ -418,6 +413,7 @@ impl Default for Bounds {
             preflight: true,
             preflight_deadline: Duration::from_secs(10),
             library_bytes_max: 256 << 20,
+            stamps_required: false,
             events_kept_max: 1_000,
             calls_nested_max: pin::FRAMES,
             groups_nested_max: 8,
@@ -581,6 +577,16 @@ impl HostBuilder {
     #[must_use]
     pub fn library_bytes_max(mut self, bytes: u64) -> Self {
         self.bounds.library_bytes_max = bytes;
+        self
+    }
+
+    /// Whether a library that nobody has stamped is refused (`not_stamped`), also one that comes
+    /// back from the journal. A library with a stamp is refused wherever it was damaged; what
+    /// damage does to one without can't all be seen before it runs.
+    /// Default: no. [`midflight_plugin::docs::stamps`] says how a build stamps what it makes.
+    #[must_use]
+    pub fn stamps_required(mut self, required: bool) -> Self {
+        self.bounds.stamps_required = required;
         self
     }
 
@@ -828,8 +834,7 @@ impl Host {
             for member in set {
                 let began = Instant::now();
                 let path = store.path(&member.digest);
-                let candidate = recall::stored(&path, member.digest, self.shared.bounds.library_bytes_max);
-                match candidate {
+                match recall::stored(&path, member.digest, &self.shared.bounds) {
                     Ok(candidate) => {
                         let (reply, answer) = sync_channel(1);
                         answers.push(answer);

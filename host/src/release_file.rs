@@ -1,5 +1,6 @@
 //! Release files: which plugins a group is made of, in which versions, and with what configuration.
 
+use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
 use crate::stage::Candidate;
 use midflight_inspect::Spare;
@@ -28,7 +29,7 @@ struct Plugin {
 type Named = (Candidate, Option<Arc<str>>);
 
 /// Reads the release file at `path` and every library that it names. Nothing of them runs.
-pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Vec<Named>, Refusal> {
+pub(crate) fn read(path: &Path, bounds: &Bounds) -> Result<Vec<Named>, Refusal> {
     let invalid = |reason: String| Refusal::new(Code::ReleaseInvalid, reason).in_file(path);
     let text = std::fs::read_to_string(path).map_err(|error| {
         Refusal::new(Code::FileUnreadable, format!("{}: {error}", path.display())).in_file(path)
@@ -40,7 +41,7 @@ pub(crate) fn read(path: &Path, library_bytes_max: u64) -> Result<Vec<Named>, Re
     let mut candidates: Vec<Named> = Vec::new();
     for Plugin { name, version, file, config } in file.plugin {
         let library = path.parent().unwrap_or(Path::new("")).join(file);
-        let candidate = Candidate::read(&library, library_bytes_max, &Spare::default())?;
+        let candidate = Candidate::read(&library, bounds, &Spare::default())?;
         let manifest = candidate.manifest();
         if manifest.name != name || manifest.version.to_string() != version {
             let reason = format!(

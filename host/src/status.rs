@@ -40,6 +40,8 @@ pub struct GenerationStatus {
     pub generation: u64,
     /// The linker's build id, in hex; the content's hash where the linker made none.
     pub build_id: String,
+    /// Its file had a stamp, so it is as it was built. False of what is linked in.
+    pub stamped: bool,
     /// What became of it.
     pub residency: Residency,
     /// Who holds a retired one whose drain has stalled; brought up to date ten times a second.

@@ -156,7 +156,7 @@ const LOOKS_MAX: usize = 8;
 fn consider(shared: &Shared, path: &Path) {
     for _ in 0..LOOKS_MAX {
         let (began, before) = (Instant::now(), identity(path));
-        let refusal = match Candidate::read(path, shared.bounds.library_bytes_max, &shared.spare) {
+        let refusal = match Candidate::read(path, &shared.bounds, &shared.spare) {
             Ok(candidate) => {
                 let (candidate, took) = (Box::new(candidate), began.elapsed());
                 // A host that is ending wants no more candidates.
@@ -208,7 +208,7 @@ pub(crate) fn initial(
         if writers::is_open_for_writing(&path) {
             continue;
         }
-        match Candidate::read(&path, shared.bounds.library_bytes_max, &shared.spare) {
+        match Candidate::read(&path, &shared.bounds, &shared.spare) {
             // The journal has decided about it.
             Ok(candidate) if known(&candidate) => {}
             Ok(candidate) => {

@@ -57,7 +57,8 @@
 //! | [`Sink`], [`TextSink`] | the callee appends to a buffer of the caller's |
 //!
 //! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
-//! What a plugin keeps, and hands over to its next version, is in [`docs::state`].
+//! What a plugin keeps, and hands over to its next version, is in [`docs::state`]. How a build
+//! stamps the plugin's file, so that damage to it is seen, is in [`docs::stamps`].
 //!
 //! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
 //! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
@@ -195,6 +196,11 @@ macro_rules! export {
             static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
                 $crate::rt::Note::of::<Here>();
 
+            // Room for the hash of the linked file: see `midflight stamp`.
+            #[used]
+            #[unsafe(link_section = ".note.midflight.stamp")]
+            static STAMP: $crate::rt::StampNote = $crate::rt::StampNote::UNSTAMPED;
+
             // The first in its array, which is run from its end: see `reclaim`.
             #[used]
             #[unsafe(link_section = ".fini_array.00000")]
@@ -225,12 +231,11 @@ pub mod rt {
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;
-    pub use crate::manifest::{NOTE_NAME, Note};
+    pub use crate::manifest::Note;
     pub use crate::memory::{COUNTS, Counts};
     pub use crate::object::{HandedObject, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
-        Entry, Export, Exported, FORMAT, Hook, HostTable, Linked, Offered, PLACE_MAGIC, Place, RawService,
-        ServiceGate,
+        Entry, Export, Exported, Hook, HostTable, Linked, Offered, Place, RawService, ServiceGate,
     };
     pub use crate::reclaim::last;
     pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
@@ -249,10 +254,8 @@ pub mod rt {
         std_types::{RResult, RSlice, RStr},
         type_layout::TypeLayout,
     };
+    pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET};
     pub use midflight_macros::Record;
-
-    /// The triple that this binary is built for.
-    pub const TARGET: &str = env!("MIDFLIGHT_TARGET");
 
     /// A record that is plain is copied out of by `reown`, so that a `Drop` of its own would run twice.
     pub const fn assert_record<T: Portable>() {

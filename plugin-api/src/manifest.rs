@@ -5,9 +5,7 @@
 //! checked again when the library is loaded.
 
 use crate::plugin::{Export, Exported};
-
-/// The vendor of the note. Its type is [`FORMAT`](crate::rt::FORMAT), its section `.note.midflight`.
-pub const NOTE_NAME: &str = "midflight";
+use midflight_format::{FORMAT, NOTE_NAME, TARGET};
 
 /// One ELF note. `N` is the length of the text, a multiple of four: [`Note::len`].
 #[repr(C, align(4))]
@@ -34,7 +32,7 @@ impl<const N: usize> Note<N> {
         Note {
             name_bytes: NOTE_NAME.len() as u32 + 1,
             text_bytes: N as u32,
-            kind: crate::rt::FORMAT,
+            kind: FORMAT,
             name: *b"midflight\0\0\0",
             text: text::<X, N>().bytes,
         }
@@ -55,7 +53,7 @@ const fn text<X: Export, const N: usize>() -> Text<N> {
         .line("group", X::Plugin::GROUP)
         .contracts(X::Plugin::CONTRACTS)
         .line("rustc", env!("MIDFLIGHT_RUSTC"))
-        .line("target", env!("MIDFLIGHT_TARGET"))
+        .line("target", TARGET)
         .line("optimisation", env!("MIDFLIGHT_OPTIMISATION"))
         .line("panic", X::PANIC)
         .line("commit", X::COMMIT)

@@ -21,6 +21,7 @@ use crate::{Fault, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use abi_stable::type_layout::TypeLayout;
+use midflight_format::{FORMAT, PLACE_MAGIC};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -403,10 +404,6 @@ pub trait Export {
     const COMMIT: &'static str;
 }
 
-/// The format of every table here, of the note, and with them the version of abi_stable. Compared before anything else is
-/// believed; it is the first word of [`Entry`] and of [`HostTable`] for good.
-pub const FORMAT: u32 = 3;
-
 /// What a library exports as `midflight_entry`.
 #[repr(C)]
 pub struct Entry {
@@ -702,9 +699,6 @@ impl Offered {
         }
     }
 }
-
-/// First bytes of a [`Place`], by which the host finds it in the file.
-pub const PLACE_MAGIC: &[u8; 16] = b"midflight place\0";
 
 /// A word in the file, exported as `midflight_place`, into which the host writes the address of the generation's table
 /// before it maps the file. The magic keeps it out of `.bss`, which has no bytes in the file.

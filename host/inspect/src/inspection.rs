@@ -13,9 +13,10 @@ mod segments;
 
 use crate::manifest::{HOST_TARGET, Manifest};
 use crate::refusal::{Code, Refusal};
+use crate::stamp::{Checked, Stamp, damaged};
 use dynamic::{Dynamic, Symbol, Symbols};
 use headers::{Elf, Note};
-use midflight_plugin::rt::{NOTE_NAME, PLACE_MAGIC};
+use midflight_format::{NOTE_NAME, PLACE_MAGIC};
 use object::elf;
 
 /// A library's bytes, looked at as data and found to be a plugin's.
@@ -24,6 +25,10 @@ use object::elf;
 pub struct Inspection {
     /// What the plugin says about itself.
     pub manifest: Manifest,
+    /// The hash of the file.
+    pub digest: blake3::Hash,
+    /// Whether the file says itself that it is whole.
+    pub stamp: Stamp,
     /// The linker's GNU build id in hex, where it made one.
     pub build_id: Option<String>,
     /// Where the host's table goes.
@@ -50,20 +55,28 @@ pub struct Place {
     pub table_offset: usize,
 }
 
-/// Looks at `bytes` as data, in one pass whose work is bounded by their number. Never panics.
+/// Looks at `bytes` as data, in passes whose work is bounded by their number. Never panics.
+///
+/// A stamp that is not the file's own is refused before anything else is looked at.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    let checked = Checked::of(bytes)?;
     let elf = Elf::read(bytes)?;
     let dynamic = Dynamic::read(&elf)?;
     segments::check(&elf)?;
     dynamic.check()?;
     let manifest = manifest(&elf, &dynamic)?;
+    let (name, version) = (&manifest.name, manifest.version.to_string());
     segments::check_unwinds(&elf)?;
     let symbols = Symbols::read(&elf, &dynamic)?;
     let place = place(&elf, &symbols)
         .and_then(|place| symbols.check().map(|()| place))
         .and_then(|place| dynamic.check_tls().map(|()| place))
-        .map_err(|refusal| refusal.of(&manifest.name, &manifest.version.to_string()))?;
+        .map_err(|refusal| refusal.of(name, &version))?;
+    let unmarked = || damaged("it has a plugin's note, but no mark of a stamp").of(name, &version);
+    let stamp = checked.stamp.ok_or_else(unmarked)?;
     Ok(Inspection {
+        digest: checked.digest(bytes),
+        stamp,
         build_id: build_id(&elf)?,
         place,
         nodelete: dynamic.nodelete,

@@ -5,7 +5,7 @@
 //! It is a claim: types are proved later, by the layout check.
 
 use crate::refusal::{Code, Refusal};
-use midflight_plugin::rt::{FORMAT, NOTE_NAME, TARGET};
+use midflight_format::{FORMAT, NOTE_NAME, TARGET};
 use semver::Version;
 use std::collections::HashMap;
 

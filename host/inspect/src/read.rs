@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 pub struct Bytes {
     /// All of them.
     pub data: Buffer,
-    /// The hash of all of them.
-    pub digest: blake3::Hash,
     /// Where it came from, for reports.
     pub file: PathBuf,
 }
@@ -24,7 +22,7 @@ pub struct Bytes {
 /// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on what is no file.
 pub fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
     let data = read_whole(path, library_bytes_max, spare, || {}).map_err(|refusal| refusal.in_file(path))?;
-    Ok(Bytes { digest: blake3::hash(&data), data, file: path.to_owned() })
+    Ok(Bytes { data, file: path.to_owned() })
 }
 
 /// `meanwhile` runs between the read and the second look; a test writes to the file there.
@@ -146,7 +144,6 @@ mod tests {
         std::fs::write(&path, [7; 100]).unwrap();
         let bytes = read(&path, 100, &Spare::default()).ok().unwrap();
         assert_eq!(bytes.data[..], [7; 100]);
-        assert_eq!(bytes.digest, blake3::hash(&[7; 100]));
         assert_eq!(bytes.file, path);
     }
 

@@ -175,6 +175,10 @@ codes! {
     /// Somebody wrote to the file while it was read.
     FileChanged "file_changed" at Read, "write the library beside its place and rename it in";
 
+    /// Its stamp, or its hash, is not that of the file that was stamped.
+    FileDamaged "file_damaged" at Inspect, "copy the library again, or build it again; if a tool changed it on purpose, run `midflight stamp` on it after that tool";
+    /// It has no stamp, and the host loads none without.
+    NotStamped "not_stamped" at Inspect, "run `midflight stamp` on the library as the last step of its build, or start the host without stamps_required";
     /// No ELF file at all.
     NotElf "not_elf" at Inspect, "give a shared library built with crate-type cdylib";
     /// 32-bit, or big-endian.

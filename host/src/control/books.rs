@@ -93,6 +93,7 @@ pub(super) fn record(generation: &Generation, residency: Residency) -> Generatio
         version: generation.version.to_string(),
         generation: generation.number,
         build_id: generation.image.build_id.clone(),
+        stamped: generation.image.stamped,
         residency,
         held_by: Holders::default(),
         memory: generation.memory(),

@@ -163,6 +163,7 @@ impl Control {
                 version: image.version.to_string(),
                 generation: number,
                 build_id: image.build_id.clone(),
+                stamped: image.stamped,
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
                 memory: None,

@@ -10,6 +10,7 @@ use super::trial::Tried;
 use super::update::{Update, stage};
 use super::{Control, Reply};
 use crate::event::EventKind;
+use crate::host::Bounds;
 use crate::journal::{Digest, Journal, Member, Record, Store, Version};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
@@ -44,8 +45,8 @@ pub(super) fn unavailable(error: &dyn Error) -> Refusal {
 }
 
 /// The library at `path` in the store, if it is still what was committed.
-pub(crate) fn stored(path: &Path, digest: Digest, library_bytes_max: u64) -> Result<Candidate, Refusal> {
-    let found = Candidate::read(path, library_bytes_max, &Spare::default())?;
+pub(crate) fn stored(path: &Path, digest: Digest, bounds: &Bounds) -> Result<Candidate, Refusal> {
+    let found = Candidate::read(path, bounds, &Spare::default())?;
     match Digest::from(found.digest()) == digest {
         true => Ok(found),
         false => Err(Refusal::new(Code::FileChanged, "it is not what was committed").in_file(path)),
@@ -155,10 +156,10 @@ impl Control {
             began: Instant::now(),
             reply: Some(reply),
         };
-        let library_bytes_max = self.shared.bounds.library_bytes_max;
+        let bounds = self.shared.bounds.clone();
         self.begin(group, update, move |order, progress| {
             let began = Instant::now();
-            let candidate = stored(&path, member.digest, library_bytes_max).map_err(Refused::early)?;
+            let candidate = stored(&path, member.digest, &bounds).map_err(Refused::early)?;
             stage(&candidate, began.elapsed(), order, progress)
         });
     }

@@ -181,6 +181,7 @@ impl Control {
                 version: version.to_string(),
                 generation,
                 build_id: String::new(),
+                stamped: false,
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
                 memory: None,

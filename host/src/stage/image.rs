@@ -25,6 +25,8 @@ pub(crate) struct Image {
     /// Of the bytes as they were read and verified.
     pub(crate) digest: blake3::Hash,
     pub(crate) build_id: String,
+    /// Whether the file said itself that it is whole.
+    pub(crate) stamped: bool,
     /// Why its code must stay mapped whatever happens; empty where it may go.
     pub(crate) keeps: Vec<Keep>,
     /// What was written over, so that the verified bytes can be had back.
@@ -46,7 +48,7 @@ impl Image {
         table: &HostTable,
     ) -> Result<Image, Refusal> {
         let manifest = &candidate.inspection.manifest;
-        let digest = candidate.bytes.digest;
+        let digest = candidate.digest();
         let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
         let mut image = Image {
             path: run.path.join(name),
@@ -54,6 +56,7 @@ impl Image {
             version: manifest.version.to_string().into(),
             digest,
             build_id: candidate.build_id(),
+            stamped: candidate.is_stamped(),
             keeps: candidate.keeps(),
             patches: Vec::new(),
         };
@@ -98,6 +101,7 @@ impl Image {
             version: version.into(),
             digest: blake3::hash(plugin.as_bytes()),
             build_id: String::new(),
+            stamped: false,
             keeps: vec![Keep::Linked],
             patches: Vec::new(),
         }
@@ -113,20 +117,15 @@ impl Image {
         &self.path
     }
 
-    /// The verified bytes, read back: the digest proves that they are still the same.
+    /// The bytes of its file without the patches: the verified ones, if nobody has written to it.
     pub(crate) fn pristine(&self) -> Result<Bytes, Refusal> {
-        let lost = |why: &str| {
-            let path = self.path.display();
-            Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
-        };
-        let mut bytes =
-            read(&self.path, u64::MAX, &Spare::default()).map_err(|refusal| lost(refusal.reason()))?;
+        let mut bytes = read(&self.path, u64::MAX, &Spare::default())?;
         for patch in &self.patches {
             let place = bytes.data.get_mut(patch.offset..patch.offset + patch.original.len());
-            place.ok_or_else(|| lost("it was cut"))?.copy_from_slice(&patch.original);
+            let cut = || Refusal::new(Code::FileChanged, "it was cut");
+            place.ok_or_else(cut)?.copy_from_slice(&patch.original);
         }
-        bytes.digest = blake3::hash(&bytes.data);
-        if bytes.digest == self.digest { Ok(bytes) } else { Err(lost("it was changed")) }
+        Ok(bytes)
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod preflight;
 pub(crate) mod writers;
 
+use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
 use crate::library::Library;
@@ -16,7 +17,7 @@ use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
 use image::{Image, RunDirectory};
-use midflight_inspect::{Bytes, Inspection, Manifest, Spare, inspect, read};
+use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read};
 use midflight_plugin::rt::{Hook, Linked};
 use preflight::Preflight;
 use std::fmt;
@@ -32,14 +33,28 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// Reads and inspects the file at `path`.
-    pub(crate) fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Self, Refusal> {
-        let bytes = read(path, library_bytes_max, spare)?;
-        Self::inspect(bytes)
+    pub(crate) fn read(path: &Path, bounds: &Bounds, spare: &Spare) -> Result<Self, Refusal> {
+        let candidate = Self::inspect(read(path, bounds.library_bytes_max, spare)?)?;
+        if bounds.stamps_required && !candidate.is_stamped() {
+            let reason = "it has no stamp, and this host loads no library without one";
+            return Err(candidate.refused(Refusal::new(Code::NotStamped, reason)));
+        }
+        Ok(candidate)
     }
 
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
-        Self::inspect(image.pristine()?)
+        let lost = |why: &str| {
+            let path = image.path().display();
+            Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
+        };
+        let pristine = image.pristine().map_err(|refusal| lost(refusal.reason()))?;
+        // The digest proves that they are the verified bytes.
+        match Self::inspect(pristine) {
+            Ok(candidate) if candidate.digest() == image.digest => Ok(candidate),
+            Ok(_) => Err(lost("it was changed")),
+            Err(refusal) => Err(lost(refusal.reason())),
+        }
     }
 
     fn inspect(bytes: Bytes) -> Result<Self, Refusal> {
@@ -54,13 +69,17 @@ impl Candidate {
     }
 
     pub(crate) fn digest(&self) -> blake3::Hash {
-        self.bytes.digest
+        self.inspection.digest
     }
 
     /// The linker's build id, or the content's hash where the linker made none.
     pub(crate) fn build_id(&self) -> String {
         let build_id = self.inspection.build_id.clone();
-        build_id.unwrap_or_else(|| self.bytes.digest.to_hex().to_string())
+        build_id.unwrap_or_else(|| self.inspection.digest.to_hex().to_string())
+    }
+
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.inspection.stamp == Stamp::Stamped
     }
 
     pub(crate) fn data(&self) -> &[u8] {

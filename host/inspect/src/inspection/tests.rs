@@ -1,10 +1,13 @@
 use super::*;
 use crate::manifest::tests::TEXT;
+use crate::stamp::tests::unstamped;
 
 /// A small library laid out as a linker does it, with one or the other thing changed.
 struct Sample {
     note: Option<(&'static str, u32, Vec<u8>)>,
     notes: usize,
+    /// Mark, word and hash, in a note of their own.
+    stamp: Vec<u8>,
     soname: &'static str,
     needed: Vec<&'static str>,
     /// Further dynamic entries with a number.
@@ -71,8 +74,9 @@ impl Sample {
     fn new() -> Self {
         let text = TEXT.replace("x86_64-unknown-linux-gnu", HOST_TARGET);
         Sample {
-            note: Some((NOTE_NAME, midflight_plugin::rt::FORMAT, text.into_bytes())),
+            note: Some((NOTE_NAME, midflight_format::FORMAT, text.into_bytes())),
             notes: 1,
+            stamp: unstamped(),
             soname: "libsample.so",
             needed: vec!["libc.so.6", "libssl.so.3"],
             numbers: Vec::new(),
@@ -98,7 +102,9 @@ impl Sample {
         let mut file = File { bytes: vec![0; 64 + SEGMENTS * 56], sections: Vec::new(), shift: 0 };
         file.section("", 0, 0, &[], 0);
         let mut notes = Vec::new();
-        for (name, kind, text) in self.note.iter().cycle().take(self.notes) {
+        let stamp = ("midflight-stamp", midflight_format::FORMAT, self.stamp.clone());
+        let stamp = self.note.as_ref().map(|_| stamp);
+        for (name, kind, text) in self.note.iter().cycle().take(self.notes).chain(&stamp) {
             let sizes = [name.len() as u32 + 1, text.len() as u32, *kind];
             notes.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
             notes.extend(name.bytes());
@@ -416,9 +422,14 @@ fn what_is_no_library_is_the_wrong_file_type() {
 #[test]
 fn a_cut_anywhere_is_truncated() {
     let bytes = Sample::new().build();
+    let mut within_its_room = 0;
     for length in 4..bytes.len() {
-        check(&bytes[..length], Code::FileTruncated, "");
+        match inspect(&bytes[..length]).expect_err("accepted").code() {
+            Code::FileDamaged => within_its_room += 1,
+            code => assert_eq!(code, Code::FileTruncated, "{length} bytes"),
+        }
     }
+    assert_eq!(within_its_room, unstamped().len() - unstamped()[..16].len());
 }
 
 #[test]
@@ -692,7 +703,7 @@ fn another_format_is_refused_and_both_are_named() {
 #[test]
 fn a_note_that_is_there_twice_or_broken_is_invalid() {
     check(&Sample::with(|sample| sample.notes = 2), Code::ManifestInvalid, "two notes `midflight`");
-    let note = Some((NOTE_NAME, midflight_plugin::rt::FORMAT, b"name".to_vec()));
+    let note = Some((NOTE_NAME, midflight_format::FORMAT, b"name".to_vec()));
     check(&Sample::with(|sample| sample.note = note), Code::ManifestInvalid, "is not key=value");
     let mut bytes = Sample::new().build();
     let note = bytes.windows(9).position(|name| name == NOTE_NAME.as_bytes()).unwrap() - 12;
@@ -780,4 +791,28 @@ fn random_damage_never_panics() {
         }
         let _ = inspect(&bytes);
     }
+}
+
+#[test]
+fn d01_no_bit_of_a_stamped_plugin_can_be_flipped() {
+    let mut bytes = Sample::new().build();
+    assert_eq!(inspect(&bytes).unwrap().stamp, Stamp::Unstamped);
+    crate::stamp(&mut bytes).unwrap();
+    let found = inspect(&bytes).unwrap();
+    assert_eq!((found.stamp, found.digest), (Stamp::Stamped, blake3::hash(&bytes)));
+    for bit in 0..8 * bytes.len() {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let refusal = inspect(&bytes).expect_err("accepted");
+        assert_eq!(refusal.code(), Code::FileDamaged, "bit {bit}: {refusal}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    check(&bytes[..bytes.len() - 1], Code::FileDamaged, "it was changed after that");
+    check(&[&bytes[..], &[0]].concat(), Code::FileDamaged, "it was changed after that");
+}
+
+#[test]
+fn a_plugin_without_a_mark_is_damaged() {
+    let bytes = Sample::with(|sample| sample.stamp[3] ^= 0x10);
+    check(&bytes, Code::FileDamaged, "it has a plugin's note, but no mark of a stamp");
+    assert_eq!(inspect(&bytes).unwrap_err().plugin(), Some("flat-fees"));
 }
