@@ -37,10 +37,8 @@
 //! In a Makefile:
 //!
 //! ```make
-//! dist/flat-fees.so: target/release/libflat_fees_plugin.so
-//! 	install -D --strip $< $@.new
-//! 	midflight stamp $@.new
-//! 	mv $@.new $@
+//! dist/flat-fees.so: target/release/libflat_fees_plugin.so ; \
+//!   install -D --strip $< $@.new && midflight stamp $@.new && mv $@.new $@
 //! ```
 //!
 //! In a Dockerfile:
