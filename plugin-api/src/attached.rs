@@ -7,9 +7,10 @@
 // The functions that the host gives.
 #![allow(unsafe_code)]
 
+use crate::List;
 use crate::plugin::Context;
 use crate::state::{StateError, all_read, decode, encode};
-use abi_stable::std_types::{RSlice, RStr, RVec};
+use abi_stable::std_types::{RSlice, RStr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -215,7 +216,7 @@ pub struct Stamped {
     /// [`ABSENT`] where there is none.
     pub stamp: u64,
     /// postcard's.
-    pub bytes: RVec<u8>,
+    pub bytes: List<u8>,
 }
 
 /// What became of a [`Fields::put`].

@@ -11,9 +11,9 @@
 #![allow(unsafe_code)]
 
 use crate::contract::{Bound, Pinned};
-use crate::{Crosses, Text};
+use crate::{Crosses, List, Text};
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RSlice, RStr, RVec};
+use abi_stable::std_types::{RSlice, RStr};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -492,7 +492,7 @@ pub struct Report {
     /// `src/lib.rs:10:5`, or empty.
     pub location: Text,
     /// Of the stack, innermost first.
-    pub addresses: RVec<usize>,
+    pub addresses: List<usize>,
 }
 
 /// Makes this binary the one that keeps the text of panics: the host calls it once, before anything else.

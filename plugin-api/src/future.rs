@@ -68,8 +68,8 @@ where
         // SAFETY: boxed by `begin`, and never moved.
         let future = unsafe { Pin::new_unchecked(&mut *state.cast::<F>()) };
         match future.poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => Maybe::RSome(value.into_wire()),
-            Poll::Pending => Maybe::RNone,
+            Poll::Ready(value) => Maybe::Some(value.into_wire()),
+            Poll::Pending => Maybe::None,
         }
     })
 }
@@ -192,8 +192,8 @@ impl<H: Hold, W> Running<H, W> {
             hold.within(|| with_handle(waker, stand_in, |handle| unsafe { (raw.poll)(raw.state, handle) }));
         // SAFETY: held.
         match unsafe { reply.finish_wire(bound) } {
-            Ok(Maybe::RNone) => Poll::Pending,
-            Ok(Maybe::RSome(wire)) => Poll::Ready(Ok(wire)),
+            Ok(Maybe::None) => Poll::Pending,
+            Ok(Maybe::Some(wire)) => Poll::Ready(Ok(wire)),
             Err(fault) => Poll::Ready(Err(fault)),
         }
     }

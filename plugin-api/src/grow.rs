@@ -10,6 +10,7 @@
 // Values of another version are read field by field through pointers.
 #![allow(unsafe_code)]
 
+use crate::Portable;
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -18,8 +19,9 @@ use std::ops::Deref;
 /// A struct with `#[record(growable)]`: implemented by that macro.
 ///
 /// # Safety
-/// The fields are `FIELDS` many, stand in the order of their numbers, and are [`Portable`](crate::Portable). A version with more fields has
-/// these as its first ones, if `Described` of both fits. The three functions do to each field what they say.
+/// The fields are `FIELDS` many and stand in the order of their numbers, and `take` takes each of
+/// them by `taken_from`. A version with more fields has these as its first ones, if `Described` of
+/// both fits. The three functions do to each field what they say.
 pub unsafe trait Grows: Sized + 'static {
     /// A table with a pointer to each field's type: what the layout check compares.
     type Described: StableAbi + 'static;
@@ -32,6 +34,16 @@ pub unsafe trait Grows: Sized + 'static {
     /// # Safety
     /// `from` points to a version of this type with so many fields, which are moved out.
     unsafe fn take(from: *const Self, fields: u32, taken: &mut u32) -> Self;
+
+    /// A field of `from`'s as this side's own. That it is portable is proven here, and not where
+    /// the macro's text leads to.
+    ///
+    /// # Safety
+    /// It is initialised, and moved out by this.
+    unsafe fn taken_from<F: Portable>(field: *const F) -> F {
+        // SAFETY: the caller's.
+        unsafe { field.read() }.reown()
+    }
 
     /// Copies the bytes of `from`'s fields, of which there are `fields`, to `to`, and gives the others their default.
     ///

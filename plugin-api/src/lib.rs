@@ -78,10 +78,12 @@ mod future;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
+mod list;
 #[doc(hidden)]
 pub mod logs;
 mod manifest;
 mod map;
+mod maybe;
 mod memory;
 mod object;
 mod period;
@@ -93,23 +95,27 @@ mod sink;
 mod state;
 mod table;
 mod tally;
+mod text;
 
 pub use attached::{AboutAttached, Attached, AttachedError};
 pub use call::{CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
 pub use contract::{Contract, ImplementedBy};
 pub use future::Answer;
+pub use list::{IntoIter, List, ListEdit};
 pub use map::Map;
+pub use maybe::Maybe;
 pub use memory::Counted;
 pub use midflight_macros::{State, contract, plugin, record};
 pub use object::Object;
 pub use period::Period;
 pub use plugin::{Context, Plugin, Service, StartError};
-pub use portable::{Crosses, Lends, List, Maybe, Portable, Reown, Text};
+pub use portable::{Crosses, Lends, Portable};
 pub use reclaim::Reclaimed;
 pub use sink::{Sink, TextSink};
 pub use state::{Handed, State, StateError};
 pub use table::{Key, Table};
+pub use text::{Text, TextEdit};
 
 /// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
 ///
@@ -238,13 +244,13 @@ pub mod rt {
         Entry, Export, Exported, Hook, HostTable, Linked, Offered, Place, RawService, ServiceGate,
     };
     pub use crate::reclaim::last;
-    pub use crate::signature::{Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
+    pub use crate::signature::{Set, Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::state::{
         Cell, HandsOver, Part, StateTable, decode, encode, no_way, restore_up, save_down,
     };
     pub use crate::tally::Tally;
-    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable, Reown};
+    pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};
     pub use abi::{
         self as abi_stable, StableAbi,
         abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
@@ -257,10 +263,16 @@ pub mod rt {
     pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET};
     pub use midflight_macros::Record;
 
-    /// A record that is plain is copied out of by `reown`, so that a `Drop` of its own would run twice.
+    /// Is there anything to do when a value of it is dropped?
+    pub const fn drops<T>() -> bool {
+        std::mem::needs_drop::<T>()
+    }
+
+    /// A record whose fields own no memory is copied out of by `reown`, so that a `Drop` of its own
+    /// would run twice.
     pub const fn assert_record<T: Portable>() {
         assert!(
-            !(T::PLAIN && std::mem::needs_drop::<T>()),
+            T::FIELDS_DROP || !drops::<T>(),
             "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
         );
     }

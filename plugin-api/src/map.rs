@@ -7,8 +7,8 @@
 // `Portable` is unsafe to implement.
 #![allow(unsafe_code)]
 
-use crate::portable::own_list;
-use crate::{List, Portable, Reown};
+use crate::list::own_list;
+use crate::{List, Portable};
 use abi_stable::StableAbi;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -28,7 +28,10 @@ use std::fmt;
 /// ```
 #[repr(C)]
 #[derive(StableAbi, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[sabi(phantom_field(key: K), phantom_field(value: V))]
 pub struct Map<K, V> {
+    // Described by the two above: an entry is made of nothing else, in that order.
+    #[sabi(unsafe_opaque_field)]
     entries: List<Entry<K, V>>,
 }
 
@@ -180,19 +183,29 @@ impl<K: Ord, V> From<Map<K, V>> for BTreeMap<K, V> {
     }
 }
 
-impl<K: Reown, V: Reown> Reown for Entry<K, V> {
-    const PLAIN: bool = K::PLAIN && V::PLAIN;
+// SAFETY: as its key and its value.
+unsafe impl<K: Portable, V: Portable> Portable for Entry<K, V> {
     #[inline]
     fn reown(self) -> Self {
         Entry { key: self.key.reown(), value: self.value.reown() }
     }
 }
 
-impl<K: Reown + Ord, V: Reown> Reown for Map<K, V> {
-    // In the receiver's order, which can be another one than the sender's.
+// SAFETY: rebuilt entry by entry, in the receiver's order, which can be another one than the
+// sender's.
+unsafe impl<K: Portable + Ord, V: Portable> Portable for Map<K, V> {
     fn reown(self) -> Self {
         Map::ordered(own_list(self.entries))
     }
 }
-// SAFETY: rebuilt entry by entry.
-unsafe impl<K: Portable + Ord, V: Portable> Portable for Map<K, V> {}
+
+// What crosses as a map, and is none yet: the receiver brings it into its own order.
+impl<K, V> Map<K, V> {
+    pub(crate) fn of_entries(entries: impl Iterator<Item = (K, V)>) -> Self {
+        Map { entries: entries.map(|(key, value)| Entry { key, value }).collect() }
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (K, V)> {
+        self.entries.into_iter().map(|entry| (entry.key, entry.value))
+    }
+}

@@ -3,7 +3,7 @@
 // `Portable` is unsafe to implement.
 #![allow(unsafe_code)]
 
-use crate::{Portable, Reown};
+use crate::Portable;
 use abi_stable::StableAbi;
 use std::time::Duration;
 
@@ -45,12 +45,10 @@ impl std::fmt::Debug for Period {
     }
 }
 
-impl Reown for Period {
-    const PLAIN: bool = true;
+// SAFETY: two numbers.
+unsafe impl Portable for Period {
     #[inline(always)]
     fn reown(self) -> Self {
         self
     }
 }
-// SAFETY: two numbers.
-unsafe impl Portable for Period {}

@@ -12,10 +12,10 @@
 // The table that host and plugin exchange.
 #![allow(unsafe_code)]
 
-use crate::Text;
 use crate::call::{Reply, guard};
 use crate::signature::Tuple2;
-use abi_stable::std_types::{RResult, RSlice, RVec};
+use crate::{List, Text};
+use abi_stable::std_types::{RResult, RSlice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Display};
@@ -231,7 +231,7 @@ pub struct StateTable {
 }
 
 /// How `Result<(Vec<u8>, bool), String>` crosses.
-pub(crate) type SavedWire = RResult<Tuple2<RVec<u8>, bool>, Text>;
+pub(crate) type SavedWire = RResult<Tuple2<List<u8>, bool>, Text>;
 
 /// Which part of a state is saved or restored.
 ///

@@ -5,7 +5,7 @@
 
 use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService, StableAbi};
 use midflight_plugin::{
-    CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Reown, Sink, Text, TextSink,
+    CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Sink, Text, TextSink,
     contract, record,
 };
 use std::any::Any;
@@ -314,14 +314,13 @@ impl Drop for Brittle {
         ALIVE.set(ALIVE.get() - 1);
     }
 }
-impl Reown for Brittle {
+// SAFETY: two numbers, and `reown` is careful.
+unsafe impl Portable for Brittle {
     fn reown(self) -> Self {
         assert!(self.number != self.breaks_at, "number {} breaks", self.number);
         Brittle::new(self.number, self.breaks_at)
     }
 }
-// SAFETY: two numbers, and `reown` is careful.
-unsafe impl Portable for Brittle {}
 
 /// Owns the instance that it serves, and remembers what was called.
 struct Served<T> {
@@ -364,7 +363,7 @@ fn trade() -> Trade {
         quantity: 7,
         tags: ["first", "second"].map(Text::from).into_iter().collect(),
         fills: vec![3, 4].into(),
-        limit: Maybe::RSome(-1),
+        limit: Maybe::Some(-1),
         side: Side::Auction { minutes: 5, venue: "X".into() },
     }
 }
@@ -501,30 +500,6 @@ fn a_panic_while_a_result_is_rebuilt_is_the_callers_and_drops_each_value_once() 
         assert_eq!(ALIVE.get(), before, "at {breaks_at}");
     }
     assert!(BRITTLE_BORN.load(SeqCst) > 0);
-}
-
-#[test]
-fn a_false_claim_to_be_plain_is_only_false() {
-    /// `Reown` is safe to implement, so what it says must not be able to free a value twice.
-    struct Claims(u64);
-    impl Reown for Claims {
-        const PLAIN: bool = true;
-        fn reown(self) -> Self {
-            self
-        }
-    }
-    impl Drop for Claims {
-        fn drop(&mut self) {
-            ALIVE.set(ALIVE.get() - 1);
-        }
-    }
-    let before = ALIVE.get();
-    let list: List<Claims> = (0..3).map(Claims).collect();
-    ALIVE.set(before + 3);
-    let own = list.reown();
-    assert_eq!((ALIVE.get(), own.iter().map(|claims| claims.0).sum::<u64>()), (before + 3, 3));
-    drop(own);
-    assert_eq!(ALIVE.get(), before);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, missing_docs)]
 
 use midflight_plugin::rt::{self, Bound, Gate, Hold, Holding, ImplementedBy, Origin, RawService};
-use midflight_plugin::{CallError, Contract, Crosses, Fault, Lends, Portable, Reown};
+use midflight_plugin::{CallError, Contract, Crosses, Fault, Lends, Portable};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -301,13 +301,12 @@ impl Drop for Counted {
         ALIVE.fetch_sub(1, SeqCst);
     }
 }
-impl Reown for Counted {
+// SAFETY: a number.
+unsafe impl Portable for Counted {
     fn reown(self) -> Self {
         Counted::new(self.0)
     }
 }
-// SAFETY: a number.
-unsafe impl Portable for Counted {}
 
 #[allow(unreachable_pub)]
 mod narrow {

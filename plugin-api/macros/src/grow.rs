@@ -184,12 +184,13 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     });
     // The first fields are there in every version.
     let taken = parts.iter().enumerate().map(|(number, part)| {
-        let (field, after, number) = (part.name, number as u32 + 1, number as u32);
+        let (field, field_type) = (part.name, types[number]);
+        let (after, number) = (number as u32 + 1, number as u32);
         let default = &default_functions[number as usize];
         let take = quote! {{
             *taken = #after;
             // SAFETY: the field is there, and is moved out once.
-            ::midflight_plugin::rt::Reown::reown(unsafe { ::core::ptr::read(&raw const (*from).#field) })
+            unsafe { <Self as ::midflight_plugin::rt::Grows>::taken_from::<#field_type>(&raw const (*from).#field) }
         }};
         match part.since {
             None => quote!(#take),

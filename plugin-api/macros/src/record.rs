@@ -93,13 +93,12 @@ fn stand_in(author: &DeriveInput) -> TokenStream {
     }
     quote! {
         const _: () = {
-            impl #parameters ::midflight_plugin::rt::Reown for #name #types #clause {
+            // SAFETY: never compiled.
+            unsafe impl #parameters ::midflight_plugin::rt::Portable for #name #types #clause {
                 fn reown(self) -> Self {
                     self
                 }
             }
-            // SAFETY: never compiled.
-            unsafe impl #parameters ::midflight_plugin::rt::Portable for #name #types #clause {}
             // SAFETY: never compiled.
             unsafe impl #parameters ::midflight_plugin::rt::GetStaticEquivalent for #name #types #clause {
                 type StaticEquivalent = ();
@@ -135,21 +134,17 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         }
         Data::Union(_) => unreachable!("refused by the attribute"),
     };
-    let bounds =
-        types.iter().map(|field| quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable));
     Ok(quote! {
         const _: () = {
-            // What is not portable is reported by this `where`, once for each field.
-            impl ::midflight_plugin::rt::Reown for #name where #(#bounds,)* {
-                const PLAIN: bool = true #(&& <#types as ::midflight_plugin::rt::Reown>::PLAIN)*;
+            // SAFETY: `reown` rebuilds every field by this very trait, whatever its path leads to: so every field has it.
+            unsafe impl ::midflight_plugin::rt::Portable for #name {
+                const FIELDS_DROP: bool = false #(|| ::midflight_plugin::rt::drops::<#types>())*;
                 // Moves every field, or does not compile: neither does a record with a `Drop` of its own.
                 #[inline]
                 fn reown(self) -> Self {
                     #reown
                 }
             }
-            // SAFETY: every field is portable, as the bounds above prove, and `reown` rebuilds every field.
-            unsafe impl ::midflight_plugin::rt::Portable for #name {}
             const _: () = ::midflight_plugin::rt::assert_record::<#name>();
             // A second proof of the same, for its message.
             trait ARecordHasNoDropOfItsOwn {}
@@ -211,8 +206,14 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
 fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
     let members: Vec<_> = fields.members().collect();
     let locals: Vec<_> = (0..members.len()).map(|number| format_ident!("field_{number}")).collect();
+    // What is not portable is reported here, at its type, once for each field.
+    let rebuilt = fields.iter().zip(&locals).map(|(field, local)| {
+        let span = at(field.ty.span());
+        let local = format_ident!("{local}", span = span);
+        quote_spanned!(span=> ::midflight_plugin::rt::Portable::reown(#local))
+    });
     let arm = quote! {
-        #path { #(#members: #locals),* } => #path { #(#members: ::midflight_plugin::rt::Reown::reown(#locals)),* },
+        #path { #(#members: #locals),* } => #path { #(#members: #rebuilt),* },
     };
     (fields.iter().map(|field| field.ty.clone()).collect(), arm)
 }

@@ -24,7 +24,8 @@
 //! | [`Period`](crate::Period) and `Duration` | handed over | the bytes |
 //! | `String` | handed over, rebuilt | one allocation, one copy |
 //! | `Vec<T>`, `Option<T>`, `Result<T, E>`, tuples of two to six, of anything here | handed over, rebuilt | as their parts; `Vec` one allocation more on the sender's side if its elements have another form on the way, such as `String` |
-//! | `BTreeMap`, `HashMap`, `BTreeSet`, `HashSet` of anything here | handed over as a list of entries, collected by the receiver | one list, and a new map; its order, hash and hasher are the receiver's |
+//! | `BTreeMap`, `HashMap` of anything here | handed over as entries, collected by the receiver: the other side may write either, or [`Map`](crate::Map) | one list, and a new map; its order, hash and hasher are the receiver's |
+//! | `BTreeSet`, `HashSet` of anything here | handed over as elements, collected by the receiver: the other side may write either | as of maps |
 //! | a record that may grow, by value | handed over in a box of the sender's | deep, once, and that box |
 //! | an enum that may grow | handed over as a number | none |
 //! | [`Sink`](crate::Sink), [`TextSink`](crate::TextSink) | lent: the callee appends through a function of the caller's | one copy into the caller's buffer, which allocates only if it has to grow |
@@ -36,6 +37,25 @@
 //! In a **record** stand only types whose bytes are the same on both sides: `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for
 //! `Option<T>`, `Map<K, V>` for `BTreeMap<K, V>` and `HashMap<K, V>`, `Period` for `Duration`, a record of its own for a tuple. They nest to any
 //! depth, and a record can hold lists of itself. From a `String` and a `Vec` they are made without a copy.
+//!
+//! What fits what on the other side is a matter of form: `String` and `Text`, `Vec<T>` and
+//! `List<T>`, `Option<T>` and `Maybe<T>`,
+//! `Duration` and `Period` are one form each, and so are all maps, and all sets. A map never fits a list of pairs, nor a set a list or a
+//! `Map<K, ()>`: what the one side takes for different keys the other would find twice.
+//!
+//! # What safe code can do with the values
+//!
+//! Everything that a `Vec`, a `String`, an `Option` can do, and nothing beside it. `Text`, `List`
+//! and `Maybe` are types of this crate. A list and a text own memory that a `Vec` allocated, and
+//! say whose allocator that was: it is freed by that one alone. To be changed they become that
+//! `Vec` or `String` again for a moment (`edit()`), so that a bound that is none, a panic in the
+//! author's code or a guard that is forgotten does what it does there; what another library
+//! allocated is copied first, and never grown where it is. Elements of any size and alignment, also
+//! of none, are aligned.
+//!
+//! That a type is plain data is an `unsafe` promise, [`Portable`](crate::Portable), which
+//! [`record`](crate::record) makes where the compiler proves it for each field; rebuilding a value
+//! as the receiver's own is a part of the same trait, so that no safe code has a say in it.
 //!
 //! # What does not
 //!

@@ -9,10 +9,15 @@ use midflight_tests::{Either, Rig, WITHIN, Way, both_ways};
 use proptest::collection::{btree_map, btree_set, hash_map, hash_set, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-both_ways![a66_every_answer_of_a_plugin, a11_what_has_crossed_outlives_the_plugin];
+both_ways![
+    a66_every_answer_of_a_plugin,
+    a11_what_has_crossed_outlives_the_plugin,
+    s01_no_bound_reaches_behind_what_has_crossed,
+];
 
 /// Through each handle.
 fn a66_every_answer_of_a_plugin(way: Way) {
@@ -107,6 +112,54 @@ impl Keeper for Keeps {
 /// is stopped, and unloaded where it is a library. Only then is any of it read, cloned, grown and dropped.
 fn a11_what_has_crossed_outlives_the_plugin(way: Way) {
     for_random_values(|sent| there_and_back(way, sent));
+}
+
+/// Lists and texts that were the plugin's, in the host: with bounds that are none they are asked
+/// for more than there is, while the plugin is there and when it is unloaded. The plugin does the
+/// same with the host's (`refused`), in each case of `a11` as well.
+fn s01_no_bound_reaches_behind_what_has_crossed(way: Way) {
+    let home = tempfile::tempdir().expect("a directory");
+    let builder = Host::builder()
+        .provide::<dyn Keeper, _>(Arc::new(Keeps::default()))
+        .provide::<dyn evolving_contracts::Host, _>(Arc::new(super::evolution::TheHost))
+        .contract::<dyn Mirror>()
+        .run_directory(home.path());
+    let host = way.start(builder, &[Either::EVOLVING]).expect("the plugin");
+    let mirror: Slot<dyn Mirror> = host.slot("evolving").expect("a slot");
+    let sent = || List::from([Node::One(a_leaf()), Node::Empty, Node::One(a_leaf())]);
+    let back = || match mirror.refused(sent()) {
+        Err(CallError::Refused(nodes)) => nodes,
+        other => panic!("not refused: {other:?}"),
+    };
+    let (early, late) = (back(), back());
+    refuses_wrong_bounds(early, &sent());
+    let status = host.shutdown(WITHIN);
+    assert!(status.generations.iter().all(|record| record.residency == way.end()), "{status:?}");
+    refuses_wrong_bounds(late, &sent());
+}
+
+#[expect(clippy::reversed_empty_ranges, reason = "that is a case")]
+fn refuses_wrong_bounds(mut nodes: List<Node>, whole: &List<Node>) {
+    let refused = |what: &mut dyn FnMut()| {
+        assert!(catch_unwind(AssertUnwindSafe(what)).is_err(), "refused");
+    };
+    for range in [0..4, 0..200, 2..1, 4..4, 0..usize::MAX] {
+        refused(&mut || drop(nodes.drain(range.clone())));
+        refused(&mut || drop(nodes.edit().drain(range.clone())));
+    }
+    refused(&mut || nodes.insert(4, Node::Empty));
+    refused(&mut || drop(nodes.remove(3)));
+    refused(&mut || drop(nodes.swap_remove(3)));
+    refused(&mut || nodes.reserve(usize::MAX));
+    assert_eq!(nodes, *whole);
+    let Node::One(leaf) = &mut nodes[0] else { panic!("a leaf") };
+    refused(&mut || drop(leaf.text.drain(2..50)));
+    refused(&mut || drop(leaf.text.drain(3..1)));
+    refused(&mut || leaf.text.insert(9, 'x'));
+    assert_eq!(leaf.text.drain(1..).collect::<String>(), "ore");
+    assert_eq!(nodes.drain(1..).count(), 2);
+    nodes.extend(whole.clone());
+    assert_eq!(nodes.len(), 4);
 }
 
 /// The same to an object that is linked in, which is dropped.
@@ -244,7 +297,7 @@ fn grow_node(node: &mut Node) {
             list.iter_mut().for_each(grow_leaf);
             array.iter_mut().for_each(|text| text.push_str("more"));
             list.push(a_leaf());
-            *maybe = Maybe::RSome(a_leaf());
+            *maybe = Maybe::Some(a_leaf());
             map.insert("more".into(), a_leaf());
         }
     }
@@ -253,7 +306,7 @@ fn grow_node(node: &mut Node) {
 fn grow_leaf(leaf: &mut Leaf) {
     leaf.text.push_str("and more than there was room for");
     leaf.numbers.extend(0..100);
-    leaf.maybe = Maybe::RSome("more".into());
+    leaf.maybe = Maybe::Some("more".into());
 }
 
 fn a_leaf() -> Leaf {

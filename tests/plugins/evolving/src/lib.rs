@@ -4,6 +4,7 @@ use evolving_contracts::{
     Evolving, Grown, Host, Keeper, Leaf, Limits, Mirror, Node, Reason, Slices, Std, Tree, Unit,
 };
 use midflight_plugin::{CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, plugin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const BUILD: u32 = cfg_select! {
     feature = "older" => { 1 }
@@ -98,7 +99,10 @@ impl Mirror for TheEvolving {
         kept.clone()
     }
 
-    fn refused(&self, nodes: List<Node>) -> Result<Unit, List<Node>> {
+    fn refused(&self, mut nodes: List<Node>) -> Result<Unit, List<Node>> {
+        let behind = nodes.len() + 1..nodes.len() + 200;
+        let drained = catch_unwind(AssertUnwindSafe(|| drop(nodes.drain(behind))));
+        assert!(drained.is_err(), "nothing is behind a list");
         let kept = self.keeper.refused(nodes.clone()).map_err(|error| match error {
             CallError::Refused(nodes) => nodes,
             CallError::Fault(fault) => panic!("{fault}"),
