@@ -2,12 +2,14 @@
 //!
 //! Their bytes have no fixed order, so they can't be read by the other side. By value that is no loss: what is handed over is rebuilt
 //! anyway, and so it crosses in a form of its own, made of the boundary's types. A map is rebuilt by collecting it, with the
-//! receiver's idea of order and hash: no table of the sender's is believed.
+//! receiver's idea of order and hash: no table of the sender's is believed. So all maps are one
+//! form, and all sets another, and neither is a list: one side's `HashMap<K, V>` is the other's
+//! `BTreeMap<K, V>` or `Map<K, V>`, and never its `Vec<(K, V)>`.
 
 // `Crosses` is unsafe to implement.
 #![allow(unsafe_code)]
 
-use crate::{Crosses, List, Maybe, Period, Text};
+use crate::{Crosses, List, Map, Maybe, Period, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::RResult;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -105,23 +107,50 @@ tuples! {
     Tuple6(0 A, 1 B, 2 C, 3 D, 4 E, 5 F);
 }
 
-macro_rules! collections {
-    ($($name:ty, of $element:ty, where [$($bounds:tt)*];)*) => { $(
-        // SAFETY: a collection of the receiver's own, of rebuilt elements.
+/// A set on the wire: a list of elements that the receiver collects.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(phantom_field(element: T))]
+#[allow(missing_debug_implementations)]
+pub struct Set<T> {
+    #[sabi(unsafe_opaque_field)]
+    elements: List<T>,
+}
+
+macro_rules! maps {
+    ($($name:ty, where [$($bounds:tt)*];)*) => { $(
+        // SAFETY: a map of the receiver's own, of rebuilt entries.
         unsafe impl<$($bounds)*> Crosses for $name {
-            type Wire = List<<$element as Crosses>::Wire>;
+            type Wire = Map<K::Wire, V::Wire>;
             fn into_wire(self) -> Self::Wire {
-                self.into_iter().map(<$element>::into_wire).collect::<Vec<_>>().into()
+                Map::of_entries(self.into_iter().map(|(key, value)| (key.into_wire(), value.into_wire())))
             }
             fn rebuild(wire: Self::Wire) -> Self {
-                wire.into_iter().map(<$element>::rebuild).collect()
+                wire.into_entries().map(|(key, value)| (K::rebuild(key), V::rebuild(value))).collect()
             }
         }
     )* };
 }
-collections! {
-    BTreeMap<K, V>, of (K, V), where [K: Crosses + Ord, V: Crosses];
-    HashMap<K, V, S>, of (K, V), where [K: Crosses + Eq + Hash, V: Crosses, S: BuildHasher + Default + 'static];
-    BTreeSet<K>, of K, where [K: Crosses + Ord];
-    HashSet<K, S>, of K, where [K: Crosses + Eq + Hash, S: BuildHasher + Default + 'static];
+maps! {
+    BTreeMap<K, V>, where [K: Crosses + Ord, V: Crosses];
+    HashMap<K, V, S>, where [K: Crosses + Eq + Hash, V: Crosses, S: BuildHasher + Default + 'static];
+}
+
+macro_rules! sets {
+    ($($name:ty, where [$($bounds:tt)*];)*) => { $(
+        // SAFETY: a set of the receiver's own, of rebuilt elements.
+        unsafe impl<$($bounds)*> Crosses for $name {
+            type Wire = Set<T::Wire>;
+            fn into_wire(self) -> Self::Wire {
+                Set { elements: self.into_iter().map(T::into_wire).collect() }
+            }
+            fn rebuild(wire: Self::Wire) -> Self {
+                wire.elements.into_iter().map(T::rebuild).collect()
+            }
+        }
+    )* };
+}
+sets! {
+    BTreeSet<T>, where [T: Crosses + Ord];
+    HashSet<T, S>, where [T: Crosses + Eq + Hash, S: BuildHasher + Default + 'static];
 }

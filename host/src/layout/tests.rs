@@ -407,3 +407,54 @@ fn the_contract_of_an_object_grows_as_others_do() {
         "Fees: plugin says u32, host says u64 in the result of count"
     );
 }
+
+/// One version of a contract that takes a collection.
+macro_rules! taking {
+    ($($name:ident: $type:ty;)*) => { $(
+        version! { $name {
+            #[allow(unused_imports)]
+            use midflight_plugin::Map;
+            #[allow(unused_imports)]
+            use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+            #[contract]
+            pub trait Fees {
+                fn fee(&self, all: $type) -> u64;
+            }
+        }}
+    )* };
+}
+taking! {
+    hash_map: HashMap<u64, String>;
+    tree_map: BTreeMap<u64, String>;
+    map: Map<u64, Text>;
+    pairs: Vec<(u64, String)>;
+    hash_set: HashSet<u64>;
+    tree_set: BTreeSet<u64>;
+    unit_map: Map<u64, ()>;
+    vec: Vec<u64>;
+    list: List<u64>;
+}
+
+#[test]
+fn maps_fit_maps_and_sets_fit_sets_and_neither_a_list() {
+    let fit = [
+        says::<dyn hash_map::Fees, dyn tree_map::Fees>(),
+        says::<dyn tree_map::Fees, dyn hash_map::Fees>(),
+        says::<dyn hash_map::Fees, dyn map::Fees>(),
+        says::<dyn map::Fees, dyn tree_map::Fees>(),
+        says::<dyn hash_set::Fees, dyn tree_set::Fees>(),
+        says::<dyn tree_set::Fees, dyn hash_set::Fees>(),
+        says::<dyn vec::Fees, dyn list::Fees>(),
+    ];
+    assert_eq!(fit, [""; 7]);
+    let differ = [
+        says::<dyn hash_map::Fees, dyn pairs::Fees>(),
+        says::<dyn pairs::Fees, dyn hash_map::Fees>(),
+        says::<dyn pairs::Fees, dyn tree_map::Fees>(),
+        says::<dyn map::Fees, dyn pairs::Fees>(),
+        says::<dyn hash_set::Fees, dyn vec::Fees>(),
+        says::<dyn list::Fees, dyn tree_set::Fees>(),
+        says::<dyn hash_set::Fees, dyn unit_map::Fees>(),
+    ];
+    assert!(differ.iter().all(|sentence| sentence.starts_with("Fees: plugin says ")), "{differ:#?}");
+}
