@@ -285,7 +285,7 @@ fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawSer
         return Err(format!("the host provides no {name}; it provides: {}", names.join(", ")));
     };
     // Here the plugin calls and the host implements.
-    layout::check(name, Layout(layout), provided.contract.layout, Sides::PLUGIN_CALLS)?;
+    layout::check(name, Layout(layout), provided.contract.layout, Sides::PluginCalls)?;
     Ok(provided.service)
 }
 

@@ -283,7 +283,7 @@ pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> R
             continue;
         }
         let offer = &offers[at];
-        layout::check(contract.name, contract.layout, offer.layout, Sides::HOST_CALLS).map_err(|reason| {
+        layout::check(contract.name, contract.layout, offer.layout, Sides::HostCalls).map_err(|reason| {
             let versions = format!("plugin has {}, host has {}", offer.version, contract.version);
             Refusal::new(Code::LayoutMismatch, format!("{reason} (contract versions: {versions})"))
         })?;

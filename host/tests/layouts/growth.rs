@@ -1,8 +1,8 @@
 //! Which change of a contract fits which other version of it, in both directions.
 
-use super::{Layout, Sides, check};
+use crate::layout;
+use crate::layout::{Sides, check};
 use midflight_plugin::Contract;
-use midflight_plugin::rt::StableAbi;
 
 /// One version of the contract `Fees`, in a module of its own.
 macro_rules! version {
@@ -16,13 +16,9 @@ macro_rules! version {
     };
 }
 
-fn layout<C: Contract + ?Sized>() -> Layout {
-    Layout(<C::Table as StableAbi>::LAYOUT)
-}
-
 /// What the side that calls, with the contract `C`, says of another that implements `I`; empty if it fits.
 fn says<C: Contract + ?Sized, I: Contract + ?Sized>() -> String {
-    check("Fees", layout::<C>(), layout::<I>(), Sides::HOST_CALLS).err().unwrap_or_default()
+    check("Fees", layout::<C>(), layout::<I>(), Sides::HostCalls).err().unwrap_or_default()
 }
 
 version! { base {
