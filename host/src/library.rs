@@ -100,13 +100,11 @@ impl Library {
         Library { body: Body::Linked(linked), image: Arc::clone(image) }
     }
 
-    /// The contracts that the library says it implements: name, version, layout.
+    /// The contracts that the library says it implements.
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        self.offered().iter().map(|offered: &Offered| Offer {
-            name: offered.name.as_str(),
-            version: offered.version.as_str(),
-            layout: Layout(offered.layout),
-        })
+        self.offered()
+            .iter()
+            .map(|offered: &Offered| Offer { name: offered.name.as_str(), layout: Layout(offered.layout) })
     }
 
     /// Runs the plugin's `start`.
@@ -340,7 +338,6 @@ fn nobody(origin: &Origin) -> Bound {
 /// One contract of a library, borrowed from it.
 pub(crate) struct Offer<'l> {
     pub(crate) name: &'l str,
-    pub(crate) version: &'l str,
     pub(crate) layout: Layout,
 }
 

@@ -142,7 +142,8 @@ impl<T> Served<T> {
     }
 }
 
-// SAFETY: `new` pairs instance and table; a table of `first` is the beginning of one of `second`, as host/src/layout.rs tests.
+// SAFETY: `new` pairs instance and table; a table of `first` is the beginning of one of `second`,
+// as host/tests/layouts shows.
 unsafe impl<T> Gate for &Served<T> {
     fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
         self.called.set(self.called.get() + 1);

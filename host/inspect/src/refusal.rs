@@ -272,6 +272,12 @@ codes! {
     /// A contract that the host uses is not offered any more.
     ContractMissing "contract_missing" at Layout, "implement the contract, or restart the host without it";
 
+    /// `start` asked for a service of the host's with another layout than the host's.
+    ServiceMismatch "service_mismatch" at Start,
+        "build the plugin against the contract crate that the host uses for its service";
+    /// `start` asked for a service that the host does not provide.
+    ServiceMissing "service_missing" at Start,
+        "provide the service in the host, or build the plugin without it";
     /// `start` returned an error.
     StartFailed "start_failed" at Start, "the reason is the plugin's own";
     /// `start` panicked.

@@ -1,10 +1,10 @@
 //! The first difference of two types, in the order in which their author wrote them.
 //!
-//! The check tells that two tables differ and lists dozens of differences, each where bytes differ. Its reader needs one, with the way
-//! to it. So both types are walked side by side, from the contract's methods down, until they differ in something that an author
-//! wrote.
+//! The check tells that two tables differ and lists dozens of differences, each where bytes differ.
+//! Its reader needs one, with the way to it. So both types are walked side by side, from the
+//! contract's methods down, until they differ in something that an author wrote.
 
-use super::written::{Field, Growable, Items, Method, Place, Variant, Written, is_ours, name, shown};
+use super::written::{self, Field, Growable, Items, Method, Place, Variant, Written, is_ours, name, shown};
 use super::{Both, Description};
 use midflight_plugin::rt::abi_stable::std_types::UTypeId;
 use midflight_plugin::rt::abi_stable::type_layout::TLField;
@@ -94,7 +94,8 @@ const DEPTH_MAX: usize = 100;
 const PAIRS_MAX: usize = 10_000;
 
 struct Walk {
-    /// A pair that was walked, or is being walked, has nothing more to tell. So types that contain themselves come to an end.
+    /// A pair that was walked, or is being walked, has nothing more to tell. So types that contain
+    /// themselves come to an end.
     seen: HashSet<(UTypeId, UTypeId)>,
     depth: usize,
 }
@@ -151,12 +152,12 @@ impl Walk {
                 let both = Both { expected, offered };
                 let tables = both.as_ref().map(|growable| growable.table);
                 named(tables, types, within)
-                    .or_else(|| self.growable(&super::written::name(tables.expected), both.as_ref()))
+                    .or_else(|| self.growable(&written::name(tables.expected), both.as_ref()))
             }
-            (Contract(expected, items), Contract(offered, other)) => {
-                named(types, types, within).or_else(|| {
-                    self.methods(name, Both { expected, offered }, Both { expected: items, offered: other })
-                })
+            (Contract(expected), Contract(offered)) => {
+                let both = Both { expected, offered };
+                named(both.as_ref().map(|contract| contract.table), types, within)
+                    .or_else(|| self.methods(name, both.as_ref()))
             }
             (Other, Other) if named_alike => {
                 crates(types).or_else(|| self.inside_of_ours(types, within)).or_else(|| bytes(types))
@@ -202,7 +203,7 @@ impl Walk {
     ) -> Option<Difference> {
         let Both { expected, offered } = fields.as_ref();
         let whole = |fields: &[Field]| format!("{name}{}", shown_fields(fields));
-        let without_names = |fields: &[Field]| fields.first().is_some_and(|field| field.name == "field_0");
+        let without_names = |fields: &[Field]| fields.first().is_some_and(|field| field.name == "0");
         let is_variant = rule == Rule::Payload;
         let one_is_empty = expected.is_empty() != offered.is_empty();
         if without_names(expected) != without_names(offered)
@@ -220,8 +221,8 @@ impl Walk {
         }
         pairs(fields.expected, fields.offered).find_map(|Both { expected, offered }| {
             let types = Both { expected: expected.written, offered: offered.written };
-            let name = expected.name.strip_prefix("field_").unwrap_or(&expected.name);
-            Some(self.types(types, Within { place: Place::Record, rule })?.at(list.item(name)))
+            let within = Within { place: Place::Record, rule };
+            Some(self.types(types, within)?.at(list.item(&expected.name)))
         })
     }
 
@@ -249,24 +250,22 @@ impl Walk {
         })
     }
 
-    fn methods(
-        &mut self,
-        contract: &str,
-        methods: Both<Vec<Method>>,
-        items: Both<Items>,
-    ) -> Option<Difference> {
+    fn methods(&mut self, contract: &str, both: Both<&written::Contract>) -> Option<Difference> {
         // The outermost contract is named by whoever tells the difference.
         let owner = if self.depth == 1 { "" } else { contract };
         let list = List { owner, joint: ".", noun: "method", rule: |change| Rule::Later("method", change) };
-        let says = methods.as_ref().map(|methods| move |at: usize| methods.get(at).map(signature));
-        if let Some(found) = list.growing(items.as_ref(), &says) {
+        let says = both.map(|contract| move |at: usize| contract.methods.get(at).map(signature));
+        if let Some(found) = list.growing(both.map(|contract| &contract.items), &says) {
             return Some(found);
         }
-        let both = pairs(methods.expected, methods.offered).zip(&items.expected.names);
-        both.into_iter().find_map(|(methods, name)| Some(self.method(&methods)?.at(list.item(name))))
+        let Both { expected, offered } = both.map(|contract| contract.methods.iter());
+        let methods = expected.zip(offered).zip(&both.expected.items.names);
+        methods.into_iter().find_map(|((expected, offered), name)| {
+            Some(self.method(&Both { expected, offered })?.at(list.item(name)))
+        })
     }
 
-    fn method(&mut self, methods: &Both<Method>) -> Option<Difference> {
+    fn method(&mut self, methods: &Both<&Method>) -> Option<Difference> {
         let Both { expected, offered } = methods;
         let rule = Rule::Signature;
         if expected.is_async != offered.is_async || expected.arguments.len() != offered.arguments.len() {
@@ -282,7 +281,8 @@ impl Walk {
         argument.or_else(|| Some(self.types(results, within)?.at("result")))
     }
 
-    /// What an author wrote inside of a type of ours that has no form. Its own fields are nobody's words.
+    /// What an author wrote inside of a type of ours that has no form. Its own fields are nobody's
+    /// words.
     fn inside_of_ours(&mut self, types: Both<Description>, within: Within) -> Option<Difference> {
         let fields = types.map(|layout| {
             layout
@@ -359,7 +359,7 @@ impl List<'_> {
             None => missing(),
             Some(_) if both && at < items.always => format!("a {} without #[since]", self.noun),
             Some(_) if both => format!("a {} with #[since]", self.noun),
-            Some(says) => format!("{says}, without #[since]"),
+            Some(says) => format!("{says} without #[since]"),
         };
         let (ours, theirs) = ((says.expected)(at), (says.offered)(at));
         let both = ours.is_some() && theirs.is_some();
@@ -413,7 +413,8 @@ fn differ(types: Both<Description>, within: Within) -> Difference {
         let says = types.map(|layout| shown(layout, within.place));
         return Difference::new(says.expected, says.offered, within.rule);
     }
-    // Of one name, and of different kinds: what may grow says of itself whether it is lent, or not even that.
+    // Of one name, and of different kinds: what may grow says of itself whether it is lent, or not
+    // even that.
     let rule = if grows == other_grows { within.rule } else { Rule::Growable };
     let says = |kind: &str| format!("{kind}{name}");
     Difference::new(says(kind), says(other_kind), rule)
@@ -429,7 +430,7 @@ fn named(tables: Both<Description>, types: Both<Description>, within: Within) ->
 fn crates(types: Both<Description>) -> Option<Difference> {
     let (packages, versions) =
         (types.map(|layout| layout.package()), types.map(|layout| layout.package_version()));
-    let package = |layout: Description| super::written::clipped(layout.package().as_str());
+    let package = |layout: Description| written::clipped(layout.package().as_str());
     if packages.expected != packages.offered {
         let says = types.map(|layout| format!("{} of the crate {}", name(layout), package(layout)));
         return Some(Difference::new(says.expected, says.offered, Rule::Crates));
@@ -496,7 +497,7 @@ fn shown_fields(fields: &[Field]) -> String {
         .take(FIELDS_MAX)
         .map(|field| {
             let written = shown(field.written, Place::Record);
-            without_names |= field.name == "field_0";
+            without_names |= field.name == "0";
             if without_names { written } else { format!("{}: {written}", field.name) }
         })
         .collect();

@@ -1,9 +1,11 @@
 //! The layout check: are the types behind a contract the same on both sides?
 //!
-//! abi_stable compares two descriptions of a table, field by field and type by type, and its verdict is the one that counts. Its
-//! own globals keep pointers into libraries that will be unmapped, so every check brings globals of its own. Its errors point into
-//! the plugin too, speak of what no author wrote, and run to many kilobytes. So when it refuses, both tables are walked once more,
-//! for one sentence about the first [`difference`], in the words in which the types were [`written`].
+//! abi_stable compares two descriptions of a table, field by field and type by type, and its
+//! verdict is the one that counts. Its own globals keep pointers into libraries that will be
+//! unmapped, so every check brings globals of its own. Its errors point into the plugin too, speak
+//! of what no author wrote, and run to many kilobytes. So when it refuses, both tables are walked
+//! once more, for one sentence about the first [`difference`], in the words in which the types were
+//! [`written`].
 
 mod difference;
 mod written;
@@ -46,7 +48,8 @@ pub(crate) enum Sides {
     PluginCalls,
 }
 
-/// Compares what the caller of `contract` expects with what is offered. The error is one sentence that names both sides.
+/// Compares what the caller of `contract` expects with what is offered. The error is one sentence
+/// that names both sides.
 ///
 /// It runs the getters of the library's type descriptions, so it belongs on a worker.
 pub(crate) fn check(contract: &str, expected: Layout, offered: Layout, sides: Sides) -> Result<(), String> {
@@ -72,8 +75,8 @@ fn fits(contract: &str, tables: Both<Description>) -> bool {
     }
 }
 
-/// Is the difference only that a table ends earlier than the caller's? abi_stable refuses that, but compares what both have, and
-/// each access to a later field asks whether it is there.
+/// Is the difference only that a table ends earlier than the caller's? abi_stable refuses that, but
+/// compares what both have, and each access to a later field asks whether it is there.
 fn only_shorter(error: &AbiInstabilityError) -> bool {
     let growable = error.stack_trace.last().is_some_and(|step| match step.expected {
         TLFieldOrFunction::Field(field) => field.layout().is_prefix_kind(),
@@ -85,7 +88,8 @@ fn only_shorter(error: &AbiInstabilityError) -> bool {
         }
         _ => false,
     };
-    // The types on the way to a difference are in the list as well, with no difference of their own.
+    // The types on the way to a difference are in the list as well, with no difference of their
+    // own.
     error.errs.is_empty() || growable && error.errs.iter().all(shorter)
 }
 
@@ -119,10 +123,9 @@ fn of_plugin_and_host<T>(both: &Both<T>, sides: Sides) -> (&T, &T) {
 
 /// Which versions of the contract's crate the two sides have.
 fn versions(tables: Both<Description>, sides: Sides) -> String {
-    // A table is described behind the pointer to it, and the pointer is nobody's.
     let of = |layout: Description| {
-        let table = layout.phantom_fields().iter().next().map_or(layout, |table| table.layout());
-        (table.package().as_str().to_owned(), table.package_version().to_string())
+        let table = written::table(layout);
+        (written::clipped(table.package().as_str()), written::clipped(&table.package_version().to_string()))
     };
     let both = tables.map(of);
     let (plugin, host) = of_plugin_and_host(&both, sides);
@@ -157,7 +160,7 @@ fn advice(rule: Rule) -> String {
         Rule::GrowableFieldType => "a field keeps its type: write a new field at the end, with #[since]",
         Rule::Later(noun, change) => return later(noun, change),
         Rule::Growable => {
-            "what may grow crosses in another form: leave the type as it was, and write a new one, with a \
+            "what may grow crosses in another form: leave the type as it was, and write a new one, and a \
              method with #[since] that uses it"
         }
         Rule::Versions => "by semver these don't fit: build both against one of them",
@@ -174,8 +177,7 @@ fn later(noun: &str, change: Change) -> String {
         Change::Name => format!("a {noun} keeps its name: write a new one at the end, with #[since]"),
         Change::More => format!("a new {noun} stands at the end, with #[since], and an old one stays"),
         Change::Since => {
-            let first = "one of the first version stays";
-            format!("a {noun} that came after the first version says #[since(\"…\")], and {first}")
+            format!("write #[since(\"…\")] on a {noun} that came after the first version, and take none away")
         }
     }
 }

@@ -1,15 +1,17 @@
 //! What an author wrote for a type, read from its layout.
 //!
-//! A layout names what crosses: `RString`, `RSlice`, `GrownBox`. Its author wrote `String`, `&[T]` and a record's name. [`FORMS`]
-//! has the one beside the other for each type that `midflight-plugin` lets cross. Whatever is not in it is a number, a record,
-//! an enum or a contract, and the names in those layouts are their authors'.
+//! A layout names what crosses: `RString`, `RSlice`, `GrownBox`. Its author wrote `String`, `&[T]`
+//! and a record's name. [`FORMS`] has the one beside the other for each type that
+//! `midflight-plugin` lets cross. Whatever is not in it is a number, a record, an enum or a
+//! contract, and the names in those layouts are their authors'.
 
 use super::{Both, Description};
 use midflight_plugin::rt::abi_stable::type_layout::{
     TLData, TLEnum, TLField, TLFunction, TLPrefixType, TLPrimitive,
 };
 
-/// Where a type stands: the same one goes by two names, `Vec` in a signature and `List` in a record.
+/// Where a type stands: the same one goes by two names, `Vec` in a signature and `List` in a
+/// record.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Place {
     Signature,
@@ -26,8 +28,7 @@ pub(super) enum Written {
     Record(Vec<Field>),
     Enum(Vec<Variant>),
     Growable(Growable),
-    /// The table of a contract's functions.
-    Contract(Vec<Method>, Items),
+    Contract(Contract),
     /// What no author names.
     Other,
 }
@@ -82,10 +83,18 @@ pub(super) struct Growable {
     pub(super) items: Items,
 }
 
-/// The names of methods, fields or variants, in order, of which the first are there in `always`, every version.
+/// The names of methods, fields or variants, in order, of which the first are there in `always`,
+/// every version.
 pub(super) struct Items {
     pub(super) names: Vec<String>,
     pub(super) always: usize,
+}
+
+pub(super) struct Contract {
+    /// The table of functions, which has the author's name.
+    pub(super) table: Description,
+    pub(super) methods: Vec<Method>,
+    pub(super) items: Items,
 }
 
 pub(super) struct Method {
@@ -176,7 +185,7 @@ impl Written {
             return Some(Written::Made(form, parts?));
         }
         match layout.data() {
-            _ if name == "PrefixRef" => Written::contract(inside(layout, &[Named("0")])?),
+            _ if name == POINTER => Contract::of(table(layout)),
             _ if name == "()" => Some(Written::Plain),
             TLData::Primitive(TLPrimitive::Array) => {
                 // A number's own text.
@@ -193,16 +202,18 @@ impl Written {
 
     fn authors(layout: Description) -> Option<Written> {
         match layout.data() {
-            TLData::Struct { fields } => Some(Written::Record(fields.iter().map(Field::of).collect())),
+            TLData::Struct { fields } => Some(Written::Record(Field::all(fields.iter()))),
             TLData::Enum(variants) => Some(Written::Enum(Variant::all(variants))),
             _ => None,
         }
     }
+}
 
-    fn contract(table: Description) -> Option<Written> {
+impl Contract {
+    fn of(table: Description) -> Option<Written> {
         let TLData::PrefixType(prefix) = table.data() else { return None };
         let methods: Option<Vec<_>> = prefix.fields.iter().map(Method::of).collect();
-        Some(Written::Contract(methods?, Items::of(&prefix)))
+        Some(Written::Contract(Contract { table, methods: methods?, items: Items::of(&prefix) }))
     }
 }
 
@@ -225,14 +236,14 @@ impl Written {
             Written::Enum(_) => "#[record] enum ",
             Written::Growable(growable) if growable.is_enum => "#[record(growable)] enum ",
             Written::Growable(_) => "#[record(growable)] struct ",
-            Written::Contract(..) => "#[contract] trait ",
+            Written::Contract(_) => "#[contract] trait ",
             Written::Plain | Written::Made(..) | Written::Array(..) | Written::Other => "",
         }
     }
 
     pub(super) fn are_other_contracts(types: Both<Description>) -> bool {
         let names = types.map(name);
-        let are = types.map(|layout| matches!(Written::of(layout), Written::Contract(..)));
+        let are = types.map(|layout| matches!(Written::of(layout), Written::Contract(_)));
         are.expected && are.offered && names.expected != names.offered
     }
 }
@@ -263,8 +274,17 @@ impl Items {
 }
 
 impl Field {
-    fn of(field: TLField) -> Field {
-        Field { name: clipped(field.name()), written: field.layout() }
+    /// Those of a tuple have their numbers for names, as in `pair.0`.
+    fn all(fields: impl Iterator<Item = TLField>) -> Vec<Field> {
+        let fields: Vec<_> = fields.collect();
+        let is_tuple =
+            fields.iter().enumerate().all(|(number, field)| field.name() == format!("field_{number}"));
+        let name = |number: usize, field: &TLField| match is_tuple {
+            true => number.to_string(),
+            false => clipped(field.name()),
+        };
+        let fields = fields.iter().enumerate();
+        fields.map(|(number, field)| Field { name: name(number, field), written: field.layout() }).collect()
     }
 }
 
@@ -281,7 +301,7 @@ impl Variant {
             .map(|(name, count)| Variant {
                 name: clipped(name),
                 number: clipped(numbers.next().unwrap_or_default()),
-                fields: fields.by_ref().take(usize::from(*count)).map(Field::of).collect(),
+                fields: Field::all(fields.by_ref().take(usize::from(*count))),
             })
             .collect()
     }
@@ -331,10 +351,18 @@ pub(super) fn clipped(text: &str) -> String {
     }
 }
 
-/// The author's name of a record, an enum or a contract. What crosses of a contract is a pointer to its table.
+/// What crosses of a contract points to its table.
+const POINTER: &str = "PrefixRef";
+
+/// The table of a contract; of anything else the thing itself.
+pub(super) fn table(layout: Description) -> Description {
+    let table = if layout.name() == POINTER { inside(layout, &[Named("0")]) } else { None };
+    table.unwrap_or(layout)
+}
+
+/// The author's name of a record, an enum or a contract.
 pub(super) fn name(layout: Description) -> String {
-    let pointed_to = if layout.name() == "PrefixRef" { inside(layout, &[Named("0")]) } else { None };
-    let layout = pointed_to.unwrap_or(layout);
+    let layout = table(layout);
     let name = layout.name();
     clipped(if layout.is_prefix_kind() { name.strip_suffix("Fields").unwrap_or(name) } else { name })
 }
@@ -362,7 +390,7 @@ fn level(layout: Description, place: Place, levels: usize) -> String {
             let lent = if growable.is_lent { "&" } else { "" };
             format!("{lent}{}", name(growable.table))
         }
-        Written::Plain | Written::Contract(..) | Written::Record(_) | Written::Enum(_) => name(layout),
+        Written::Plain | Written::Contract(_) | Written::Record(_) | Written::Enum(_) => name(layout),
         Written::Other => "a type of midflight-plugin's".to_owned(),
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod threads;
 pub(crate) mod wakers;
 
 use crate::layout::{self, Sides};
+use crate::refusal::Code;
 use crate::release::{Known, Layout};
 use crate::shared::Shared;
 use attached::AttachedData;
@@ -51,6 +52,8 @@ pub(crate) struct Owner {
     plugin: Arc<str>,
     version: Arc<str>,
     services: Arc<[Provided]>,
+    /// The names of services that it has asked for in vain, and what was wrong.
+    unserved: Mutex<Vec<(String, Code)>>,
     /// The host's, which the plugin points into.
     attached: AttachedData,
     /// Not a share: generations are part of what a host holds.
@@ -110,6 +113,7 @@ impl Owner {
             plugin,
             version,
             services,
+            unserved: Mutex::default(),
             // A host that has ended leaves nothing to anybody.
             attached: host.upgrade().map(|host| host.attached.clone()).unwrap_or_default(),
             host,
@@ -181,6 +185,13 @@ impl Owner {
         self.outside.fetch_add(1, SeqCst);
         let _visit = Visit(&self.outside);
         self.is(OPEN).then(|| locals::without_paying(f))
+    }
+
+    /// What is wrong with a service that it has asked for in vain, if that is the `reason` why its start
+    /// failed: a plugin passes on what it was told, which names the contract.
+    pub(crate) fn unserved(&self, reason: &str) -> Option<Code> {
+        let unserved = self.unserved.lock();
+        unserved.iter().find(|(name, _)| reason.contains(name.as_str())).map(|(_, code)| *code)
     }
 
     /// A panic that has nobody to be told but the operator.
@@ -279,19 +290,70 @@ unsafe extern "C" fn service(
     }
 }
 
+/// Services asked for in vain that are kept in mind.
+const UNSERVED_MAX: usize = 16;
+
 fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawService, String> {
+    let refuse = |code| {
+        let mut unserved = owner.unserved.lock();
+        if unserved.len() < UNSERVED_MAX {
+            unserved.push((name.to_owned(), code));
+        }
+    };
     let Some(provided) = owner.services.iter().find(|provided| provided.name() == name) else {
+        refuse(Code::ServiceMissing);
         let names: Vec<_> = owner.services.iter().map(Provided::name).collect();
         return Err(format!("the host provides no {name}; it provides: {}", names.join(", ")));
     };
     // Here the plugin calls and the host implements.
-    layout::check(name, Layout(layout), provided.contract.layout, Sides::PluginCalls)?;
+    layout::check(name, Layout(layout), provided.contract.layout, Sides::PluginCalls)
+        .inspect_err(|_| refuse(Code::ServiceMismatch))?;
     Ok(provided.service)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    mod provided {
+        #[midflight_plugin::contract]
+        pub trait Book {
+            fn best(&self) -> u64;
+        }
+    }
+
+    mod asked {
+        #[midflight_plugin::contract]
+        pub trait Book {
+            fn best(&self) -> u32;
+        }
+    }
+
+    struct Board;
+    impl provided::Book for Board {
+        fn best(&self) -> u64 {
+            101
+        }
+    }
+
+    #[test]
+    fn l06_a_start_that_fails_for_want_of_a_service_has_the_hosts_reason() {
+        let book = Provided::of::<dyn provided::Book, _>(Arc::new(Board));
+        let owner = Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
+        let asked = <<dyn asked::Book as Contract>::Table as StableAbi>::LAYOUT;
+        let mismatch = find(&owner, "midflight::Book", asked).err().expect("another layout");
+        assert!(
+            mismatch.starts_with("midflight::Book: best, result: plugin says u32, host says u64"),
+            "{mismatch}"
+        );
+        let missing = find(&owner, "midflight::Desk", asked).err().expect("no such service");
+
+        // The plugin passes it on, with words of its own around it, or in a panic.
+        let told = |reason: &str| owner.unserved(&format!("start says: no market: {reason:?}"));
+        assert_eq!(told(&mismatch), Some(Code::ServiceMismatch));
+        assert_eq!(told(&missing), Some(Code::ServiceMissing));
+        assert_eq!(told("the disk is full"), None, "it did without, and fails for a reason of its own");
+    }
 
     #[test]
     fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {

@@ -11,7 +11,7 @@ pub(crate) mod writers;
 use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
-use crate::library::Library;
+use crate::library::{Library, NotStarted};
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
@@ -221,7 +221,7 @@ pub(crate) fn prepare(
         }
         Err(reason) => {
             owner.revoke();
-            Err(late(reason.refusal(), library))
+            Err(late(not_started(reason, &owner), library))
         }
     }
 }
@@ -249,7 +249,16 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
             // What is left of one that refuses is part of the host.
             before_switch(generation).map_err(|(refusal, _)| refuse(refusal))
         }
-        Err(reason) => Err(refuse(reason.refusal())),
+        Err(reason) => Err(refuse(not_started(reason, &owner))),
+    }
+}
+
+/// A start that fails for want of a service has the host's reason, not one of its own.
+fn not_started(reason: NotStarted, owner: &Owner) -> Refusal {
+    let refusal = reason.refusal();
+    match owner.unserved(refusal.reason()) {
+        Some(code) => Refusal::new(code, refusal.reason()),
+        None => refusal,
     }
 }
 
@@ -283,10 +292,8 @@ pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> R
             continue;
         }
         let offer = &offers[at];
-        layout::check(contract.name, contract.layout, offer.layout, Sides::HostCalls).map_err(|reason| {
-            let versions = format!("plugin has {}, host has {}", offer.version, contract.version);
-            Refusal::new(Code::LayoutMismatch, format!("{reason} (contract versions: {versions})"))
-        })?;
+        layout::check(contract.name, contract.layout, offer.layout, Sides::HostCalls)
+            .map_err(|reason| Refusal::new(Code::LayoutMismatch, reason))?;
         checked.push(Checked { layout: contract.layout, offer: at });
     }
     let missing = required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));

@@ -1,9 +1,9 @@
-//! The layout check, `host/src/layout` itself: which change of a contract fits which other version of it, in both directions, and
-//! what is said where none does.
+//! The layout check, `host/src/layout` itself: which change of a contract fits which other version
+//! of it, in both directions, and what is said where none does.
 //!
-//! Both sides are modules of this binary, so no library is built or loaded. `cases` has the changes, and `sentences.txt` what is said of
-//! each: `UPDATE_SENTENCES=1 cargo test -p midflight --test layouts` writes that file anew. Read what changed in it as the author
-//! of a plugin would.
+//! Both sides are modules of this binary, so no library is built or loaded. `cases` has the
+//! changes, and `sentences.txt` what is said of each: `UPDATE_SENTENCES=1 cargo test -p midflight
+//! --test layouts` writes that file anew. Read what changed in it as the author of a plugin would.
 #![allow(dead_code, reason = "what the host needs of the check is more than the tests do")]
 
 midflight_plugin::contract_crate!();

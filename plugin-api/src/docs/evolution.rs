@@ -20,6 +20,13 @@
 //! | another contract beside it | loaded, if the host does not ask for it | loaded |
 //! | documentation, default bodies, code of the contract crate | loaded; each side runs its own | loaded |
 //! | an `Ord` or `Hash` of a record that differs | loaded; maps are in the receiver's order | loaded |
+//! | `#[unknown]` on another variant of an enum | loaded: see below | loaded: see below |
+//!
+//! `#[unknown]` is no part of a layout. Each side takes a variant that it doesn't know for the one
+//! that it has marked itself, so a mark that moves is a change of meaning, and nothing refuses it:
+//! with `Closed` marked in the host and `Other` in the plugin, one and the same later variant is
+//! `Closed` here and `Other` there. So the mark stays where the enum's first version has it. Where
+//! it must move, write a new enum, and a method with `#[since]` that uses it.
 //!
 //! # What needs a new contract
 //!
@@ -35,6 +42,32 @@
 //! | `growable` given to or taken from a record | it crosses in another form |
 //! | a field of what may grow that is removed, moved, or gets another type | what both have is compared all the same |
 //! | another major version of the contract's crate (before 1.0, another minor one) | semver says that it is another one |
+//!
+//! # How a refusal reads
+//!
+//! ```text
+//! refused at layout [layout_mismatch]: exchange-contracts::Fees: fee, argument 1, Trade.legs,
+//! element, Leg.quantity: plugin says i32, host says u32 (both have exchange-contracts 1.2.0,
+//! one of them changed); a field keeps its type: write a new record, and a method with #[since]
+//! that uses it; build the plugin against the contract crate that the host uses
+//! ```
+//!
+//! * **The contract**, by the name of its crate and its own.
+//! * **The way**, from the outside: the method `fee`, its first argument, that record's field
+//!   `legs`, an element of that list, and in it the field `quantity`. Other steps are `result`,
+//!   `Ok`, `Err` and `Some`, `key` and `value` of a map, `part 2` of a tuple, `Side::Short` for a
+//!   variant, `Session.send` for a method of what is handed out or left to be called, and `field 2`
+//!   where one place has two names.
+//! * **What both sides say** there, as their authors wrote it: a type, a signature, `no such
+//!   field`. It is the first difference in the order of the contract, and there can be more behind
+//!   it.
+//! * **The versions** of the contract's crate. Where they differ, what one side lacks is what the
+//!   other has added. Where they are the same, the crate was changed without a new version, and one
+//!   of the two was built before that.
+//! * **What to write** where the change is meant, and what to do where it is not.
+//!
+//! A service of the host's, which a plugin asks for in its `start`, is refused in the same words,
+//! as `service_mismatch`; one that the host does not provide, as `service_missing`.
 //!
 //! # How versions are ordered
 //!

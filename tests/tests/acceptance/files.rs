@@ -170,39 +170,45 @@ fn a77_contracts_that_differ() {
         assert_eq!((refusal.plugin(), refusal.version()), (Some("probe"), Some("2.0.0")));
         assert_eq!(refusal.file(), Some(&*fixture.path()));
     };
-    let versions = "(contract versions: plugin has 0.1.0, host has 0.1.0)";
-    let mismatch = |fixture, says: &str| {
-        check(fixture, Code::LayoutMismatch, &format!("probe-contracts::{says} {versions}"))
+    let both = "(both have probe-contracts 0.1.0, one of them changed)";
+    let mismatch = |fixture, says: &str, advice: &str| {
+        check(fixture, Code::LayoutMismatch, &format!("probe-contracts::{says} {both}; {advice}"))
     };
     mismatch(
         Fixture::ChangedField,
-        "Probe: plugin says i32, host says u32 at Trade.quantity in argument 1 of fee",
+        "Probe: fee, argument 1, Trade.quantity: plugin says i32, host says u32",
+        "a field keeps its type: write a new record, and a method with #[since] that uses it",
     );
     mismatch(
         Fixture::ReorderedFields,
-        "Probe: plugin says field side, host says field symbol at Trade in argument 1 of fee",
+        "Probe: fee, argument 1, Trade, field 1: plugin says side, host says symbol",
+        "a record keeps its fields, by name and in order: write a new one, which may be #[record(growable)], \
+         and a method with #[since] that uses it",
     );
     mismatch(
         Fixture::ExtraVariant,
-        "Probe: plugin says 3 variants, host says 2 variants at Side in argument 1 of fee",
+        "Probe: fee, argument 1, Trade.side, Side::Short: plugin says Short, host says no such variant",
+        "an enum keeps its variants, their order and their numbers: write a new one, which may be \
+         #[record(growable)], and a method with #[since] that uses it",
     );
     mismatch(
         Fixture::MissingMethod,
-        "Risk: plugin says 1 without #[since], host says 2 without #[since] at Risk",
+        "Risk: limit: plugin says no such method, host says fn() -> u32 without #[since]",
+        "write #[since(\"…\")] on a method that came after the first version, and take none away",
     );
     mismatch(
         Fixture::ChangedSignature,
-        "Risk: plugin says 1 parameter, host says 2 parameters in the arguments of allows",
+        "Risk: allows: plugin says fn(u32) -> bool, host says fn(u32, u64) -> bool",
+        "a method keeps its arguments and its result: write a new method at the end, with #[since]",
     );
-    let versions = "(contract versions: plugin has 0.2.0, host has 0.1.0)";
-    let says = format!(
-        "probe-contracts::Probe: plugin says version 0.2.0, host says version 0.1.0 at Probe {versions}"
-    );
-    check(Fixture::NextContracts, Code::LayoutMismatch, &says);
+    let says = "probe-contracts::Probe: plugin says probe-contracts 0.2.0, host says probe-contracts 0.1.0; by \
+                semver these don't fit: build both against one of them";
+    check(Fixture::NextContracts, Code::LayoutMismatch, says);
     let says = "host uses probe-contracts::Risk, plugin offers probe-contracts::Probe";
     check(Fixture::MissingContract, Code::ContractMissing, says);
-    let says = "start says: probe-contracts::Desk: host says u64, plugin says u32 in argument 2 of starting";
-    check(Fixture::ChangedService, Code::StartFailed, says);
+    let says = "start says: probe-contracts::Desk: starting, argument 2: plugin says u32, host says u64";
+    let advice = "a method keeps its arguments and its result: write a new method at the end, with #[since]";
+    check(Fixture::ChangedService, Code::ServiceMismatch, &format!("{says} {both}; {advice}"));
     for generation in 2..10 {
         assert_eq!(rig.mappings(generation), [""; 0], "a refused library stays nowhere");
     }

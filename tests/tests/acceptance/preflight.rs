@@ -167,7 +167,7 @@ fn a_candidate_that_is_well_is_opened_twice() {
 #[test]
 fn another_layout_is_refused_in_the_child() {
     for (fixture, code, reason) in [
-        (Fixture::ChangedField, "layout_mismatch", "at Trade.quantity"),
+        (Fixture::ChangedField, "layout_mismatch", "Trade.quantity: plugin says i32"),
         (Fixture::ExtraVariant, "layout_mismatch", "plugin says"),
     ] {
         let service = check(&[], fixture, code, reason);

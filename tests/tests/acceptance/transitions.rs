@@ -188,7 +188,7 @@ fn a27_a_first_start_that_never_returns(way: Way) {
 fn a27_a_first_start_without_its_service(way: Way) {
     let refused = Rig::try_of(way, &[Either::EVOLVING], Arc::default(), |builder| builder);
     let Err(refusal) = refused else { panic!("it started") };
-    assert_eq!(refusal.code(), Code::StartFailed);
+    assert_eq!(refusal.code(), Code::ServiceMissing);
     let reason =
         "start says: the host provides no evolving-contracts::Host; it provides: probe-contracts::Desk";
     assert_eq!(refusal.reason(), reason);

@@ -1,4 +1,5 @@
-//! Two versions of a contract `Fees` each, and whether they fit: changes that authors make, and some that they should not.
+//! Two versions of a contract `Fees` each, and whether they fit: changes that authors make, and
+//! some that they should not.
 
 pub(crate) mod enums;
 pub(crate) mod growable;

@@ -337,4 +337,8 @@ cases! {
         #[record] pub struct F { pub e: List<E> }
         #[record] pub struct R { pub f: List<F> }
     }
+
+    of_a_record field_named_as_in_a_tuple: refused
+    { #[record] pub struct R { pub field_count: u32, pub field_0: u32 } }
+    { #[record] pub struct R { pub field_count: i32, pub field_0: u32 } }
 }
