@@ -1,6 +1,6 @@
 //! What an author wrote for a type, read from its layout.
 //!
-//! A layout names what crosses: `RString`, `RSlice`, `GrownBox`. Its author wrote `String`, `&[T]`
+//! A layout names what crosses: `RStr`, `RSlice`, `GrownBox`. Its author wrote `&str`, `&[T]`
 //! and a record's name. [`FORMS`] has the one beside the other for each type that
 //! `midflight-plugin` lets cross. Whatever is not in it is a number, a record, an enum or a
 //! contract, and the names in those layouts are their authors'.
@@ -35,8 +35,8 @@ pub(super) enum Written {
 
 /// How a type of ours is written.
 pub(super) struct Form {
-    /// Of its layout, in this version and in earlier ones.
-    names: &'static [&'static str],
+    /// Of its layout.
+    name: &'static str,
     /// Each `{}` is a part.
     signature: &'static str,
     record: &'static str,
@@ -103,27 +103,25 @@ pub(super) struct Method {
     pub(super) is_async: bool,
 }
 
-const fn word(names: &'static [&'static str], signature: &'static str, record: &'static str) -> Form {
-    Form { names, signature, record, parts: &[] }
+const fn word(name: &'static str, signature: &'static str, record: &'static str) -> Form {
+    Form { name, signature, record, parts: &[] }
 }
 
 const fn made(
-    names: &'static [&'static str],
+    name: &'static str,
     signature: &'static str,
     record: &'static str,
     parts: &'static [Part],
 ) -> Form {
-    Form { names, signature, record, parts }
+    Form { name, signature, record, parts }
 }
 
 const fn part(step: &'static str, way: &'static [At]) -> Part {
     Part { way, step }
 }
 
-/// The elements of a list, which owns them through a pointer.
-const ELEMENT: &[At] = &[Named("_marker"), Named("0")];
-const KEY: &[At] = &[Named("entries"), Named("_marker"), Named("0"), Named("key")];
-const VALUE: &[At] = &[Named("entries"), Named("_marker"), Named("0"), Named("value")];
+const ELEMENT: &[Part] = &[part("element", &[Named("element")])];
+const ENTRY: &[Part] = &[part("key", &[Named("key")]), part("value", &[Named("value")])];
 const TABLE: &[At] = &[Named("table")];
 const PARTS: &[Part] = &[
     part("part 1", &[Nth(0)]),
@@ -133,29 +131,30 @@ const PARTS: &[Part] = &[
     part("part 5", &[Nth(4)]),
     part("part 6", &[Nth(5)]),
 ];
-const fn tuple(names: &'static [&'static str], written: &'static str, length: usize) -> Form {
-    made(names, written, written, PARTS.split_at(length).0)
+const fn tuple(name: &'static str, written: &'static str, length: usize) -> Form {
+    made(name, written, written, PARTS.split_at(length).0)
 }
 
 static FORMS: &[Form] = &[
-    word(&["RString", "Text"], "String", "Text"),
-    word(&["RStr"], "&str", "&str"),
-    word(&["Period"], "Duration", "Period"),
-    word(&["RawSink"], "Sink<'_>", "Sink<'_>"),
-    word(&["RawTextSink"], "TextSink<'_>", "TextSink<'_>"),
-    made(&["RVec", "List"], "Vec<{}>", "List<{}>", &[part("element", ELEMENT)]),
-    made(&["RSlice"], "&[{}]", "&[{}]", &[part("element", &[Named("data"), Named("0")])]),
-    made(&["ROption", "Maybe"], "Option<{}>", "Maybe<{}>", &[part("Some", &[Nth(0)])]),
-    made(&["RResult"], "Result<{}, {}>", "Result<{}, {}>", &[part("Ok", &[Nth(0)]), part("Err", &[Nth(1)])]),
-    made(&["Map"], "Map<{}, {}>", "Map<{}, {}>", &[part("key", KEY), part("value", VALUE)]),
-    made(&["&"], "&{}", "&{}", &[part("", &[Named("0")])]),
-    made(&["RawCallback"], "Callback<dyn {}>", "Callback<dyn {}>", &[part("", TABLE)]),
-    made(&["RawObject"], "Box<dyn {}>", "Box<dyn {}>", &[part("", TABLE)]),
-    tuple(&["Tuple2"], "({}, {})", 2),
-    tuple(&["Tuple3"], "({}, {}, {})", 3),
-    tuple(&["Tuple4"], "({}, {}, {}, {})", 4),
-    tuple(&["Tuple5"], "({}, {}, {}, {}, {})", 5),
-    tuple(&["Tuple6"], "({}, {}, {}, {}, {}, {})", 6),
+    word("Text", "String", "Text"),
+    word("RStr", "&str", "&str"),
+    word("Period", "Duration", "Period"),
+    word("RawSink", "Sink<'_>", "Sink<'_>"),
+    word("RawTextSink", "TextSink<'_>", "TextSink<'_>"),
+    made("List", "Vec<{}>", "List<{}>", ELEMENT),
+    made("Set", "HashSet/BTreeSet<{}>", "HashSet/BTreeSet<{}>", ELEMENT),
+    made("RSlice", "&[{}]", "&[{}]", &[part("element", &[Named("data"), Named("0")])]),
+    made("Maybe", "Option<{}>", "Maybe<{}>", &[part("Some", &[Nth(0)])]),
+    made("RResult", "Result<{}, {}>", "Result<{}, {}>", &[part("Ok", &[Nth(0)]), part("Err", &[Nth(1)])]),
+    made("Map", "HashMap/BTreeMap<{}, {}>", "Map<{}, {}>", ENTRY),
+    made("&", "&{}", "&{}", &[part("", &[Named("0")])]),
+    made("RawCallback", "Callback<dyn {}>", "Callback<dyn {}>", &[part("", TABLE)]),
+    made("RawObject", "Box<dyn {}>", "Box<dyn {}>", &[part("", TABLE)]),
+    tuple("Tuple2", "({}, {})", 2),
+    tuple("Tuple3", "({}, {}, {})", 3),
+    tuple("Tuple4", "({}, {}, {}, {})", 4),
+    tuple("Tuple5", "({}, {}, {}, {}, {})", 5),
+    tuple("Tuple6", "({}, {}, {}, {}, {}, {})", 6),
 ];
 
 /// The layouts of what may grow, and whether that is lent.
@@ -180,7 +179,7 @@ impl Written {
         if let Some((_, is_lent)) = GROWABLE.iter().find(|(growable, _)| *growable == name) {
             return Growable::of(inside(layout, DESCRIBED)?, name == "GrownNumber", *is_lent);
         }
-        if let Some(form) = FORMS.iter().find(|form| form.names.contains(&name)) {
+        if let Some(form) = FORMS.iter().find(|form| form.name == name) {
             let parts: Option<Vec<_>> = form.parts.iter().map(|part| inside(layout, part.way)).collect();
             return Some(Written::Made(form, parts?));
         }
