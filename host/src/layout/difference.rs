@@ -4,7 +4,8 @@
 //! Its reader needs one, with the way to it. So both types are walked side by side, from the
 //! contract's methods down, until they differ in something that an author wrote.
 
-use super::written::{self, Field, Growable, Items, Method, Place, Variant, Written, is_ours, name, shown};
+use super::written::{self, Field, Growable, Items, Method, Place, Variant, Written};
+use super::written::{is_ours, name, shown};
 use super::{Both, Description};
 use midflight_plugin::rt::abi_stable::std_types::UTypeId;
 use midflight_plugin::rt::abi_stable::type_layout::TLField;
@@ -160,22 +161,21 @@ impl Walk {
                     .or_else(|| self.methods(name, both.as_ref()))
             }
             (Other, Other) if named_alike => {
-                crates(types).or_else(|| self.inside_of_ours(types, within)).or_else(|| bytes(types))
+                crates(types).or_else(|| bytes(types)).or_else(|| self.inside_of_ours(types, within))
             }
             _ => Some(differ(types, within)),
         }
     }
 
     fn record(&mut self, owner: &str, fields: Both<Vec<Field>>) -> Option<Difference> {
-        let named = List { owner, joint: ".", noun: "field", rule: |_| Rule::Fields };
+        let named = List { owner, joint: ".", noun: "field", rule: |_, _| Rule::Fields };
         self.fields(&named, owner, fields, Rule::FieldType)
     }
 
     fn variants(&mut self, owner: &str, variants: Both<Vec<Variant>>) -> Option<Difference> {
-        let list = List { owner, joint: "::", noun: "variant", rule: |_| Rule::Variants };
-        let names =
-            |variants: &[Variant]| variants.iter().map(|variant| variant.name.clone()).collect::<Vec<_>>();
-        let names = variants.as_ref().map(|variants| names(variants));
+        let list = List { owner, joint: "::", noun: "variant", rule: |_, _| Rule::Variants };
+        let name = |variant: &Variant| variant.name.clone();
+        let names = variants.as_ref().map(|variants| variants.iter().map(name).collect());
         let all = variants.as_ref();
         let says = all.map(|all| move |at: usize| all.get(at).map(Variant::shown));
         if let Some(found) = list.complete(&names, &says) {
@@ -185,9 +185,10 @@ impl Walk {
             let owner = format!("{owner}::{}", expected.name);
             if expected.number != offered.number {
                 let says = |variant: &Variant| format!("{} = {}", variant.name, variant.number);
-                return Some(Difference::new(says(&expected), says(&offered), Rule::Variants).at(owner));
+                let (ours, theirs) = (says(&expected), says(&offered));
+                return Some(Difference::new(ours, theirs, Rule::Variants).at(owner));
             }
-            let list = List { owner: &owner, joint: ".", noun: "field", rule: |_| Rule::Payload };
+            let list = List { owner: &owner, joint: ".", noun: "field", rule: |_, _| Rule::Payload };
             let fields = Both { expected: expected.fields, offered: offered.fields };
             self.fields(&list, &expected.name, fields, Rule::Payload)
         })
@@ -203,17 +204,18 @@ impl Walk {
     ) -> Option<Difference> {
         let Both { expected, offered } = fields.as_ref();
         let whole = |fields: &[Field]| format!("{name}{}", shown_fields(fields));
-        let without_names = |fields: &[Field]| fields.first().is_some_and(|field| field.name == "0");
+        let is_tuple = |fields: &[Field]| fields.first().is_some_and(|field| field.name == "0");
         let is_variant = rule == Rule::Payload;
         let one_is_empty = expected.is_empty() != offered.is_empty();
-        if without_names(expected) != without_names(offered)
-            || without_names(expected) && expected.len() != offered.len()
+        if is_tuple(expected) != is_tuple(offered)
+            || is_tuple(expected) && expected.len() != offered.len()
             || is_variant && one_is_empty
         {
-            let found = Difference::new(whole(expected), whole(offered), (list.rule)(Change::More));
+            let found = Difference::new(whole(expected), whole(offered), list.broken(Change::More));
             return Some(found.at(list.owner));
         }
-        let names = fields.as_ref().map(|fields| fields.iter().map(|field| field.name.clone()).collect());
+        let name = |field: &Field| field.name.clone();
+        let names = fields.as_ref().map(|fields| fields.iter().map(name).collect());
         let written = |field: &Field| shown(field.written, Place::Record);
         let says = fields.as_ref().map(|fields| move |at: usize| fields.get(at).map(written));
         if let Some(found) = list.complete(&names, &says) {
@@ -228,12 +230,8 @@ impl Walk {
 
     fn growable(&mut self, owner: &str, both: Both<&Growable>) -> Option<Difference> {
         let Both { expected, offered } = both;
-        let list = match expected.is_enum {
-            true => {
-                List { owner, joint: "::", noun: "variant", rule: |change| Rule::Later("variant", change) }
-            }
-            false => List { owner, joint: ".", noun: "field", rule: |change| Rule::Later("field", change) },
-        };
+        let (noun, joint) = if expected.is_enum { ("variant", "::") } else { ("field", ".") };
+        let list = List { owner, joint, noun, rule: Rule::Later };
         let says = both.map(|growable| {
             move |at: usize| match growable.is_enum {
                 true => growable.items.names.get(at).cloned(),
@@ -253,7 +251,7 @@ impl Walk {
     fn methods(&mut self, contract: &str, both: Both<&written::Contract>) -> Option<Difference> {
         // The outermost contract is named by whoever tells the difference.
         let owner = if self.depth == 1 { "" } else { contract };
-        let list = List { owner, joint: ".", noun: "method", rule: |change| Rule::Later("method", change) };
+        let list = List { owner, joint: ".", noun: "method", rule: Rule::Later };
         let says = both.map(|contract| move |at: usize| contract.methods.get(at).map(signature));
         if let Some(found) = list.growing(both.map(|contract| &contract.items), &says) {
             return Some(found);
@@ -268,7 +266,8 @@ impl Walk {
     fn method(&mut self, methods: &Both<&Method>) -> Option<Difference> {
         let Both { expected, offered } = methods;
         let rule = Rule::Signature;
-        if expected.is_async != offered.is_async || expected.arguments.len() != offered.arguments.len() {
+        let count = |method: &Method| (method.is_async, method.arguments.len());
+        if count(expected) != count(offered) {
             return Some(Difference::new(signature(expected), signature(offered), rule));
         }
         let within = Within { place: Place::Signature, rule };
@@ -297,12 +296,12 @@ impl Walk {
                 fields.offered.function_range().iter().collect(),
             );
             let mut crossing = functions.into_iter().flat_map(|functions| {
-                let layouts = [functions.expected, functions.offered].map(|function| {
+                let crossing = functions.map(|function| {
                     let arguments = function.param_type_layouts.iter();
-                    arguments.chain(function.return_type_layout()).map(|layout| layout()).collect::<Vec<_>>()
+                    let crossing = arguments.chain(function.return_type_layout());
+                    crossing.map(|layout| layout()).collect::<Vec<_>>()
                 });
-                let [expected, offered] = layouts;
-                pairs(expected, offered)
+                pairs(crossing.expected, crossing.offered)
             });
             crossing
                 .find_map(|types| self.types(types, within))
@@ -316,11 +315,16 @@ struct List<'l> {
     owner: &'l str,
     /// Between the owner and one of them.
     joint: &'l str,
-    noun: &'l str,
-    rule: fn(Change) -> Rule,
+    noun: &'static str,
+    /// That is broken, by the noun.
+    rule: fn(&'static str, Change) -> Rule,
 }
 
 impl List<'_> {
+    fn broken(&self, change: Change) -> Rule {
+        (self.rule)(self.noun, change)
+    }
+
     fn item(&self, name: &str) -> String {
         match self.owner {
             "" => name.to_owned(),
@@ -365,7 +369,7 @@ impl List<'_> {
         let both = ours.is_some() && theirs.is_some();
         let (ours, theirs) = (since(expected, ours, both), since(offered, theirs, both));
         let name = expected.names.get(at).or(offered.names.get(at))?;
-        Some(Difference::new(ours, theirs, (self.rule)(Change::Since)).at(self.item(name)))
+        Some(Difference::new(ours, theirs, self.broken(Change::Since)).at(self.item(name)))
     }
 
     /// The first `length` names.
@@ -373,27 +377,32 @@ impl List<'_> {
         &self,
         names: Both<&[String]>,
         length: usize,
-        says: &Both<impl Fn(usize) -> Option<String>>,
+        told: &Both<impl Fn(usize) -> Option<String>>,
     ) -> Option<Difference> {
         let Both { expected, offered } = names;
         let at = (0..length).find(|at| expected.get(*at) != offered.get(*at))?;
-        let only =
-            |name: Option<&String>, others: &[String]| name.filter(|name| !others.contains(name)).cloned();
+        let (ours, theirs) = (expected.get(at), offered.get(at));
+        let only_ours = ours.filter(|name| !offered.contains(name));
+        let only_theirs = theirs.filter(|name| !expected.contains(name));
         let missing = format!("no such {}", self.noun);
-        let found = |expected, offered, change| Difference::new(expected, offered, (self.rule)(change));
-        Some(match (only(expected.get(at), offered), only(offered.get(at), expected)) {
-            (None, Some(name)) => {
-                found(missing, (says.offered)(at).unwrap_or_default(), Change::More).at(self.item(&name))
-            }
+        let says = |told: Option<String>| told.unwrap_or_default();
+        let found = |ours, theirs, change| Difference::new(ours, theirs, self.broken(change));
+        let numbered = |change| {
+            let name = |name: Option<&String>| name.unwrap_or(&missing).clone();
+            let found = found(name(ours), name(theirs), change);
+            found.at(format!("{} {}", self.noun, at + 1)).at(self.owner)
+        };
+        Some(match (only_ours, only_theirs) {
             (Some(name), None) => {
-                found((says.expected)(at).unwrap_or_default(), missing, Change::More).at(self.item(&name))
+                let ours = says((told.expected)(at));
+                found(ours, missing, Change::More).at(self.item(name))
             }
-            (others, _) => {
-                let change = if others.is_some() { Change::Name } else { Change::Order };
-                let name = |names: &[String]| names.get(at).cloned().unwrap_or_else(|| missing.clone());
-                let found = found(name(expected), name(offered), change);
-                found.at(format!("{} {}", self.noun, at + 1)).at(self.owner)
+            (None, Some(name)) => {
+                let theirs = says((told.offered)(at));
+                found(missing, theirs, Change::More).at(self.item(name))
             }
+            (Some(_), Some(_)) => numbered(Change::Name),
+            (None, None) => numbered(Change::Order),
         })
     }
 }
@@ -428,38 +437,32 @@ fn named(tables: Both<Description>, types: Both<Description>, within: Within) ->
 
 /// The crates that two types of one name are of.
 fn crates(types: Both<Description>) -> Option<Difference> {
-    let (packages, versions) =
-        (types.map(|layout| layout.package()), types.map(|layout| layout.package_version()));
-    let package = |layout: Description| written::clipped(layout.package().as_str());
+    let packages = types.map(|layout| written::clipped(layout.package().as_str()));
     if packages.expected != packages.offered {
-        let says = types.map(|layout| format!("{} of the crate {}", name(layout), package(layout)));
-        return Some(Difference::new(says.expected, says.offered, Rule::Crates));
+        let says = |layout, package| format!("{} of the crate {package}", name(layout));
+        let expected = says(types.expected, &packages.expected);
+        return Some(Difference::new(expected, says(types.offered, &packages.offered), Rule::Crates));
     }
+    let versions = types.map(|layout| layout.package_version());
     let fit = match (versions.expected.parsed(), versions.offered.parsed()) {
         (Ok(expected), Ok(offered)) => expected.is_loosely_compatible(offered),
         _ => false,
     };
-    if fit {
-        return None;
-    }
-    let package =
-        if is_ours(types.expected) { "midflight-plugin".to_owned() } else { package(types.expected) };
-    let says = types.map(|layout| format!("{package} {}", layout.package_version()));
-    Some(Difference::new(says.expected, says.offered, Rule::Versions))
+    let package = if is_ours(types.expected) { "midflight-plugin" } else { &packages.expected };
+    let says = versions.map(|version| format!("{package} {version}"));
+    (!fit).then(|| Difference::new(says.expected, says.offered, Rule::Versions))
 }
 
 /// What is written alike has the same size, and stands at the same addresses.
 fn bytes(types: Both<Description>) -> Option<Difference> {
-    let sizes = types.map(|layout| layout.size());
-    let alignments = types.map(|layout| layout.alignment());
-    let differ = |says: Both<String>| Some(Difference::new(says.expected, says.offered, Rule::Compilers));
-    if sizes.expected != sizes.offered {
-        return differ(sizes.map(|size| format!("{size} bytes")));
-    }
-    if alignments.expected != alignments.offered {
-        return differ(alignments.map(|alignment| format!("an alignment of {alignment}")));
-    }
-    None
+    let says = types.map(|layout| (layout.size(), layout.alignment()));
+    let (says, what) = match (says.expected, says.offered) {
+        (ours, theirs) if ours.0 != theirs.0 => (says.map(|says| says.0), "a size of"),
+        (ours, theirs) if ours.1 != theirs.1 => (says.map(|says| says.1), "an alignment of"),
+        _ => return None,
+    };
+    let says = says.map(|says| format!("{what} {says}"));
+    Some(Difference::new(says.expected, says.offered, Rule::Compilers))
 }
 
 /// Longer than this, a signature is only counted.
@@ -467,8 +470,9 @@ const SIGNATURE_MAX: usize = 100;
 
 /// `fn(u32, &str) -> u64`
 fn signature(method: &Method) -> String {
-    let arguments: Vec<_> = method.arguments.iter().map(|layout| shown(layout, Place::Signature)).collect();
-    let result = match shown(method.result, Place::Signature) {
+    let shown = |layout: &Description| shown(layout, Place::Signature);
+    let arguments: Vec<_> = method.arguments.iter().map(shown).collect();
+    let result = match shown(&method.result) {
         unit if unit == "()" => String::new(),
         result => format!(" -> {result}"),
     };
@@ -491,14 +495,14 @@ const FIELDS_MAX: usize = 5;
 
 /// `(u32, Text)` and ` with why: Text`, behind a name.
 fn shown_fields(fields: &[Field]) -> String {
-    let mut without_names = false;
+    let mut is_tuple = false;
     let mut all: Vec<_> = fields
         .iter()
         .take(FIELDS_MAX)
         .map(|field| {
             let written = shown(field.written, Place::Record);
-            without_names |= field.name == "0";
-            if without_names { written } else { format!("{}: {written}", field.name) }
+            is_tuple |= field.name == "0";
+            if is_tuple { written } else { format!("{}: {written}", field.name) }
         })
         .collect();
     if fields.len() > FIELDS_MAX {
@@ -506,7 +510,7 @@ fn shown_fields(fields: &[Field]) -> String {
     }
     match all.join(", ") {
         none if none.is_empty() => none,
-        all if without_names => format!("({all})"),
+        all if is_tuple => format!("({all})"),
         all => format!(" with {all}"),
     }
 }

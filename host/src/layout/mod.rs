@@ -59,7 +59,10 @@ pub(crate) fn check(contract: &str, expected: Layout, offered: Layout, sides: Si
     }));
     match checked {
         Ok(checked) => checked.map_err(|reason| format!("{contract}: {reason}")),
-        Err(_) => Err(format!("the description of {contract} can't be compared: the check itself failed")),
+        Err(_) => {
+            let failed = "can't be compared: the check itself failed";
+            Err(format!("the description of {contract} {failed}"))
+        }
     }
 }
 
@@ -68,7 +71,7 @@ fn fits(contract: &str, tables: Both<Description>) -> bool {
     let Both { expected, offered } = tables;
     match abi_checking::check_layout_compatibility_with_globals(expected, offered, &globals) {
         Err(errors) if errors.errors.iter().any(|error| !only_shorter(error)) => {
-            tracing::debug!(target: "midflight", contract, "the whole of the differences:\n{errors}");
+            tracing::debug!(target: "midflight", contract, "all that differs:\n{errors}");
             false
         }
         _ => true,
@@ -125,7 +128,8 @@ fn of_plugin_and_host<T>(both: &Both<T>, sides: Sides) -> (&T, &T) {
 fn versions(tables: Both<Description>, sides: Sides) -> String {
     let of = |layout: Description| {
         let table = written::table(layout);
-        (written::clipped(table.package().as_str()), written::clipped(&table.package_version().to_string()))
+        let (package, version) = (table.package(), table.package_version().to_string());
+        (written::clipped(package.as_str()), written::clipped(&version))
     };
     let both = tables.map(of);
     let (plugin, host) = of_plugin_and_host(&both, sides);
@@ -141,7 +145,7 @@ fn advice(rule: Rule) -> String {
     let advice = match rule {
         Rule::Contract => "a contract keeps its name: offer a new one beside it",
         Rule::Signature => {
-            "a method keeps its arguments and its result: write a new method at the end, with #[since]"
+            "a method keeps its arguments and its result: write a new one at the end, with #[since]"
         }
         Rule::FieldType => {
             "a field keeps its type: write a new record, and a method with #[since] that uses it"
@@ -151,33 +155,36 @@ fn advice(rule: Rule) -> String {
              #[record(growable)], and a method with #[since] that uses it"
         }
         Rule::Payload => {
-            "a variant keeps what it carries: write a new enum, and a method with #[since] that uses it"
+            "a variant keeps what it carries: write a new enum, and a method with #[since] that \
+             uses it"
         }
         Rule::Variants => {
-            "an enum keeps its variants, their order and their numbers: write a new one, which may be \
-             #[record(growable)], and a method with #[since] that uses it"
+            "an enum keeps its variants, their order and their numbers: write a new one, which may \
+             be #[record(growable)], and a method with #[since] that uses it"
         }
-        Rule::GrowableFieldType => "a field keeps its type: write a new field at the end, with #[since]",
+        Rule::GrowableFieldType => "a field keeps its type: write a new one at the end, with #[since]",
         Rule::Later(noun, change) => return later(noun, change),
         Rule::Growable => {
-            "what may grow crosses in another form: leave the type as it was, and write a new one, and a \
-             method with #[since] that uses it"
+            "what may grow crosses in another form: leave the type as it was, and write a new one, \
+             and a method with #[since] that uses it"
         }
         Rule::Versions => "by semver these don't fit: build both against one of them",
         Rule::Crates => "a type of another crate is another type: take it from where it came from",
-        Rule::Compilers => "build both with one compiler, for one target, with one midflight-plugin",
+        Rule::Compilers => "build both with one compiler, one target and one midflight-plugin",
     };
     advice.to_owned()
 }
 
 /// The same of methods, fields or variants that have come after the first version, with `#[since]`.
 fn later(noun: &str, change: Change) -> String {
+    let new = "write a new one at the end, with #[since]";
     match change {
-        Change::Order => format!("{noun}s keep their order: write new ones at the end, with #[since]"),
-        Change::Name => format!("a {noun} keeps its name: write a new one at the end, with #[since]"),
-        Change::More => format!("a new {noun} stands at the end, with #[since], and an old one stays"),
+        Change::Order => format!("{noun}s keep their order: {new}"),
+        Change::Name => format!("a {noun} keeps its name: {new}"),
+        Change::More => format!("no {noun} is taken away, and none comes between: {new}"),
         Change::Since => {
-            format!("write #[since(\"…\")] on a {noun} that came after the first version, and take none away")
+            let later = "that came after the first version";
+            format!("write #[since(\"…\")] on a {noun} {later}, and take none away")
         }
     }
 }

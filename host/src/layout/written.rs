@@ -104,7 +104,7 @@ pub(super) struct Method {
 }
 
 const fn word(name: &'static str, signature: &'static str, record: &'static str) -> Form {
-    Form { name, signature, record, parts: &[] }
+    made(name, signature, record, &[])
 }
 
 const fn made(
@@ -122,6 +122,7 @@ const fn part(step: &'static str, way: &'static [At]) -> Part {
 
 const ELEMENT: &[Part] = &[part("element", &[Named("element")])];
 const ENTRY: &[Part] = &[part("key", &[Named("key")]), part("value", &[Named("value")])];
+const RESULT: &[Part] = &[part("Ok", &[Nth(0)]), part("Err", &[Nth(1)])];
 const TABLE: &[At] = &[Named("table")];
 const PARTS: &[Part] = &[
     part("part 1", &[Nth(0)]),
@@ -145,7 +146,7 @@ static FORMS: &[Form] = &[
     made("Set", "HashSet/BTreeSet<{}>", "HashSet/BTreeSet<{}>", ELEMENT),
     made("RSlice", "&[{}]", "&[{}]", &[part("element", &[Named("data"), Named("0")])]),
     made("Maybe", "Option<{}>", "Maybe<{}>", &[part("Some", &[Nth(0)])]),
-    made("RResult", "Result<{}, {}>", "Result<{}, {}>", &[part("Ok", &[Nth(0)]), part("Err", &[Nth(1)])]),
+    made("RResult", "Result<{}, {}>", "Result<{}, {}>", RESULT),
     made("Map", "HashMap/BTreeMap<{}, {}>", "Map<{}, {}>", ENTRY),
     made("&", "&{}", "&{}", &[part("", &[Named("0")])]),
     made("RawCallback", "Callback<dyn {}>", "Callback<dyn {}>", &[part("", TABLE)]),
@@ -158,7 +159,10 @@ static FORMS: &[Form] = &[
 ];
 
 /// The layouts of what may grow, and whether that is lent.
-const GROWABLE: [(&str, bool); 3] = [("GrownRef", true), ("GrownBox", false), ("GrownNumber", false)];
+const LENT: (&str, bool) = ("GrownRef", true);
+const GROWABLE: [(&str, bool); 3] = [LENT, ("GrownBox", false), (NUMBER, false)];
+/// The layout of an enum that may grow, lent or not.
+const NUMBER: &str = "GrownNumber";
 const DESCRIBED: &[At] = &[Named("described"), Named("0"), Named("0")];
 /// A value in an answer that can be a panic as well.
 const REPLIED: &[At] = &[Named("value"), Named("value")];
@@ -177,11 +181,11 @@ impl Written {
     fn ours(layout: Description) -> Option<Written> {
         let name = layout.name();
         if let Some((_, is_lent)) = GROWABLE.iter().find(|(growable, _)| *growable == name) {
-            return Growable::of(inside(layout, DESCRIBED)?, name == "GrownNumber", *is_lent);
+            return Growable::of(inside(layout, DESCRIBED)?, name == NUMBER, *is_lent);
         }
         if let Some(form) = FORMS.iter().find(|form| form.name == name) {
-            let parts: Option<Vec<_>> = form.parts.iter().map(|part| inside(layout, part.way)).collect();
-            return Some(Written::Made(form, parts?));
+            let parts = form.parts.iter().map(|part| inside(layout, part.way));
+            return Some(Written::Made(form, parts.collect::<Option<_>>()?));
         }
         match layout.data() {
             _ if name == POINTER => Contract::of(table(layout)),
@@ -191,10 +195,7 @@ impl Written {
                 let length = format!("{:?}", layout.generics().const_params().first()?);
                 Some(Written::Array(inside(layout, &[Named("element")])?, clipped(&length)))
             }
-            TLData::Primitive(
-                TLPrimitive::SharedRef | TLPrimitive::MutRef | TLPrimitive::ConstPtr | TLPrimitive::MutPtr,
-            ) => None,
-            TLData::Primitive(_) => Some(Written::Plain),
+            TLData::Primitive(primitive) if !is_pointer(primitive) => Some(Written::Plain),
             _ => None,
         }
     }
@@ -275,15 +276,13 @@ impl Items {
 impl Field {
     /// Those of a tuple have their numbers for names, as in `pair.0`.
     fn all(fields: impl Iterator<Item = TLField>) -> Vec<Field> {
-        let fields: Vec<_> = fields.collect();
-        let is_tuple =
-            fields.iter().enumerate().all(|(number, field)| field.name() == format!("field_{number}"));
-        let name = |number: usize, field: &TLField| match is_tuple {
-            true => number.to_string(),
-            false => clipped(field.name()),
+        let fields: Vec<_> = fields.enumerate().collect();
+        let is_tuple = fields.iter().all(|(at, field)| field.name() == format!("field_{at}"));
+        let named = |(at, field): (usize, TLField)| {
+            let name = if is_tuple { at.to_string() } else { clipped(field.name()) };
+            Field { name, written: field.layout() }
         };
-        let fields = fields.iter().enumerate();
-        fields.map(|(number, field)| Field { name: name(number, field), written: field.layout() }).collect()
+        fields.into_iter().map(named).collect()
     }
 }
 
@@ -325,7 +324,10 @@ fn answer(function: &TLFunction) -> Option<Description> {
 /// What lies at the end of `way` in a layout.
 fn inside(layout: Description, way: &[At]) -> Option<Description> {
     way.iter().try_fold(layout, |layout, at| {
-        let fields = || layout.phantom_fields().iter().chain(layout.get_fields().into_iter().flatten());
+        let fields = || {
+            let written = layout.get_fields();
+            layout.phantom_fields().iter().chain(written.into_iter().flatten())
+        };
         match at {
             Named(name) => Some(fields().find(|field| field.name() == *name)?.layout()),
             Nth(place) => Some(fields().nth(*place)?.layout()),
@@ -335,6 +337,11 @@ fn inside(layout: Description, way: &[At]) -> Option<Description> {
             }
         }
     })
+}
+
+fn is_pointer(primitive: TLPrimitive) -> bool {
+    use TLPrimitive::{ConstPtr, MutPtr, MutRef, SharedRef};
+    matches!(primitive, SharedRef | MutRef | ConstPtr | MutPtr)
 }
 
 /// Does the type belong to the language or to `midflight-plugin`?
@@ -363,7 +370,10 @@ pub(super) fn table(layout: Description) -> Description {
 pub(super) fn name(layout: Description) -> String {
     let layout = table(layout);
     let name = layout.name();
-    clipped(if layout.is_prefix_kind() { name.strip_suffix("Fields").unwrap_or(name) } else { name })
+    match name.strip_suffix("Fields") {
+        Some(name) if layout.is_prefix_kind() => clipped(name),
+        _ => clipped(name),
+    }
 }
 
 /// Levels of a type that are told.
@@ -380,16 +390,15 @@ fn level(layout: Description, place: Place, levels: usize) -> String {
         Written::Made(form, parts) => {
             let inner = form.within(place);
             let form = if place == Place::Signature { form.signature } else { form.record };
-            parts
-                .iter()
-                .fold(form.to_owned(), |text, part| text.replacen("{}", &level(part, inner, deeper), 1))
+            let part = |part: &Description| level(part, inner, deeper);
+            parts.iter().fold(form.to_owned(), |text, of| text.replacen("{}", &part(of), 1))
         }
         Written::Array(element, length) => format!("[{}; {length}]", level(element, place, deeper)),
         Written::Growable(growable) => {
             let lent = if growable.is_lent { "&" } else { "" };
             format!("{lent}{}", name(growable.table))
         }
-        Written::Plain | Written::Contract(_) | Written::Record(_) | Written::Enum(_) => name(layout),
         Written::Other => "a type of midflight-plugin's".to_owned(),
+        _ => name(layout),
     }
 }

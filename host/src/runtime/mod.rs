@@ -187,8 +187,8 @@ impl Owner {
         self.is(OPEN).then(|| locals::without_paying(f))
     }
 
-    /// What is wrong with a service that it has asked for in vain, if that is the `reason` why its start
-    /// failed: a plugin passes on what it was told, which names the contract.
+    /// What is wrong with a service that it has asked for in vain, if that is the `reason` why its
+    /// start failed: a plugin passes on what it was told, which names the contract.
     pub(crate) fn unserved(&self, reason: &str) -> Option<Code> {
         let unserved = self.unserved.lock();
         unserved.iter().find(|(name, _)| reason.contains(name.as_str())).map(|(_, code)| *code)
@@ -352,7 +352,7 @@ mod tests {
         let told = |reason: &str| owner.unserved(&format!("start says: no market: {reason:?}"));
         assert_eq!(told(&mismatch), Some(Code::ServiceMismatch));
         assert_eq!(told(&missing), Some(Code::ServiceMissing));
-        assert_eq!(told("the disk is full"), None, "it did without, and fails for a reason of its own");
+        assert_eq!(told("the disk is full"), None, "it did without the service");
     }
 
     #[test]

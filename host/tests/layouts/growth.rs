@@ -19,8 +19,12 @@ macro_rules! version {
 /// What the side that calls, with the contract `C`, says of another that implements `I`, without
 /// the advice; empty if it fits.
 fn says<C: Contract + ?Sized, I: Contract + ?Sized>() -> String {
-    let said = check("Fees", layout::<C>(), layout::<I>(), Sides::HostCalls).err().unwrap_or_default();
-    said.split(" (both have").next().unwrap_or_default().to_owned()
+    let said = check("Fees", layout::<C>(), layout::<I>(), Sides::HostCalls).err();
+    said.unwrap_or_default().split(" (both have").next().unwrap_or_default().to_owned()
+}
+
+fn both(plugin: &str, host: &str) -> String {
+    format!("plugin says {plugin}, host says {host}")
 }
 
 version! { base {
@@ -155,7 +159,7 @@ fn what_every_version_has_stays() {
     let rebate = "fn(u32) -> u64 without #[since]";
     let total = "fn(&[u32]) -> u64 without #[since]";
     let none = "no such method";
-    let differs = |method, plugin, host| format!("Fees: {method}: plugin says {plugin}, host says {host}");
+    let differs = |way, plugin, host| format!("Fees: {way}: {}", both(plugin, host));
     let (without, with) = ("a method without #[since]", "a method with #[since]");
     let (two, one) = ("fn(u32, u32) -> u64", "fn(u32) -> u64");
     let expected = [
@@ -237,7 +241,7 @@ fn what_may_grow_changes_in_no_other_way() {
         says::<dyn One, dyn grown_field_removed::Fees>(),
         says::<dyn Two, dyn grown_field_removed::Fees>(),
     ];
-    let says = |way, plugin, host| format!("Fees: fee, {way}: plugin says {plugin}, host says {host}");
+    let says = |way: &str, plugin, host| format!("Fees: fee, {way}: {}", both(plugin, host));
     let (limits, reason) = ("argument 1", "argument 2");
     let limit = |field: &str| format!("{limits}, Limits{field}");
     let (max, later) = (limit(".orders_max"), limit(".burst_max"));
@@ -319,8 +323,9 @@ fn what_may_not_grow_does_not() {
         says::<dyn Plain, dyn no_longer_plain::Fees>(),
         says::<dyn no_longer_plain::Fees, dyn Plain>(),
     ];
-    let says = |way, plugin, host| format!("Fees: {way}: plugin says {plugin}, host says {host}");
-    let (field, variant) = ("limits, argument 1, Limits.burst_max", "reason, result, Some, Reason::Halted");
+    let says = |way, plugin, host| format!("Fees: {way}: {}", both(plugin, host));
+    let field = "limits, argument 1, Limits.burst_max";
+    let variant = "reason, result, Some, Reason::Halted";
     let (plain, grows) = ("#[record] struct Limits", "#[record(growable)] struct Limits");
     let expected = [
         says(field, "u32", "no such field"),

@@ -6,8 +6,8 @@ use crate::release::Layout;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Said of each pair, whose two sides are one crate here.
-const VERSIONS: &str = concat!("(both have midflight ", env!("CARGO_PKG_VERSION"), ", one of them changed)");
+/// What is said of each pair, whose two sides are one crate here.
+const VERSIONS: &str = concat!(" (both have midflight ", env!("CARGO_PKG_VERSION"), ", one of them changed)");
 
 fn says(expected: Layout, offered: Layout, sides: Sides) -> Result<(), String> {
     check("Fees", expected, offered, sides)
@@ -25,9 +25,10 @@ fn l01_every_sentence_is_as_it_was_read() {
         for (plugin, said) in [("newer", newer), ("older", older)] {
             let said = match said {
                 Ok(()) => "fits".to_owned(),
-                Err(sentence) => sentence.replace(&format!(" {VERSIONS}"), ""),
+                Err(sentence) => sentence.replace(VERSIONS, ""),
             };
-            writeln!(text, "{group}/{}, {plugin} plugin: {said}", case.name).expect("a string grows");
+            let name = case.name;
+            writeln!(text, "{group}/{name}, {plugin} plugin: {said}").expect("a string grows");
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts/sentences.txt");
@@ -96,7 +97,8 @@ fn l02_no_sentence_has_words_that_no_author_wrote() {
         }
         // Two colons stand between an enum and its variant, and nowhere else.
         for (before, after) in sentence.match_indices("::").map(|(at, _)| sentence.split_at(at)) {
-            let word = before.rsplit(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+            let mut words = before.rsplit(|letter: char| !letter.is_alphanumeric());
+            let word = words.next().unwrap_or_default();
             let starts_large = |word: &str| word.starts_with(|letter: char| letter.is_uppercase());
             assert!(starts_large(word) && starts_large(&after[2..]), "{name}");
         }

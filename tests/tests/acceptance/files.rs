@@ -171,6 +171,7 @@ fn a77_contracts_that_differ() {
         assert_eq!(refusal.file(), Some(&*fixture.path()));
     };
     let both = "(both have probe-contracts 0.1.0, one of them changed)";
+    let signature = "a method keeps its arguments and its result: write a new one at the end, with #[since]";
     let mismatch = |fixture, says: &str, advice: &str| {
         check(fixture, Code::LayoutMismatch, &format!("probe-contracts::{says} {both}; {advice}"))
     };
@@ -182,12 +183,13 @@ fn a77_contracts_that_differ() {
     mismatch(
         Fixture::ReorderedFields,
         "Probe: fee, argument 1, Trade, field 1: plugin says side, host says symbol",
-        "a record keeps its fields, by name and in order: write a new one, which may be #[record(growable)], \
-         and a method with #[since] that uses it",
+        "a record keeps its fields, by name and in order: write a new one, which may be \
+         #[record(growable)], and a method with #[since] that uses it",
     );
     mismatch(
         Fixture::ExtraVariant,
-        "Probe: fee, argument 1, Trade.side, Side::Short: plugin says Short, host says no such variant",
+        "Probe: fee, argument 1, Trade.side, Side::Short: plugin says Short, host says no such \
+         variant",
         "an enum keeps its variants, their order and their numbers: write a new one, which may be \
          #[record(growable)], and a method with #[since] that uses it",
     );
@@ -199,16 +201,16 @@ fn a77_contracts_that_differ() {
     mismatch(
         Fixture::ChangedSignature,
         "Risk: allows: plugin says fn(u32) -> bool, host says fn(u32, u64) -> bool",
-        "a method keeps its arguments and its result: write a new method at the end, with #[since]",
+        signature,
     );
-    let says = "probe-contracts::Probe: plugin says probe-contracts 0.2.0, host says probe-contracts 0.1.0; by \
-                semver these don't fit: build both against one of them";
+    let says = "probe-contracts::Probe: plugin says probe-contracts 0.2.0, host says probe-contracts \
+                0.1.0; by semver these don't fit: build both against one of them";
     check(Fixture::NextContracts, Code::LayoutMismatch, says);
     let says = "host uses probe-contracts::Risk, plugin offers probe-contracts::Probe";
     check(Fixture::MissingContract, Code::ContractMissing, says);
-    let says = "start says: probe-contracts::Desk: starting, argument 2: plugin says u32, host says u64";
-    let advice = "a method keeps its arguments and its result: write a new method at the end, with #[since]";
-    check(Fixture::ChangedService, Code::ServiceMismatch, &format!("{says} {both}; {advice}"));
+    let (way, says) = ("starting, argument 2", "plugin says u32, host says u64");
+    let says = format!("start says: probe-contracts::Desk: {way}: {says} {both}; {signature}");
+    check(Fixture::ChangedService, Code::ServiceMismatch, &says);
     for generation in 2..10 {
         assert_eq!(rig.mappings(generation), [""; 0], "a refused library stays nowhere");
     }
