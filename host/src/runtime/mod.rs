@@ -317,14 +317,14 @@ mod tests {
 
     mod provided {
         #[midflight_plugin::contract]
-        pub trait Book {
+        pub(super) trait Book {
             fn best(&self) -> u64;
         }
     }
 
     mod asked {
         #[midflight_plugin::contract]
-        pub trait Book {
+        pub(super) trait Book {
             fn best(&self) -> u32;
         }
     }
@@ -341,12 +341,12 @@ mod tests {
         let book = Provided::of::<dyn provided::Book, _>(Arc::new(Board));
         let owner = Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
         let asked = <<dyn asked::Book as Contract>::Table as StableAbi>::LAYOUT;
-        let mismatch = find(&owner, "midflight::Book", asked).err().expect("another layout");
+        let mismatch = find(&owner, "midflight::Book", asked).expect_err("another layout");
         assert!(
             mismatch.starts_with("midflight::Book: best, result: plugin says u32, host says u64"),
             "{mismatch}"
         );
-        let missing = find(&owner, "midflight::Desk", asked).err().expect("no such service");
+        let missing = find(&owner, "midflight::Desk", asked).expect_err("no such service");
 
         // The plugin passes it on, with words of its own around it, or in a panic.
         let told = |reason: &str| owner.unserved(&format!("start says: no market: {reason:?}"));

@@ -30,7 +30,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Case)> {
 macro_rules! cases {
     ($($kind:ident $name:ident: $verdict:ident { $($old:tt)* } { $($new:tt)* })*) => {
         $(
-            #[allow(unreachable_pub, unused_imports, missing_docs)]
+            #[allow(unreachable_pub, unused_imports, missing_docs, clippy::too_many_arguments)]
             mod $name {
                 pub mod old {
                     use midflight_plugin::*;
