@@ -2,6 +2,7 @@
 //!
 //! A dependency on a cdylib can't be declared, and one that is checked in would prove nothing about today's macros.
 
+use midflight_inspect::stamp_file;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub struct Libraries {
     directory: TempDir,
 }
 
-const PACKAGES: [&str; 3] = ["bench-plugin", "bench-peers", "bench-relib"];
+const OURS: &str = "bench-plugin";
+const PACKAGES: [&str; 3] = [OURS, "bench-peers", "bench-relib"];
 
 impl Libraries {
     /// Builds them, with the profile that this program was built with.
@@ -37,7 +39,11 @@ impl Libraries {
             PACKAGES.map(|package| {
                 let file = format!("lib{}.so", package.replace('-', "_"));
                 let kept = directory.path().join(format!("{package}-{feature}.so"));
-                fs::copy(place.artifacts.join(file), &kept).expect("a copy of what was built");
+                let built = place.artifacts.join(file);
+                match package {
+                    OURS => drop(stamp_file(&built, &kept).expect("a stamped copy of what was built")),
+                    _ => drop(fs::copy(&built, &kept).expect("a copy of what was built")),
+                }
                 kept
             })
         });

@@ -7,6 +7,7 @@
 
 use crate::child::FIXTURES;
 use cargo_metadata::{Message, TargetKind};
+use midflight_inspect::stamp_file;
 use midflight_plugin::rt::TARGET;
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
@@ -161,6 +162,13 @@ impl Fixture {
         fs::read(self.path()).expect("a built fixture")
     }
 
+    /// Its bytes without the stamp, which would tell of each change to them.
+    pub fn unstamped(self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        midflight_inspect::unstamp(&mut bytes).expect("a plugin");
+        bytes
+    }
+
     /// Builds some alone, for a program that needs no others, into `directory`, and gives their paths.
     pub fn build<const N: usize>(fixtures: [Fixture; N], directory: &Path) -> [PathBuf; N] {
         Place::of_this_test().build_all(&fixtures, directory);
@@ -290,7 +298,11 @@ impl Place {
         for fixture in fixtures {
             // Copied at once: the next build of the same package has the same file name.
             let library = self.build(&fixture.recipe());
-            fs::copy(&library, directory.join(fixture.file())).expect("a copy of what was built");
+            let copy = directory.join(fixture.file());
+            match fixture {
+                Fixture::NoPlugin => drop(fs::copy(&library, copy).expect("a copy of what was built")),
+                _ => drop(stamp_file(&library, &copy).expect("a stamped copy of what was built")),
+            }
         }
     }
 
@@ -343,6 +355,8 @@ fn digest() -> u64 {
         "Cargo.toml",
         "Cargo.lock",
         "plugin-api",
+        "host/inspect/src/stamp",
+        "host/inspect/src/stamp.rs",
         "tests/plugins",
         "tests/next-contracts",
         "example-plugins/no-plugin",

@@ -2,10 +2,11 @@
 
 use anyhow::{Context, bail};
 use cargo_metadata::{Message, TargetKind};
+use midflight_inspect::stamp_file;
+use std::env;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs};
 
 pub(crate) struct Libraries {
     pub(crate) v1: PathBuf,
@@ -23,7 +24,7 @@ impl Libraries {
             })?;
             let copy = directory.join(format!("rules-{version}.so"));
             // At once: the next build writes to the same path.
-            fs::copy(&built, &copy).with_context(|| format!("can't copy {}", built.display()))?;
+            stamp_file(&built, &copy)?;
             Ok::<_, anyhow::Error>(copy)
         };
         Ok(Libraries { v1: build("v1")?, v2: build("v2")? })

@@ -1,6 +1,7 @@
 //! The command `midflight`.
 
 mod demo;
+mod stamp;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -24,6 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Stamp(stamp::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         .init();
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Stamp(arguments) => stamp::run(arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

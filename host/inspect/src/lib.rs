@@ -40,4 +40,4 @@ pub use inspection::{DF_1_NODELETE, Inspection, Place, inspect};
 pub use manifest::{HOST_TARGET, Manifest};
 pub use read::{Bytes, read};
 pub use refusal::{Code, Refusal, Stage};
-pub use stamp::{Stamp, Stamping, stamp, unstamp, verify};
+pub use stamp::{Stamp, StampError, Stamping, stamp, stamp_file, unstamp, verify};

@@ -16,6 +16,8 @@
 //!
 //! A stamp is against damage. It is no signature: whoever can change the file can stamp it again.
 
+mod file;
+
 use crate::refusal::{Code, Refusal};
 use blake3::hazmat::{ChainingValue, HasherExt, Mode};
 use blake3::hazmat::{left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
@@ -24,6 +26,8 @@ use memchr::memmem;
 use midflight_format::{MARK_INVERTED, STAMPED, UNSTAMPED};
 use std::hint::black_box;
 use std::ops::Range;
+
+pub use file::{StampError, stamp_file};
 
 /// What a file says about its own hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,7 +113,7 @@ fn a76_what_is_no_library() {
         check_bytes(&[0; 4096], Stage::Inspect, Code::NotElf);
         check(&std::env::current_exe().expect("this test"), Stage::Inspect, Code::WrongFileType);
 
-        let whole = Fixture::V2.bytes();
+        let whole = Fixture::V2.unstamped();
         let with = |at: usize, byte: u8| {
             let mut bytes = whole.clone();
             bytes[at] = byte;
@@ -138,7 +138,7 @@ fn a76_what_is_no_library() {
 #[test]
 fn a76_what_is_no_library_in_a_watched_directory() {
     let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder);
-    let v2 = Fixture::V2.bytes();
+    let v2 = Fixture::V2.unstamped();
     for (name, bytes, code) in [
         ("text.so", &b"this is text\n"[..], Code::NotElf),
         ("cut.so", &v2[..v2.len() / 2], Code::FileTruncated),

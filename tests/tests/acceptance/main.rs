@@ -18,6 +18,7 @@ mod objects;
 mod panics;
 mod preflight;
 mod restarts;
+mod stamps;
 mod state;
 mod switching;
 mod transitions;

@@ -615,12 +615,12 @@ fn a68_a_plugin_without_its_runtime_is_refused_before_it_runs() {
             assert_eq!(refusal.code(), Code::HookEscaped, "{refusal}");
             assert!(refusal.reason().contains("pthread_create"), "{refusal}");
 
-            let library = rig.copy(Fixture::NastyConstructor, "no-place.so");
-            let mut bytes = fs::read(&library).expect("the copy");
+            let library = rig.path("no-place.so");
+            let mut bytes = Fixture::NastyConstructor.unstamped();
             let (name, other) = (b"midflight_place\0", b"midflight_plane\0");
             let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
             places.iter().for_each(|at| bytes[*at..at + name.len()].copy_from_slice(other));
-            fs::write(&library, bytes).expect("the copy");
+            fs::write(&library, bytes).expect("a changed copy");
             let refusal = rig.refused(|host| host.apply(&library));
             assert_eq!(refusal.code(), Code::EntryMissing, "{refusal}");
             assert_eq!(rig.log.count("loaded"), 1);

@@ -26,7 +26,7 @@ const BAD: [(&str, &str); 6] = [
     ("changed-record", "layout_mismatch"),
     ("start-fails", "start_failed"),
     ("start-hangs", "start_timed_out"),
-    ("half", "file_truncated"),
+    ("half", "file_damaged"),
     ("text", "not_elf"),
     ("no-plugin", "not_a_plugin"),
 ];

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use cargo_metadata::{Message, MetadataCommand, TargetKind};
+use midflight_inspect::stamp_file;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,9 @@ pub(crate) struct Libraries {
     directory: PathBuf,
 }
 
+/// It has no room for a stamp.
+const NO_PLUGIN: &str = "no-plugin";
+
 /// What a build is called, its crate and its feature.
 const BUILDS: [(&str, &str, Option<&str>); 7] = [
     ("v1", "flat-fees-plugin", Some("v1")),
@@ -20,7 +24,7 @@ const BUILDS: [(&str, &str, Option<&str>); 7] = [
     ("start-fails", "flat-fees-plugin", Some("start-fails")),
     ("start-hangs", "flat-fees-plugin", Some("start-hangs")),
     ("changed-record", "flat-fees-plugin", Some("changed-record")),
-    ("no-plugin", "no-plugin", None),
+    ("no-plugin", NO_PLUGIN, None),
 ];
 
 impl Libraries {
@@ -44,8 +48,11 @@ impl Libraries {
             let built = build(workspace.workspace_root.as_std_path(), package, feature)
                 .with_context(|| format!("can't build `{name}`"))?;
             // At once: the next build writes to the same path.
-            fs::copy(&built, directory.join(file(name)))
-                .with_context(|| format!("can't copy {}", built.display()))?;
+            let copy = directory.join(file(name));
+            match package {
+                NO_PLUGIN => drop(fs::copy(&built, copy)?),
+                _ => drop(stamp_file(&built, &copy)?),
+            }
         }
         let whole = fs::read(directory.join(file("v2")))?;
         fs::write(directory.join(file("half")), &whole[..whole.len() / 2])?;

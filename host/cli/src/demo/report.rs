@@ -209,14 +209,8 @@ mod tests {
     }
 
     fn good() -> Report {
-        let codes = [
-            "layout_mismatch",
-            "start_failed",
-            "start_timed_out",
-            "file_truncated",
-            "not_elf",
-            "not_a_plugin",
-        ];
+        let codes =
+            ["layout_mismatch", "start_failed", "start_timed_out", "file_damaged", "not_elf", "not_a_plugin"];
         let refused = |code| RefusedFile { file: "a.so".into(), stage: "load", code, message: "why".into() };
         Report {
             requests: 1_000,

@@ -6,7 +6,7 @@ pub(crate) fn unstamped() -> Vec<u8> {
 }
 
 /// Something like a library, of more chunks than one, with its room over the end of the first.
-fn library() -> Vec<u8> {
+pub(crate) fn library() -> Vec<u8> {
     let mut file: Vec<u8> = (0..3000_u32).map(|at| (at % 251) as u8).collect();
     file[..4].copy_from_slice(b"\x7fELF");
     file[16..18].copy_from_slice(&[3, 0]);
