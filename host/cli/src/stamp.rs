@@ -1,9 +1,10 @@
 //! `midflight stamp`: the last step of a plugin's build.
 
-use anyhow::Context;
 use midflight_inspect::{Code, Refusal, Spare, Stamp, StampError, Stamping};
 use midflight_inspect::{read, stamp_file, verify};
 use serde::Serialize;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
@@ -44,7 +45,7 @@ struct Report {
 /// One file. Of what was refused there are code, reason and advice as well.
 #[derive(Serialize)]
 struct About {
-    file: PathBuf,
+    file: String,
     result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -83,16 +84,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let about = About::new(file, &done);
         match &done {
             Ok(_) if arguments.json => {}
-            Ok(_) => println!("{}: {}", file.display(), about.result.words()),
+            Ok(_) => say(format_args!("{}: {}", file.display(), about.result.words())),
             Err(error) => eprintln!("{}: {error}", file.display()),
         }
         report.files.push(about);
     }
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).context("a path that is no text")?);
+        say(format_args!("{}", serde_json::to_string(&report)?));
     }
     let bad = |about: &About| matches!(about.result, Outcome::Refused | Outcome::Unwritable);
     Ok(!report.files.iter().any(bad))
+}
+
+/// On stdout, as far as somebody reads it: the files are stamped all the same.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// As stamping does, and changes nothing.
@@ -106,25 +112,19 @@ fn check(file: &Path) -> Result<Stamping, StampError> {
 
 impl About {
     fn new(file: &Path, done: &Result<Stamping, StampError>) -> Self {
-        let refusal = match done {
-            Err(StampError::Refused(refusal)) => Some(refusal),
-            _ => None,
-        };
-        About {
-            file: file.to_owned(),
-            result: match done {
-                Ok(Stamping::New) => Outcome::Stamped,
-                Ok(Stamping::Renewed) => Outcome::StampedAgain,
-                Ok(Stamping::Unchanged) => Outcome::StampedAlready,
-                Err(StampError::Refused(_)) => Outcome::Refused,
-                Err(_) => Outcome::Unwritable,
+        let file = file.to_string_lossy().into_owned();
+        let about = |result| About { file, result, code: None, reason: None, advice: None };
+        match done {
+            Ok(Stamping::New) => about(Outcome::Stamped),
+            Ok(Stamping::Renewed) => about(Outcome::StampedAgain),
+            Ok(Stamping::Unchanged) => about(Outcome::StampedAlready),
+            Err(StampError::Refused(refusal)) => About {
+                code: Some(refusal.code().as_str()),
+                reason: Some(refusal.reason().to_owned()),
+                advice: Some(refusal.advice()),
+                ..about(Outcome::Refused)
             },
-            code: refusal.map(|refusal| refusal.code().as_str()),
-            reason: match (refusal, done) {
-                (Some(refusal), _) => Some(refusal.reason().to_owned()),
-                (None, done) => done.as_ref().err().map(ToString::to_string),
-            },
-            advice: refusal.map(Refusal::advice),
+            Err(error) => About { reason: Some(error.to_string()), ..about(Outcome::Unwritable) },
         }
     }
 }

@@ -36,7 +36,8 @@ impl Place {
     }
 }
 
-/// Runs it, and compares the exit code and both outputs; "…" in what is expected stands for anything on its line.
+/// Runs it, and compares the exit code and both outputs. In what is expected, "…" stands for
+/// anything on its line.
 #[track_caller]
 fn check(place: &Place, arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
     let output = place.stamp(arguments);
@@ -86,7 +87,8 @@ fn a_library_is_stamped_once_and_again_where_it_was_changed() {
     let damaged = "fees.so: refused at inspect [file_damaged]: it was stamped with the hash …";
     check(&place, &["--check", "fees.so"], 1, "", damaged);
     assert_eq!(fs::read(&path).expect("the file"), stripped, "a look changes nothing");
-    check(&place, &["fees.so"], 0, "fees.so: stamped again: it was changed after it had been stamped", "");
+    let again = "fees.so: stamped again: it was changed after it had been stamped";
+    check(&place, &["fees.so"], 0, again, "");
     assert!(is_stamped(&path));
     let mode = fs::metadata(&path).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o750);

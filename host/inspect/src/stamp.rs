@@ -90,7 +90,7 @@ pub fn unstamp(file: &mut [u8]) -> Result<(), Refusal> {
 }
 
 /// Whether `file`, the bytes of a plugin's library, has a stamp. One that is not its own is refused
-/// (`file_damaged`), and so is what [`stamp`] refuses.
+/// (`file_damaged`), and so is what has no room for one (`not_a_plugin`).
 ///
 /// ```no_run
 /// # use midflight_inspect::{Stamp, verify};

@@ -5,7 +5,7 @@ use midflight_format::MARK_INVERTED;
 use midflight_inspect::{Stamping, stamp, verify};
 use midflight_tests::{Fixture, Rig, check_answers, in_child};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 /// Where the room for the stamp begins in a real library, and its size.
 fn room(library: &[u8]) -> (usize, usize) {
@@ -108,7 +108,27 @@ fn a_host_that_does_not_require_stamps_tells_which_versions_have_none() {
     rig.end();
 }
 
-/// The programs that look for marks, and the host, have none: a second one in a plugin's file would be damage.
+#[test]
+fn an_image_that_was_written_to_is_not_gone_back_to() {
+    let rig = Rig::serving(Fixture::V1);
+    rig.apply(Fixture::V2);
+    let runs = fs::read_dir(rig.path("images").join("run")).expect("a run directory");
+    let images = runs.flat_map(|run| fs::read_dir(run.expect("a run").path()).expect("images"));
+    let mut images = images.map(|image| image.expect("an image").path());
+    let old = images.find(|path| path.to_str().expect("text").contains("/probe.1.")).expect("kept");
+    let mut bytes = fs::read(&old).expect("the image");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o700)).expect("its permissions");
+    fs::write(&old, bytes).expect("other bytes");
+    let refusal = rig.refused(|host| host.rollback("probe"));
+    assert_eq!(refusal.code(), Code::ImageUnwritable, "{refusal}");
+    assert!(refusal.reason().contains("can't go back to"), "{refusal}");
+    rig.end();
+}
+
+/// A host, and what looks for marks, have none themselves: a second one in a plugin's file would be
+/// damage.
 #[test]
 fn a_program_that_looks_for_marks_has_none() {
     let program = fs::read(std::env::current_exe().expect("this test")).expect("this test");

@@ -46,7 +46,8 @@ pub enum StampError {
 /// ```
 pub fn stamp_file(from: &Path, to: &Path) -> Result<Stamping, StampError> {
     let mut bytes = read(from, u64::MAX, &Spare::default()).map_err(StampError::Refused)?;
-    let done = stamp(&mut bytes.data).map_err(|refusal| StampError::Refused(refusal.in_file(from)))?;
+    let refused = |refusal: Refusal| StampError::Refused(refusal.in_file(from));
+    let done = stamp(&mut bytes.data).map_err(refused)?;
     let unwritable = |source| StampError::Unwritable { path: to.to_owned(), source };
     // A link stays one.
     let place = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
@@ -127,7 +128,8 @@ mod tests {
         let before = fs::metadata(&path).unwrap();
         assert_eq!(stamp_file(&path, &path).unwrap(), Stamping::Unchanged);
         let after = fs::metadata(&path).unwrap();
-        assert_eq!((after.ino(), after.modified().unwrap()), (before.ino(), before.modified().unwrap()));
+        assert_eq!(after.ino(), before.ino());
+        assert_eq!(after.modified().unwrap(), before.modified().unwrap());
     }
 
     #[test]
