@@ -24,3 +24,7 @@ static midflight_place: Place = Place::new();
 #[used]
 #[unsafe(link_section = ".note.midflight")]
 static NOTE: Note<{ Note::len::<Here>() }> = Note::of::<Here>();
+
+#[used]
+#[unsafe(link_section = ".note.midflight.stamp")]
+static STAMP: midflight_plugin::rt::StampNote = midflight_plugin::rt::StampNote::UNSTAMPED;
