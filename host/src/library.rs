@@ -26,7 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
@@ -120,9 +120,13 @@ impl Library {
                 }
                 .map(std::ptr::with_exposed_provenance)
             }
-            Body::Linked(linked) => caught(&origin, || (linked.start)(table, &self.image.plugin, config))
-                .map_err(CallError::Fault)
-                .and_then(|started| started.map_err(|error| CallError::Refused(error.to_string()))),
+            Body::Linked(linked) => {
+                // SAFETY: the table is this host's, and alive for as long as the generation, which owns both.
+                let start = || unsafe { (linked.start)(table, &self.image.plugin, config) };
+                caught(&origin, start)
+                    .map_err(CallError::Fault)
+                    .and_then(|started| started.map_err(|error| CallError::Refused(error.to_string())))
+            }
         };
         match started {
             Ok(instance) => Ok(Instance(instance)),
@@ -233,8 +237,8 @@ impl Library {
     /// Whether it is gone, [`is_mapped`] tells: neither an error of dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
         if let Body::Mapped { handle, entry } = self.body {
-            // SAFETY: by the invariant; mapped until the next line.
-            unsafe { entry.as_ref() }.closing.store(true, SeqCst);
+            // SAFETY: by the invariant; mapped until the next line, which runs nothing of it but its exit handlers.
+            unsafe { entry.as_ref().close() };
             let _ = ManuallyDrop::into_inner(handle).close();
         }
     }

@@ -10,8 +10,10 @@
 // A reply's value is there only if its status says so.
 #![allow(unsafe_code)]
 
+use crate::List;
+use crate::Text;
 use crate::contract::{Bound, Pinned};
-use crate::{Crosses, List, Text};
+use crate::object::Given;
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RSlice, RStr};
 use std::any::Any;
@@ -239,7 +241,7 @@ impl<W> Reply<W> {
     /// # Safety
     /// `bound` is what answered, and is still held: its origin is valid.
     #[inline(always)]
-    pub unsafe fn finish<T: Crosses<Wire = W>>(self, bound: &Bound) -> Result<T, Fault> {
+    pub unsafe fn finish<T: Given<Wire = W>>(self, bound: &Bound) -> Result<T, Fault> {
         // SAFETY: the caller's.
         unsafe { self.finish_wire(bound) }.map(T::rebuild)
     }
@@ -251,12 +253,15 @@ impl<W> Reply<W> {
     #[inline(always)]
     pub unsafe fn finish_result<T, E>(self, bound: &Bound) -> Result<T, CallError<E>>
     where
-        Result<T, E>: Crosses<Wire = W>,
+        Result<T, E>: Given<Wire = W>,
     {
         // SAFETY: the caller's.
         match unsafe { self.finish_wire(bound) } {
-            // SAFETY: the caller's.
-            Ok(wire) => Result::rebuild(wire).map_err(|error| unsafe { refused(error, bound) }),
+            Ok(wire) => {
+                let answer: Result<T, E> = Given::rebuild(wire);
+                // SAFETY: the caller's.
+                answer.map_err(|error| unsafe { refused(error, bound) })
+            }
             Err(fault) => Err(CallError::Fault(fault)),
         }
     }
@@ -310,7 +315,7 @@ unsafe fn refused<E>(error: E, bound: &Bound) -> CallError<E> {
 /// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned arguments too, which is part
 /// of `body`, and that of the result.
 #[inline(always)]
-pub fn guard<T: Crosses>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
+pub fn guard<T: Given>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
     guard_wire(|| body().into_wire())
 }
 

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard};
-use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase_table};
+use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase_table, table_of};
 use crate::plugin::{HostTable, host};
 use crate::{Crosses, Fault};
 use abi_stable::StableAbi;
@@ -119,7 +119,7 @@ impl<C: Contract + ?Sized> Callback<C> {
             }
         };
         // SAFETY: the table is that of `T`, of which the handle is.
-        unsafe { Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(C::TABLE))) }
+        unsafe { Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(table_of::<C, T>()))) }
     }
 
     /// # Safety

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::Fault;
+use crate::described::{self, Described, Whole};
 use crate::tally::Tally;
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
@@ -36,7 +37,14 @@ use std::task::{Poll, Waker};
     label = "not `dyn Trait` of a trait with `#[contract]`",
     note = "put `#[contract]` on the trait, and name the contract as `dyn Trait`"
 )]
-pub trait Contract {
+///
+/// # Safety
+/// `Table` refers to `Functions`, of which each belongs to the method of its name; `proxy` calls them with their own arguments, and through
+/// the gate that it is given.
+pub unsafe trait Contract: Send + Sync + 'static {
+    /// The functions.
+    #[doc(hidden)]
+    type Functions: Described;
     /// The reference to the table of functions.
     #[doc(hidden)]
     type Table: StableAbi + Copy + Send + Sync + 'static;
@@ -63,15 +71,15 @@ pub trait Contract {
 /// (This way round, since a contract crate can't implement a foreign trait for every type that implements its own.)
 ///
 /// # Safety
-/// The functions of `TABLE` take a pointer to a `T` as their instance.
+/// The functions of `WHOLE` take a pointer to a `T` as their instance.
 #[diagnostic::on_unimplemented(
     message = "`{T}` does not implement the contract `{Self}`",
     note = "a contract is a trait with `#[contract]`: write `impl` of that trait for `{T}`"
 )]
-pub unsafe trait ImplementedBy<T>: Contract {
+pub unsafe trait ImplementedBy<T: Send + Sync + 'static>: Contract {
     /// The functions of `T`.
     #[doc(hidden)]
-    const TABLE: Self::Table;
+    const WHOLE: &'static Whole<Self::Functions>;
 }
 
 /// Where a call's answer came from, or should have come from.
@@ -111,13 +119,32 @@ unsafe impl Send for Bound {}
 unsafe impl Sync for Bound {}
 
 impl Bound {
-    /// The functions, with their type.
+    /// The functions, with their type. The first of them are there in every version; of the others, [`has`](Bound::has) says it.
     ///
     /// # Safety
-    /// `self.table` is a table of `C`: out of an `ImplementedBy::TABLE`, or checked against `C`'s layout. It is used no
+    /// `self.table` is a table of `C`: out of an `ImplementedBy::WHOLE`, or checked against `C`'s layout. It is used no
     /// longer than it is held: the gate's closure is where that is sure.
     #[inline(always)]
-    pub unsafe fn table<C: Contract + ?Sized>(&self) -> C::Table {
+    pub unsafe fn functions<C: Contract + ?Sized>(&self) -> *const C::Functions {
+        // SAFETY: the caller's.
+        unsafe { described::fields_at(self.table) }
+    }
+
+    /// Is the function of that number there?
+    ///
+    /// # Safety
+    /// As for `functions`.
+    #[inline(always)]
+    pub unsafe fn has<C: Contract + ?Sized>(&self, number: u16) -> bool {
+        // SAFETY: the caller's.
+        unsafe { described::has::<C::Functions>(self.table, u32::from(number)) }
+    }
+
+    /// The reference to the functions.
+    ///
+    /// # Safety
+    /// As for `functions`.
+    pub(crate) unsafe fn table<C: Contract + ?Sized>(&self) -> C::Table {
         const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
         // SAFETY: a reference to a table, by the caller's promise, and of one size.
         unsafe { std::mem::transmute_copy(&self.table) }
@@ -131,10 +158,15 @@ pub(crate) fn erase_table<C: Contract + ?Sized>(table: C::Table) -> *const () {
     unsafe { std::mem::transmute_copy(&table) }
 }
 
-pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T>() -> *const () {
+pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>() -> *const () {
+    (&raw const *C::WHOLE).cast()
+}
+
+/// The reference to the functions of `T`.
+pub(crate) fn table_of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>() -> C::Table {
+    let table = erase::<C, T>();
     const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
-    let table = C::TABLE;
-    // SAFETY: of one size, and generated code makes it a transparent NonNull.
+    // SAFETY: of one size, and a reference to these very functions, as `Contract` says.
     unsafe { std::mem::transmute_copy(&table) }
 }
 

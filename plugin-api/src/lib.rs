@@ -73,6 +73,8 @@ mod attached;
 mod call;
 mod callback;
 mod contract;
+#[doc(hidden)]
+pub mod described;
 pub mod docs;
 mod future;
 mod grow;
@@ -90,6 +92,7 @@ mod period;
 mod plugin;
 mod portable;
 mod reclaim;
+mod shape;
 mod signature;
 mod sink;
 mod state;
@@ -117,7 +120,8 @@ pub use state::{Handed, State, StateError};
 pub use table::{Key, Table};
 pub use text::{Text, TextEdit};
 
-/// Stands at the root of every crate that has `#[record]` types or `#[contract]` traits, once.
+/// Stood at the root of every crate that has `#[record]` types or `#[contract]` traits, and is needed no more: generated code finds all
+/// that it names by itself. It stays, and does nothing, so that crates that say it compile.
 ///
 /// ```
 /// midflight_plugin::contract_crate!();
@@ -125,22 +129,7 @@ pub use text::{Text, TextEdit};
 /// ```
 #[macro_export]
 macro_rules! contract_crate {
-    () => {
-        $crate::contract_crate!(@ $);
-    };
-    (@ $dollar:tt) => {
-        // The layouts that are compared name their types through this crate.
-        #[doc(hidden)]
-        extern crate midflight_plugin as abi_stable;
-        // Generated code goes through this macro: so a crate without this line gets one error, and that one says it.
-        #[doc(hidden)]
-        #[allow(unused_macros)]
-        macro_rules! the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate {
-            ($dollar($dollar items:tt)*) => { $dollar($dollar items)* };
-        }
-        #[allow(unused_imports)]
-        pub(crate) use the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate;
-    };
+    () => {};
 }
 
 /// Makes a cdylib crate a plugin: its entry, its note, and the place where the host writes its table's address.
@@ -165,33 +154,35 @@ macro_rules! export {
     ($plugin:ty $(,)?) => {
         $crate::export!(
             $plugin,
-            name = ::core::env!("CARGO_PKG_NAME"),
-            version = ::core::env!("CARGO_PKG_VERSION")
+            name = $crate::rt::core::env!("CARGO_PKG_NAME"),
+            version = $crate::rt::core::env!("CARGO_PKG_VERSION")
         );
     };
     ($plugin:ty, name = $name:expr $(,)?) => {
-        $crate::export!($plugin, name = $name, version = ::core::env!("CARGO_PKG_VERSION"));
+        $crate::export!($plugin, name = $name, version = $crate::rt::core::env!("CARGO_PKG_VERSION"));
     };
     ($plugin:ty, version = $version:expr $(,)?) => {
-        $crate::export!($plugin, name = ::core::env!("CARGO_PKG_NAME"), version = $version);
+        $crate::export!($plugin, name = $crate::rt::core::env!("CARGO_PKG_NAME"), version = $version);
     };
     ($plugin:ty, name = $name:expr, version = $version:expr $(,)?) => {
         const _: () = {
-            struct Here;
-            impl $crate::rt::Export for Here {
+            struct __Here;
+            impl $crate::rt::Export for __Here {
                 type Plugin = $plugin;
-                const NAME: &'static str = $name;
-                const VERSION: &'static str = $version;
-                const PANIC: &'static str = if ::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
-                const COMMIT: &'static str = match ::core::option_env!("MIDFLIGHT_COMMIT") {
-                    ::core::option::Option::Some(commit) => commit,
-                    ::core::option::Option::None => "",
-                };
+                const NAME: &'static $crate::rt::core::primitive::str = $name;
+                const VERSION: &'static $crate::rt::core::primitive::str = $version;
+                const PANIC: &'static $crate::rt::core::primitive::str =
+                    if $crate::rt::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
+                const COMMIT: &'static $crate::rt::core::primitive::str =
+                    match $crate::rt::core::option_env!("MIDFLIGHT_COMMIT") {
+                        $crate::rt::core::option::Option::Some(commit) => commit,
+                        $crate::rt::core::option::Option::None => "",
+                    };
             }
 
             #[unsafe(no_mangle)]
             #[allow(non_upper_case_globals)]
-            pub static midflight_entry: $crate::rt::Entry = $crate::rt::Entry::of::<Here>();
+            pub static midflight_entry: $crate::rt::Entry = $crate::rt::Entry::of::<__Here>();
 
             #[unsafe(no_mangle)]
             #[allow(non_upper_case_globals)]
@@ -199,8 +190,8 @@ macro_rules! export {
 
             #[used]
             #[unsafe(link_section = ".note.midflight")]
-            static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<Here>() }> =
-                $crate::rt::Note::of::<Here>();
+            static NOTE: $crate::rt::Note<{ $crate::rt::Note::len::<__Here>() }> =
+                $crate::rt::Note::of::<__Here>();
 
             // Room for the hash of the linked file: see `midflight stamp`.
             #[used]
@@ -210,16 +201,12 @@ macro_rules! export {
             // The first in its array, which is run from its end: see `reclaim`.
             #[used]
             #[unsafe(link_section = ".fini_array.00000")]
-            static LAST: extern "C" fn() = $crate::rt::last;
+            static LAST: unsafe extern "C" fn() = $crate::rt::last;
         };
 
         $crate::__hooks!();
     };
 }
-
-// What abi_stable's derive names, under the name that `contract_crate!` gives to this crate.
-#[doc(hidden)]
-pub use abi::*;
 
 /// Named by generated code and by the host. No promise of stability.
 #[doc(hidden)]
@@ -233,17 +220,19 @@ pub mod rt {
         About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,
     };
     pub use crate::contract::{Begun, Bound, Calls, Gate, Hold, Holding, Later, Origin, Pinned};
+    pub use crate::described;
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
     pub use crate::logs;
     pub use crate::manifest::Note;
     pub use crate::memory::{COUNTS, Counts};
-    pub use crate::object::{HandedObject, HandedOut, ObjectGate, RawObject};
+    pub use crate::object::{Given, HandedObject, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
         Entry, Export, Exported, Hook, HostTable, Linked, Offered, Place, RawService, ServiceGate,
     };
     pub use crate::reclaim::last;
+    pub use crate::shape::{Shape, Tagged, distance, tagged};
     pub use crate::signature::{Set, Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::state::{
@@ -255,12 +244,13 @@ pub mod rt {
         self as abi_stable, StableAbi,
         abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
         abi_stability::abi_checking,
-        prefix_type::{PrefixTypeTrait, WithMetadata},
-        staticref,
         std_types::{RResult, RSlice, RStr},
         type_layout::TypeLayout,
     };
     pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET};
+    // An author can call a crate `core`: generated code finds the language's here.
+    pub use ::core;
+    pub use ::std;
     pub use midflight_macros::Record;
 
     /// Is there anything to do when a value of it is dropped?

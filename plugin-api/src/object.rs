@@ -9,9 +9,10 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard};
-use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, erase_table};
-use crate::{Crosses, Fault};
+use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, erase_table, table_of};
+use crate::{Crosses, Fault, Maybe};
 use abi_stable::StableAbi;
+use abi_stable::std_types::RResult;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -239,9 +240,7 @@ impl<C: HandedOut + ?Sized + 'static> HandedObject<C> {
         }
         // Boxed once more, since a pointer to a trait object is two words.
         let this = Box::into_raw(Box::new(object)).cast();
-        HandedObject {
-            raw: RawObject { this, table: <C as ImplementedBy<Box<C>>>::TABLE, drop: drop_it::<C> },
-        }
+        HandedObject { raw: RawObject { this, table: table_of::<C, Box<C>>(), drop: drop_it::<C> } }
     }
 }
 
@@ -261,9 +260,40 @@ pub struct RawObject<T> {
     drop: unsafe extern "C" fn(*mut ()) -> Reply<()>,
 }
 
-// SAFETY: what arrives does belong to its sender, but nothing that is safe follows its pointers: no method, no `Drop`. `Object::new` asks for
-// what holds the sender.
-unsafe impl<C: Contract + ?Sized + 'static> Crosses for HandedObject<C> {
+/// What a method gives: what [`Crosses`], or an object, alone, in an `Option`, in a `Result`, or in an `Option` in a `Result`.
+///
+/// An object is no value, and must not cross as one: kept while its library goes, and handed out by the next as its own, it would be a
+/// pointer into what is unmapped. So it is a result that generated code gives, and nothing else.
+pub trait Given: Sized + sealed::Given {
+    /// The form in which it is passed.
+    type Wire: StableAbi;
+    /// In the library that sends it.
+    fn into_wire(self) -> Self::Wire;
+    /// In the library that receives it, while the sender is still held.
+    fn rebuild(wire: Self::Wire) -> Self;
+}
+
+mod sealed {
+    pub trait Given {}
+}
+
+impl<T: Crosses> sealed::Given for T {}
+impl<T: Crosses> Given for T {
+    type Wire = T::Wire;
+    #[inline(always)]
+    fn into_wire(self) -> T::Wire {
+        Crosses::into_wire(self)
+    }
+    #[inline(always)]
+    fn rebuild(wire: T::Wire) -> Self {
+        Crosses::rebuild(wire)
+    }
+}
+
+// What arrives does belong to its sender, but nothing that is safe follows its pointers: no method, no `Drop`. `Object::new` asks for what
+// holds the sender.
+impl<C: Contract + ?Sized> sealed::Given for HandedObject<C> {}
+impl<C: Contract + ?Sized> Given for HandedObject<C> {
     type Wire = RawObject<C::Table>;
     fn into_wire(self) -> Self::Wire {
         self.raw
@@ -271,4 +301,34 @@ unsafe impl<C: Contract + ?Sized + 'static> Crosses for HandedObject<C> {
     fn rebuild(raw: Self::Wire) -> Self {
         HandedObject { raw }
     }
+}
+
+impl<C: Contract + ?Sized> sealed::Given for Option<HandedObject<C>> {}
+impl<C: Contract + ?Sized> Given for Option<HandedObject<C>> {
+    type Wire = Maybe<RawObject<C::Table>>;
+    fn into_wire(self) -> Self::Wire {
+        self.map(HandedObject::into_wire).into()
+    }
+    fn rebuild(wire: Self::Wire) -> Self {
+        wire.into_option().map(HandedObject::rebuild)
+    }
+}
+
+macro_rules! fallible {
+    ($($given:ty => $wire:ty;)*) => { $(
+        impl<C: Contract + ?Sized, E: Crosses> sealed::Given for Result<$given, E> {}
+        impl<C: Contract + ?Sized, E: Crosses> Given for Result<$given, E> {
+            type Wire = RResult<$wire, E::Wire>;
+            fn into_wire(self) -> Self::Wire {
+                self.map(Given::into_wire).map_err(E::into_wire).into()
+            }
+            fn rebuild(wire: Self::Wire) -> Self {
+                wire.into_result().map(Given::rebuild).map_err(E::rebuild)
+            }
+        }
+    )* };
+}
+fallible! {
+    HandedObject<C> => RawObject<C::Table>;
+    Option<HandedObject<C>> => Maybe<RawObject<C::Table>>;
 }

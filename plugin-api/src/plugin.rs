@@ -24,7 +24,7 @@ use abi_stable::type_layout::TypeLayout;
 use midflight_format::{FORMAT, PLACE_MAGIC};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
 /// What the author of a plugin writes, beside its contracts.
@@ -429,11 +429,19 @@ pub struct Entry {
     pub relisten: extern "C" fn(),
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
     pub memory: &'static Counts,
-    /// Set by the host before it unmaps the library: nothing of it will run any more but its exit handlers.
-    pub closing: &'static AtomicBool,
+    closing: &'static AtomicBool,
 }
 
 impl Entry {
+    /// Says that the library is closed: what its allocator has given out and never got back is freed at its end, if that is a
+    /// [`Reclaimed`](crate::Reclaimed).
+    ///
+    /// # Safety
+    /// Nothing of it will run any more but its exit handlers.
+    pub unsafe fn close(&self) {
+        self.closing.store(true, SeqCst);
+    }
+
     /// The entry of a plugin.
     pub const fn of<X: Export>() -> Entry {
         Entry {
@@ -535,8 +543,9 @@ pub struct Linked {
     pub group: &'static str,
     /// [`Exported::OFFERS`]
     pub offers: &'static [Offered],
-    /// Makes the instance. It may panic, since both are one binary.
-    pub start: fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
+    /// Makes the instance. It may panic, since both are one binary. The table is a host's own, and what it gives stays for as long
+    /// as the instance.
+    pub start: unsafe fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It may panic.
     pub retiring: unsafe fn(this: *const ()),
     /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
@@ -550,7 +559,11 @@ pub struct Linked {
 impl Linked {
     /// The type's own.
     pub const fn of<P: Exported>() -> Self {
-        fn start<P: Exported>(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError> {
+        unsafe fn start<P: Exported>(
+            host: &HostTable,
+            name: &str,
+            config: &str,
+        ) -> Result<*const (), StartError> {
             let context = Context { host, name, version: P::VERSION, config };
             Ok(Box::into_raw(Box::new(made::<P>(&context)?)).cast_const().cast())
         }
@@ -665,7 +678,7 @@ unsafe impl Sync for RawService {}
 
 impl RawService {
     /// An object as an implementation of `C`. Whoever gives it away keeps the object for as long as it is used.
-    pub fn of<C: ImplementedBy<T> + ?Sized, T>(object: &T) -> Self {
+    pub fn of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>(object: &T) -> Self {
         RawService { this: (&raw const *object).cast(), table: erase::<C, T>() }
     }
 }
@@ -690,7 +703,7 @@ unsafe impl Sync for Offered {}
 
 impl Offered {
     /// The contract `C` as the type `P` implements it.
-    pub const fn of<C: ImplementedBy<P> + ?Sized, P>() -> Self {
+    pub const fn of<C: ImplementedBy<P> + ?Sized, P: Send + Sync + 'static>() -> Self {
         Offered {
             name: RStr::from_str(C::NAME),
             version: RStr::from_str(C::VERSION),

@@ -217,7 +217,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Reclaimed<A> {
 pub(crate) static CLOSING: AtomicBool = AtomicBool::new(false);
 
 /// The last function of the library that runs. At a process's end, where other threads still run, it does nothing.
-pub extern "C" fn last() {
+///
+/// # Safety
+/// The loader calls it, among the library's exit handlers.
+pub unsafe extern "C" fn last() {
     if CLOSING.load(SeqCst) {
         // SAFETY: by the host's proof and the author's promise, as the head of this module says.
         unsafe { free_all() };
@@ -297,12 +300,15 @@ mod tests {
         };
         std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
         assert!(GIVEN.load(SeqCst) > 4 * EACH * 1_000, "something is left");
-        last();
+        // SAFETY: no block of this test's is used any more.
+        unsafe { last() };
         assert!(GIVEN.load(SeqCst) > 0, "nobody has said that the library is closing");
         CLOSING.store(true, SeqCst);
-        last();
+        // SAFETY: as above.
+        unsafe { last() };
         assert_eq!(GIVEN.load(SeqCst), 0);
-        last();
+        // SAFETY: as above.
+        unsafe { last() };
         assert_eq!(GIVEN.load(SeqCst), 0, "once");
     }
 }

@@ -18,7 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-midflight_plugin::contract_crate!();
+// What the derive of `Brittle`'s layout names.
+extern crate abi as abi_stable;
 
 #[record]
 #[derive(Debug, Clone, PartialEq)]
@@ -329,7 +330,7 @@ struct Served<T> {
     _owned: (Box<T>, Box<Origin>),
 }
 
-impl<T> Served<T> {
+impl<T: Send + Sync + 'static> Served<T> {
     fn new<C: rt::ImplementedBy<T> + ?Sized>(instance: T) -> Self {
         rt::use_host_panics();
         let instance = Box::new(instance);

@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
-midflight_plugin::contract_crate!();
+// What the derive of a layout by hand names.
+extern crate abi as abi_stable;
 
 #[allow(unreachable_pub)]
 mod first {
@@ -131,7 +132,7 @@ struct Served<T> {
     _owned: (Box<T>, Box<Origin>),
 }
 
-impl<T> Served<T> {
+impl<T: Send + Sync + 'static> Served<T> {
     fn new<C: ImplementedBy<T> + ?Sized>(instance: T) -> Self {
         rt::use_host_panics();
         let instance = Box::new(instance);

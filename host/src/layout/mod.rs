@@ -7,6 +7,7 @@
 //! once more, for one sentence about the first [`difference`], in the words in which the types were
 //! [`written`].
 
+mod described;
 mod difference;
 mod written;
 
@@ -55,6 +56,7 @@ pub(crate) enum Sides {
 pub(crate) fn check(contract: &str, expected: Layout, offered: Layout, sides: Sides) -> Result<(), String> {
     let tables = Both { expected: expected.0, offered: offered.0 };
     let checked = catch_unwind(AssertUnwindSafe(|| {
+        described::check(tables, sides)?;
         if fits(contract, tables) { Ok(()) } else { Err(explain(tables, sides)) }
     }));
     match checked {

@@ -1,9 +1,10 @@
 //! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
 
+use crate::described::{self, Description};
 use crate::object::{self, Given};
 use crate::since::{self, Since};
 use crate::types::{Place, check, last_segment, plain};
-use crate::{at, within_contract_crate};
+use crate::{at, local, refused};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -20,8 +21,9 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     let mut author: ItemTrait = match syn::parse2(item.clone()) {
         Ok(author) => author,
         Err(error) => {
-            let error = Error::new(error.span(), format!("`#[contract]` stands on a trait: {error}"))
-                .into_compile_error();
+            let place = error.span();
+            let error = format!("`#[contract]` stands on a trait: {error}");
+            let error = refused(Error::new(place, error));
             return quote!(#item #error);
         }
     };
@@ -30,12 +32,14 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         false => Err(Error::new_spanned(arguments, "`#[contract]` takes no arguments")),
     };
     // The trait stays in either case, so that one mistake brings one error.
-    let generated = checked.map_or_else(Error::into_compile_error, |contract| contract.generated());
+    let generated = checked.map_or_else(refused, |contract| contract.generated());
     let items = std::mem::take(&mut author.items);
     author.items = items.into_iter().flat_map(with_its_body_aside).map(with_a_future_named).collect();
     if author.supertraits.is_empty() {
         author.colon_token = Some(Default::default());
-        author.supertraits = parse_quote!(::core::marker::Send + ::core::marker::Sync + 'static);
+        author.supertraits = parse_quote!(
+            ::midflight_plugin::rt::core::marker::Send + ::midflight_plugin::rt::core::marker::Sync + 'static
+        );
     }
     quote!(#author #generated)
 }
@@ -99,9 +103,10 @@ fn with_a_future_named(item: TraitItem) -> TraitItem {
     if method.sig.asyncness.take().is_some() {
         let result = result_of(&method.sig.output);
         method.sig.output = parse_quote!(
-            -> impl ::core::future::Future<Output = #result> + ::core::marker::Send
+            -> impl ::midflight_plugin::rt::core::future::Future<Output = #result> + ::midflight_plugin::rt::core::marker::Send
         );
-        method.sig.generics.where_clause = Some(parse_quote!(where Self: ::core::marker::Sized));
+        method.sig.generics.where_clause =
+            Some(parse_quote!(where Self: ::midflight_plugin::rt::core::marker::Sized));
         // It is refused, in one error.
         method.default = method.default.map(|body| parse_quote!({ async move #body }));
     }
@@ -207,7 +212,7 @@ impl Kind<'_> {
             Kind::Owned(_) | Kind::Sink(_) => quote!(#name),
             Kind::Optional(lent) => {
                 let lent = lent.borrowed(&quote!(#name));
-                quote!(::core::option::Option::as_ref(&#name).map(|#name| #lent))
+                quote!(::midflight_plugin::rt::core::option::Option::as_ref(&#name).map(|#name| #lent))
             }
             lent => lent.borrowed(&quote!(&#name)),
         }
@@ -427,7 +432,10 @@ impl<'a> Method<'a> {
 
     fn wire(&self) -> TokenStream {
         let (sent, span) = (&self.sent, at(self.result.span()));
-        let wire = quote_spanned!(span=> <#sent as ::midflight_plugin::rt::Crosses>::Wire);
+        let wire = match &self.given {
+            Some(_) => quote_spanned!(span=> <#sent as ::midflight_plugin::rt::Given>::Wire),
+            None => quote_spanned!(span=> <#sent as ::midflight_plugin::rt::Crosses>::Wire),
+        };
         match self.is_async {
             true => {
                 quote_spanned!(span=> ::midflight_plugin::rt::Reply<::midflight_plugin::rt::RawFuture<#wire>>)
@@ -486,7 +494,7 @@ impl<'a> Argument<'a> {
     fn declared(&self) -> TokenStream {
         let (name, written) = (&self.name, self.written);
         match self.sink() {
-            Some(sink) => quote!(#name: impl ::core::convert::Into<#sink>),
+            Some(sink) => quote!(#name: impl ::midflight_plugin::rt::core::convert::Into<#sink>),
             None => quote!(#name: #written),
         }
     }
@@ -496,15 +504,14 @@ impl<'a> Argument<'a> {
         let (name, written) = (&self.name, self.written);
         let span = at(written.span());
         let lent = |kind: &Kind<'_>| match kind {
-            Kind::Text => Some(quote_spanned!(span=> &'__lent str)),
+            Kind::Text => Some(quote_spanned!(span=> &'__lent ::midflight_plugin::rt::core::primitive::str)),
             Kind::Slice(element) => Some(quote_spanned!(span=> &'__lent [#element])),
             Kind::Lent(record) => Some(quote_spanned!(span=> &'__lent #record)),
             _ => None,
         };
         let written = match &self.kind {
-            Kind::Optional(inner) => {
-                lent(inner).map(|lent| quote_spanned!(span=> ::core::option::Option<#lent>))
-            }
+            Kind::Optional(inner) => lent(inner)
+                .map(|lent| quote_spanned!(span=> ::midflight_plugin::rt::core::option::Option<#lent>)),
             kind => lent(kind),
         }
         .unwrap_or_else(|| written.to_token_stream());
@@ -514,7 +521,7 @@ impl<'a> Argument<'a> {
     /// Code of the author's that runs before anything is entered.
     fn prepared(&self) -> Option<TokenStream> {
         let (name, sink) = (&self.name, self.sink()?);
-        Some(quote!(let #name = ::core::convert::Into::<#sink>::into(#name);))
+        Some(quote!(let #name = ::midflight_plugin::rt::core::convert::Into::<#sink>::into(#name);))
     }
 
     fn sink(&self) -> Option<TokenStream> {
@@ -640,7 +647,15 @@ impl Contract<'_> {
     fn generated(&self) -> TokenStream {
         let (proofs, table, functions, calls) = (self.proofs(), self.table(), self.functions(), self.calls());
         let boxes = object::boxes(self.author);
-        within_contract_crate(quote!(#proofs #table #functions #calls #boxes))
+        quote! {
+            const _: () = {
+                #table
+                #functions
+            };
+            #proofs
+            #calls
+            #boxes
+        }
     }
 
     fn named(&self, what: &str) -> Ident {
@@ -670,42 +685,54 @@ impl Contract<'_> {
         }
     }
 
-    /// The functions in the order of the trait. Parameters have no names here, or renaming one would be a refusal.
+    /// The functions in the order of the trait, and their description.
     fn table(&self) -> TokenStream {
-        let visible = &self.author.vis;
-        let (fields, table, prefix) = (self.named("Fields"), self.named("Table"), self.named("Prefix"));
-        // Those before the first `#[since]` are there in every version.
-        let last = self.methods.iter().take_while(|method| method.since.is_none()).count() - 1;
-        let functions = self.methods.iter().enumerate().map(|(number, method)| {
-            let (name, reply) = (method.field(), method.wire());
-            let arguments = method.arguments.iter().map(Argument::wire);
-            let last = (number == last).then(|| quote!(#[sabi(last_prefix_field)]));
-            quote! {
-                #last
-                pub #name: unsafe extern "C" fn(*const () #(, #arguments)*) -> #reply
-            }
-        });
+        let fields = fields_struct();
+        let first_suffix = self.methods.iter().take_while(|method| method.since.is_none()).count();
+        let mut description = Description::default();
+        let functions: Vec<_> = self
+            .methods
+            .iter()
+            .enumerate()
+            .map(|(number, method)| {
+                let (name, reply) = (method.field(), method.wire());
+                let instance = quote!(*const ());
+                let parameters: Vec<_> =
+                    std::iter::once(instance).chain(method.arguments.iter().map(Argument::wire)).collect();
+                // Those before the first `#[since]` are there in every version.
+                let reached = match number < first_suffix {
+                    true => described::ALWAYS_THERE,
+                    false => described::MAYBE_THERE,
+                };
+                description.function(&name.to_string(), reached, &parameters, &reply);
+                quote!(pub #name: unsafe extern "C" fn(#(#parameters),*) -> #reply)
+            })
+            .collect();
+        let names = self.methods.iter().map(|method| method.field());
+        if let Err(problem) = description.check(&self.author.ident, names) {
+            return refused(problem);
+        }
+        let name = format!("{}Fields", self.author.ident.unraw());
+        let description = description.table(&fields, &name, first_suffix);
         quote! {
-            #[doc(hidden)]
             #[repr(C)]
-            #[derive(::midflight_plugin::rt::StableAbi)]
-            #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
-            #[sabi(missing_field(option))]
-            #visible struct #fields {
+            #[allow(missing_debug_implementations)]
+            pub struct #fields {
                 #(#functions,)*
             }
+            #description
         }
     }
 
     /// One table for each type that implements the contract, in a plugin or in the host.
     fn functions(&self) -> TokenStream {
         let contract = &self.author.ident;
-        let (fields, table, calls) = (self.named("Fields"), self.named("Table"), self.named("Calls"));
+        let (fields, calls) = (fields_struct(), self.named("Calls"));
         let name = contract.unraw().to_string();
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
         let fields_of_names = self.methods.iter().map(Method::field);
         let plain_names = names.iter().map(|name| name.unraw().to_string());
-        let this = Ident::new("this", Span::mixed_site());
+        let (this, gate) = (local("this"), local("gate"));
         let functions = self.methods.iter().map(|method| {
             let (name, reply) = (method.name, method.wire());
             let arguments = method.arguments.iter().map(|argument| {
@@ -733,42 +760,41 @@ impl Contract<'_> {
             }
         });
         quote! {
-            const _: () = {
-                struct __Functions<__Instance>(::core::marker::PhantomData<__Instance>);
+            struct __Functions<__Instance>(::midflight_plugin::rt::core::marker::PhantomData<__Instance>);
 
-                #[allow(deprecated)]
-                impl<__Instance: #contract> __Functions<__Instance> {
-                    #(#functions)*
-                    ::midflight_plugin::rt::staticref! {
-                        const __TABLE: ::midflight_plugin::rt::WithMetadata<#fields> =
-                            ::midflight_plugin::rt::WithMetadata::new(#fields { #(#fields_of_names: Self::#names),* });
-                    }
-                }
+            #[allow(deprecated)]
+            impl<__Instance: #contract> __Functions<__Instance> {
+                #(#functions)*
+            }
 
-                // SAFETY: each function casts its instance to the type that the table is made for.
-                unsafe impl<__Instance: #contract> ::midflight_plugin::rt::ImplementedBy<__Instance> for dyn #contract {
-                    const TABLE: #table = #table(__Functions::<__Instance>::__TABLE.as_prefix());
-                }
+            // SAFETY: each function casts its instance to the type that the table is made for.
+            unsafe impl<__Instance: #contract> ::midflight_plugin::rt::ImplementedBy<__Instance> for dyn #contract {
+                const WHOLE: &'static ::midflight_plugin::rt::described::Whole<#fields> =
+                    &::midflight_plugin::rt::described::whole(
+                        #fields { #(#fields_of_names: __Functions::<__Instance>::#names),* }
+                    );
+            }
 
-                impl ::midflight_plugin::rt::Contract for dyn #contract {
-                    type Table = #table;
+            // SAFETY: the proxy is the calls of this contract, through the gate that it is given.
+            unsafe impl ::midflight_plugin::rt::Contract for dyn #contract {
+                    type Functions = #fields;
+                    type Table = ::midflight_plugin::rt::described::Table<#fields>;
                     type Proxy<__Gate: ::midflight_plugin::rt::Gate> = #calls<__Gate>;
-                    const NAME: &'static str = ::core::concat!(::core::env!("CARGO_PKG_NAME"), "::", #name);
-                    const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
-                    const METHODS: &'static [&'static str] = &[#(#plain_names),*];
-                    unsafe fn proxy<__Gate: ::midflight_plugin::rt::Gate>(gate: __Gate) -> #calls<__Gate> {
+                    const NAME: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::concat!(::midflight_plugin::rt::core::env!("CARGO_PKG_NAME"), "::", #name);
+                    const VERSION: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::env!("CARGO_PKG_VERSION");
+                    const METHODS: &'static [&'static ::midflight_plugin::rt::core::primitive::str] = &[#(#plain_names),*];
+                    unsafe fn proxy<__Gate: ::midflight_plugin::rt::Gate>(#gate: __Gate) -> #calls<__Gate> {
                         // SAFETY: the caller's promise is the same.
-                        #calls(unsafe { ::midflight_plugin::rt::Calls::new(gate) })
+                        #calls(unsafe { ::midflight_plugin::rt::Calls::new(#gate) })
                     }
-                }
-            };
+            }
         }
     }
 
     /// What the caller sees: the methods of the trait, each with a way to say that no value came back.
     fn calls(&self) -> TokenStream {
         let (contract, visible, calls) = (&self.author.ident, &self.author.vis, self.named("Calls"));
-        let bound = Ident::new("bound", Span::mixed_site());
+        let bound = local("bound");
         let docs =
             format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
         let methods = self.methods.iter().enumerate().map(|(number, method)| {
@@ -792,14 +818,14 @@ impl Contract<'_> {
                 Some((value, error)) => {
                     let received = received.as_ref().unwrap_or(value);
                     (
-                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::CallError<#error>>),
+                        quote!(::midflight_plugin::rt::core::result::Result<#received, ::midflight_plugin::rt::CallError<#error>>),
                         quote!(finish_result::<#value, #error>(#bound)),
                     )
                 }
                 None => {
                     let received = received.as_ref().unwrap_or(result);
                     (
-                        quote!(::core::result::Result<#received, ::midflight_plugin::rt::Fault>),
+                        quote!(::midflight_plugin::rt::core::result::Result<#received, ::midflight_plugin::rt::Fault>),
                         quote!(finish::<#result>(#bound)),
                     )
                 }
@@ -810,7 +836,7 @@ impl Contract<'_> {
             // What is held says where it was taken.
             let track = holding.as_ref().map(|_| quote!(#[track_caller]));
             let kept = method.given.as_ref().map(|given| {
-                let (handed, held) = (Ident::new("handed", Span::mixed_site()), Ident::new("held", Span::mixed_site()));
+                let (handed, held) = (local("handed"), local("held"));
                 let kept = given.keep(&handed, &held);
                 quote!(.map(|(#handed, #held)| #kept))
             });
@@ -824,7 +850,7 @@ impl Contract<'_> {
                         #(#prepared)*
                         // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
                         self.0.#enter(#number, move |#bound| unsafe {
-                            (#bound.table::<dyn #contract>().#field())(#bound.this #(, #sent)*).#finish
+                            ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
                         }) #kept
                     }
                 };
@@ -833,19 +859,26 @@ impl Contract<'_> {
             let missing = match (method.has_body, &method.value_and_error) {
                 (false, _) => {
                     let plain_name = name.unraw().to_string();
-                    quote!(::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name).into()))
+                    quote! {
+                        ::midflight_plugin::rt::core::result::Result::Err(
+                            ::midflight_plugin::rt::core::convert::Into::into(
+                                ::midflight_plugin::rt::missing(#bound, #plain_name)
+                            )
+                        )
+                    }
                 }
                 (true, error) => {
                     let aside = aside_of(name);
+                    let (pinned, defaults) = (local("pinned"), local("defaults"));
                     let run = match error {
                         Some(_) => quote!(defaulted_result),
                         None => quote!(defaulted),
                     };
                     quote! {
-                        ::midflight_plugin::rt::#run(#bound, |pinned| {
+                        ::midflight_plugin::rt::#run(#bound, |#pinned| {
                             // SAFETY: it is bound to the same, and lent to the body for the length of this closure.
-                            let defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(pinned) });
-                            #contract::#aside(&defaults #(, #names)*)
+                            let #defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(#pinned) });
+                            <__Defaults as #contract>::#aside(&#defaults #(, #names)*)
                         })
                     }
                 }
@@ -863,9 +896,10 @@ impl Contract<'_> {
                     #(#prepared)*
                     // SAFETY: as above; whether the function is there, the table says.
                     self.0.#enter(#number, move |#bound| unsafe {
-                        match #bound.table::<dyn #contract>().#field() {
-                            ::core::option::Option::Some(function) => function(#bound.this #(, #sent)*).#finish,
-                            ::core::option::Option::None => #missing,
+                        if #bound.has::<dyn #contract>(#number) {
+                            ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
+                        } else {
+                            #missing
                         }
                     }) #kept
                 }
@@ -890,7 +924,7 @@ impl Contract<'_> {
     /// The call of an `async fn`: it begins at once, and what it began on is held until its answer is dropped.
     fn async_call(&self, number: u16, method: &Method<'_>, docs: Option<TokenStream>) -> TokenStream {
         let contract = &self.author.ident;
-        let bound = Ident::new("bound", Span::mixed_site());
+        let bound = local("bound");
         let (name, field, attributes, result) =
             (method.name, method.field(), &method.attributes, &method.result);
         let arguments = method.arguments.iter().map(Argument::declared_for_long);
@@ -901,16 +935,19 @@ impl Contract<'_> {
         };
         let arguments_sent = quote!((#bound.this #(, #sent)*));
         let (run, since) = match &method.since {
-            None => {
-                (quote!((#bound.table::<dyn #contract>().#field()) #arguments_sent.finish_wire(#bound)), None)
-            }
+            None => (
+                quote!(((*#bound.functions::<dyn #contract>()).#field) #arguments_sent.finish_wire(#bound)),
+                None,
+            ),
             Some(since) => {
                 let plain_name = name.unraw().to_string();
                 let run = quote! {
-                    match #bound.table::<dyn #contract>().#field() {
-                        ::core::option::Option::Some(function) => function #arguments_sent.finish_wire(#bound),
-                        ::core::option::Option::None =>
-                            ::core::result::Result::Err(::midflight_plugin::rt::missing(#bound, #plain_name)),
+                    if #bound.has::<dyn #contract>(#number) {
+                        ((*#bound.functions::<dyn #contract>()).#field) #arguments_sent.finish_wire(#bound)
+                    } else {
+                        ::midflight_plugin::rt::core::result::Result::Err(
+                            ::midflight_plugin::rt::missing(#bound, #plain_name)
+                        )
                     }
                 };
                 let since = format!(
@@ -962,7 +999,9 @@ impl Contract<'_> {
             };
             quote! {
                 #word fn #name(&self #(, #arguments)*) -> #result {
-                    ::midflight_plugin::rt::#bubble(self.0.#name(#(#names),*)#wait)
+                    ::midflight_plugin::rt::#bubble(
+                        #calls::<::midflight_plugin::rt::Pinned>::#name(&self.0 #(, #names)*)#wait
+                    )
                 }
             }
         });
@@ -975,6 +1014,11 @@ impl Contract<'_> {
             }
         }
     }
+}
+
+/// The struct of the functions, in a scope of its own.
+fn fields_struct() -> Ident {
+    Ident::new("__Fields", Span::call_site())
 }
 
 #[derive(Default)]

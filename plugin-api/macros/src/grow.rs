@@ -1,10 +1,12 @@
 //! `#[record(growable)]`: a description whose beginning is compared, and the code that reads other versions.
 
+use crate::described::{self, Description};
 use crate::since::{self, Since};
 use crate::types::{Place, check};
-use crate::{at, within_contract_crate};
+use crate::{at, local};
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, parse_quote};
 
@@ -19,7 +21,7 @@ pub(crate) fn expanded(mut author: DeriveInput) -> Result<TokenStream> {
     if let Data::Struct(_) = &author.data {
         author.attrs.push(parse_quote!(#[repr(C)]));
     }
-    Ok(within_contract_crate(quote!(#author #generated)))
+    Ok(quote!(#author #generated))
 }
 
 pub(crate) fn without_our_attributes(author: &mut DeriveInput) {
@@ -39,21 +41,21 @@ pub(crate) fn stand_in(author: &DeriveInput) -> TokenStream {
         return TokenStream::new();
     }
     quote! {
-        // SAFETY: never compiled.
+        // SAFETY: never compiled, and were it, nothing would ever come out of it.
         unsafe impl ::midflight_plugin::rt::Crosses for #name {
             type Wire = ();
             fn into_wire(self) {}
             fn rebuild((): ()) -> Self {
-                ::core::unreachable!()
+                loop {}
             }
         }
-        // SAFETY: never compiled.
+        // SAFETY: never compiled, and were it, nothing would ever come out of it.
         unsafe impl ::midflight_plugin::rt::Lends for #name {
             type Wire<'a> = ();
             type Held<'a> = &'a Self;
             fn lend(&self) -> Self::Wire<'_> {}
             fn receive((): Self::Wire<'_>) -> Self::Held<'_> {
-                ::core::unreachable!()
+                loop {}
             }
         }
     }
@@ -84,31 +86,31 @@ fn parts<'a>(all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>, what: &str
 }
 
 /// The description: a table of pointers, whose types are compared, and whose end may be another version's middle.
-fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) -> TokenStream {
-    let name = &author.ident;
-    let span = at(name.span());
-    let (fields, table, prefix) = (
-        format_ident!("{name}Fields", span = span),
-        format_ident!("{name}Described", span = span),
-        format_ident!("{name}Prefix", span = span),
-    );
-    let last = parts.iter().take_while(|part| part.since.is_none()).count() - 1;
-    let pointers = parts.iter().zip(types).enumerate().map(|(number, (part, part_type))| {
-        let last = (number == last).then(|| quote!(#[sabi(last_prefix_field)]));
+fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) -> Result<TokenStream> {
+    let fields = Ident::new("__Fields", Span::call_site());
+    let first_suffix = parts.iter().take_while(|part| part.since.is_none()).count();
+    let mut description = Description::default();
+    for (number, (part, part_type)) in parts.iter().zip(types).enumerate() {
+        let reached = match number < first_suffix {
+            true => described::ALWAYS_THERE,
+            false => described::MAYBE_THERE,
+        };
+        description.field(&part.name.to_string(), reached, quote!(*const #part_type));
+    }
+    description.check(&author.ident, parts.iter().map(|part| part.name.clone()))?;
+    let pointers = parts.iter().zip(types).map(|(part, part_type)| {
         let name = Ident::new(&part.name.to_string(), at(part.name.span()));
-        quote!(#last pub #name: *const #part_type)
+        quote!(pub #name: *const #part_type)
     });
-    quote! {
-        #[doc(hidden)]
+    let description = description.table(&fields, &format!("{}Fields", author.ident.unraw()), first_suffix);
+    Ok(quote! {
         #[repr(C)]
-        #[derive(::midflight_plugin::rt::StableAbi)]
-        #[sabi(kind(Prefix(prefix_ref = #table, prefix_fields = #prefix)))]
-        #[sabi(missing_field(option))]
         #[allow(non_snake_case, dead_code, unreachable_pub, missing_debug_implementations)]
         pub struct #fields {
             #(#pointers,)*
         }
-    }
+        #description
+    })
 }
 
 fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
@@ -140,25 +142,24 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
     let described_types: Vec<_> =
         types.iter().map(|field| quote_spanned!(at(field.span())=> #field)).collect();
-    let description = described(author, &parts, &described_types);
-    let table = format_ident!("{name}Described", span = at(name.span()));
+    let description = described(author, &parts, &described_types)?;
+    let table = table();
     let bounds =
         types.iter().map(|field| quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable));
+    let wire = local("wire");
     let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
     let count = parts.len() as u32;
     let numbers: Vec<u32> = (0..count).collect();
-    let locals: Vec<_> =
-        (0..count).map(|number| format_ident!("field_{number}", span = Span::mixed_site())).collect();
+    let locals: Vec<_> = (0..count).map(|number| local(&format!("field_{number}"))).collect();
     let defaults = parts.iter().zip(&fields).map(|(part, field)| {
         let span = at(field.ty.span());
         match part.since.as_ref().and_then(|since| since.default.as_ref()) {
             Some(default) => quote!(#default),
-            None => quote_spanned!(span=> ::core::default::Default::default()),
+            None => quote_spanned!(span=> ::midflight_plugin::rt::core::default::Default::default()),
         }
     });
     // The author's code in functions of its own: there nothing of ours is in sight, nor is `unsafe` allowed.
-    let default_functions: Vec<_> =
-        locals.iter().map(|local| format_ident!("default_of_{local}", span = Span::mixed_site())).collect();
+    let default_functions: Vec<_> = (0..count).map(|number| format_ident!("__default_of_{number}")).collect();
     let bodies = parts.iter().zip(defaults).zip(&default_functions).zip(&types);
     let bodies = bodies.filter(|(((part, _), _), _)| part.since.is_some()).map(
         |(((_, default), function), field_type)| {
@@ -171,53 +172,49 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     );
     let bodies: Vec<_> = bodies.collect();
     // `repr(C)` alone, whatever an attribute behind ours has made of the type.
+    let (shape, value) = (local("shape"), local("value"));
+    let (from, to, given, taken) = (local("from"), local("to"), local("fields"), local("taken"));
     let places = types.iter().zip(&names).map(|(field_type, field)| {
         quote! {
-            let alignment = ::core::mem::align_of::<#field_type>();
-            end = end.next_multiple_of(alignment);
-            assert!(end == ::core::mem::offset_of!(#name, #field), "a record that may grow has the layout that `#[record]` gives it");
-            end += ::core::mem::size_of::<#field_type>();
-            if alignment > most {
-                most = alignment;
-            }
+            let #shape = #shape.field::<#field_type>(::midflight_plugin::rt::core::mem::offset_of!(#name, #field));
         }
     });
     // The first fields are there in every version.
-    let taken = parts.iter().enumerate().map(|(number, part)| {
+    let moved = parts.iter().enumerate().map(|(number, part)| {
         let (field, field_type) = (part.name, types[number]);
         let (after, number) = (number as u32 + 1, number as u32);
         let default = &default_functions[number as usize];
         let take = quote! {{
-            *taken = #after;
+            *#taken = #after;
             // SAFETY: the field is there, and is moved out once.
-            unsafe { <Self as ::midflight_plugin::rt::Grows>::taken_from::<#field_type>(&raw const (*from).#field) }
+            unsafe { <Self as ::midflight_plugin::rt::Grows>::taken_from::<#field_type>(&raw const (*#from).#field) }
         }};
         match part.since {
             None => quote!(#take),
-            Some(_) => quote!(if #number < fields #take else { #default() }),
+            Some(_) => quote!(if #number < #given #take else { #default() }),
         }
     });
     let missing = parts.iter().enumerate().filter(|(_, part)| part.since.is_some()).map(|(number, _)| {
         let (local, default, field_type) = (&locals[number], &default_functions[number], types[number]);
         let number = number as u32;
         quote! {
-            let #local: ::core::option::Option<#field_type> = if #number < fields {
-                ::core::option::Option::None
+            let #local: ::midflight_plugin::rt::core::option::Option<#field_type> = if #number < #given {
+                ::midflight_plugin::rt::core::option::Option::None
             } else {
-                ::core::option::Option::Some(#default())
+                ::midflight_plugin::rt::core::option::Option::Some(#default())
             };
         }
     });
     let completed = parts.iter().enumerate().map(|(number, part)| {
         let (field, local) = (part.name, &locals[number]);
         let copied =
-            quote!(::core::ptr::copy_nonoverlapping(&raw const (*from).#field, &raw mut (*to).#field, 1));
+            quote!(::midflight_plugin::rt::core::ptr::copy_nonoverlapping(&raw const (*#from).#field, &raw mut (*#to).#field, 1));
         match part.since {
             None => quote!(#copied;),
             Some(_) => quote! {
                 match #local {
-                    ::core::option::Option::Some(default) => (&raw mut (*to).#field).write(default),
-                    ::core::option::Option::None => #copied,
+                    ::midflight_plugin::rt::core::option::Option::Some(#from) => (&raw mut (*#to).#field).write(#from),
+                    ::midflight_plugin::rt::core::option::Option::None => #copied,
                 }
             },
         }
@@ -228,36 +225,39 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             #(#bodies)*
 
             const _: () = {
-                let (mut end, mut most) = (0_usize, 1);
+                let #shape = ::midflight_plugin::rt::Shape::empty();
                 #(#places)*
-                assert!(
-                    most == ::core::mem::align_of::<#name>() && end.next_multiple_of(most) == ::core::mem::size_of::<#name>(),
-                    "a record that may grow has the layout that `#[record]` gives it"
-                );
+                #shape.is_that_of::<#name>();
             };
+
+            // Each field is of the type that is described.
+            #[allow(dead_code)]
+            fn __types(#value: &#name) {
+                #(let _: *const #types = &raw const #value.#names;)*
+            }
 
             // SAFETY: each field is portable, as the bounds prove, and has the number of its place; the description has the same
             // order, and `repr(C)` puts the first fields of each version to the same places.
             unsafe impl ::midflight_plugin::rt::Grows for #name where #(#bounds,)* {
                 type Described = #table;
-                const FIELDS: u32 = #count;
+                const FIELDS: ::midflight_plugin::rt::core::primitive::u32 = #count;
 
-                unsafe fn take(from: *const Self, fields: u32, taken: &mut u32) -> Self {
-                    #(let #locals = #taken;)*
+                unsafe fn take(#from: *const Self, #given: ::midflight_plugin::rt::core::primitive::u32, #taken: &mut ::midflight_plugin::rt::core::primitive::u32) -> Self {
+                    #(let #locals = #moved;)*
                     Self { #(#names: #locals),* }
                 }
 
-                unsafe fn complete(from: *const Self, fields: u32, to: *mut Self) {
+                unsafe fn complete(#from: *const Self, #given: ::midflight_plugin::rt::core::primitive::u32, #to: *mut Self) {
                     // What can panic comes first.
                     #(#missing)*
                     // SAFETY: the first fields are there, and the others have their defaults.
                     unsafe { #(#completed)* }
                 }
 
-                unsafe fn drop_from(value: *mut Self, from: u32) {
-                    #(if from <= #numbers {
+                unsafe fn drop_from(#value: *mut Self, #from: ::midflight_plugin::rt::core::primitive::u32) {
+                    #(if #from <= #numbers {
                         // SAFETY: initialised, by the caller's promise.
-                        unsafe { ::core::ptr::drop_in_place(&raw mut (*value).#names) };
+                        unsafe { ::midflight_plugin::rt::core::ptr::drop_in_place(&raw mut (*#value).#names) };
                     })*
                 }
             }
@@ -268,9 +268,9 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 fn into_wire(self) -> Self::Wire {
                     ::midflight_plugin::rt::GrownBox::of(self)
                 }
-                fn rebuild(wire: Self::Wire) -> Self {
+                fn rebuild(#wire: Self::Wire) -> Self {
                     // SAFETY: the description is of this type alone.
-                    unsafe { wire.rebuild::<Self>() }
+                    unsafe { #wire.rebuild::<Self>() }
                 }
             }
 
@@ -281,18 +281,23 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 fn lend(&self) -> Self::Wire<'_> {
                     ::midflight_plugin::rt::GrownRef::of(self)
                 }
-                fn receive(wire: Self::Wire<'_>) -> Self::Held<'_> {
+                fn receive(#wire: Self::Wire<'_>) -> Self::Held<'_> {
                     // SAFETY: the description is of this type alone.
-                    unsafe { wire.receive::<Self>() }
+                    unsafe { #wire.receive::<Self>() }
                 }
             }
 
             trait ARecordHasNoDropOfItsOwn {}
             #[allow(drop_bounds)]
-            impl<__Any: ::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
+            impl<__Any: ::midflight_plugin::rt::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
             impl ARecordHasNoDropOfItsOwn for #name {}
         };
     })
+}
+
+/// The description's type.
+fn table() -> TokenStream {
+    quote!(::midflight_plugin::rt::described::Table<__Fields>)
 }
 
 fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
@@ -343,22 +348,23 @@ fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         return Err(Error::new_spanned(part, "a variant has no default: `#[unknown]` stands for it"));
     }
     let name = &author.ident;
-    let table = format_ident!("{name}Described", span = at(name.span()));
-    let description = described(author, &parts, &vec![quote!(()); parts.len()]);
+    let table = table();
+    let description = described(author, &parts, &vec![quote!(()); parts.len()])?;
+    let (wire, value, number) = (local("wire"), local("value"), local("number"));
     let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
     let numbers: Vec<u32> = (0..parts.len() as u32).collect();
     Ok(quote! {
         const _: () = {
             #description
 
-            fn number(value: &#name) -> u32 {
-                match value {
+            fn __number(#value: &#name) -> ::midflight_plugin::rt::core::primitive::u32 {
+                match #value {
                     #(#name::#names => #numbers,)*
                 }
             }
 
-            fn value(number: u32) -> #name {
-                match number {
+            fn __value(#number: ::midflight_plugin::rt::core::primitive::u32) -> #name {
+                match #number {
                     #(#numbers => #name::#names,)*
                     _ => #name::#unknown,
                 }
@@ -368,10 +374,10 @@ fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             unsafe impl ::midflight_plugin::rt::Crosses for #name {
                 type Wire = ::midflight_plugin::rt::GrownNumber<#table>;
                 fn into_wire(self) -> Self::Wire {
-                    ::midflight_plugin::rt::GrownNumber::of(number(&self))
+                    ::midflight_plugin::rt::GrownNumber::of(__number(&self))
                 }
-                fn rebuild(wire: Self::Wire) -> Self {
-                    value(wire.number())
+                fn rebuild(#wire: Self::Wire) -> Self {
+                    __value(#wire.number())
                 }
             }
 
@@ -380,10 +386,10 @@ fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
                 type Wire<'a> = ::midflight_plugin::rt::GrownNumber<#table>;
                 type Held<'a> = ::midflight_plugin::rt::Held<Self>;
                 fn lend(&self) -> Self::Wire<'_> {
-                    ::midflight_plugin::rt::GrownNumber::of(number(self))
+                    ::midflight_plugin::rt::GrownNumber::of(__number(self))
                 }
-                fn receive(wire: Self::Wire<'_>) -> Self::Held<'_> {
-                    ::midflight_plugin::rt::Held(value(wire.number()))
+                fn receive(#wire: Self::Wire<'_>) -> Self::Held<'_> {
+                    ::midflight_plugin::rt::Held(__value(#wire.number()))
                 }
             }
         };

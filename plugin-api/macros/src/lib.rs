@@ -4,10 +4,12 @@
 //! the functions that cross the boundary, the calls that the host makes. A signature that can't cross is refused here, at
 //! the type that can't, with the way out; what only the compiler can know is left to the bounds in the generated code.
 //!
-//! Generated code names everything by its full path, and carries the spans of the macro, at the author's places: so the
-//! compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
+//! Generated code names everything by its full path, and all of it through `::midflight_plugin`, `core`'s and `std`'s too: what an author
+//! calls `Some`, `u64` or `core` is the author's. It passes through no macro but those of the language. It carries the spans of the macro, at
+//! the author's places: so the compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
 
 mod contract;
+mod described;
 mod grow;
 mod object;
 mod plugin;
@@ -17,8 +19,8 @@ mod state;
 mod types;
 
 use proc_macro::TokenStream;
-use proc_macro2::Span;
-use quote::quote;
+use proc_macro2::{Span, TokenTree};
+use quote::quote_spanned;
 
 /// Makes a struct or an enum plain data that crosses the boundary, with a layout that is compared when a plugin is loaded.
 ///
@@ -37,7 +39,7 @@ pub fn record(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[doc(hidden)]
 #[proc_macro_derive(Record)]
 pub fn derive_record(item: TokenStream) -> TokenStream {
-    record::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    record::derive(item.into()).unwrap_or_else(refused).into()
 }
 
 /// Makes a trait a contract: what a plugin, or the host, implements and the other side calls.
@@ -76,7 +78,7 @@ pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// of them there is no way in that direction. See `midflight_plugin::docs::state`.
 #[proc_macro_derive(State, attributes(state))]
 pub fn derive_state(item: TokenStream) -> TokenStream {
-    state::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    state::derive(item.into()).unwrap_or_else(refused).into()
 }
 
 /// The author's place in the text with the macro's own right to name and do things.
@@ -84,8 +86,18 @@ fn at(place: Span) -> Span {
     Span::call_site().located_at(place)
 }
 
-/// Generated items, inside of a macro that `contract_crate!` defines: without that line at the crate's root there is one
-/// error, which says so by its name, instead of all that the generated items would miss.
-fn within_contract_crate(items: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
-    quote!(crate::the_line_midflight_plugin_contract_crate_is_missing_at_the_root_of_this_crate! { #items })
+/// The errors, at their places. syn would say `::core::compile_error!`, which is the author's where a crate of another is called `core`.
+fn refused(errors: syn::Error) -> proc_macro2::TokenStream {
+    let each = |token: TokenTree| match token {
+        TokenTree::Ident(core) if core == "core" => {
+            quote_spanned!(core.span()=> midflight_plugin::rt::core)
+        }
+        other => other.into(),
+    };
+    errors.into_compile_error().into_iter().flat_map(each).collect()
+}
+
+/// A name in generated code that no author's is mistaken for: neither an argument's, nor that of a constant, which a pattern would mean.
+fn local(name: &str) -> proc_macro2::Ident {
+    quote::format_ident!("__{name}", span = Span::mixed_site())
 }

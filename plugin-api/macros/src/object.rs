@@ -3,8 +3,8 @@
 //! The author's method returns a box, the wire carries it in two halves, the caller gets what holds the plugin. So each such result is
 //! of three types, which differ in one place.
 
-use crate::at;
 use crate::types::{last_segment, plain};
+use crate::{at, local};
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -85,14 +85,18 @@ impl Given {
     fn around(&self, object: impl Fn(&Type) -> Type) -> Type {
         let value = self.optionally(object(&self.contract));
         match &self.error {
-            Some(error) => parse_quote_spanned!(at(error.span())=> ::core::result::Result<#value, #error>),
+            Some(error) => {
+                parse_quote_spanned!(at(error.span())=> ::midflight_plugin::rt::core::result::Result<#value, #error>)
+            }
             None => value,
         }
     }
 
     fn optionally(&self, object: Type) -> Type {
         match self.optional {
-            true => parse_quote_spanned!(at(self.contract.span())=> ::core::option::Option<#object>),
+            true => {
+                parse_quote_spanned!(at(self.contract.span())=> ::midflight_plugin::rt::core::option::Option<#object>)
+            }
             false => object,
         }
     }
@@ -102,10 +106,12 @@ impl Given {
         let of = quote!(::midflight_plugin::rt::HandedObject::of);
         match (&self.error, self.optional) {
             (None, false) => quote!(#of(#answer)),
-            (None, true) => quote!(::core::option::Option::map(#answer, #of)),
-            (Some(_), false) => quote!(::core::result::Result::map(#answer, #of)),
+            (None, true) => quote!(::midflight_plugin::rt::core::option::Option::map(#answer, #of)),
+            (Some(_), false) => quote!(::midflight_plugin::rt::core::result::Result::map(#answer, #of)),
             (Some(_), true) => {
-                quote!(::core::result::Result::map(#answer, |answer| ::core::option::Option::map(answer, #of)))
+                let inner = local("answer");
+                let map = quote!(::midflight_plugin::rt::core::option::Option::map);
+                quote!(::midflight_plugin::rt::core::result::Result::map(#answer, |#inner| #map(#inner, #of)))
             }
         }
     }
@@ -115,7 +121,9 @@ impl Given {
         let new = quote!(::midflight_plugin::Object::new);
         match self.optional {
             // SAFETY: the two came out of one call.
-            true => quote!(::core::option::Option::map(#handed, |#handed| unsafe { #new(#handed, #held) })),
+            true => {
+                quote!(::midflight_plugin::rt::core::option::Option::map(#handed, |#handed| unsafe { #new(#handed, #held) }))
+            }
             // SAFETY: as above.
             false => quote!(unsafe { #new(#handed, #held) }),
         }
@@ -150,8 +158,7 @@ pub(crate) fn boxes(author: &ItemTrait) -> TokenStream {
             FnArg::Receiver(_) => None,
         });
         let inputs: Vec<_> = inputs.collect();
-        let names: Vec<_> =
-            (0..inputs.len()).map(|number| quote::format_ident!("argument_{number}")).collect();
+        let names: Vec<_> = (0..inputs.len()).map(|number| local(&format!("argument_{number}"))).collect();
         quote! {
             #[inline]
             fn #name(&self #(, #names: #inputs)*) #result {
@@ -161,7 +168,7 @@ pub(crate) fn boxes(author: &ItemTrait) -> TokenStream {
     });
     quote! {
         #[allow(deprecated)]
-        impl #contract for ::std::boxed::Box<dyn #contract> {
+        impl #contract for ::midflight_plugin::rt::std::boxed::Box<dyn #contract> {
             #(#methods)*
         }
 

@@ -1,5 +1,6 @@
 //! `#[plugin]`: the list of what a plugin offers.
 
+use crate::refused;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // The author's item stays in either case, so that one mistake brings one error.
     let offers = syn::parse2::<Arguments>(arguments).and_then(|arguments| offers(&arguments, item.clone()));
-    let offers = offers.unwrap_or_else(Error::into_compile_error);
+    let offers = offers.unwrap_or_else(refused);
     quote!(#item #offers)
 }
 
@@ -30,17 +31,20 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
     let group = arguments.group.as_ref().map_or_else(String::new, LitStr::value);
     let state = arguments.state.as_ref().map(|field| type_of(field, &item)).transpose()?;
     let table = match state {
-        Some(_) => quote!(::core::option::Option::Some(&::midflight_plugin::rt::StateTable::of::<Here>())),
-        None => quote!(::core::option::Option::None),
+        Some(_) => quote!(::midflight_plugin::rt::core::option::Option::Some(
+            &::midflight_plugin::rt::StateTable::of::<__Here>()
+        )),
+        None => quote!(::midflight_plugin::rt::core::option::Option::None),
     };
+    let plugin = crate::local("plugin");
     let cell = arguments.state.as_ref().zip(state).map(|(field, cell)| {
         quote! {
-            struct Here;
-            impl ::midflight_plugin::rt::HandsOver for Here {
+            struct __Here;
+            impl ::midflight_plugin::rt::HandsOver for __Here {
                 type Plugin = #name;
                 type Cell = #cell;
-                fn cell(plugin: &#name) -> &#cell {
-                    &plugin.#field
+                fn cell(#plugin: &#name) -> &#cell {
+                    &#plugin.#field
                 }
             }
         }
@@ -52,15 +56,18 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
             unsafe impl ::midflight_plugin::rt::Exported for #name {
                 const OFFERS: &'static [::midflight_plugin::rt::Offered] =
                     &[#(::midflight_plugin::rt::Offered::of::<dyn #contracts, #name>()),*];
-                const CONTRACTS: &'static [(&'static str, &'static str)] = &[#((
+                const CONTRACTS: &'static [(
+                    &'static ::midflight_plugin::rt::core::primitive::str,
+                    &'static ::midflight_plugin::rt::core::primitive::str,
+                )] = &[#((
                     <dyn #contracts as ::midflight_plugin::rt::Contract>::NAME,
                     <dyn #contracts as ::midflight_plugin::rt::Contract>::VERSION,
                 )),*];
-                const GROUP: &'static str = #group;
-                const STATE: ::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
+                const GROUP: &'static ::midflight_plugin::rt::core::primitive::str = #group;
+                const STATE: ::midflight_plugin::rt::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
                     #table;
-                const PREFLIGHT_START: bool = #preflight_start;
-                const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+                const PREFLIGHT_START: ::midflight_plugin::rt::core::primitive::bool = #preflight_start;
+                const VERSION: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::env!("CARGO_PKG_VERSION");
             }
         };
     })

@@ -3,26 +3,30 @@
 //! It is an attribute and a derive. Only the attribute can choose the representation, and only a derive sees the fields
 //! that are left once `cfg` was decided.
 
+use crate::described::{self, Description};
 use crate::types::{Place, check};
-use crate::{at, grow, within_contract_crate};
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use crate::{at, grow, local, refused};
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Result, Type};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, ExprUnary, Field, Fields, Ident, Lit,
+    Member, Result, Type, UnOp,
+};
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut author: DeriveInput = match syn::parse2(item.clone()) {
         Ok(author) => author,
         Err(error) => {
-            let error =
-                Error::new(error.span(), "`#[record]` stands on a struct or an enum").into_compile_error();
+            let error = refused(Error::new(error.span(), "`#[record]` stands on a struct or an enum"));
             return quote!(#item #error);
         }
     };
     if arguments.to_string() == "growable" {
         let expanded = check_growable(&author).and_then(|()| grow::expanded(author.clone()));
         return expanded.unwrap_or_else(|error| {
-            let error = error.into_compile_error();
+            let error = refused(error);
             grow::without_our_attributes(&mut author);
             let stand_in = grow::stand_in(&author);
             quote!(#error #author #stand_in)
@@ -33,13 +37,13 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         false => Err(Error::new_spanned(arguments, "`#[record]` takes no arguments but `growable`")),
     };
     match representation {
-        Ok(representation) => within_contract_crate(quote! {
-            #[derive(::midflight_plugin::rt::StableAbi, ::midflight_plugin::rt::Record)]
+        Ok(representation) => quote! {
+            #[::midflight_plugin::rt::core::prelude::v1::derive(::midflight_plugin::rt::Record)]
             #[repr(#representation)]
             #author
-        }),
+        },
         Err(error) => {
-            let (error, stand_in) = (error.into_compile_error(), stand_in(&author));
+            let (error, stand_in) = (refused(error), stand_in(&author));
             quote!(#error #author #stand_in)
         }
     }
@@ -60,6 +64,9 @@ fn own_representation(author: &DeriveInput) -> Result<()> {
 fn representation(author: &DeriveInput) -> Result<TokenStream> {
     own_representation(author)?;
     refuse(author, false)?;
+    if let Data::Enum(data) = &author.data {
+        check_numbers(data)?;
+    }
     let fields: Vec<&Field> = match &author.data {
         Data::Struct(data) => data.fields.iter().collect(),
         Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
@@ -99,27 +106,42 @@ fn stand_in(author: &DeriveInput) -> TokenStream {
                     self
                 }
             }
-            // SAFETY: never compiled.
+            // SAFETY: never compiled, and were it, no layout of it could be told.
             unsafe impl #parameters ::midflight_plugin::rt::GetStaticEquivalent for #name #types #clause {
                 type StaticEquivalent = ();
             }
-            // SAFETY: never compiled.
+            // SAFETY: never compiled, and were it, no layout of it could be told.
             unsafe impl #parameters ::midflight_plugin::rt::StableAbi for #name #types #clause {
                 type IsNonZeroType = <() as ::midflight_plugin::rt::StableAbi>::IsNonZeroType;
-                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = <() as ::midflight_plugin::rt::StableAbi>::LAYOUT;
+                // Whoever needs it is refused once more: no description would be true.
+                #[allow(unconditional_panic)]
+                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = {
+                    let none: [&'static ::midflight_plugin::rt::TypeLayout; 0] = [];
+                    none[0]
+                };
             }
         };
     }
 }
 
 pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
-    let item: DeriveInput = syn::parse2(item)?;
+    let mut item: DeriveInput = syn::parse2(item)?;
     refuse(&item, false)?;
-    let name = &item.ident;
-    let (types, reown) = match &item.data {
+    let name = item.ident.clone();
+    // Outside of the item there is no `Self`.
+    let each = |field: &mut Field| field.ty = Type::Verbatim(named(field.ty.to_token_stream(), &name));
+    match &mut item.data {
+        Data::Struct(data) => data.fields.iter_mut().for_each(each),
+        Data::Enum(data) => {
+            data.variants.iter_mut().flat_map(|variant| &mut variant.fields).for_each(each);
+        }
+        Data::Union(_) => {}
+    }
+    let name = &name;
+    let (types, reown, described) = match &item.data {
         Data::Struct(data) => {
             let (types, arm) = rebuilt(quote!(Self), &data.fields);
-            (types, quote!(match self { #arm }))
+            (types, quote!(match self { #arm }), described_struct(name, &data.fields)?)
         }
         Data::Enum(data) => {
             let (types, arms): (Vec<_>, Vec<_>) = data
@@ -130,15 +152,16 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
                     rebuilt(quote!(Self::#variant_name), &variant.fields)
                 })
                 .unzip();
-            (types.concat(), quote!(match self { #(#arms)* }))
+            (types.concat(), quote!(match self { #(#arms)* }), described_enum(name, data)?)
         }
         Data::Union(_) => unreachable!("refused by the attribute"),
     };
     Ok(quote! {
         const _: () = {
+            #described
             // SAFETY: `reown` rebuilds every field by this very trait, whatever its path leads to: so every field has it.
             unsafe impl ::midflight_plugin::rt::Portable for #name {
-                const FIELDS_DROP: bool = false #(|| ::midflight_plugin::rt::drops::<#types>())*;
+                const FIELDS_DROP: ::midflight_plugin::rt::core::primitive::bool = false #(|| ::midflight_plugin::rt::drops::<#types>())*;
                 // Moves every field, or does not compile: neither does a record with a `Drop` of its own.
                 #[inline]
                 fn reown(self) -> Self {
@@ -149,10 +172,180 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
             // A second proof of the same, for its message.
             trait ARecordHasNoDropOfItsOwn {}
             #[allow(drop_bounds)]
-            impl<__Any: ::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
+            impl<__Any: ::midflight_plugin::rt::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
             impl ARecordHasNoDropOfItsOwn for #name {}
         };
     })
+}
+
+// An attribute behind `#[record]` sees the item after this derive did, and can make another of it. So what is described is proven of the
+// type as it is: where each field lies, and of what type it is.
+
+fn described_struct(name: &Ident, fields: &Fields) -> Result<TokenStream> {
+    let mut description = Description::default();
+    let members: Vec<_> = fields.members().collect();
+    let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
+    for (member, field) in members.iter().zip(fields) {
+        let field_type = spanned(&field.ty);
+        description.field(&text(member), described::PLAIN, field_type);
+    }
+    description.check(name, names(fields))?;
+    let described = description.structure(name);
+    let (shape, value) = (local("shape"), local("value"));
+    Ok(quote! {
+        #described
+        const _: () = {
+            let #shape = ::midflight_plugin::rt::Shape::empty();
+            #(let #shape = #shape.field::<#types>(
+                ::midflight_plugin::rt::core::mem::offset_of!(#name, #members)
+            );)*
+            #shape.is_that_of::<#name>();
+        };
+        #[allow(dead_code)]
+        fn __types(#value: &#name) {
+            #(let _: *const #types = &raw const #value.#members;)*
+        }
+    })
+}
+
+fn described_enum(name: &Ident, data: &DataEnum) -> Result<TokenStream> {
+    let mut description = Description::default();
+    let names_bytes = description.variants(data.variants.iter().map(|variant| &variant.ident));
+    let all: Vec<&Field> = data.variants.iter().flat_map(|variant| &variant.fields).collect();
+    for variant in &data.variants {
+        for (member, field) in variant.fields.members().zip(&variant.fields) {
+            let field_type = spanned(&field.ty);
+            description.field(&text(&member), described::PLAIN, field_type);
+        }
+    }
+    let names = data
+        .variants
+        .iter()
+        .flat_map(|variant| std::iter::once(variant.ident.clone()).chain(names(&variant.fields)));
+    description.check(name, names)?;
+    let counts: Vec<u8> = data.variants.iter().map(|variant| variant.fields.len() as u8).collect();
+    let numbers = numbers(name, data);
+    let described = description.enumeration(name, names_bytes, &counts, &numbers);
+    let types = all.iter().map(|field| &field.ty);
+    let (whole, shape, value) = (local("whole"), local("shape"), local("value"));
+    let variants = data.variants.iter().enumerate().map(|(number, variant)| {
+        let variant_name = &variant.ident;
+        let members = variant.fields.members();
+        let types: Vec<&Type> = variant.fields.iter().map(|field| &field.ty).collect();
+        let fields: Vec<_> = (0..types.len()).map(|field| local(&format!("field_{field}"))).collect();
+        quote! {
+            let #value = ::midflight_plugin::rt::tagged::<#name>(__NUMBERS[#number]);
+            let #shape = #whole.variant();
+            // SAFETY: the tag is all that is read, and each field lies in the value; where a representation makes it otherwise, the
+            // compiler refuses to evaluate it.
+            let #shape = match unsafe { &*#value.as_ptr() } {
+                #name::#variant_name { #(#members: #fields),* } => {
+                    #(
+                        let #fields: *const #types = #fields;
+                        let #shape = #shape.field::<#types>(unsafe {
+                            ::midflight_plugin::rt::distance(&#value, #fields)
+                        });
+                    )*
+                    #shape
+                }
+                _ => ::midflight_plugin::rt::Shape::none(),
+            };
+            let #whole = #whole.with(#shape);
+        }
+    });
+    Ok(quote! {
+        const __NUMBERS: &'static [::midflight_plugin::rt::core::primitive::u8] = &[#(#numbers),*];
+        #described
+        #[allow(unreachable_patterns)]
+        const _: () = {
+            let #whole = ::midflight_plugin::rt::Tagged::new(&[
+                #(::midflight_plugin::rt::core::mem::align_of::<#types>()),*
+            ]);
+            #(#variants)*
+            #whole.is_that_of::<#name>();
+        };
+    })
+}
+
+/// The numbers of the variants.
+fn numbers(name: &Ident, data: &DataEnum) -> Vec<TokenStream> {
+    let byte = quote!(::midflight_plugin::rt::core::primitive::u8);
+    if data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)) {
+        let variants = data.variants.iter().map(|variant| &variant.ident);
+        return variants.map(|variant| quote!(#name::#variant as #byte)).collect();
+    }
+    let (mut last, mut after) = (quote!(0), 0_u8);
+    let mut numbers = Vec::new();
+    for variant in &data.variants {
+        if let Some((_, number)) = &variant.discriminant {
+            (last, after) = (quote!(#number), 0);
+        }
+        numbers.push(quote!(((#last) + #after) as #byte));
+        after = after.wrapping_add(1);
+    }
+    numbers
+}
+
+/// With the type's name for `Self`.
+fn named(tokens: TokenStream, name: &Ident) -> TokenStream {
+    let each = |token: TokenTree| match token {
+        TokenTree::Ident(ident) if ident == "Self" => {
+            let mut name = name.clone();
+            name.set_span(ident.span());
+            TokenTree::Ident(name)
+        }
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), named(group.stream(), name));
+            inner.set_span(group.span());
+            TokenTree::Group(inner)
+        }
+        other => other,
+    };
+    tokens.into_iter().map(each).collect()
+}
+
+fn spanned(field_type: &Type) -> TokenStream {
+    quote_spanned!(at(field_type.span())=> #field_type)
+}
+
+fn text(member: &Member) -> String {
+    match member {
+        Member::Named(name) => name.unraw().to_string(),
+        Member::Unnamed(number) => format!("field_{}", number.index),
+    }
+}
+
+fn names(fields: &Fields) -> Vec<Ident> {
+    fields.iter().filter_map(|field| field.ident.clone()).collect()
+}
+
+/// A variant's number is a byte: those that are written down are looked at here, so that the compiler need not speak of a `u8`.
+fn check_numbers(data: &DataEnum) -> Result<()> {
+    let mut next = Some(0_i128);
+    for variant in &data.variants {
+        if let Some((_, number)) = &variant.discriminant {
+            next = literal(number);
+        }
+        if next.is_some_and(|number| !(0..=255).contains(&number)) {
+            let problem = "a variant's number crosses as one byte: it is between 0 and 255";
+            return match &variant.discriminant {
+                Some((_, number)) => Err(Error::new_spanned(number, problem)),
+                None => Err(Error::new_spanned(&variant.ident, problem)),
+            };
+        }
+        next = next.map(|number| number + 1);
+    }
+    Ok(())
+}
+
+fn literal(number: &Expr) -> Option<i128> {
+    match number {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => literal(expr).map(|number| -number),
+        Expr::Paren(inner) => literal(&inner.expr),
+        Expr::Group(inner) => literal(&inner.expr),
+        _ => None,
+    }
 }
 
 fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
@@ -205,11 +398,12 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
 /// The types of the fields, and the arm that takes a value apart and puts it together again.
 fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
     let members: Vec<_> = fields.members().collect();
-    let locals: Vec<_> = (0..members.len()).map(|number| format_ident!("field_{number}")).collect();
+    let locals: Vec<_> = (0..members.len()).map(|number| local(&format!("field_{number}"))).collect();
     // What is not portable is reported here, at its type, once for each field.
     let rebuilt = fields.iter().zip(&locals).map(|(field, local)| {
         let span = at(field.ty.span());
-        let local = format_ident!("{local}", span = span);
+        let mut local = local.clone();
+        local.set_span(local.span().located_at(field.ty.span()));
         quote_spanned!(span=> ::midflight_plugin::rt::Portable::reown(#local))
     });
     let arm = quote! {

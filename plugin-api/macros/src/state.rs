@@ -21,7 +21,7 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         let older = older.as_ref()?;
         let message = format!("`{key}` names the schema before this one, whose version is lower");
         Some(quote_spanned! { crate::at(older.span()) =>
-            const _: () = ::core::assert!(<#older as ::midflight_plugin::State>::VERSION < #version, #message);
+            const _: () = ::midflight_plugin::rt::core::assert!(<#older as ::midflight_plugin::State>::VERSION < #version, #message);
         })
     });
     let oldest = |older: &Option<Type>, which: TokenStream| match older {
@@ -29,41 +29,42 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         None => quote!(#version),
     };
     let (restores_from, saves_to) = (oldest(&up, quote!(RESTORES_FROM)), oldest(&down, quote!(SAVES_TO)));
+    let (version_asked, bytes) = (crate::local("version"), crate::local("bytes"));
     let otherwise = |older: Option<Type>, way: TokenStream, value: TokenStream| match older {
         Some(older) => {
             let way = quote_spanned!(crate::at(older.span()) => ::midflight_plugin::rt::#way::<Self, #older>);
             quote!(#way(#value))
         }
-        None => quote!(::midflight_plugin::rt::no_way(version, #version)),
+        None => quote!(::midflight_plugin::rt::no_way(#version_asked, #version)),
     };
-    let save = otherwise(down, quote!(save_down), quote!(self, version, bytes));
-    let restore = otherwise(up, quote!(restore_up), quote!(version, bytes));
+    let save = otherwise(down, quote!(save_down), quote!(self, #version_asked, #bytes));
+    let restore = otherwise(up, quote!(restore_up), quote!(#version_asked, #bytes));
     Ok(quote! {
         const _: () = {
             #lower_up
             #lower_down
             impl ::midflight_plugin::State for #name {
-                const VERSION: u32 = #version;
-                const RESTORES_FROM: u32 = #restores_from;
-                const SAVES_TO: u32 = #saves_to;
+                const VERSION: ::midflight_plugin::rt::core::primitive::u32 = #version;
+                const RESTORES_FROM: ::midflight_plugin::rt::core::primitive::u32 = #restores_from;
+                const SAVES_TO: ::midflight_plugin::rt::core::primitive::u32 = #saves_to;
 
                 fn save(
                     &self,
-                    version: u32,
-                    bytes: &mut ::std::vec::Vec<u8>,
-                ) -> ::core::result::Result<(), ::midflight_plugin::StateError> {
-                    match version {
-                        #version => ::midflight_plugin::rt::encode(self, bytes),
+                    #version_asked: ::midflight_plugin::rt::core::primitive::u32,
+                    #bytes: &mut ::midflight_plugin::rt::std::vec::Vec<::midflight_plugin::rt::core::primitive::u8>,
+                ) -> ::midflight_plugin::rt::core::result::Result<(), ::midflight_plugin::StateError> {
+                    match #version_asked {
+                        #version => ::midflight_plugin::rt::encode(self, #bytes),
                         _ => #save,
                     }
                 }
 
                 fn restore(
-                    version: u32,
-                    bytes: &mut &[u8],
-                ) -> ::core::result::Result<Self, ::midflight_plugin::StateError> {
-                    match version {
-                        #version => ::midflight_plugin::rt::decode(bytes),
+                    #version_asked: ::midflight_plugin::rt::core::primitive::u32,
+                    #bytes: &mut &[::midflight_plugin::rt::core::primitive::u8],
+                ) -> ::midflight_plugin::rt::core::result::Result<Self, ::midflight_plugin::StateError> {
+                    match #version_asked {
+                        #version => ::midflight_plugin::rt::decode(#bytes),
                         _ => #restore,
                     }
                 }

@@ -74,6 +74,23 @@
 //! | what may grow, inside of a record or of `&[T]` | it would move what comes behind it |
 //! | instances, services and plugins that are not `Send + Sync + 'static` | any thread can call them |
 //!
+//! # What generated code relies on
+//!
+//! Safe code can't bend what the macros write, in a contract's crate or in a plugin's:
+//!
+//! - Generated code names the language's own things through `midflight_plugin`, whatever the author calls `Some`, `Result`, `u64`,
+//!   `core` or `concat!`. A table that has a function which its description leaves out is refused when it is loaded.
+//! - An object crosses as the result of a method that returns `Box<dyn Session>`, and as nothing else.
+//! - What acts in the place of the host or of the loader (`midflight_plugin::rt`, which is hidden) is `unsafe`, or private: to start a
+//!   plugin with a table of functions, to free what a library left.
+//! - What implements a contract is `Send + Sync + 'static` because midflight-plugin demands it, not because the trait says so.
+//! - The fields of a record, their types and their places are proven of the type as the compiler sees it at last. An attribute behind
+//!   `#[record]` that changes them is an error.
+//! - Generated code passes through no macro that an author can define.
+//! - A name, a version or a group that the host would refuse is refused by the compiler.
+//! - A contract's methods, their arguments, and a record's fields can have any name. A method that is called as one of a prelude trait's or
+//!   of the handle's own (`clone`, `into`, `plugin`) is reached by its type: `FeesCalls::into(&fees)`.
+//!
 //! # Who frees what
 //!
 //! - An argument that is handed over is rebuilt by the callee before the method's body runs, inside of what catches its panics, and

@@ -1,4 +1,5 @@
 midflight_plugin::contract_crate!();
+use midflight_plugin::rt::described::Whole;
 use midflight_plugin::rt::{Bound, Calls, Exported, Gate, Offered};
 use midflight_plugin::{Context, Contract, Crosses, Fault, ImplementedBy, Plugin, Portable, StartError, contract};
 
@@ -33,7 +34,7 @@ impl Gate for Mine {
 }
 
 impl ImplementedBy<Mine> for dyn Fees {
-    const TABLE: Self::Table = todo!();
+    const WHOLE: &'static Whole<Self::Functions> = todo!();
 }
 
 impl Plugin for Mine {

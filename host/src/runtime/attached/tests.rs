@@ -40,7 +40,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Generation<T> {
     fn of(host: &Arc<Shared>, name: &str) -> Self {
         let owner = Owner::new(7, "risk".into(), "1.0.0".into(), Arc::from([]), 0, Arc::downgrade(host));
         let linked = Linked::of::<Asks<T>>();
-        let this = (linked.start)(owner.table(), "risk", name).unwrap();
+        // SAFETY: a table of the host's own, which the test keeps.
+        let this = unsafe { (linked.start)(owner.table(), "risk", name) }.unwrap();
         // SAFETY: from this very start, and stopped once.
         let field = unsafe {
             let field = (*this.cast::<Asks<T>>()).0.clone();

@@ -1,8 +1,9 @@
 use midflight_plugin::record;
 
 #[record]
-pub struct Trade {
-    pub quantity: u32,
+pub enum Way {
+    Up = 0,
+    Down = 255,
 }
 
 fn main() {}

@@ -1,0 +1,204 @@
+//! The description of a type, packed as abi_stable has it: see `described` of midflight-plugin.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use std::collections::HashMap;
+use syn::ext::IdentExt;
+use syn::{Error, Result};
+
+/// Places in the text have 16 bits, a name's length has 10, a type's number has 10.
+const TEXT_BYTES_MAX: usize = (1 << 16) - 1;
+const NAME_BYTES_MAX: usize = (1 << 10) - 1;
+const TYPES_MAX: usize = (1 << 10) - 1;
+
+/// How a field of a table is reached: by a method, or by one that says whether it is there.
+pub(crate) const ALWAYS_THERE: u64 = 1;
+pub(crate) const MAYBE_THERE: u64 = 3;
+/// A field of a record is simply there.
+pub(crate) const PLAIN: u64 = 0;
+
+/// What is collected of one type.
+#[derive(Default)]
+pub(crate) struct Description {
+    names: String,
+    types: Vec<TokenStream>,
+    numbers: HashMap<String, u64>,
+    fields: Vec<u64>,
+    functions: Vec<TokenStream>,
+}
+
+impl Description {
+    /// The names of an enum's variants, which come first; and how many bytes they take.
+    pub(crate) fn variants<'a>(&mut self, names: impl Iterator<Item = &'a Ident>) -> u16 {
+        names.for_each(|name| self.names.extend([&name.unraw().to_string(), ";"]));
+        self.names.len() as u16
+    }
+
+    /// A field that is no function.
+    pub(crate) fn field(&mut self, name: &str, reached: u64, field_type: TokenStream) {
+        let getter = quote!(::midflight_plugin::rt::described::get_type_layout::<#field_type>);
+        let name = self.name(name);
+        let number = self.number(getter);
+        self.fields.push(name | reached << 47 | number << 50);
+    }
+
+    /// A field that is a function; its parameters have no names, or renaming one would be a refusal.
+    pub(crate) fn function(
+        &mut self,
+        name: &str,
+        reached: u64,
+        parameters: &[TokenStream],
+        result: &TokenStream,
+    ) {
+        let place = self.name(name);
+        let pointer = self.number(quote!(::midflight_plugin::rt::described::UNSAFE_EXTERN_FN_LAYOUT));
+        self.fields.push(place | reached << 47 | pointer << 50 | 1 << 60);
+        let separators = self.names.len();
+        self.names.extend(parameters.iter().map(|_| ","));
+        let of = |one: &TokenStream| quote!(::midflight_plugin::rt::described::get_type_layout::<#one>);
+        // The first five are numbers; of more than five, those from the fifth on stand in the list together.
+        let inline = if parameters.len() > 5 { 4 } else { parameters.len() };
+        let mut packed = [0; 5];
+        for (place, parameter) in packed.iter_mut().zip(&parameters[..inline]) {
+            *place = self.number(of(parameter));
+        }
+        if parameters.len() > 5 {
+            packed[4] = self.types.len() as u64;
+            self.types.extend(parameters[inline..].iter().map(of));
+        }
+        let bits = [10, 20, 32, 42, 52];
+        let packed = packed.iter().zip(bits).fold(parameters.len() as u64, |all, (one, at)| all | one << at);
+        let result = self.number(of(result)) as u16;
+        let (name, separators, count) = (place as u32, separators as u16, parameters.len() as u16);
+        self.functions.push(quote! {
+            ::midflight_plugin::rt::described::function(#name, #separators, #count, #result, #packed)
+        });
+    }
+
+    /// Its place and its length.
+    fn name(&mut self, name: &str) -> u64 {
+        let place = self.names.len() as u64 & 0xFFFF | (name.len() as u64 & 0x3FF) << 16;
+        self.names.extend([name, ";"]);
+        place
+    }
+
+    fn number(&mut self, getter: TokenStream) -> u64 {
+        let next = self.types.len() as u64;
+        *self.numbers.entry(getter.to_string()).or_insert_with(|| {
+            self.types.push(getter);
+            next
+        })
+    }
+
+    /// What does not fit is refused.
+    pub(crate) fn check(&self, owner: &Ident, names: impl IntoIterator<Item = Ident>) -> Result<()> {
+        if let Some(long) = names.into_iter().find(|name| name.to_string().len() > NAME_BYTES_MAX) {
+            return Err(Error::new(long.span(), format!("a name has at most {NAME_BYTES_MAX} bytes")));
+        }
+        let problem = match (self.names.len(), self.types.len()) {
+            (TEXT_BYTES_MAX.., _) => format!("its names come to more than {TEXT_BYTES_MAX} bytes: split it"),
+            (_, TYPES_MAX..) => format!("it is made of more than {TYPES_MAX} types: split it"),
+            _ => return Ok(()),
+        };
+        Err(Error::new(owner.span(), problem))
+    }
+
+    /// All but the types.
+    fn text(&self, name: &str) -> TokenStream {
+        let (names, fields) = (&self.names, &self.fields);
+        quote! {
+            ::midflight_plugin::rt::described::Text {
+                name: #name,
+                written: ::midflight_plugin::rt::described::Written {
+                    package: ::midflight_plugin::rt::core::concat!(
+                        ::midflight_plugin::rt::core::env!("CARGO_PKG_NAME"), ";", ::midflight_plugin::rt::core::env!("CARGO_PKG_VERSION")
+                    ),
+                    line: ::midflight_plugin::rt::core::line!(),
+                    module: ::midflight_plugin::rt::core::concat!(::midflight_plugin::rt::core::module_path!(), "\0"),
+                },
+                names: #names,
+                fields: &[#(#fields),*],
+            }
+        }
+    }
+
+    /// `unsafe impl StableAbi` for a record. `mono` and `layout` are the two that make it, with their further arguments.
+    fn record(
+        &self,
+        name: &Ident,
+        mono: TokenStream,
+        layout: TokenStream,
+        numbers: TokenStream,
+    ) -> TokenStream {
+        let types = &self.types;
+        quote! {
+            pub struct __Static;
+            const __MONO: &'static ::midflight_plugin::rt::described::MonoTypeLayout = &#mono;
+            const __SHARED: &'static ::midflight_plugin::rt::described::SharedVars =
+                &::midflight_plugin::rt::described::shared(__MONO, &[#(#types),*]);
+            // SAFETY: one type, which has no parameters.
+            unsafe impl ::midflight_plugin::rt::GetStaticEquivalent for #name {
+                type StaticEquivalent = __Static;
+            }
+            // SAFETY: what is said of it is proven of it, beside this.
+            unsafe impl ::midflight_plugin::rt::StableAbi for #name {
+                type IsNonZeroType = ::midflight_plugin::rt::described::False;
+                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = &#layout::<Self>(
+                    __MONO,
+                    __SHARED,
+                    <Self as ::midflight_plugin::rt::StableAbi>::ABI_CONSTS
+                    #numbers
+                );
+            }
+        }
+    }
+
+    pub(crate) fn structure(&self, name: &Ident) -> TokenStream {
+        let text = self.text(&name.unraw().to_string());
+        let mono = quote!(::midflight_plugin::rt::described::structure(#text));
+        self.record(name, mono, quote!(::midflight_plugin::rt::described::struct_layout), quote!())
+    }
+
+    pub(crate) fn enumeration(
+        &self,
+        name: &Ident,
+        names_bytes: u16,
+        counts: &[u8],
+        numbers: &[TokenStream],
+    ) -> TokenStream {
+        let text = self.text(&name.unraw().to_string());
+        let mono =
+            quote!(::midflight_plugin::rt::described::enumeration(#text, #names_bytes, &[#(#counts),*]));
+        self.record(
+            name,
+            mono,
+            quote!(::midflight_plugin::rt::described::enum_layout),
+            quote!(, &[#(#numbers),*]),
+        )
+    }
+
+    /// `unsafe impl Described` for a struct of pointers, said under the name `name`. All versions have the first `first_suffix` fields.
+    pub(crate) fn table(&self, fields: &Ident, name: &str, first_suffix: usize) -> TokenStream {
+        let (types, functions, count) = (&self.types, &self.functions, self.fields.len() as u32);
+        let text = self.text(name);
+        let ranges = (0..functions.len() as u32).map(|number| number | 1 << 16);
+        let described = match functions.is_empty() {
+            true => quote!(::midflight_plugin::rt::core::option::Option::None),
+            false => quote! {{
+                const __FUNCTIONS: &'static ::midflight_plugin::rt::described::TLFunctions =
+                    &::midflight_plugin::rt::described::functions(&[#(#functions),*], &[#(#ranges),*]);
+                ::midflight_plugin::rt::core::option::Option::Some(__FUNCTIONS)
+            }},
+        };
+        quote! {
+            // SAFETY: pointers, as they stand in the struct above.
+            unsafe impl ::midflight_plugin::rt::described::Described for #fields {
+                const MONO: &'static ::midflight_plugin::rt::described::MonoTypeLayout =
+                    &::midflight_plugin::rt::described::table(#text, #first_suffix, #described);
+                const SHARED: &'static ::midflight_plugin::rt::described::SharedVars =
+                    &::midflight_plugin::rt::described::shared(<Self as ::midflight_plugin::rt::described::Described>::MONO, &[#(#types),*]);
+                const COUNT: ::midflight_plugin::rt::core::primitive::u32 = #count;
+            }
+        }
+    }
+}

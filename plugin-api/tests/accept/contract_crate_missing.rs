@@ -1,9 +1,0 @@
-midflight_plugin::contract_crate!();
-use midflight_plugin::record;
-
-#[record]
-pub struct Trade {
-    pub quantity: u32,
-}
-
-fn main() {}
