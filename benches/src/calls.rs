@@ -38,8 +38,16 @@ impl BarePointer {
 ///
 /// # Panics
 /// A library does not load.
-#[allow(unsafe_code, reason = "the other gates take what the slot calls")]
 pub fn trivial(libraries: &Libraries, until: Until) -> Vec<Timed> {
+    with_lanes(libraries, |lanes| rounds::run(lanes, until))
+}
+
+/// Runs `time` with the lanes of the trivial call.
+///
+/// # Panics
+/// A library does not load.
+#[allow(unsafe_code, reason = "the other gates take what the slot calls")]
+pub fn with_lanes<R>(libraries: &Libraries, time: impl FnOnce(&[Lane<'_>]) -> R) -> R {
     let rig = Rig::start(libraries, "calls");
     let (lease, bound) = rig.bound();
     let bare = BarePointer(AtomicPtr::new(Bare::open(&libraries.peers[0]).add as *mut ()));
@@ -83,7 +91,7 @@ pub fn trivial(libraries: &Libraries, until: Until) -> Vec<Timed> {
             "before its first patch; it takes itself out of release builds, so its debug assertions are on",
         ),
     ];
-    rounds::run(&lanes, until)
+    time(&lanes)
 }
 
 #[inline(never)]

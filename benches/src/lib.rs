@@ -1,5 +1,6 @@
 //! The benchmarks' parts: lanes, the rounds that time them, and what is measured besides calls. The program is `compare`.
 
+pub mod against;
 pub mod blackout;
 pub mod calls;
 pub mod gates;

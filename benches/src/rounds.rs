@@ -5,7 +5,8 @@
 //! within a round, and the median over the rounds is what is reported.
 
 use crate::lanes::{CALLS_OF_A_REQUEST, Lane, Loop};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::hint;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,6 +23,34 @@ pub enum Until {
     Rounds(usize),
     /// After so long, and at least three rounds.
     Time(Duration),
+}
+
+impl Until {
+    /// After `rounds` since `began`?
+    pub fn is_over(self, rounds: usize, began: Instant) -> bool {
+        match self {
+            Until::Rounds(all) => rounds >= all,
+            Until::Time(time) => rounds >= 3 && began.elapsed() >= time,
+        }
+    }
+}
+
+/// What is timed: a lane, in a loop, on so many threads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Which loop.
+    #[serde(rename = "loop")]
+    pub around: String,
+    /// How many threads.
+    pub threads: usize,
+    /// Which lane.
+    pub lane: String,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, {} thr.", self.lane, self.around, self.threads)
+    }
 }
 
 /// Nanoseconds a call of one lane in one setting.
@@ -68,41 +97,62 @@ pub struct Ratio {
     p90: f64,
 }
 
+/// Every lane in both loops on one and on two threads, timed round by round.
+pub struct Rounds<'l, 's> {
+    lanes: &'l [Lane<'s>],
+    timed: Vec<Timed>,
+    count: usize,
+}
+
+impl<'l, 's> Rounds<'l, 's> {
+    /// None yet.
+    pub fn new(lanes: &'l [Lane<'s>]) -> Self {
+        let mut timed = Vec::new();
+        for threads in [1, 2] {
+            for around in Loop::ALL {
+                timed.extend(lanes.iter().map(|lane| Timed::new(lane, around, threads)));
+            }
+        }
+        Rounds { lanes, timed, count: 0 }
+    }
+
+    /// One more.
+    pub fn once(&mut self) {
+        self.count += 1;
+        let (alone, paired) = self.timed.split_at_mut(self.lanes.len() * Loop::ALL.len());
+        alone_once(self.lanes, alone);
+        paired_once(self.lanes, paired);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// What they were.
+    pub fn timed(&self) -> &[Timed] {
+        &self.timed
+    }
+}
+
 /// Times every lane in both loops on one and on two threads.
 pub fn run(lanes: &[Lane<'_>], until: Until) -> Vec<Timed> {
-    let mut timed = Vec::new();
-    for threads in [1, 2] {
-        for around in Loop::ALL {
-            timed.extend(lanes.iter().map(|lane| Timed::new(lane, around, threads)));
-        }
-    }
+    let mut rounds = Rounds::new(lanes);
     let began = Instant::now();
-    let mut round = 0;
-    loop {
-        let over = match until {
-            Until::Rounds(rounds) => round >= rounds,
-            Until::Time(time) => round >= 3 && began.elapsed() >= time,
-        };
-        if over {
-            return timed;
-        }
-        round += 1;
-        let (alone, paired) = timed.split_at_mut(lanes.len() * Loop::ALL.len());
-        alone_once(lanes, alone);
-        paired_once(lanes, paired);
+    while !until.is_over(rounds.count, began) {
+        rounds.once();
     }
+    rounds.timed
 }
 
 /// Times lanes on this thread, in one loop.
 pub fn run_alone(lanes: &[Lane<'_>], around: Loop, until: Until) -> Vec<Timed> {
     let mut timed: Vec<_> = lanes.iter().map(|lane| Timed::new(lane, around, 1)).collect();
     let began = Instant::now();
-    for round in 0.. {
-        match until {
-            Until::Rounds(rounds) if round >= rounds => break,
-            Until::Time(time) if round >= 3 && began.elapsed() >= time => break,
-            _ => alone_once(lanes, &mut timed),
-        }
+    let mut round = 0;
+    while !until.is_over(round, began) {
+        round += 1;
+        alone_once(lanes, &mut timed);
     }
     timed
 }
@@ -187,6 +237,18 @@ impl Timed {
             all: Vec::new(),
             calls: calls.clamp(1, 400) * CALLS_OF_A_REQUEST,
         }
+    }
+
+    /// What it is that is timed.
+    pub fn setting(&self) -> Setting {
+        let (around, lane) = (self.around.name().to_owned(), self.lane.to_owned());
+        Setting { around, threads: self.threads, lane }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_rounds(lane: &'static str, rounds: &[f64]) -> Self {
+        let (rounds, all) = (rounds.to_vec(), Vec::new());
+        Timed { lane, note: None, around: Loop::Tight, threads: 1, rounds, all, calls: 0 }
     }
 
     /// The shortest batch.

@@ -5,9 +5,10 @@ use midflight_benches::libraries::Libraries;
 use midflight_benches::reload::Counts;
 use midflight_benches::report::{Report, Run};
 use midflight_benches::rounds::{Until, rounded};
-use midflight_benches::{blackout, calls, plot, reload};
+use midflight_benches::{against, blackout, calls, plot, reload};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Times calls, reloads and switches of midflight, of what one could write by hand, and of other libraries that reload code.
@@ -22,12 +23,18 @@ struct Options {
     /// Rounds of calls, instead of as many as fit.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Alternate rounds of calls with another build of this program, and say which lanes differ.
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
+    /// Run rounds for another build, which asks for them through standard input.
+    #[arg(long, hide = true)]
+    rounds_for_another: bool,
     /// Draw the calls to this file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     midflight::preflight();
     let options = Options::parse();
     if cfg!(debug_assertions) {
@@ -35,6 +42,13 @@ fn main() {
     }
     let load = load();
     let libraries = Libraries::build();
+    if options.rounds_for_another {
+        against::serve(&libraries);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(other) = &options.against {
+        return compare_with(other, &libraries, &options);
+    }
     let began = Instant::now();
 
     let seconds = |quick, full| Duration::from_secs(if options.quick { quick } else { full });
@@ -76,6 +90,25 @@ fn main() {
         true => println!("{}", serde_json::to_string_pretty(&report).expect("plain figures")),
         false => print!("{}", report.table()),
     }
+    ExitCode::SUCCESS
+}
+
+/// 1 where the builds differ, 2 where they can't be compared.
+fn compare_with(other: &Path, libraries: &Libraries, options: &Options) -> ExitCode {
+    let time = Duration::from_secs(if options.quick { 28 } else { 120 });
+    let until = options.rounds.map_or(Until::Time(time), Until::Rounds);
+    let against = match against::run(libraries, other, until) {
+        Ok(against) => against,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match options.json {
+        true => println!("{}", serde_json::to_string_pretty(&against).expect("plain figures")),
+        false => print!("{}", against.table()),
+    }
+    if against.alike { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn processor() -> String {
