@@ -1,5 +1,6 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
+use crate::gate::cell::Shares;
 use crate::gate::ways::{Detour, Fork};
 use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
@@ -34,6 +35,8 @@ pub(crate) struct Release {
     generations: Box<[Arc<Generation>]>,
     /// Who keeps it beyond a call, for reports.
     pub(crate) holds: Arc<Holds>,
+    /// What leases took of it.
+    pub(crate) shares: Shares,
     /// It is not to be called at once.
     pub(crate) detour: Option<Detour>,
     /// What is bound and timed: its entries above are unbound, so that a bare call pays nothing for it.
@@ -84,6 +87,7 @@ impl Release {
             far: Box::default(),
             generations: Box::default(),
             holds: Arc::default(),
+            shares: Shares::new(),
             detour: None,
             timed: None,
             _linked: None,
@@ -114,6 +118,7 @@ impl Release {
             far: bare.collect(),
             generations: generations.into(),
             holds: Arc::default(),
+            shares: Shares::new(),
             detour: meters.map(|_| Detour::Timed),
             timed: meters.map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
             _linked: None,

@@ -4,19 +4,20 @@
 //! A share (`Arc`) in it is in `owner` while it is current, in [`Retired`] while it drains, and in each lease. `current`
 //! owns nothing: it mirrors `owner` for the gate, which could not afford to count.
 //!
-//! A lease is a share that is taken while pinned. So once no thread is pinned and none can enter, shares only become
-//! fewer, and the last one may go. The other way round it is wrong: with the count looked at first and the pins after,
-//! a pinned thread takes its lease in between. And the count that decides is the one that `Arc::try_unwrap` takes to 0;
-//! `strong_count` is for reports.
+//! A lease is a share that is taken while pinned. Calls through a lease are pinned no better than the lease holds; what those
+//! call from within is pinned as any call is, and in a coroutine it may outlast both. So a release is freed in this order:
+//! [`Shares`] are read, no lease is left, no thread is pinned, and `Shares` are what they were. Nobody has taken a lease since the
+//! first step, so that nobody could enter by one; and of who was in by then the scan has found each. Without the
+//! last step it is wrong: a pinned thread takes its lease behind the look at the leases.
 //!
 //! `publish` swaps `owner` before `current`, but either order would do: both releases are owned throughout, the new one by
 //! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
 //! order and `current` stored in the other, and the group would be entered through a release that was retired.
 
 use super::pin::{self, GroupNumber, Inside};
-use super::sync::{Arc, Mirror, Owner};
+use super::sync::{Arc, Count, Mirror, Owner};
 use crate::release::Release;
-use std::sync::atomic::Ordering::Release as Releasing;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release as Releasing};
 
 /// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
 pub(crate) struct GroupCell {
@@ -54,7 +55,7 @@ impl GroupCell {
         let old = self.owner.swap(new);
         // Release: who enters sees what it was made of. What orders it against the pins is the scan's fence.
         self.current.store(current, Releasing);
-        Retired { release: old, left: false }
+        Retired { release: old }
     }
 
     /// The number of the current release, whatever this thread is in.
@@ -63,11 +64,26 @@ impl GroupCell {
     }
 }
 
+/// How many shares were ever taken in a release, as leases and by what holds like one.
+pub(crate) struct Shares(Count);
+
+impl Shares {
+    pub(crate) fn new() -> Self {
+        Shares(Count::new(0))
+    }
+
+    fn taken(&self) -> usize {
+        self.0.load(Acquire)
+    }
+}
+
 /// One share more.
 ///
 /// # Safety
 /// `release` is one of a cell's, and is entered, or held by another share.
 pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
+    // Before the share can be seen to be gone again.
+    release.shares.0.fetch_add(1, Relaxed);
     // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`, or in a release that was published. While it is pinned that
     // `Arc` is alive: in `owner`, in the `Retired` that waits for the pin, in the lease that entered it, or in what leads to it.
     unsafe {
@@ -82,19 +98,19 @@ pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
 #[must_use = "calls may be inside"]
 pub(crate) struct Retired {
     release: Arc<Release>,
-    /// No thread is pinned. Final, since none enters: only leases are left.
-    left: bool,
 }
 
 impl Retired {
     /// Frees the release, if nothing holds it any more. What it led to, calls may still be in: that is retired with it.
     pub(crate) fn look(self) -> Result<Vec<Retired>, Retired> {
-        let left = self.left || !pin::is_pinned(&self.release);
-        if !left {
+        let taken = self.release.shares.taken();
+        // In this order: see above. The scan's fence acquires what was done by the last lease.
+        let held = self.leases() > 0 || pin::is_pinned(&self.release);
+        if held || self.release.shares.taken() != taken {
             return Err(self);
         }
-        let release = Arc::try_unwrap(self.release).map_err(|release| Retired { release, left })?;
-        Ok(release.sides().into_iter().map(|release| Retired { release, left: false }).collect())
+        let release = Arc::try_unwrap(self.release).map_err(|release| Retired { release })?;
+        Ok(release.sides().into_iter().map(|release| Retired { release }).collect())
     }
 
     pub(crate) fn release(&self) -> &Release {
@@ -106,7 +122,7 @@ impl Retired {
         pin::inside(&self.release)
     }
 
-    /// Leases on it, for reports.
+    /// Leases on it.
     pub(crate) fn leases(&self) -> usize {
         Arc::strong_count(&self.release) - 1
     }

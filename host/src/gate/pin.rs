@@ -9,7 +9,8 @@
 //! | field of `Thread` | owner thread | others |
 //! |---|---|---|
 //! | `depth` | reads and writes | – |
-//! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Relaxed | the control plane reads, Acquire, after its fence |
+//! | `copies` | adds one, Release | the control plane reads: Acquire, and again after a fence |
+//! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Acquire | the control plane reads, Acquire, after its fence; a thread to which the call was moved stores null at its end, Release |
 //! | `Frame::note` | writes and reads, Relaxed | the control plane reads, for reports |
 //! | `tid` | writes | the control plane reads, for reports |
 //! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
@@ -18,10 +19,10 @@
 //!
 //! | a frame at | group in `note` | `hazard` |
 //! |---|---|---|
-//! | [`entered`](Thread::entered) and above | anything | null |
+//! | [`entered`](Thread::entered) and above, and any that was left before one above it | anything | null |
 //! | below, pinned | its group | its release, announced and confirmed |
 //! | below, entered by a lease | its group | its release, which the lease holds: it is there to be found, and nobody need find it |
-//! | below, inherited | none | null: a frame below holds |
+//! | below, inherited | its group | the release that a frame below had, announced and confirmed |
 //! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used |
 //!
 //! # Why no release is freed under a call
@@ -45,6 +46,20 @@
 //! the inner release comes after one that did not find the outer one any more (`Retired::look` gives it out only then), so it finds
 //! the announcement of the inner one, or what came after that.
 //!
+//! # Why the order in which calls are left does not matter
+//! A call is mostly left in the reverse order and on its own thread. A coroutine that is suspended inside of one (safe code can do
+//! that) leaves it whenever it is resumed, after calls that came later and perhaps on another thread. So a call rests on no
+//! other frame than its own: its hazard says that the frame is taken, and holds the release. To leave is to store null there,
+//! whoever does it.
+//!
+//! A nested call finds its release in a frame below, which may be left in that very moment. It announces the release in its own frame and
+//! asks whether that is current: then it is pinned as any other is. If it is not, the thread adds one to `copies`, announces again,
+//! and looks whether the frame below still has it. A scan reads `copies`, then the frames from the lowest up, and after a fence `copies` again.
+//! It can miss the nested call only if it read its frame before the announcement and the frame below after that was left.
+//! - If the scan found the new `copies` at its beginning, it had acquired the announcement before that, and saw it.
+//! - If it did not: the frame below was left after the second look, so the scan's last fence comes after that of the second
+//!   announcement. It finds `copies` changed, and looks again.
+//!
 //! # Why no record is missed
 //! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
 //! which loads the list after its fence, finds it, or its owner sees the new `current`.
@@ -60,8 +75,8 @@
 
 use super::cell::GroupCell;
 use super::sync::{
-    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Hazard, Note, OwnUsize, about_to_scan, announce,
-    process_static, thread_static,
+    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Count, Hazard, Note, OwnUsize, about_to_scan,
+    announce, fence, has_looked, process_static, thread_static,
 };
 use crate::release::Release;
 use crate::runtime::locals;
@@ -112,13 +127,11 @@ impl Call {
     }
 }
 
-/// A group as notes name it: its number, above a call. No two groups of a process have the same, and none has none.
+/// A group as notes name it: its number, above a call. No two groups of a process have the same, and none has 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupNumber(u64);
 
 impl GroupNumber {
-    const NONE: GroupNumber = GroupNumber(0);
-
     pub(super) fn next() -> Self {
         // No part of the protocol.
         static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -137,7 +150,7 @@ impl GroupNumber {
 pub(super) fn enter_plainly(group: &GroupCell, call: Call) -> Option<Entered> {
     let thread = this_thread_known()?;
     let frame = &thread.frames[0];
-    thread.is_plain().then(|| Entered { release: pin(frame, group, call), frame, deeper: None })
+    thread.is_plain().then(|| Entered { release: pin(frame, group, call), frame })
 }
 
 /// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
@@ -152,21 +165,26 @@ pub(super) fn enter<R, E: From<Fault>>(
     if let Some(entered) = enter_plainly(group, call) {
         return f(entered);
     }
-    f(enter_rarely(this_thread(), group, call)?)
+    f(enter_rarely(group, call)?)
 }
 
 #[cold]
 #[inline(never)]
-fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Result<Entered, Fault> {
-    let depth = thread.entered();
-    if depth == 0 {
-        attend(thread);
+pub(super) fn enter_rarely(group: &GroupCell, call: Call) -> Result<Entered, Fault> {
+    attend_outside();
+    let thread = this_thread();
+    loop {
+        let depth = thread.entered();
+        let below = nested(thread, depth, group)?;
+        // Not before: beyond the bound there is no frame.
+        let frame = thread.take(depth);
+        let Some(below) = below else {
+            return Ok(Entered { release: pin(frame, group, call), frame });
+        };
+        if let Some(release) = inherit(thread, below, frame, group, call) {
+            return Ok(Entered { release, frame });
+        }
     }
-    let inherited = nested(thread, depth, group)?;
-    // Not before: beyond the bound there is no frame.
-    let frame = &thread.frames[depth];
-    let release = inherited.unwrap_or_else(|| pin(frame, group, call));
-    Ok(Entered { release, frame, deeper: Some(Deeper::than(thread, depth)) })
 }
 
 /// Makes `release` the one that nested calls of this thread into `group` get, on a thread as for [`enter_plainly`].
@@ -175,7 +193,7 @@ fn enter_rarely(thread: &'static Thread, group: &GroupCell, call: Call) -> Resul
 #[inline(always)]
 pub(super) fn hold_plainly(group: &GroupCell, release: &Release, call: Call) -> Option<Entered> {
     let thread = this_thread_known()?;
-    thread.is_plain().then(|| thread.frames[0].hold(group, release, call, None))
+    thread.is_plain().then(|| thread.frames[0].hold(group, release, call))
 }
 
 /// Runs `f` with `release` as the one that nested calls of this thread into `group` get. The caller holds it, as above.
@@ -187,7 +205,7 @@ pub(super) fn enter_held<R, E: From<Fault>>(
 ) -> Result<R, E> {
     let _entered = match hold_plainly(group, release, call) {
         Some(entered) => entered,
-        None => hold_rarely(this_thread(), group, release, call)?,
+        None => hold_rarely(group, release, call)?,
     };
     f()
 }
@@ -195,33 +213,26 @@ pub(super) fn enter_held<R, E: From<Fault>>(
 /// As [`enter_held`], for what must run however deep the thread is: the end of a value, whose caller can't be refused. Beyond the last
 /// frame nested calls are refused anyway, so that none asks which release it belongs to.
 pub(super) fn enter_surely<R>(group: &GroupCell, release: &Release, call: Call, f: impl FnOnce() -> R) -> R {
+    attend_outside();
     let thread = this_thread();
     let depth = thread.entered();
-    if depth == 0 {
-        attend(thread);
+    if depth == FRAMES {
+        return f();
     }
-    let Some(frame) = thread.frames.get(depth) else { return f() };
-    let _entered = frame.hold(group, release, call, Some(Deeper::than(thread, depth)));
+    let _entered = thread.take(depth).hold(group, release, call);
     f()
 }
 
 #[cold]
 #[inline(never)]
-fn hold_rarely(
-    thread: &'static Thread,
-    group: &GroupCell,
-    release: &Release,
-    call: Call,
-) -> Result<Entered, Fault> {
+fn hold_rarely(group: &GroupCell, release: &Release, call: Call) -> Result<Entered, Fault> {
+    attend_outside();
+    let thread = this_thread();
     let depth = thread.entered();
-    if depth == 0 {
-        attend(thread);
-    }
     if depth >= group.calls_nested_max {
         return Err(too_deep(group));
     }
-    let frame = &thread.frames[depth];
-    Ok(frame.hold(group, release, call, Some(Deeper::than(thread, depth))))
+    Ok(thread.take(depth).hold(group, release, call))
 }
 
 /// Announces the current release in `frame`, and looks again.
@@ -243,23 +254,21 @@ fn pin(frame: &Frame, group: &GroupCell, call: Call) -> *const Release {
     release
 }
 
-/// The release that a call from inside of a call belongs to, if this thread is in that group already.
+/// The frame whose release a call from inside of a call belongs to, if this thread is in that group already.
 #[cold]
 #[inline(never)]
-fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*const Release>, Fault> {
+fn nested(thread: &'static Thread, depth: usize, group: &GroupCell) -> Result<Option<&'static Frame>, Fault> {
     if depth >= group.calls_nested_max {
         return Err(too_deep(group));
     }
     let below = &thread.frames[..depth];
-    if let Some(frame) = below.iter().rev().find(|frame| frame.group() == group.number) {
-        // The frame inherits, so it names no group itself.
-        thread.frames[depth].note.set(GroupNumber::NONE.0);
-        return Ok(Some(frame.hazard.load(Relaxed)));
+    let of = |group: GroupNumber| move |frame: &&Frame| frame.group() == group && frame.is_taken();
+    if let Some(frame) = below.iter().rev().find(of(group.number)) {
+        return Ok(Some(frame));
     }
-    // Leases enter a group again and again.
+    // A group counts once, however many frames are in it.
     let first = |at: usize, frame: &Frame| {
-        let group = frame.group();
-        group != GroupNumber::NONE && below[..at].iter().all(|earlier| earlier.group() != group)
+        frame.is_taken() && !below[..at].iter().any(|earlier| of(frame.group())(&earlier))
     };
     let groups = below.iter().enumerate().filter(|(at, frame)| first(*at, frame)).count();
     if groups >= group.groups_nested_max {
@@ -268,8 +277,38 @@ fn nested(thread: &Thread, depth: usize, group: &GroupCell) -> Result<Option<*co
     Ok(None)
 }
 
+/// Announces in `frame` what `below` has; `None` if that was left meanwhile.
+fn inherit(
+    thread: &Thread,
+    below: &Frame,
+    frame: &Frame,
+    group: &GroupCell,
+    call: Call,
+) -> Option<*const Release> {
+    frame.describe(group, call.0);
+    let release = below.hazard.load(Relaxed);
+    announce(&frame.hazard, release);
+    if release.is_null() || group.current.load(SeqCst) == release {
+        return (!release.is_null()).then_some(release.cast_const());
+    }
+    thread.copies.store(thread.copies.load(Relaxed).wrapping_add(1), Releasing);
+    announce(&frame.hazard, release);
+    if below.hazard.load(Acquire) == release {
+        return Some(release);
+    }
+    frame.hazard.store(null_mut(), Releasing);
+    None
+}
+
 /// Runs what this thread owes to plugins that are closing, if it is in no call and was asked to.
 pub(crate) fn checkpoint() {
+    attend_outside();
+}
+
+/// As [`checkpoint`]. Which thread this is has to be asked after it: a destructor can be suspended, and go on elsewhere.
+#[cold]
+#[inline(never)]
+fn attend_outside() {
     let thread = this_thread();
     if thread.entered() == 0 {
         attend(thread);
@@ -302,11 +341,12 @@ fn too_deep(group: &GroupCell) -> Fault {
 /// another one in its place.
 pub(super) fn is_pinned(release: &Release) -> bool {
     about_to_scan();
-    threads().any(|thread| {
-        let mut frames = thread.frames.iter();
-        frames.any(|frame| std::ptr::eq(frame.hazard.load(Acquire), release))
-    })
+    threads().any(|thread| thread.is_inside(release))
 }
+
+/// How often a record is looked through whose thread nests calls in retired releases meanwhile. After that it counts as inside,
+/// until the next scan.
+const LOOKS_MAX: usize = 100;
 
 /// A thread inside of a release, as it looked a moment ago.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -333,31 +373,55 @@ pub(super) fn inside(release: &Release) -> Vec<Inside> {
 /// In this order: an outermost call touches one cache line of it.
 #[repr(C, align(128))]
 struct Thread {
-    /// How many frames are entered; 0 also while that is the first one alone, which its hazard says.
+    /// No frame but the first is taken from here on. It comes down when a call is entered, not when one is left.
     depth: OwnUsize,
     /// Not 0: some plugin is closing. On the line of the first frame, which a call writes anyway.
     attention: AtomicUsize,
     frames: [Frame; FRAMES],
+    /// How often a nested call took over a release that is not current any more.
+    copies: Count,
     tid: AtomicU32,
     taken: AtomicBool,
     next: AtomicPtr<Thread>,
 }
 
 impl Thread {
-    /// In no call, and not asked to attend. One test for both.
-    ///
-    /// The first frame inherits from nobody, so its hazard is null only where none is entered.
+    /// Its first frame is free, as it is in no call, and it is not asked to attend. One test for both.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        self.frames[0].hazard.load(Relaxed).addr() | self.attention.load(Relaxed) == 0
+        // Acquire: another thread may have left the call that was here, and a lease's is stored over that.
+        self.frames[0].hazard.load(Acquire).addr() | self.attention.load(Relaxed) == 0
     }
 
-    /// How many frames are entered.
+    /// How many frames lie up to the highest that is taken.
     fn entered(&self) -> usize {
-        match self.depth.get() {
-            0 => usize::from(!self.frames[0].hazard.load(Relaxed).is_null()),
-            depth => depth,
+        let highest = self.depth.get().max(1);
+        let entered = (1..=highest).rev().find(|depth| self.frames[depth - 1].is_taken()).unwrap_or(0);
+        // As in `is_plain`, for what is stored into the frames above.
+        fence(Acquire);
+        entered
+    }
+
+    /// The frame for a call at `depth`, which is [`entered`](Thread::entered).
+    fn take(&self, depth: usize) -> &Frame {
+        self.depth.set(depth + 1);
+        &self.frames[depth]
+    }
+
+    /// Does a frame hold `release`? See above on the order in which calls are left.
+    fn is_inside(&self, release: &Release) -> bool {
+        for _ in 0..LOOKS_MAX {
+            let copies = self.copies.load(Acquire);
+            let mut frames = self.frames.iter();
+            if frames.any(|frame| std::ptr::eq(frame.hazard.load(Acquire), release)) {
+                return true;
+            }
+            has_looked();
+            if self.copies.load(Relaxed) == copies {
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -382,16 +446,15 @@ impl Frame {
 
     /// A release that a lease holds: nobody need see it in time.
     #[inline(always)]
-    fn hold(
-        &'static self,
-        group: &GroupCell,
-        release: &Release,
-        call: Call,
-        deeper: Option<Deeper>,
-    ) -> Entered {
+    fn hold(&'static self, group: &GroupCell, release: &Release, call: Call) -> Entered {
         self.describe(group, call.0 | BY_LEASE);
         self.hazard.store(from_ref(release).cast_mut(), Releasing);
-        Entered { release, frame: self, deeper }
+        Entered { release, frame: self }
+    }
+
+    /// A call is in it.
+    fn is_taken(&self) -> bool {
+        !self.hazard.load(Relaxed).is_null()
     }
 
     fn group(&self) -> GroupNumber {
@@ -401,14 +464,14 @@ impl Frame {
 
 /// This thread inside of a release. Dropping it leaves, on every way out, a panic too.
 ///
-/// Not to be kept: entered frames are left in the reverse order, which closures see to, and on their own thread.
+/// Not to be kept: what it holds is not retired meanwhile. A coroutine keeps it for as long as it is suspended, and may drop it in any
+/// order and on any thread.
 pub(super) struct Entered {
-    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, so by the
-    /// argument above; or a frame below, on this very thread, holds it, and is left later; or a lease does. `over` keeps it so.
+    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, or before
+    /// a frame below was seen to have it still, so by the arguments above; or a lease holds it. `over` keeps it so.
     release: *const Release,
+    /// INVARIANT: its hazard is this call's alone until this is dropped.
     frame: &'static Frame,
-    /// `None` where it is the first frame and alone: then its hazard says all.
-    deeper: Option<Deeper>,
 }
 
 impl Entered {
@@ -458,28 +521,6 @@ impl Drop for Entered {
     #[inline(always)]
     fn drop(&mut self) {
         self.frame.hazard.store(null_mut(), Releasing);
-        drop(self.deeper.take());
-    }
-}
-
-/// Puts `Thread::depth` back.
-struct Deeper {
-    thread: &'static Thread,
-    before: usize,
-}
-
-impl Deeper {
-    fn than(thread: &'static Thread, depth: usize) -> Self {
-        let before = thread.depth.get();
-        thread.depth.set(depth + 1);
-        Deeper { thread, before }
-    }
-}
-
-impl Drop for Deeper {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.thread.depth.set(self.before);
     }
 }
 
@@ -535,6 +576,7 @@ impl Thread {
             depth: OwnUsize::new(0),
             attention: AtomicUsize::new(0),
             frames: std::array::from_fn(frame),
+            copies: Count::new(0),
             tid: AtomicU32::new(0),
             taken: AtomicBool::new(true),
             next: AtomicPtr::new(null_mut()),

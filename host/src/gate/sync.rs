@@ -6,12 +6,15 @@
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
 
 pub(super) use arc_swap::ArcSwap as Owner;
 pub(super) use std::sync::Arc;
-pub(super) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
+
+/// How often something was done, for who looks whether it was done meanwhile.
+pub(super) type Count = AtomicUsize;
 
 /// The frames that a thread's record has room for.
 pub(super) const FRAMES: usize = 64;
@@ -30,6 +33,12 @@ pub(super) fn announce<T>(hazard: &Hazard<T>, value: *mut T) {
 /// The writer's fence: between its store to the mirror and its look at the hazards.
 #[inline(always)]
 pub(super) fn about_to_scan() {
+    fence(SeqCst);
+}
+
+/// The writer's fence as well: between its look at a thread's hazards and its second one at what that thread has copied.
+#[inline(always)]
+pub(super) fn has_looked() {
     fence(SeqCst);
 }
 

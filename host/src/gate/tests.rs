@@ -314,6 +314,97 @@ fn forks_that_come_and_go() {
     });
 }
 
+/// A coroutine that is suspended inside of a call, made by `enter`, until it is resumed. What it gives then is the release's number.
+fn suspended(group: &Arc<GroupCell>, lease: Option<Arc<Release>>) -> generator::Generator<'static, (), u64> {
+    let group = Arc::clone(group);
+    let mut coroutine = generator::Gn::<()>::new_scoped(move |mut scope| {
+        let mut inside = |release: &Release| {
+            scope.yield_with(0);
+            Ok::<_, Fault>(release.number)
+        };
+        let number = match &lease {
+            Some(lease) => pin::enter_held(&group, lease, CALL, || inside(lease)),
+            None => group.enter(CALL, inside),
+        };
+        number.expect("within the bounds")
+    });
+    assert_eq!(coroutine.resume(), Some(0), "it is inside");
+    coroutine
+}
+
+/// Every order in which some calls of a thread, each in a coroutine, can be left: each holds its release to its own end.
+#[test]
+fn s18_calls_are_left_in_any_order() {
+    const CALLS: usize = 4;
+    let orders = (0..CALLS.pow(CALLS as u32))
+        .map(|order| (0..CALLS as u32).map(move |at| order / CALLS.pow(at) % CALLS).collect::<Vec<_>>());
+    let all = |order: &Vec<usize>| (0..CALLS).all(|call| order.contains(&call));
+    for order in orders.filter(all) {
+        let group = Arc::new(group(1));
+        let mut calls: Vec<_> = (0..CALLS).map(|_| suspended(&group, None)).collect();
+        let mut retired = group.publish(release(2));
+        for call in &order {
+            retired = retired.look().err().unwrap_or_else(|| panic!("freed before {call} of {order:?}"));
+            assert_eq!(calls[*call].resume(), Some(1), "{order:?}");
+        }
+        drained(retired);
+        assert_eq!(call(&group), Ok(2));
+    }
+}
+
+/// A call that was made within one through a lease is still inside when that call is over and the lease is gone.
+#[test]
+fn s18_a_nested_call_outlives_the_lease_that_it_was_made_under() {
+    let group = Arc::new(group(1));
+    let lease = group.lease().expect("a lease");
+    let retired = group.publish(release(2));
+    let mut outer = suspended(&group, Some(lease));
+    let mut nested = suspended(&group, None);
+    assert_eq!(outer.resume(), Some(1));
+    drop(outer);
+    let retired = retired.look().err().expect("the nested call is inside");
+    assert_eq!(nested.resume(), Some(1));
+    drained(retired);
+}
+
+/// Coroutines are moved to another thread inside of their calls, and are left there.
+#[test]
+fn s18_calls_are_left_by_other_threads() {
+    let group = Arc::new(group(1));
+    for number in 2..200 {
+        let outer = suspended(&group, None);
+        let mut nested = suspended(&group, None);
+        let retired = group.publish(release(number));
+        let left = thread::spawn(move || {
+            let mut outer = outer;
+            outer.resume()
+        });
+        // It may inherit from what is left in this moment.
+        let mut last = suspended(&group, None);
+        assert_eq!(left.join().expect("no panic"), Some(number - 1));
+        let retired = retired.look().err().expect("the nested call is inside");
+        assert_eq!(nested.resume(), Some(number - 1));
+        let inside = last.resume().expect("its release");
+        assert!(inside == number || inside == number - 1, "{inside}");
+        drained(retired);
+    }
+}
+
+/// A thread that ends while a call of its own goes on elsewhere keeps its record, and that holds.
+#[test]
+fn s18_a_call_outlives_its_thread() {
+    let group = Arc::new(group(1));
+    let mut moved = {
+        let group = Arc::clone(&group);
+        thread::spawn(move || suspended(&group, None)).join().expect("no panic")
+    };
+    let retired = group.publish(release(2));
+    assert_eq!(call(&group), Ok(2));
+    let retired = retired.look().err().expect("it is inside");
+    assert_eq!(moved.resume(), Some(1));
+    drained(retired);
+}
+
 /// What is left of it.
 fn look(retired: Retired) -> Vec<Retired> {
     retired.look().unwrap_or_else(|left| vec![left])

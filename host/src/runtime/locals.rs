@@ -55,7 +55,7 @@ pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
         matches!(debt.what, What::Key { key: other, .. } if other == key) && Arc::ptr_eq(&debt.owner, of)
     };
     if let Some(debt) = take(of_key) {
-        settle(&debt.owner);
+        settle(&debt.owner, threads::current());
     }
 }
 
@@ -99,7 +99,7 @@ impl Debt {
     /// Runs it, unless its code is gone.
     fn pay(self) {
         let Debt { owner, what } = self;
-        let outer = PAYING.replace(true);
+        let (_paying, tid) = (Paying::begin(), threads::current());
         owner.running.fetch_add(1, SeqCst);
         if !owner.is(DEAD) {
             match what {
@@ -118,8 +118,7 @@ impl Debt {
             }
         }
         owner.running.fetch_sub(1, SeqCst);
-        PAYING.set(outer);
-        settle(&owner);
+        settle(&owner, tid);
     }
 }
 
@@ -133,8 +132,8 @@ fn push(debt: Debt) {
     arm(list);
 }
 
-fn settle(owner: &Owner) {
-    let tid = threads::current();
+/// The thread `tid` owes one less.
+fn settle(owner: &Owner, tid: u32) {
     let mut pending = owner.pending.lock();
     if let Some(count) = pending.get_mut(&tid) {
         *count -= 1;
@@ -166,30 +165,45 @@ fn pay_rounds(whose: impl Fn(&Debt) -> bool) {
         }
     }
     while let Some(debt) = take(&whose) {
-        settle(&debt.owner);
+        settle(&debt.owner, threads::current());
     }
 }
 
 /// A destructor of a plugin's is on this thread's stack, and may have been lent what another one would free.
 pub(crate) fn paying() -> bool {
-    PAYING.get()
+    PAYING.get() > 0
 }
 
 /// Runs `f`, code of a plugin's beneath which no other destructor of this thread's may run, for the same reason.
 pub(super) fn without_paying<R>(f: impl FnOnce() -> R) -> R {
-    struct Outer(bool);
-    impl Drop for Outer {
-        fn drop(&mut self) {
-            PAYING.set(self.0);
-        }
-    }
-    let _outer = Outer(PAYING.replace(true));
+    let _paying = Paying::begin();
     f()
 }
 
+/// One of those that `paying` speaks of. They are counted, since coroutines that are suspended in them end in any order.
+struct Paying {
+    tid: u32,
+}
+
+impl Paying {
+    fn begin() -> Self {
+        PAYING.set(PAYING.get() + 1);
+        Paying { tid: threads::current() }
+    }
+}
+
+impl Drop for Paying {
+    fn drop(&mut self) {
+        // One that was moved to another thread leaves its own as if it ran on: that thread pays at its end.
+        if self.tid == threads::current() {
+            PAYING.set(PAYING.get() - 1);
+        }
+    }
+}
+
 thread_local! {
-    /// A destructor runs on this thread, or a visit.
-    static PAYING: Cell<bool> = const { Cell::new(false) };
+    /// How many destructors run on this thread, and visits.
+    static PAYING: Cell<usize> = const { Cell::new(0) };
     // Const and without a Drop: it can be used at any point of a thread's end.
     static LIST: Cell<*mut List> = const { Cell::new(null_mut()) };
 }

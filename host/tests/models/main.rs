@@ -54,6 +54,32 @@ mod gate {
         called.expect("within the bounds");
     }
 
+    /// A call that is left by whoever gets it, as that of a coroutine is.
+    pub(crate) struct Suspended {
+        entered: Option<pin::Entered>,
+    }
+
+    // SAFETY: it is what is to be shown: that a call may be left by another thread.
+    unsafe impl Send for Suspended {}
+
+    impl Suspended {
+        /// `outer`: as the outermost call of its thread.
+        pub(crate) fn begin(group: &std::sync::Arc<cell::GroupCell>, outer: bool) -> Self {
+            let call = pin::Call::REQUEST;
+            let entered = match outer {
+                true => pin::enter_plainly(group, call).expect("registered, and in no call"),
+                false => pin::enter_rarely(group, call).expect("within the bounds"),
+            };
+            entered.release().used();
+            Suspended { entered: Some(entered) }
+        }
+
+        pub(crate) fn end(mut self) {
+            let entered = self.entered.take().expect("it has not ended");
+            entered.release().used();
+        }
+    }
+
     /// A call through a lease.
     pub(crate) fn through<R>(
         group: &cell::GroupCell,

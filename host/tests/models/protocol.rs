@@ -1,7 +1,7 @@
 //! The protocol as it is: no order of anything frees what is used, and everything is freed in the end.
 
 use super::gate::cell::Retired;
-use super::gate::{over, pin, sync, through};
+use super::gate::{Suspended, over, pin, sync, through};
 use super::runtime::locals::ATTENDED;
 use super::{Arc, Bounds, Release, call, call_with, explore, group, look, look_at_last, spawn};
 use loom::sync::atomic::AtomicBool;
@@ -31,6 +31,26 @@ pub(super) fn calls_against_a_publish() {
 #[test]
 fn a_caller_against_a_publish() {
     explore("a caller against a publish", ALL_OR_2, calls_against_a_publish);
+}
+
+/// The call that a scan finds in the frame is another group's, and comes after one of the release that is freed.
+pub(super) fn another_group_after_a_publish() {
+    let (group, other) = (group(1), group(11));
+    let caller = {
+        let group = group.clone();
+        spawn(move || {
+            call(&group);
+            call(&other);
+        })
+    };
+    let left = look(group.publish(Arc::new(Release::new(2))));
+    caller.join().expect("no panic");
+    look_at_last(left);
+}
+
+#[test]
+fn another_groups_call_against_a_publish() {
+    explore("another group's call", ALL_OR_2, another_group_after_a_publish);
 }
 
 /// A second publish, so that the first retirement goes on beside it.
@@ -248,6 +268,27 @@ fn nesting_against_publishes() {
         look_at_last(left);
         look_at_last(other_left);
     });
+}
+
+/// A call goes on on another thread, and is left there, while its own thread makes one that inherits from it.
+pub(super) fn a_call_that_is_left_elsewhere() {
+    sync::look_at_copies();
+    let group = group(1);
+    call(&group);
+    let outer = Suspended::begin(&group, true);
+    let left = group.publish(Arc::new(Release::new(2)));
+    let elsewhere = spawn(move || outer.end());
+    let scan = spawn(move || look(left));
+    let nested = Suspended::begin(&group, false);
+    nested.end();
+    elsewhere.join().expect("no panic");
+    let left = scan.join().expect("no panic");
+    look_at_last(left);
+}
+
+#[test]
+fn s18_a_call_that_is_left_elsewhere() {
+    explore("a call left elsewhere", THREE_OR_2, a_call_that_is_left_elsewhere);
 }
 
 /// What is wanted is said, then the threads are asked: who attends sees it, or is still asked.

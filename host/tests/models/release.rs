@@ -1,5 +1,6 @@
 //! A release that knows whether it was freed.
 
+use super::gate::cell::Shares;
 use super::gate::sync::{Arc, forever};
 use super::plant::{Plant, planted};
 use loom::cell::UnsafeCell;
@@ -11,6 +12,7 @@ pub(crate) struct Release {
     /// What it is made of: written by who makes it and by its end, read by calls. Loom tells where nothing orders them.
     parts: UnsafeCell<u64>,
     freed: &'static AtomicBool,
+    pub(crate) shares: Shares,
     /// What it leads to.
     inner: Option<Arc<Release>>,
 }
@@ -23,7 +25,7 @@ impl Release {
         let parts = UnsafeCell::new(0);
         // SAFETY: nobody else has it.
         parts.with_mut(|parts| unsafe { *parts = number });
-        Release { number, parts, freed: forever(AtomicBool::new(false)), inner: None }
+        Release { number, parts, freed: forever(AtomicBool::new(false)), shares: Shares::new(), inner: None }
     }
 
     pub(crate) fn leading(number: u64, inner: u64) -> Self {

@@ -2,13 +2,15 @@
 
 use super::super::plant::{Plant, planted};
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
-use loom::sync::atomic::fence;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+/// `copies`, and how many shares were taken. What orders them are the fences, whose orders are tried.
+pub(crate) use loom::sync::atomic::AtomicUsize as Count;
+pub(crate) use loom::sync::atomic::fence;
 /// Seen by nobody who decides: loom need not order it.
 pub(crate) use std::sync::atomic::AtomicU32;
 
@@ -26,6 +28,19 @@ pub(crate) fn about_to_scan() {
     if !planted(Plant::NoFenceInWriter) {
         full_fence();
     }
+}
+
+/// Of importance to who copies alone: other models are spared its orders.
+pub(crate) fn has_looked() {
+    match COPIES.get() {
+        true => full_fence(),
+        false => fence(Ordering::SeqCst),
+    }
+}
+
+/// From here on this execution tries the orders of that fence.
+pub(crate) fn look_at_copies() {
+    COPIES.set(true);
 }
 
 loom::lazy_static! {
@@ -134,7 +149,11 @@ impl<T> Hazard<T> {
     }
 
     pub(crate) fn load(&self, order: Ordering) -> *mut T {
-        self.0.load(order)
+        match order {
+            // By the owner, of what it has stored itself or what was left for it: no step of its own.
+            Relaxed => self.0.value.load(Relaxed),
+            _ => self.0.load(order),
+        }
     }
 
     pub(crate) fn store(&self, value: *mut T, order: Ordering) {
@@ -251,6 +270,7 @@ macro_rules! thread_static {
 pub(crate) use thread_static;
 
 thread_local! {
+    static COPIES: Cell<bool> = const { Cell::new(false) };
     /// What an execution must not see freed, until the next begins.
     static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
@@ -264,6 +284,7 @@ pub(crate) fn forever<T: 'static>(value: T) -> &'static T {
 }
 
 pub(crate) fn begin_execution() {
+    COPIES.set(false);
     KEPT.take();
     FREE.set(None);
 }
