@@ -3,7 +3,7 @@
 use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
 use crate::stage::Candidate;
-use midflight_inspect::Spare;
+use midflight_inspect::{Spare, text};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,9 +32,14 @@ type Named = (Candidate, Option<Arc<str>>);
 pub(crate) fn read(path: &Path, bounds: &Bounds) -> Result<Vec<Named>, Refusal> {
     let invalid = |reason: String| Refusal::new(Code::ReleaseInvalid, reason).in_file(path);
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Refusal::new(Code::FileUnreadable, format!("{}: {error}", path.display())).in_file(path)
+        Refusal::new(Code::FileUnreadable, format!("{}: {error}", text::path(path))).in_file(path)
     })?;
-    let file: File = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    let file: File = toml::from_str(&text).map_err(|error| {
+        // Its own text has lines of the file in it, and marks below them.
+        let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+        let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        invalid(format!("{place}{}", error.message()))
+    })?;
     if file.plugin.is_empty() {
         return Err(invalid("it names no plugin".to_owned()));
     }
@@ -46,7 +51,7 @@ pub(crate) fn read(path: &Path, bounds: &Bounds) -> Result<Vec<Named>, Refusal> 
         if manifest.name != name || manifest.version.to_string() != version {
             let reason = format!(
                 "it names {name} {version}, and {} is {} {}",
-                library.display(),
+                text::path(&library),
                 manifest.name,
                 manifest.version
             );

@@ -14,6 +14,8 @@
 //! - [`Refusal`]: why not. Its [`Code`] is from one table for all that Midflight refuses, of files
 //!   and of what they become, so that a host, its tools and an operator's alarms use the same
 //!   names.
+//! - [`text`]: how it says so. What a file brings with it is escaped and bounded before anybody is
+//!   told.
 //!
 //! ```no_run
 //! use midflight_inspect::{Spare, inspect, read};
@@ -34,6 +36,7 @@ mod manifest;
 mod read;
 pub mod refusal;
 mod stamp;
+pub mod text;
 
 pub use buffer::{Buffer, Spare};
 pub use inspection::{DF_1_NODELETE, Inspection, Place, inspect};

@@ -1,5 +1,6 @@
 //! Refusals: why a candidate did not become a release, in words that an operator can act on.
 
+use crate::text;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -19,15 +20,16 @@ struct Inner {
 }
 
 impl Refusal {
-    /// A refusal for `reason`, of no plugin and no file yet.
-    pub fn new(code: Code, reason: impl Into<String>) -> Self {
-        Refusal(Box::new(Inner { code, reason: reason.into(), plugin: None, version: None, file: None }))
+    /// A refusal for `reason`, of no plugin and no file yet. The reason is told as [`text`] tells: on one line, in 2 KiB at most.
+    pub fn new(code: Code, reason: impl AsRef<str>) -> Self {
+        let reason = text::told(reason.as_ref());
+        Refusal(Box::new(Inner { code, reason, plugin: None, version: None, file: None }))
     }
 
     /// Names the plugin and the version that were refused.
     pub fn of(mut self, plugin: &str, version: &str) -> Self {
-        self.0.plugin = Some(plugin.to_owned());
-        self.0.version = Some(version.to_owned());
+        self.0.plugin = Some(text::name(plugin));
+        self.0.version = Some(text::name(version));
         self
     }
 
@@ -47,7 +49,8 @@ impl Refusal {
         self.0.code.stage()
     }
 
-    /// What was found, with both sides named where two things disagree.
+    /// What was found, with both sides named where two things disagree. On one line of at most 2 KiB: what is not printed is escaped
+    /// in it, and from the middle of a longer one is left out, with how much that was.
     pub fn reason(&self) -> &str {
         &self.0.reason
     }

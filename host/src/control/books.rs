@@ -2,11 +2,12 @@
 
 use super::Control;
 use super::ending::Phase;
-use crate::event::{About, EventKind};
+use crate::event::{About, EventKind, REASONS_MAX};
 use crate::holder::Holders;
 use crate::host::{Applied, Handle};
 use crate::release::Generation;
 use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use midflight_inspect::text;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,10 @@ use std::time::Duration;
 impl Control {
     pub(super) fn mark(&mut self, number: u64, residency: Residency) {
         self.changed = true;
+        let residency = match residency {
+            Residency::Resident(reasons) => Residency::Resident(text::list(reasons, REASONS_MAX)),
+            plain => plain,
+        };
         if let Some(record) = self.records.get_mut(&number) {
             record.residency = residency;
             record.held_by = Holders::default();

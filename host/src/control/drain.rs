@@ -11,6 +11,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::runtime::threads;
 use crate::status::Residency;
+use midflight_inspect::text;
 use midflight_plugin::rt::Hook;
 use std::mem;
 use std::sync::Arc;
@@ -216,7 +217,7 @@ impl Control {
                 let method = called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
                 holders.calls.push(Holder {
                     tid,
-                    thread: threads::comm(tid).unwrap_or_default(),
+                    thread: text::name(&threads::comm(tid).unwrap_or_default()),
                     plugin: plugin.to_string(),
                     method: method.map(|method| (*method).to_owned()),
                     by_lease,
