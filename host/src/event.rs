@@ -1,12 +1,16 @@
 //! Events: what happened, in order, for people and for programs.
 
+use crate::contained::say;
 use crate::holder::Holders;
 use crate::refusal::Refusal;
 use crate::status::Memory;
+use midflight_inspect::text;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 /// One thing that happened to one plugin.
@@ -123,6 +127,12 @@ pub enum EventKind {
     },
     /// A panic that no call can be told of: in the drop of a future or of an object.
     Panicked(String),
+    /// The process's `tracing` subscriber panicked when it was told of an event, with what text. Updates go on, and are
+    /// told here as ever. Told of the first panic alone.
+    SubscriberPanicked(String),
+    /// The control thread has ended by a panic, which is a bug of Midflight's: please report it. What serves serves on, and
+    /// there are no updates, rollbacks or unloads any more.
+    ControlPanicked(String),
     /// Proven: no code of the generation is in this process any more.
     Unmapped {
         /// What it had allocated and never freed, where its allocator counts.
@@ -174,6 +184,14 @@ impl fmt::Display for EventKind {
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
             EventKind::Panicked(report) => f.write_str(report),
+            EventKind::SubscriberPanicked(text) => {
+                write!(f, "the tracing subscriber of the service panicked, which is told this once: {text}")
+            }
+            EventKind::ControlPanicked(text) => write!(
+                f,
+                "the control thread has ended by a panic: what serves serves on, and nothing is \
+                 updated any more; restart the service, and report this: {text}"
+            ),
             EventKind::Unmapped { memory: Some(Memory { current: left @ 1.., .. }) } => {
                 write!(f, "unmapped, with {left} bytes that it never freed")
             }
@@ -182,6 +200,19 @@ impl fmt::Display for EventKind {
                 write!(f, "can never be unloaded ({}): {advice}", reasons.join("; "))
             }
             plain => f.write_str(plain.name()),
+        }
+    }
+}
+
+impl Event {
+    /// Tells the process's `tracing` subscriber; the text of its panic, if it panics.
+    fn log(&self) -> Result<(), String> {
+        let Event { plugin, version, generation, kind, .. } = self;
+        let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
+        let event = kind.name();
+        match kind.is_bad() {
+            true => say!(warn, event, plugin, version, generation, took_us, "{kind}"),
+            false => say!(info, event, plugin, version, generation, took_us, "{kind}"),
         }
     }
 }
@@ -215,9 +246,30 @@ impl EventKind {
             EventKind::GivenUp { .. } => "given_up",
             EventKind::Stopped { .. } => "stopped",
             EventKind::Panicked(_) => "panicked",
+            EventKind::SubscriberPanicked(_) => "subscriber_panicked",
+            EventKind::ControlPanicked(_) => "control_panicked",
             EventKind::Unmapped { .. } => "unmapped",
             EventKind::Resident(_) => "resident",
             EventKind::NeverUnloads { .. } => "never_unloads",
+        }
+    }
+
+    /// With its texts as they are told. A refusal has told its own.
+    fn told(self) -> Self {
+        let told = |reason: String| text::told(&reason);
+        match self {
+            EventKind::Returned { reason } => EventKind::Returned { reason: told(reason) },
+            EventKind::StateLost { reason } => EventKind::StateLost { reason: told(reason) },
+            EventKind::JournalFailed { reason } => EventKind::JournalFailed { reason: told(reason) },
+            EventKind::HookFailed { hook, reason } => EventKind::HookFailed { hook, reason: told(reason) },
+            EventKind::RetiringFailed { reason } => EventKind::RetiringFailed { reason: told(reason) },
+            EventKind::Stopped { panic } => EventKind::Stopped { panic: panic.map(told) },
+            EventKind::Panicked(report) => EventKind::Panicked(told(report)),
+            EventKind::Resident(reasons) => EventKind::Resident(text::list(reasons, REASONS_MAX)),
+            EventKind::NeverUnloads { reasons, advice } => {
+                EventKind::NeverUnloads { reasons: text::list(reasons, REASONS_MAX), advice: told(advice) }
+            }
+            plain => plain,
         }
     }
 
@@ -234,17 +286,24 @@ impl EventKind {
                 | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)
                 | EventKind::Panicked(_)
+                | EventKind::SubscriberPanicked(_)
+                | EventKind::ControlPanicked(_)
                 | EventKind::NeverUnloads { .. }
                 | EventKind::Stopped { panic: Some(_) }
         )
     }
 }
 
+/// The most reasons for which a generation is told to stay.
+pub(crate) const REASONS_MAX: usize = 32;
+
 /// The last `events_kept_max` events, and those who wait for the next.
 pub(crate) struct EventLog {
     kept_max: usize,
     ring: Mutex<Ring>,
     grown: Condvar,
+    /// It was told that the subscriber panics.
+    deaf: AtomicBool,
 }
 
 #[derive(Default)]
@@ -264,29 +323,38 @@ pub(crate) struct About<'a> {
 
 impl EventLog {
     pub(crate) fn new(kept_max: usize) -> Self {
-        EventLog { kept_max: kept_max.max(1), ring: Mutex::default(), grown: Condvar::new() }
+        EventLog {
+            kept_max: kept_max.max(1),
+            ring: Mutex::default(),
+            grown: Condvar::new(),
+            deaf: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn add(&self, about: About<'_>, took: Duration, kind: EventKind) {
-        let About { plugin, version, generation } = about;
-        let (event, took_us) = (kind.name(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        match &kind {
-            bad if bad.is_bad() => {
-                tracing::warn!(target: "midflight", event, plugin, version, generation, took_us, "{kind}");
-            }
-            _ => tracing::info!(target: "midflight", event, plugin, version, generation, took_us, "{kind}"),
+        let About { generation, .. } = about;
+        let (plugin, version) = (text::name(about.plugin), text::name(about.version));
+        let kind = kind.told();
+        let event = Event { seq: 0, at: SystemTime::now(), plugin, version, generation, took, kind };
+        let logged = event.log();
+        self.keep(event);
+        // Once: a subscriber that panics on each event would drive all others out of the log.
+        if let Err(panic) = logged
+            && !self.deaf.swap(true, Relaxed)
+        {
+            let (plugin, version) = (String::new(), String::new());
+            let kind = EventKind::SubscriberPanicked(panic);
+            let event =
+                Event { plugin, version, generation: None, kind, seq: 0, at: SystemTime::now(), took };
+            let _ = event.log();
+            self.keep(event);
         }
+    }
+
+    fn keep(&self, mut event: Event) {
         let mut ring = self.ring.lock();
         ring.last += 1;
-        let event = Event {
-            seq: ring.last,
-            at: SystemTime::now(),
-            plugin: plugin.to_owned(),
-            version: version.to_owned(),
-            generation,
-            took,
-            kind,
-        };
+        event.seq = ring.last;
         if ring.events.len() == self.kept_max {
             ring.events.pop_front();
         }

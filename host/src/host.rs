@@ -1,5 +1,6 @@
 //! The host: what a service builds, keeps, and asks.
 
+use crate::contained::say;
 use crate::control::canary::Share;
 use crate::control::recall::{self, Recall};
 use crate::control::{By, Command, Control, Named, Setup};
@@ -19,6 +20,7 @@ use crate::stage::image::RunDirectory;
 use crate::stage::{Candidate, Step, preflight};
 use crate::status::{Residency, Status};
 use crate::watch::{self, Watch};
+use midflight_inspect::text;
 use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
@@ -771,7 +773,7 @@ impl HostBuilder {
         };
         std::thread::Builder::new()
             .name("midflight".to_owned())
-            .spawn(move || Control::new(setup).run(&commands))
+            .spawn(move || Control::run_contained(setup, &commands))
             .map_err(HostError::Thread)?;
         let commands = shared.commands();
         logs::listen(move || commands.send(Command::FiltersChanged).is_ok());
@@ -793,6 +795,7 @@ impl HostBuilder {
     }
 
     fn check(&self) -> Result<(), HostError> {
+        unwinds(cfg!(panic = "abort"))?;
         let bounds = &self.bounds;
         let depth = bounds.calls_nested_max;
         if bounds.generations_max < 2 {
@@ -823,6 +826,12 @@ impl HostBuilder {
             None => Ok(()),
         }
     }
+}
+
+/// A program whose panics end it can keep none of what is promised of panics: that of a service's own would end it as well as
+/// that of a plugin which is linked in, or which a default body asks.
+fn unwinds(aborts: bool) -> Result<(), HostError> {
+    if aborts { Err(HostError::PanicAbort) } else { Ok(()) }
 }
 
 impl Host {
@@ -888,7 +897,7 @@ impl Host {
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The plugins' directory can't be watched or read.
-    #[error("can't watch the plugins' directory {}", path.display())]
+    #[error("can't watch the plugins' directory {}", text::path(path))]
     Plugins {
         /// The directory.
         path: PathBuf,
@@ -896,7 +905,7 @@ pub enum HostError {
         source: io::Error,
     },
     /// The directory for private images can't be used.
-    #[error("can't use the run directory {}", path.display())]
+    #[error("can't use the run directory {}", text::path(path))]
     RunDirectory {
         /// The directory.
         path: PathBuf,
@@ -911,6 +920,12 @@ pub enum HostError {
         /// What is wrong with it.
         why: String,
     },
+    /// The program is built with `panic = "abort"`, so that no panic could become a [`Fault::Panicked`]: not that of a service which a
+    /// plugin calls, nor that of a plugin which is linked in or which a `#[since]` method's default body asks.
+    #[error(
+        "this program is built with panic = \"abort\", so a panic in a call would end it and not be a fault; write panic = \"unwind\" in its profile in Cargo.toml, or leave the line out"
+    )]
+    PanicAbort,
     /// Two services for one contract.
     #[error("two services are provided for {0}")]
     ProvidedTwice(&'static str),
@@ -927,18 +942,35 @@ pub enum HostError {
 
 fn tell_opened(opened: &Opened) {
     if let Some(process) = &opened.died {
-        tracing::warn!(target: "midflight", pid = process.pid, "the process before did not end orderly");
+        let _ = say!(warn, pid = process.pid, "the process before did not end orderly");
     }
     if let Some(torn) = opened.repaired {
-        tracing::warn!(target: "midflight", at_byte = torn.at_byte, bytes = torn.bytes, "the journal's last record was cut off, and never counted");
+        let _ = say!(
+            warn,
+            at_byte = torn.at_byte,
+            bytes = torn.bytes,
+            "the journal's last record was cut off, and never counted"
+        );
     }
     for Quarantined { member, .. } in &opened.quarantined {
-        let (plugin, version) = (&member.plugin, &member.version);
-        tracing::warn!(target: "midflight", plugin, version, "held: the process ended while it was on probation");
+        let (plugin, version) = (text::name(&member.plugin), text::name(&member.version));
+        let _ = say!(warn, plugin, version, "held: the process ended while it was on probation");
     }
 }
 
 fn default_run_directory() -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
     std::env::temp_dir().join(format!("midflight-{user}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s20_a_program_whose_panics_abort_is_no_host() {
+        let refused = unwinds(true).expect_err("it aborts").to_string();
+        assert!(refused.contains("write panic = \"unwind\" in its profile"), "{refused}");
+        assert!(unwinds(false).is_ok());
+    }
 }

@@ -13,6 +13,7 @@
 //! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
+mod contained;
 mod control;
 pub mod docs;
 mod event;

@@ -1,5 +1,6 @@
 //! What the data plane, the control plane and the user's handles share.
 
+use crate::contained::contained;
 use crate::control::Command;
 use crate::event::{About, EventKind, EventLog};
 use crate::gate::cell::GroupCell;
@@ -12,7 +13,6 @@ use arc_swap::ArcSwap;
 use midflight_inspect::Spare;
 use midflight_plugin::Fault;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
@@ -45,12 +45,8 @@ pub(crate) type Check = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 impl Checks {
     /// Asks each about `group`, up to the first that is not content. A panic of one is an answer as well.
     pub(crate) fn ask(&self, group: &str) -> Result<(), String> {
-        let ask = |check: &Check| {
-            catch_unwind(AssertUnwindSafe(|| check(group))).unwrap_or_else(|payload| {
-                std::mem::forget(payload);
-                Err("a health check of the host panicked".to_owned())
-            })
-        };
+        let panicked = |text| Err(format!("a health check of the host panicked: {text}"));
+        let ask = |check: &Check| contained(|| check(group)).unwrap_or_else(panicked);
         self.0.iter().try_for_each(ask)
     }
 }

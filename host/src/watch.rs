@@ -9,9 +9,11 @@
 //! a link in the directory is replaced, every library there may be another one, as in the volumes of Kubernetes, whose files are
 //! links through a link that is swapped.
 
+use crate::contained::say;
 use crate::control::{By, Command};
 use crate::shared::Shared;
 use crate::stage::{Candidate, writers};
+use midflight_inspect::text;
 use notify::event::{AccessKind, AccessMode, EventKind as Seen, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::cmp::Reverse;
@@ -146,7 +148,7 @@ impl Follower {
     }
 
     fn disturbed(&self, error: &notify::Error) {
-        tracing::warn!(target: "midflight", %error, directory = %self.directory.display(), "the watch is disturbed");
+        let _ = say!(warn, %error, directory = text::path(&self.directory), "the watch is disturbed");
     }
 }
 
@@ -174,18 +176,18 @@ fn consider(shared: &Shared, path: &Path) {
         }
     }
     // Whoever does that goes on, and each time there is an event.
-    tracing::debug!(target: "midflight", path = %path.display(), "it is replaced faster than it is read");
+    let _ = say!(debug, path = text::path(path), "it is replaced faster than it is read");
 }
 
 /// Is there anything to say of a file that was refused? Not where it is gone, nor where a close is yet to come.
 fn is_final(path: &Path) -> bool {
     if !path.exists() {
-        tracing::debug!(target: "midflight", path = %path.display(), "gone before it was read");
+        let _ = say!(debug, path = text::path(path), "gone before it was read");
         return false;
     }
     let open = writers::is_open_for_writing(path);
     if open {
-        tracing::debug!(target: "midflight", path = %path.display(), "its writer has not closed it yet");
+        let _ = say!(debug, path = text::path(path), "its writer has not closed it yet");
     }
     !open
 }

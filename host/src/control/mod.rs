@@ -24,6 +24,8 @@ mod trial;
 mod update;
 mod worker;
 
+use crate::contained::contained;
+use crate::event::EventKind;
 use crate::gate::cell::GroupCell;
 use crate::gate::door::Door;
 use crate::holder::Holders;
@@ -36,6 +38,7 @@ use crate::shared::Shared;
 use crate::stage::image::RunDirectory;
 use crate::stage::{Candidate, Refused, Step};
 use crate::status::GenerationStatus;
+use books::about;
 use canary::Canary;
 use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, RESIDENT_POLL};
@@ -294,8 +297,17 @@ impl Control {
         }
     }
 
-    /// The thread's body: until a shutdown is over.
-    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+    /// The thread's body. Code of the service's is contained where it runs, so a panic that comes here is a bug of ours: the thread
+    /// ends, who waits for it is told that the host has ended, and everybody else by an event.
+    pub(crate) fn run_contained(setup: Setup, commands: &Receiver<Command>) {
+        let events = Arc::clone(&setup.shared.events);
+        if let Err(panic) = contained(|| Control::new(setup).run(commands)) {
+            events.add(about("", "", None), Duration::ZERO, EventKind::ControlPanicked(panic));
+        }
+    }
+
+    /// Until a shutdown is over.
+    fn run(mut self, commands: &Receiver<Command>) {
         loop {
             match commands.recv_timeout(self.pause()) {
                 Ok(command) => {
@@ -391,6 +403,16 @@ impl Control {
 /// panic of ours: releases that are only pinned must not be freed.
 impl Drop for Control {
     fn drop(&mut self) {
+        // Who waits for an answer is told that none will come.
+        let points = mem::take(&mut self.points);
+        let refused = self.ending.values_mut().map(|ending| ending.refused.take());
+        drop((points, refused.collect::<Vec<_>>(), mem::take(&mut self.awaiting)));
+        for state in self.groups.values_mut() {
+            let tried = state.trial.iter_mut().flat_map(|trial| &mut trial.members);
+            let canary = state.canary.iter_mut().flat_map(|canary| &mut canary.members);
+            let ready = state.ready.iter_mut().chain(&mut state.behind).chain(canary);
+            ready.chain(tried.map(|tried| &mut tried.ready)).for_each(|ready| ready.update.reply = None);
+        }
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));

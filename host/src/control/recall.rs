@@ -9,6 +9,7 @@ use super::transition::Transition;
 use super::trial::Tried;
 use super::update::{Update, stage};
 use super::{Control, Reply};
+use crate::contained::say;
 use crate::event::EventKind;
 use crate::host::Bounds;
 use crate::journal::{Digest, Journal, Member, Record, Store, Version};
@@ -221,7 +222,7 @@ impl Control {
         if let Some(recall) = &mut self.recall
             && let Err(refusal) = recall.append(&Record::Ended)
         {
-            tracing::warn!(target: "midflight", "{}", refusal.reason());
+            let _ = say!(warn, "{}", refusal.reason());
         }
     }
 

@@ -21,6 +21,7 @@
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
 //! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
 //! | gives a pointer to what it leaked to the C library (`openlog`, `putenv`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
+//! | is left in the middle of a call: a service of the host's suspends the coroutine that the call runs in (crates `generator`, `may`) | the call holds its version until it is over. Calls that its thread makes meanwhile count as made from within it, and get that version too. Calls may end in any order and on another thread: each holds its own version by itself, so nothing is unmapped under one. What a plugin keeps in thread-locals across such a call is the business of whoever moves stacks between threads | the event `stalled`, with the thread. Don't suspend between two versions for long |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
 //! | registers with `on_exit` | refused with -1: such a handler is tied to no library | use `atexit`, which runs when the library is unmapped |
 //!
@@ -54,6 +55,7 @@
 //! | runs constructors that use thread-locals and threads | the table's address is in the image before it is mapped | `a67_…` |
 //! | lacks the runtime, or part of it | refused `hook_escaped` or `entry_missing`, before it runs | `a68_…` |
 //! | is rolled back to after its destructors have run | a new copy is loaded | `a69_…` |
+//! | is suspended in calls by coroutines that end in another order, or on another thread | each call holds its version to its own end | `s18_…` |
 //! | has destructors that call the host, which calls plugins | no other destructor of the thread interrupts them | `a_destructor_is_not_interrupted_…` |
 //! | has destructors that make values or start threads | those are waited for as well | `destructors_that_leave_more_behind` |
 //! | leaks, or keeps memory behind statics | given back after its last exit handler, with `Reclaimed` | `what_a_generation_never_freed_is_given_back` |
@@ -80,7 +82,8 @@
 //! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still asked to pass by: until then it
 //!   counts among the reasons.
 //!
-//! The host's own events are told on the thread that switches and unloads. A layer of the process's `tracing` subscriber that calls a slot there,
+//! The host's own events are told on the thread that switches and unloads. A subscriber that panics there is contained, as health checks and wakers
+//! are: updates go on, and one event, `subscriber_panicked`, says so (`s15_…`). A layer of the process's `tracing` subscriber that calls a slot there,
 //! or drops the last of an object, runs a plugin's code on it: then a call that doesn't return holds up every update. Follow
 //! [`Host::events`](crate::Host::events) from a thread of your own instead.
 //!

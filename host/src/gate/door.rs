@@ -1,7 +1,7 @@
 //! The door of a group whose state is being handed over: who comes waits before it, and is let in by the release that comes after.
 
+use crate::contained::contained;
 use parking_lot::{Condvar, Mutex};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::{mem, thread};
@@ -61,8 +61,7 @@ impl Door {
         let wake = |wakers: &Mutex<Vec<Waker>>| {
             for waker in mem::take(&mut *wakers.lock()) {
                 // One that panics wakes nobody, and keeps nobody else from it.
-                let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                woken.unwrap_or_else(mem::forget);
+                let _ = contained(|| waker.wake());
             }
         };
         let started = thread::Builder::new().name("midflight-wake".to_owned()).spawn(move || wake(&theirs));

@@ -31,6 +31,7 @@ pub(crate) use state::{JournalState, Quarantined};
 pub(crate) use store::Store;
 
 use files::{Directory, Failed, Files, Written, replace};
+use midflight_inspect::text;
 use record::Torn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -198,42 +199,59 @@ fn replay(path: &Path, bytes: &[u8]) -> Result<(JournalState, Option<Torn>), Jou
 /// Why the journal or the store can't be used. What runs is not touched by it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    #[error("can't use {} for the journal; give a directory that this user owns and nobody else can write to", path.display())]
+    #[error(
+        "can't use {} for the journal; give a directory that this user owns and nobody else can write to",
+        text::path(path)
+    )]
     Directory { path: PathBuf, source: io::Error },
-    #[error("{} belongs to another host that is running ({holder}); stop that one, or give this one a directory of its own", path.display())]
+    #[error(
+        "{} belongs to another host that is running ({holder}); stop that one, or give this one a directory of its own",
+        text::path(path)
+    )]
     Locked { path: PathBuf, holder: String },
-    #[error("can't read {}; check that this user may read it, and the disk", path.display())]
+    #[error("can't read {}; check that this user may read it, and the disk", text::path(path))]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("can't {what} {}, so what was decided would not survive a restart; {}", path.display(), room_or_disk(source))]
+    #[error(
+        "can't {what} {}, so what was decided would not survive a restart; {}",
+        text::path(path),
+        room_or_disk(source)
+    )]
     Unwritable { what: &'static str, path: PathBuf, source: io::Error },
     #[error(
         "{} is damaged at byte {at_byte}, before its last record: no write that was cut off does that. Nothing was changed. \
          Put back a copy, or drop everything from there on (truncate -s {at_byte}): then what was committed before that runs",
-        path.display()
+        text::path(path)
     )]
     Damaged { path: PathBuf, at_byte: u64 },
     #[error(
         "{} is damaged in its first line, which has what was committed. Nothing was changed. Put back a copy, or move it away: \
          then the highest versions in the plugins' directory run, those too that were held",
-        path.display()
+        text::path(path)
     )]
     Headless { path: PathBuf },
-    #[error("{} has format {format}, this host knows {}; start the version of the host that wrote it", path.display(), record::FORMAT)]
+    #[error(
+        "{} has format {format}, this host knows {}; start the version of the host that wrote it",
+        text::path(path),
+        record::FORMAT
+    )]
     Format { path: PathBuf, format: u32 },
     #[error(
         "{} has something whole at byte {at_byte} that this host does not know; start the version of the host that wrote it",
-        path.display()
+        text::path(path)
     )]
     Unknown { path: PathBuf, at_byte: u64, source: serde_json::Error },
     #[error(
         "a library of {bytes} bytes does not fit into {}: {bytes_kept} bytes are kept there for a restart, store_bytes_max is \
          {bytes_max}; raise it, or strip the library",
-        path.display()
+        text::path(path)
     )]
     StoreFull { path: PathBuf, bytes: u64, bytes_kept: u64, bytes_max: u64 },
-    #[error("{} is not there any more; put the file back, or apply the library again", path.display())]
+    #[error("{} is not there any more; put the file back, or apply the library again", text::path(path))]
     StoreMissing { path: PathBuf },
-    #[error("{} does not hold the bytes that were committed: they have the hash {found}; apply the library again", path.display())]
+    #[error(
+        "{} does not hold the bytes that were committed: they have the hash {found}; apply the library again",
+        text::path(path)
+    )]
     StoreDamaged { path: PathBuf, found: Digest },
 }
 

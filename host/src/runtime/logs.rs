@@ -8,15 +8,15 @@
 //! `code.file` and `code.line`.
 
 use super::{Owner, owner};
+use crate::contained;
 use midflight_plugin::rt::RSlice;
 use midflight_plugin::rt::logs::{Logs, Parent, Place, Registered, Site, Value};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Once, OnceLock};
 use tracing_core::callsite::{Callsite, Identifier};
 use tracing_core::field::{self, FieldSet};
 use tracing_core::metadata::Kind;
@@ -34,7 +34,8 @@ pub(super) const LOGS: Logs =
 
 /// Calls `wake` whenever the host's filters may have changed, until it answers false. It is called in the middle of the change.
 pub(crate) fn listen(wake: impl Fn() -> bool + Send + 'static) {
-    LazyLock::force(&SENTINEL);
+    // A subscriber that panics on it hears of no filters; the host starts all the same.
+    SENTINEL.call_once(|| contained((), make_sentinel));
     LISTENERS.lock().push(Box::new(wake));
 }
 
@@ -43,7 +44,9 @@ type Wake = Box<dyn Fn() -> bool + Send>;
 static LISTENERS: Mutex<Vec<Wake>> = Mutex::new(Vec::new());
 
 /// A callsite that nobody speaks at: it is asked for its interest anew whenever the filters change.
-static SENTINEL: LazyLock<()> = LazyLock::new(|| {
+static SENTINEL: Once = Once::new();
+
+fn make_sentinel() {
     let key = Key {
         target: SENTINELS.to_owned(),
         name: "sentinel".to_owned(),
@@ -52,7 +55,7 @@ static SENTINEL: LazyLock<()> = LazyLock::new(|| {
         fields: Vec::new(),
     };
     HostSite::leak(key);
-});
+}
 
 const SENTINELS: &str = "midflight::filters";
 
@@ -140,7 +143,7 @@ unsafe fn site(site: *const ()) -> &'static HostSite {
 
 /// Runs the host's subscriber, whose panics must not unwind into a plugin.
 fn contained<R>(otherwise: R, run: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(otherwise)
+    contained::contained(run).unwrap_or(otherwise)
 }
 
 unsafe extern "C" fn register(_: *const (), found: &Site<'_>) -> Registered {

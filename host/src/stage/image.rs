@@ -5,8 +5,9 @@
 //! directory that only this user can enter, under a name that is used once.
 
 use super::{Candidate, Keep};
+use crate::contained::say;
 use crate::refusal::{Code, Refusal};
-use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read};
+use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read, text};
 use midflight_plugin::rt::HostTable;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
@@ -134,7 +135,7 @@ impl Drop for Image {
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(target: "midflight", path = %self.path.display(), %error, "an image can't be removed");
+            let _ = say!(warn, path = text::path(&self.path), %error, "an image can't be removed");
         }
     }
 }
@@ -150,7 +151,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Refusal {
         io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
         _ => Code::ImageUnwritable,
     };
-    Refusal::new(code, format!("can't write {}: {error}", path.display()))
+    Refusal::new(code, format!("can't write {}: {error}", text::path(path)))
 }
 
 /// A file of this user's that can be read and run, and by its maker written.
@@ -246,7 +247,7 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     if !directory || found.st_uid != rustix::process::geteuid().as_raw() || open_to_others {
         return Err(io::Error::other(format!(
             "{} is not a directory of this user's that only this user can write to",
-            path.display()
+            text::path(path)
         )));
     }
     Ok(())
@@ -265,7 +266,8 @@ fn remove_dead(all: &Path) {
         if start_time(pid).as_deref() != Some(started)
             && let Err(error) = std::fs::remove_dir_all(entry.path())
         {
-            tracing::warn!(target: "midflight", path = %entry.path().display(), %error, "can't remove a dead process's images");
+            let _ =
+                say!(warn, path = text::path(&entry.path()), %error, "can't remove a dead process's images");
         }
     }
 }

@@ -21,6 +21,7 @@ mod restarts;
 mod stamps;
 mod state;
 mod switching;
+mod texts;
 mod transitions;
 mod trials;
 mod unload;

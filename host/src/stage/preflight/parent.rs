@@ -1,6 +1,7 @@
 //! The service's side: starts the child, hears it, ends it.
 
 use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
+use crate::contained::say;
 use crate::library::{self, InProgram, THIS};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
@@ -204,7 +205,7 @@ impl Drop for Preflight {
             && error.kind() != io::ErrorKind::NotFound
         {
             let path = self.directory.display();
-            tracing::warn!(target: "midflight", %path, %error, "a preflight's directory can't be removed");
+            let _ = say!(warn, %path, %error, "a preflight's directory can't be removed");
         }
     }
 }
