@@ -21,8 +21,8 @@ struct Inner {
 
 impl Refusal {
     /// A refusal for `reason`, of no plugin and no file yet. The reason is told as [`text`] tells: on one line, in 2 KiB at most.
-    pub fn new(code: Code, reason: impl AsRef<str>) -> Self {
-        let reason = text::told(reason.as_ref());
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
+        let reason = text::told(&reason.into());
         Refusal(Box::new(Inner { code, reason, plugin: None, version: None, file: None }))
     }
 

@@ -11,8 +11,10 @@ mod described;
 mod difference;
 mod written;
 
+use crate::contained::say;
 use crate::release::Layout;
 use difference::{Change, Difference, Rule};
+use midflight_inspect::text;
 use midflight_plugin::rt::TypeLayout;
 use midflight_plugin::rt::abi_stable::abi_stability::abi_checking::{
     self, AbiInstability, AbiInstabilityError, CheckingGlobals,
@@ -73,11 +75,16 @@ fn fits(contract: &str, tables: Both<Description>) -> bool {
     let Both { expected, offered } = tables;
     match abi_checking::check_layout_compatibility_with_globals(expected, offered, &globals) {
         Err(errors) if errors.errors.iter().any(|error| !only_shorter(error)) => {
-            tracing::debug!(target: "midflight", contract, "all that differs:\n{errors}");
+            let _ = say!(debug, contract, "all that differs:\n{}", lines(&errors.to_string()));
             false
         }
         _ => true,
     }
+}
+
+/// Each line as it is told.
+fn lines(all: &str) -> String {
+    all.lines().map(|line| text::told(line) + "\n").collect()
 }
 
 /// Is the difference only that a table ends earlier than the caller's? abi_stable refuses that, but

@@ -9,6 +9,8 @@
 midflight_plugin::contract_crate!();
 
 mod cases;
+#[path = "../../src/contained.rs"]
+mod contained;
 mod growth;
 #[path = "../../src/layout/mod.rs"]
 mod layout;
