@@ -52,7 +52,7 @@ pub(crate) struct Owner {
     plugin: Arc<str>,
     version: Arc<str>,
     services: Arc<[Provided]>,
-    /// The names of services that it has asked for in vain, and what was wrong.
+    /// How the answers began that it got where it asked for a service in vain, and what was wrong.
     unserved: Mutex<Vec<(String, Code)>>,
     /// The host's, which the plugin points into.
     attached: AttachedData,
@@ -188,10 +188,11 @@ impl Owner {
     }
 
     /// What is wrong with a service that it has asked for in vain, if that is the `reason` why its
-    /// start failed: a plugin passes on what it was told, which names the contract.
+    /// start failed: a plugin passes on what it was told, with words of its own around it.
     pub(crate) fn unserved(&self, reason: &str) -> Option<Code> {
         let unserved = self.unserved.lock();
-        unserved.iter().find(|(name, _)| reason.contains(name.as_str())).map(|(_, code)| *code)
+        let told = unserved.iter().find(|(told, _)| reason.contains(told.as_str()));
+        told.map(|(_, code)| *code)
     }
 
     /// A panic that has nobody to be told but the operator.
@@ -294,20 +295,22 @@ unsafe extern "C" fn service(
 const UNSERVED_MAX: usize = 16;
 
 fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawService, String> {
-    let refuse = |code| {
+    let refuse = |told, code| {
         let mut unserved = owner.unserved.lock();
         if unserved.len() < UNSERVED_MAX {
-            unserved.push((name.to_owned(), code));
+            unserved.push((told, code));
         }
     };
     let Some(provided) = owner.services.iter().find(|provided| provided.name() == name) else {
-        refuse(Code::ServiceMissing);
         let names: Vec<_> = owner.services.iter().map(Provided::name).collect();
-        return Err(format!("the host provides no {name}; it provides: {}", names.join(", ")));
+        let missing = format!("the host provides no {name};");
+        let reason = format!("{missing} it provides: {}", names.join(", "));
+        refuse(missing, Code::ServiceMissing);
+        return Err(reason);
     };
     // Here the plugin calls and the host implements.
     layout::check(name, Layout(layout), provided.contract.layout, Sides::PluginCalls)
-        .inspect_err(|_| refuse(Code::ServiceMismatch))?;
+        .inspect_err(|_| refuse(format!("{name}: "), Code::ServiceMismatch))?;
     Ok(provided.service)
 }
 

@@ -58,9 +58,9 @@
 //!   `Ok`, `Err` and `Some`, `key` and `value` of a map, `part 2` of a tuple, `Side::Short` for a
 //!   variant, `Session.send` for a method of what is handed out or left to be called, and `field 2`
 //!   where one place has two names.
-//! * **What both sides say** there, as their authors wrote it: a type, a signature, `no such
-//!   field`. It is the first difference in the order of the contract, and there can be more behind
-//!   it.
+//! * **What both sides say** there, as their authors wrote it: a type or a signature, or that there
+//!   is no such field. It is the first difference in the order of the contract, and there can be
+//!   more behind it.
 //! * **The versions** of the contract's crate. Where they differ, what one side lacks is what the
 //!   other has added. Where they are the same, the crate was changed without a new version, and one
 //!   of the two was built before that.
