@@ -122,4 +122,14 @@ cases! {
     of_a_record payload_list_to_array: refused
     { #[record] pub enum R { A, B { all: List<u8> } } }
     { #[record] pub enum R { A, B { all: [u8; 8] } } }
+
+    of_contracts of_another_crate: refused
+    {
+        pub use probe_contracts::Side;
+        #[contract] pub trait Fees { fn fee(&self, all: Vec<Side>) -> u64; }
+    }
+    {
+        #[record] pub enum Side { Buy, Sell }
+        #[contract] pub trait Fees { fn fee(&self, all: Vec<Side>) -> u64; }
+    }
 }
