@@ -11,6 +11,7 @@
 use crate::call::{Reply, guard};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase_table, table_of};
 use crate::plugin::{HostTable, host};
+use crate::portable::Form;
 use crate::{Crosses, Fault};
 use abi_stable::StableAbi;
 use abi_stable::std_types::RStr;
@@ -150,6 +151,9 @@ impl<C: Contract + ?Sized> fmt::Debug for Callback<C> {
         write!(f, "Callback({}, of {})", C::NAME, self.gate.origin.plugin)
     }
 }
+
+// SAFETY: a share in the handle, and a table of `C`.
+unsafe impl<C: Contract + ?Sized + 'static> Form<Callback<C>> for RawCallback<C::Table> {}
 
 // SAFETY: what is rebuilt is a share in a handle that its owner keeps, whoever else is unloaded, with an origin of the receiver's; the
 // table's address is used inside of `enter` alone.

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 use crate::Portable;
+use crate::portable::{Form, LentForm};
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -68,6 +69,9 @@ pub struct GrownRef<'a, D> {
     described: PhantomData<D>,
     lent: PhantomData<&'a ()>,
 }
+
+// SAFETY: `T` grows, so that its fields are portable, and it is of `T` by its description.
+unsafe impl<'a, T: Grows<Described = D>, D> LentForm<'a, T> for GrownRef<'a, D> {}
 
 impl<'a, D> GrownRef<'a, D> {
     /// In the library that lends it.
@@ -149,6 +153,9 @@ pub struct GrownBox<D> {
     described: PhantomData<D>,
 }
 
+// SAFETY: as of `GrownRef`.
+unsafe impl<T: Grows<Described = D>, D> Form<T> for GrownBox<D> {}
+
 impl<D> GrownBox<D> {
     /// In the library that sends it.
     pub fn of<T: Grows<Described = D>>(value: T) -> Self {
@@ -195,6 +202,11 @@ pub struct GrownNumber<D> {
     number: u32,
     described: PhantomData<D>,
 }
+
+// SAFETY: a number, from which no memory is made.
+unsafe impl<T, D> Form<T> for GrownNumber<D> {}
+// SAFETY: as above.
+unsafe impl<'a, T, D> LentForm<'a, T> for GrownNumber<D> {}
 
 impl<D> GrownNumber<D> {
     /// In the library that sends it.

@@ -79,7 +79,7 @@ unsafe impl<T: Portable, const N: usize> Portable for [T; N] {
 )]
 pub unsafe trait Crosses: Sized + 'static {
     /// The form in which it is passed.
-    type Wire: StableAbi;
+    type Wire: StableAbi + Form<Self>;
     /// In the library that sends it.
     fn into_wire(self) -> Self::Wire;
     /// In the library that receives it, while the sender is still held.
@@ -90,6 +90,18 @@ pub unsafe trait Crosses: Sized + 'static {
         wires.into_iter().map(Self::rebuild).collect()
     }
 }
+
+/// A form in which a `T` may be passed: this crate's word that it holds nothing but what a `T` is to
+/// be rebuilt from, and that `T` is what may be rebuilt from it. What generated code says of itself
+/// names this crate by a path, which an author can lead elsewhere; here the two types meet for good.
+///
+/// # Safety
+/// As it says.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no form in which `{T}` can be passed")]
+pub unsafe trait Form<T: ?Sized> {}
+
+// SAFETY: by `Portable`.
+unsafe impl<T: Portable> Form<T> for T {}
 
 // SAFETY: by `Portable`.
 unsafe impl<T: Portable> Crosses for T {
@@ -120,7 +132,7 @@ unsafe impl<T: Portable> Crosses for T {
 pub unsafe trait Lends: 'static {
     /// The form in which it is passed.
     #[doc(hidden)]
-    type Wire<'a>;
+    type Wire<'a>: LentForm<'a, Self>;
     /// What the receiver holds it by.
     #[doc(hidden)]
     type Held<'a>: std::ops::Deref<Target = Self>;
@@ -131,6 +143,16 @@ pub unsafe trait Lends: 'static {
     #[doc(hidden)]
     fn receive(wire: Self::Wire<'_>) -> Self::Held<'_>;
 }
+
+/// As [`Form`], of what is lent.
+///
+/// # Safety
+/// As there.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no form in which `&{T}` can be lent")]
+pub unsafe trait LentForm<'a, T: ?Sized> {}
+
+// SAFETY: itself.
+unsafe impl<'a, T: Portable> LentForm<'a, T> for &'a T {}
 
 // SAFETY: itself.
 unsafe impl<T: Portable> Lends for T {

@@ -9,12 +9,16 @@
 // `Crosses` is unsafe to implement.
 #![allow(unsafe_code)]
 
+use crate::portable::Form;
 use crate::{Crosses, List, Map, Maybe, Period, Text};
 use abi_stable::StableAbi;
 use abi_stable::std_types::RResult;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
+
+// SAFETY: its bytes.
+unsafe impl Form<String> for Text {}
 
 // SAFETY: copied.
 unsafe impl Crosses for String {
@@ -27,6 +31,9 @@ unsafe impl Crosses for String {
     }
 }
 
+// SAFETY: as its elements.
+unsafe impl<T: Crosses> Form<Vec<T>> for List<T::Wire> {}
+
 // SAFETY: a new list of rebuilt elements.
 unsafe impl<T: Crosses> Crosses for Vec<T> {
     type Wire = List<T::Wire>;
@@ -37,6 +44,9 @@ unsafe impl<T: Crosses> Crosses for Vec<T> {
         T::rebuild_all(wire)
     }
 }
+
+// SAFETY: as its value.
+unsafe impl<T: Crosses> Form<Option<T>> for Maybe<T::Wire> {}
 
 // SAFETY: as its value.
 unsafe impl<T: Crosses> Crosses for Option<T> {
@@ -52,6 +62,9 @@ unsafe impl<T: Crosses> Crosses for Option<T> {
 }
 
 // SAFETY: as its value or its error.
+unsafe impl<T: Crosses, E: Crosses> Form<Result<T, E>> for RResult<T::Wire, E::Wire> {}
+
+// SAFETY: as its value or its error.
 unsafe impl<T: Crosses, E: Crosses> Crosses for Result<T, E> {
     type Wire = RResult<T::Wire, E::Wire>;
     #[inline]
@@ -63,6 +76,9 @@ unsafe impl<T: Crosses, E: Crosses> Crosses for Result<T, E> {
         wire.into_result().map(T::rebuild).map_err(E::rebuild)
     }
 }
+
+// SAFETY: two numbers.
+unsafe impl Form<Duration> for Period {}
 
 // SAFETY: two numbers.
 unsafe impl Crosses for Duration {
@@ -84,6 +100,9 @@ macro_rules! tuples {
         #[derive(StableAbi)]
         #[allow(missing_debug_implementations)]
         pub struct $name<$($letter),*>($($letter),*);
+
+        // SAFETY: as its parts.
+        unsafe impl<$($letter: Crosses),*> Form<($($letter,)*)> for $name<$($letter::Wire),*> {}
 
         // SAFETY: as its parts.
         unsafe impl<$($letter: Crosses),*> Crosses for ($($letter,)*) {
@@ -119,6 +138,9 @@ pub struct Set<T> {
 
 macro_rules! maps {
     ($($name:ty, where [$($bounds:tt)*];)*) => { $(
+        // SAFETY: as its entries.
+        unsafe impl<$($bounds)*> Form<$name> for Map<K::Wire, V::Wire> {}
+
         // SAFETY: a map of the receiver's own, of rebuilt entries.
         unsafe impl<$($bounds)*> Crosses for $name {
             type Wire = Map<K::Wire, V::Wire>;
@@ -138,6 +160,9 @@ maps! {
 
 macro_rules! sets {
     ($($name:ty, where [$($bounds:tt)*];)*) => { $(
+        // SAFETY: as its elements.
+        unsafe impl<$($bounds)*> Form<$name> for Set<T::Wire> {}
+
         // SAFETY: a set of the receiver's own, of rebuilt elements.
         unsafe impl<$($bounds)*> Crosses for $name {
             type Wire = Set<T::Wire>;

@@ -43,18 +43,22 @@ pub(crate) fn stand_in(author: &DeriveInput) -> TokenStream {
     quote! {
         // SAFETY: never compiled, and were it, nothing would ever come out of it.
         unsafe impl ::midflight_plugin::rt::Crosses for #name {
-            type Wire = ();
-            fn into_wire(self) {}
-            fn rebuild((): ()) -> Self {
+            type Wire = ::midflight_plugin::rt::GrownNumber<()>;
+            fn into_wire(self) -> Self::Wire {
+                loop {}
+            }
+            fn rebuild(_: Self::Wire) -> Self {
                 loop {}
             }
         }
         // SAFETY: never compiled, and were it, nothing would ever come out of it.
         unsafe impl ::midflight_plugin::rt::Lends for #name {
-            type Wire<'a> = ();
+            type Wire<'a> = ::midflight_plugin::rt::GrownNumber<()>;
             type Held<'a> = &'a Self;
-            fn lend(&self) -> Self::Wire<'_> {}
-            fn receive((): Self::Wire<'_>) -> Self::Held<'_> {
+            fn lend(&self) -> Self::Wire<'_> {
+                loop {}
+            }
+            fn receive(_: Self::Wire<'_>) -> Self::Held<'_> {
                 loop {}
             }
         }
