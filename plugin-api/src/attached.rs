@@ -8,9 +8,9 @@
 #![allow(unsafe_code)]
 
 use crate::List;
+use crate::lent::{RSlice, RStr};
 use crate::plugin::Context;
 use crate::state::{StateError, all_read, decode, encode};
-use abi_stable::std_types::{RSlice, RStr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;

@@ -13,9 +13,9 @@
 use crate::List;
 use crate::Text;
 use crate::contract::{Bound, Pinned};
+use crate::lent::{RSlice, RStr};
 use crate::object::Given;
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RSlice, RStr};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};

@@ -10,11 +10,11 @@
 
 use crate::call::{Reply, guard};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase_table, table_of};
+use crate::lent::RStr;
 use crate::plugin::{HostTable, host};
 use crate::portable::Form;
 use crate::{Crosses, Fault};
 use abi_stable::StableAbi;
-use abi_stable::std_types::RStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::forget;

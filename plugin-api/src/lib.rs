@@ -80,6 +80,7 @@ mod future;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
+mod lent;
 mod list;
 #[doc(hidden)]
 pub mod logs;
@@ -224,6 +225,7 @@ pub mod rt {
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine};
+    pub use crate::lent::{RSlice, RStr};
     pub use crate::logs;
     pub use crate::manifest::Note;
     pub use crate::memory::{COUNTS, Counts};
@@ -241,11 +243,8 @@ pub mod rt {
     pub use crate::tally::Tally;
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};
     pub use abi::{
-        self as abi_stable, StableAbi,
-        abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
-        abi_stability::abi_checking,
-        std_types::{RResult, RSlice, RStr},
-        type_layout::TypeLayout,
+        self as abi_stable, StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
+        abi_stability::abi_checking, std_types::RResult, type_layout::TypeLayout,
     };
     pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET};
     // An author can call a crate `core`: generated code finds the language's here.

@@ -11,8 +11,8 @@
     reason = "calls the host through its table; generated code and the host alone name it"
 )]
 
+use crate::lent::{RSlice, RStr};
 use crate::plugin::HostTable;
-use abi::std_types::{RSlice, RStr};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::{OnceLock, RwLock};

@@ -8,8 +8,8 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard};
+use crate::lent::{RSlice, RStr};
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RSlice, RStr};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;

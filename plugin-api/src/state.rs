@@ -13,9 +13,10 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard};
+use crate::lent::RSlice;
 use crate::signature::Tuple2;
 use crate::{List, Text};
-use abi_stable::std_types::{RResult, RSlice};
+use abi_stable::std_types::RResult;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Display};

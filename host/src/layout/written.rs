@@ -144,7 +144,7 @@ static FORMS: &[Form] = &[
     word("RawTextSink", "TextSink<'_>", "TextSink<'_>"),
     made("List", "Vec<{}>", "List<{}>", ELEMENT),
     made("Set", "HashSet/BTreeSet<{}>", "HashSet/BTreeSet<{}>", ELEMENT),
-    made("RSlice", "&[{}]", "&[{}]", &[part("element", &[Named("data"), Named("0")])]),
+    made("RSlice", "&[{}]", "&[{}]", ELEMENT),
     made("Maybe", "Option<{}>", "Maybe<{}>", &[part("Some", &[Nth(0)])]),
     made("RResult", "Result<{}, {}>", "Result<{}, {}>", RESULT),
     made("Map", "HashMap/BTreeMap<{}, {}>", "Map<{}, {}>", ENTRY),

@@ -55,7 +55,9 @@
 //!
 //! That a type is plain data is an `unsafe` promise, [`Portable`](crate::Portable), which
 //! [`record`](crate::record) makes where the compiler proves it for each field; rebuilding a value
-//! as the receiver's own is a part of the same trait, so that no safe code has a say in it.
+//! as the receiver's own is a part of the same trait, so that no safe code has a say in it. What the
+//! macros write names this crate by a path. Where an author leads that path to a crate of his own,
+//! the promise is made to that one; to this one it is none, for the proofs are in its own traits.
 //!
 //! # What does not
 //!
