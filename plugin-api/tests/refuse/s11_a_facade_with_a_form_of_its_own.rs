@@ -25,8 +25,6 @@ pub mod rt {
         }
     }
 
-    #[repr(C)]
-    #[derive(StableAbi)]
     pub struct GrownBox<D>(PhantomData<D>);
     impl<D> GrownBox<D> {
         pub fn of<T>(_: T) -> Self {
