@@ -100,6 +100,7 @@ mod state;
 mod table;
 mod tally;
 mod text;
+mod version;
 
 pub use attached::{AboutAttached, Attached, AttachedError};
 pub use call::{CallError, Fault, Frame, PanicReport};

@@ -5,6 +5,7 @@
 //! checked again when the library is loaded.
 
 use crate::plugin::{Export, Exported};
+use crate::version::is_version;
 use midflight_format::{FORMAT, NOTE_NAME, TARGET};
 
 /// One ELF note. `N` is the length of the text, a multiple of four: [`Note::len`].
@@ -41,12 +42,12 @@ impl<const N: usize> Note<N> {
 
 /// `key=value` lines, padded with line breaks.
 const fn text<X: Export, const N: usize>() -> Text<N> {
-    assert!(is_name(X::NAME), "a plugin's name is made of letters, digits, `-` and `_`");
+    assert!(is_name(X::NAME), "a plugin's name is 1 to 64 of the letters a to z, digits, `-` and `_`");
     assert!(
         X::Plugin::GROUP.is_empty() || is_name(X::Plugin::GROUP),
-        "a group's name is made of letters, digits, `-` and `_`"
+        "a group's name is 1 to 64 of the letters a to z, digits, `-` and `_`"
     );
-    assert!(!X::VERSION.is_empty(), "a plugin has a version");
+    assert!(is_version(X::VERSION), "a plugin's version is SemVer: `1.2.0`, `1.3.0-rc.1`");
     Text { bytes: [b'\n'; N], length: 0 }
         .line("name", X::NAME)
         .line("version", X::VERSION)
@@ -60,10 +61,29 @@ const fn text<X: Export, const N: usize>() -> Text<N> {
         .line("preflight_start", if X::Plugin::PREFLIGHT_START { "true" } else { "" })
 }
 
+/// It becomes part of a file's name.
+const NAME_BYTES_MAX: usize = 64;
+
 const fn is_name(name: &str) -> bool {
+    is_made_of(name, b"-_") && name.len() <= NAME_BYTES_MAX
+}
+
+/// `crate::Trait`
+const fn is_contract(name: &str) -> bool {
+    is_made_of(name, b"-_:")
+}
+
+/// Of ASCII letters and digits, and of those two or three, and of at least one.
+const fn is_made_of(name: &str, others: &[u8]) -> bool {
     let (bytes, mut at) = (name.as_bytes(), 0);
     while at < bytes.len() {
-        if !matches!(bytes[at], b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') {
+        let mut is_known = bytes[at].is_ascii_alphanumeric();
+        let mut other = 0;
+        while other < others.len() {
+            is_known |= bytes[at] == others[other];
+            other += 1;
+        }
+        if !is_known {
             return false;
         }
         at += 1;
@@ -89,6 +109,10 @@ impl<const N: usize> Text<N> {
             if at > 0 {
                 self = self.push(",");
             }
+            assert!(
+                is_contract(contracts[at].0),
+                "a contract's name, and that of its crate, is made of the letters a to z, digits, `-` and `_`"
+            );
             self = self.push(contracts[at].0).push("@").push(contracts[at].1);
             at += 1;
         }

@@ -286,6 +286,12 @@ impl<'a> Contract<'a> {
                 other => errors.add(other, "a contract has methods, and nothing else"),
             }
         }
+        if !author.ident.unraw().to_string().is_ascii() {
+            errors.add(
+                &author.ident,
+                "a contract's name is made of the letters a to z, digits and `_`: it is written into the note of each plugin",
+            );
+        }
         if author.items.is_empty() {
             errors.add(&author.ident, "a contract has at least one method");
         }

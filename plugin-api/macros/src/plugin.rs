@@ -137,11 +137,16 @@ impl Parse for Arguments {
     }
 }
 
+const GROUP_BYTES_MAX: usize = 64;
+
 fn group_name(literal: LitStr) -> Result<LitStr> {
     let name = literal.value();
     let sound = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-    match !name.is_empty() && name.chars().all(sound) {
+    match !name.is_empty() && name.len() <= GROUP_BYTES_MAX && name.chars().all(sound) {
         true => Ok(literal),
-        false => Err(Error::new(literal.span(), "a group's name is made of letters, digits, `-` and `_`")),
+        false => Err(Error::new(
+            literal.span(),
+            "a group's name is 1 to 64 of the letters a to z, digits, `-` and `_`",
+        )),
     }
 }
