@@ -433,6 +433,32 @@ pub struct Entry {
     closing: &'static AtomicBool,
 }
 
+// The inspection looks for these in the file.
+const _: () = {
+    use midflight_format::entry::{self, FUNCTIONS, OFFERED_DATA, STATE_FUNCTIONS, WRITABLE};
+    use std::mem::offset_of;
+    assert!(entry::BYTES == size_of::<Entry>());
+    assert!(entry::NAME == offset_of!(Entry, name));
+    assert!(entry::VERSION == offset_of!(Entry, version));
+    assert!(entry::OFFERS == offset_of!(Entry, offers));
+    assert!(entry::STATE == offset_of!(Entry, state));
+    assert!(FUNCTIONS[0].1 == offset_of!(Entry, start));
+    assert!(FUNCTIONS[1].1 == offset_of!(Entry, retiring));
+    assert!(FUNCTIONS[2].1 == offset_of!(Entry, stop));
+    assert!(FUNCTIONS[3].1 == offset_of!(Entry, hook));
+    assert!(FUNCTIONS[4].1 == offset_of!(Entry, relisten));
+    assert!(WRITABLE[0].1 == offset_of!(Entry, memory));
+    assert!(WRITABLE[1].1 == offset_of!(Entry, closing));
+    assert!(entry::OFFERED_BYTES == size_of::<Offered>());
+    assert!(entry::OFFERED_NAME == offset_of!(Offered, name));
+    assert!(entry::OFFERED_VERSION == offset_of!(Offered, version));
+    assert!(OFFERED_DATA[0] == offset_of!(Offered, layout));
+    assert!(OFFERED_DATA[1] == offset_of!(Offered, table));
+    assert!(entry::STATE_BYTES == size_of::<StateTable>());
+    assert!(STATE_FUNCTIONS[0] == offset_of!(StateTable, save));
+    assert!(STATE_FUNCTIONS[1] == offset_of!(StateTable, restore));
+};
+
 impl Entry {
     /// Says that the library is closed: what its allocator has given out and never got back is freed at its end, if that is a
     /// [`Reclaimed`](crate::Reclaimed).

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// The child's environment: the test that it runs, with the argument of its body, and where the fixtures are.
 const CHILD: &str = "MIDFLIGHT_TESTS_CHILD";
-pub(crate) const FIXTURES: &str = "MIDFLIGHT_TESTS_FIXTURES";
+/// Where the built fixtures lie.
+pub const FIXTURES: &str = "MIDFLIGHT_TESTS_FIXTURES";
 /// What the child prints when its body has returned. An exit status of 0 alone could be a child that ran no test at all.
 const RETURNED: &str = "the child's body has returned";
 /// A child that takes longer hangs.

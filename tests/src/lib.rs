@@ -7,22 +7,25 @@
 mod answers;
 mod arguments;
 mod child;
+pub mod damage;
 mod desk;
 mod fixture;
 mod footprint;
 mod ledger;
 mod log;
 pub mod process;
+mod random;
 mod rig;
 mod way;
 
 pub use answers::{check_answers, trade};
 pub use arguments::arguments;
-pub use child::{Exit, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
+pub use child::{Exit, FIXTURES, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
 pub use desk::Desk;
 pub use fixture::{Fixture, fixtures_for};
 pub use footprint::Footprint;
 pub use ledger::Ledger;
 pub use log::{Log, WITHIN};
+pub use random::Random;
 pub use rig::Rig;
 pub use way::{Either, Way};

@@ -8,8 +8,14 @@
 //! only then believe the plugin's own note.
 
 mod dynamic;
+mod hash;
 mod headers;
+mod pointers;
+mod relocations;
 mod segments;
+mod symbols;
+mod tags;
+mod versions;
 
 use crate::manifest::{HOST_TARGET, Manifest};
 use crate::refusal::{Code, Refusal};
@@ -18,6 +24,10 @@ use dynamic::{Dynamic, Symbol, Symbols};
 use headers::{Elf, Note};
 use midflight_format::{NOTE_NAME, PLACE_MAGIC};
 use object::elf;
+use relocations::Relocations;
+use symbols::Table;
+use tags::Tags;
+use versions::Known;
 
 /// A library's bytes, looked at as data and found to be a plugin's.
 #[non_exhaustive]
@@ -71,6 +81,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     let place = place(&elf, &symbols)
         .and_then(|place| symbols.check().map(|()| place))
         .and_then(|place| dynamic.check_tls().map(|()| place))
+        .and_then(|place| check_tables(&elf, &dynamic, &symbols).map(|()| place))
         .map_err(|refusal| refusal.of(name, &version))?;
     let unmarked = || damaged("it has a plugin's note, but no mark of a stamp").of(name, &version);
     let stamp = checked.stamp.ok_or_else(unmarked)?;
@@ -86,6 +97,21 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
         needed: dynamic.needed,
         manifest,
     })
+}
+
+/// What the loader follows without a look: the dynamic section, and the tables that it leads to.
+fn check_tables(elf: &Elf<'_>, dynamic: &Dynamic, symbols: &Symbols) -> Result<(), Refusal> {
+    let tags = Tags::check(elf)?;
+    let table = Table::read(elf)?;
+    let mut known = Known::default();
+    if let Some(table) = &table {
+        table.check(elf)?;
+        known = versions::check(elf, table, &dynamic.needed)?;
+        hash::check(elf, table)?;
+    }
+    let relocations = Relocations::check(elf, &tags, table.as_ref(), &known)?;
+    pointers::check_arrays(elf, &relocations)?;
+    pointers::check_entry(elf, symbols, &relocations)
 }
 
 fn manifest(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Manifest, Refusal> {

@@ -194,6 +194,12 @@ codes! {
     FileTruncated "file_truncated" at Inspect, "the copy is incomplete: copy the library again and rename it into place";
     /// Headers that contradict each other or the loader's rules.
     HeadersInconsistent "headers_inconsistent" at Inspect, "the file is damaged or edited: build or copy it again";
+    /// It would make all stacks of the process executable.
+    StackExecutable "stack_executable" at Inspect, "link the plugin with -z noexecstack, or give its assembly a section .note.GNU-stack";
+    /// Each thread that enters it would get more, or more strictly aligned, thread-locals than a host gives.
+    TlsTooLarge "tls_too_large" at Inspect, "keep large thread-locals on the heap: thread_local! { static BUFFER: Vec<u8> }";
+    /// A library that it needs is named by a path.
+    NeededPath "needed_path" at Inspect, "link that library by its name (-l), and give it a soname without a slash";
     /// RPATH or RUNPATH is set.
     RunpathSet "runpath_set" at Inspect, "link the plugin without -rpath";
     /// Needs libstd as a shared library.

@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod entry;
 mod stamp;
 
 pub use stamp::{MARK_INVERTED, STAMPED, StampNote, UNSTAMPED};

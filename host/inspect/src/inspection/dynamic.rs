@@ -11,7 +11,7 @@ const STRING_BYTES_MAX: usize = 4096;
 const POINTER_BYTES: u64 = 8;
 
 /// Libraries that call nothing back and keep no pointer into a plugin.
-const FAMILIAR: [&str; 8] = [
+pub(super) const FAMILIAR: [&str; 8] = [
     "libc.so.6",
     "libm.so.6",
     "libgcc_s.so.1",
@@ -114,6 +114,14 @@ impl Dynamic {
                 format!("RPATH or RUNPATH is {path:?}: which libraries it gets depends on what lies there");
             return Err(Refusal::new(Code::RunpathSet, reason));
         }
+        if self.needed.iter().any(String::is_empty) {
+            return Err(inconsistent("it needs a library of no name".into()));
+        }
+        // What lies there is opened as it is: a FIFO would hold the loader's lock until somebody writes to it.
+        if let Some(name) = self.needed.iter().find(|name| name.contains(['/', '$'])) {
+            let reason = format!("it needs {name:?}, which is a path and no name of a library");
+            return Err(Refusal::new(Code::NeededPath, reason));
+        }
         if let Some(name) = self.needed.iter().find(|name| is_libstd(name)) {
             let reason =
                 format!("it needs {name}: a panic hook or thread of one plugin would live in all of them");
@@ -140,13 +148,15 @@ impl Dynamic {
     }
 }
 
-fn is_libstd(needed: &str) -> bool {
-    let file = needed.rsplit_once('/').map_or(needed, |(_, file)| file);
+fn is_libstd(file: &str) -> bool {
     file.starts_with("libstd-") && file.ends_with(".so")
 }
 
 /// Offset in the file of the value, tag and value of each entry before the DT_NULL.
-fn entries(elf: &Elf<'_>, section: &Section<'_>) -> Result<Vec<(usize, elf::DynamicTag, u64)>, Refusal> {
+pub(super) fn entries(
+    elf: &Elf<'_>,
+    section: &Section<'_>,
+) -> Result<Vec<(usize, elf::DynamicTag, u64)>, Refusal> {
     const SIZE: u64 = size_of::<Dyn64<Little>>() as u64;
     let count = section.range.in_file / SIZE;
     if count > ENTRIES_MAX || !section.range.in_file.is_multiple_of(SIZE) {
@@ -274,7 +284,7 @@ fn is_section(index: elf::SymbolSection) -> bool {
 }
 
 /// The section of a type that a library has once.
-fn only<'elf, 'data>(
+pub(super) fn only<'elf, 'data>(
     elf: &'elf Elf<'data>,
     kind: elf::SectionType,
 ) -> Result<Option<&'elf Section<'data>>, Refusal> {

@@ -49,6 +49,8 @@ pub(super) struct Section<'data> {
     pub(super) entry_size: u64,
     /// The index of the section that it goes with, such as a symbol table's strings.
     pub(super) link: u32,
+    /// What it counts, by its type: local symbols, needed libraries.
+    pub(super) info: u32,
 }
 
 /// One stretch, as the file has it and as the loader maps it. INVARIANT: both ends are below 2^64.
@@ -181,6 +183,7 @@ impl<'data> Section<'data> {
             align: header.sh_addralign(Little),
             entry_size: header.sh_entsize(Little),
             link: header.sh_link(Little),
+            info: header.sh_info(Little),
         };
         section.range.check(data, &section)?;
         Ok(section)

@@ -14,6 +14,9 @@ use object::elf::{self, ProgramFlags, ProgramType};
 const PAGE_BYTES: u64 = 4096;
 /// Far above what a linker asks for; what is above is refused before the loader reserves address space for it.
 const ALIGN_MAX: u64 = 1 << 30;
+/// Some hundred times what a plugin with a runtime of its own has. Buffers belong on the heap.
+const TLS_BYTES_MAX: u64 = 16 << 20;
+const TLS_ALIGN_MAX: u64 = 64 << 10;
 
 /// Refuses a file whose program headers are not those that a linker makes of its sections.
 pub(super) fn check(elf: &Elf<'_>) -> Result<(), Refusal> {
@@ -272,6 +275,22 @@ fn check_tls(elf: &Elf<'_>) -> Result<(), Refusal> {
         let found = segment.align;
         return Err(inconsistent(format!("{segment} has the alignment {found}, its sections {align}")));
     }
+    check_thread(segment)
+}
+
+/// Each thread that enters the plugin gets a block of its own, which is reserved, zeroed and freed again.
+fn check_thread(segment: &Segment) -> Result<(), Refusal> {
+    let (bytes, align) = (segment.range.in_memory, segment.align);
+    if bytes > TLS_BYTES_MAX {
+        let reason =
+            format!("{bytes} bytes of thread-locals for each thread, at most {TLS_BYTES_MAX} are taken");
+        return Err(Refusal::new(Code::TlsTooLarge, reason));
+    }
+    if align > TLS_ALIGN_MAX {
+        let reason =
+            format!("its thread-locals are aligned to {align} bytes, at most {TLS_ALIGN_MAX} are taken");
+        return Err(Refusal::new(Code::TlsTooLarge, reason));
+    }
     Ok(())
 }
 
@@ -381,6 +400,10 @@ fn check_stack(elf: &Elf<'_>) -> Result<(), Refusal> {
     let Some(segment) = only(elf, elf::PT_GNU_STACK) else {
         return Err(inconsistent("there is no PT_GNU_STACK: stacks would become executable".into()));
     };
+    if segment.flags.contains(elf::PF_X) {
+        let reason = format!("{segment} asks for executable stacks, in all threads of the process");
+        return Err(Refusal::new(Code::StackExecutable, reason));
+    }
     if segment.flags != elf::PF_R | elf::PF_W {
         let found = segment.flags.0;
         return Err(inconsistent(format!("{segment} has the flags {found:#x}, expected 0x6 (read, write)")));
