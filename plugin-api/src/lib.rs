@@ -173,6 +173,10 @@ macro_rules! export {
                 type Plugin = $plugin;
                 const NAME: &'static $crate::rt::core::primitive::str = $name;
                 const VERSION: &'static $crate::rt::core::primitive::str = $version;
+                const CPU: &'static [(
+                    &'static $crate::rt::core::primitive::str,
+                    $crate::rt::core::primitive::bool,
+                )] = $crate::rt::cpu_features!(built_for);
                 const PANIC: &'static $crate::rt::core::primitive::str =
                     if $crate::rt::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
                 const COMMIT: &'static $crate::rt::core::primitive::str =
@@ -247,7 +251,7 @@ pub mod rt {
         self as abi_stable, StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
         abi_stability::abi_checking, std_types::RResult, type_layout::TypeLayout,
     };
-    pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET};
+    pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET, cpu_features};
     // An author can call a crate `core`: generated code finds the language's here.
     pub use ::core;
     pub use ::std;

@@ -59,6 +59,7 @@ const fn text<X: Export, const N: usize>() -> Text<N> {
         .line("panic", X::PANIC)
         .line("commit", X::COMMIT)
         .line("preflight_start", if X::Plugin::PREFLIGHT_START { "true" } else { "" })
+        .features("cpu", X::CPU)
 }
 
 /// It becomes part of a file's name.
@@ -100,6 +101,21 @@ struct Text<const N: usize> {
 impl<const N: usize> Text<N> {
     const fn line(self, key: &str, value: &str) -> Self {
         self.push(key).push("=").push(value).end()
+    }
+
+    /// The names of those that are true.
+    const fn features(mut self, key: &str, features: &[(&str, bool)]) -> Self {
+        self = self.push(key).push("=");
+        let (mut at, mut is_first) = (0, true);
+        while at < features.len() {
+            if features[at].1 {
+                self = if is_first { self } else { self.push(",") };
+                self = self.push(features[at].0);
+                is_first = false;
+            }
+            at += 1;
+        }
+        self.end()
     }
 
     const fn contracts(mut self, contracts: &[(&str, &str)]) -> Self {

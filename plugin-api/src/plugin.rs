@@ -399,6 +399,8 @@ pub trait Export {
     const NAME: &'static str;
     /// The plugin's version.
     const VERSION: &'static str;
+    /// Features of CPUs, and whether the plugin is compiled for those that have them.
+    const CPU: &'static [(&'static str, bool)] = &[];
     /// `unwind` or `abort`.
     const PANIC: &'static str;
     /// `MIDFLIGHT_COMMIT` of the build; empty if it was not set.

@@ -308,6 +308,7 @@ impl rt::Export for Here {
     type Plugin = FlatFees;
     const NAME: &'static str = "flat-fees";
     const VERSION: &'static str = "2.0.0";
+    const CPU: &'static [(&'static str, bool)] = &[("avx", true), ("avx2", false), ("bmi1", true)];
     const PANIC: &'static str = "unwind";
     const COMMIT: &'static str = "";
 }
@@ -515,7 +516,7 @@ fn the_note_is_one_elf_note_of_lines() {
     let expected =
         ["name", "version", "group", "contracts", "rustc", "target", "optimisation", "panic", "commit"];
     assert_eq!(keys[..9], expected);
-    assert_eq!(lines[9..], [("preflight_start", "")]);
+    assert_eq!(lines[9..], [("preflight_start", ""), ("cpu", "avx,bmi1")]);
     let contracts = format!("{}@{}", <dyn Fees>::NAME, <dyn Fees>::VERSION);
     assert_eq!(
         lines[..4],

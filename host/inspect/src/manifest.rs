@@ -5,7 +5,7 @@
 //! It is a claim: types are proved later, by the layout check.
 
 use crate::refusal::{Code, Refusal};
-use midflight_format::{FORMAT, NOTE_NAME, TARGET};
+use midflight_format::{FORMAT, NOTE_NAME, TARGET, cpu_features};
 use semver::Version;
 use std::collections::HashMap;
 
@@ -28,6 +28,9 @@ pub struct Manifest {
     pub rustc: String,
     /// The triple that it was built for.
     pub target: String,
+    /// Features of CPUs that the compiler was told to use without asking, beyond those that each
+    /// machine of the target has. Empty in notes of earlier releases.
+    pub cpu: Vec<String>,
     /// The level, as the compiler is told it: 0 to 3, `s` or `z`.
     pub optimisation: String,
     /// What a panic does, as the compiler is told it. What was parsed says `unwind`.
@@ -65,8 +68,22 @@ impl Manifest {
                 format!("the plugin was built for {found}, this host for {target}"),
             );
         }
+        let missing = missing(&manifest.cpu, cpu_features!(detected));
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            return refuse(
+                Code::CpuFeaturesMissing,
+                format!("the plugin was built for a CPU with {names}, this machine's has none of that"),
+            );
+        }
         Ok(manifest)
     }
+}
+
+/// Those of `wanted` that are not known to be there: the first instruction of theirs ends the process.
+fn missing<'a>(wanted: &'a [String], detected: &[(&str, bool)]) -> Vec<&'a str> {
+    let is_there = |name: &str| detected.contains(&(name, true));
+    wanted.iter().map(String::as_str).filter(|name| !is_there(name)).collect()
 }
 
 /// More than a plugin with hundreds of contracts needs.
@@ -120,11 +137,26 @@ impl<'a> Fields<'a> {
             contracts,
             rustc: self.value("rustc")?.to_owned(),
             target: self.value("target")?.to_owned(),
+            cpu: self.features("cpu")?,
             optimisation: one_of("optimisation", &["0", "1", "2", "3", "s", "z"])?,
             panic: one_of("panic", &["unwind", "abort", "immediate-abort"])?,
             commit: self.optional("commit")?.map(str::to_owned),
             preflight_start: self.is_set("preflight_start")?,
         })
+    }
+
+    /// A list that plugins of earlier releases lack.
+    fn features(&self, key: &str) -> Result<Vec<String>, Refusal> {
+        let list = self.0.get(key).copied().unwrap_or_default();
+        let is_name = |name: &str| {
+            let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            !name.is_empty() && name.chars().all(known)
+        };
+        let names: Vec<_> = list.split(',').filter(|_| !list.is_empty()).collect();
+        match names.iter().find(|name| !is_name(name)) {
+            Some(odd) => Err(invalid(format!("`{key}` has {odd:?}, which names no feature of a CPU"))),
+            None => Ok(names.into_iter().map(str::to_owned).collect()),
+        }
     }
 
     /// A key that plugins of earlier releases lack.
@@ -215,6 +247,7 @@ pub(crate) mod tests {
             contracts: vec![("shop::Fees".into(), "1.0.0".into()), ("shop::Risk".into(), "0.2.0".into())],
             rustc: "rustc 1.95.0 (59807616e 2026-04-14)".into(),
             target: OURS.into(),
+            cpu: Vec::new(),
             optimisation: "3".into(),
             panic: "unwind".into(),
             commit: Some("abc".into()),
@@ -237,6 +270,26 @@ pub(crate) mod tests {
         assert!(!parse("preflight_start=\n").unwrap().preflight_start);
         let refusal = parse("preflight_start=maybe\n").unwrap_err();
         assert!(refusal.reason().contains("`preflight_start` is \"maybe\""), "{refusal}");
+    }
+
+    #[test]
+    fn d04_a_cpu_without_what_the_plugin_was_built_for_is_refused() {
+        let parse = |line: &str| Manifest::parse(FORMAT, format!("{TEXT}{line}").as_bytes(), OURS);
+        // Earlier releases had no such key.
+        assert!(parse("").unwrap().cpu.is_empty());
+        assert!(parse("cpu=\n").unwrap().cpu.is_empty());
+        let all: &[(&str, bool)] = cpu_features!(detected);
+        let (there, absent): (Vec<_>, Vec<_>) = all.iter().partition(|(_, is_there)| *is_there);
+        let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
+        assert_eq!(parse(&format!("cpu={}\n", names.join(","))).unwrap().cpu, names);
+        for name in absent.iter().map(|(name, _)| *name).chain(["a-feature-of-later"]) {
+            let list = [&names[..], &[name]].concat().join(",");
+            let refusal = parse(&format!("cpu={list}\n")).unwrap_err();
+            assert_eq!((refusal.code(), refusal.plugin()), (Code::CpuFeaturesMissing, Some("flat-fees")));
+            assert!(refusal.reason().contains(&format!("a CPU with {name}, this")), "{refusal}");
+        }
+        let odd = parse("cpu=avx,,\n").unwrap_err();
+        assert!(odd.reason().contains("`cpu` has \"\", which names no feature"), "{odd}");
     }
 
     #[test]

@@ -215,6 +215,8 @@ codes! {
     PanicAbort "panic_abort" at Manifest, "build the plugin with panic = \"unwind\": an abort would take the host with it";
     /// The manifest names another target than the host's.
     WrongTarget "wrong_target" at Manifest, "build the plugin for the host's target";
+    /// Built with `-C target-cpu` or `-C target-feature` for a CPU that this machine has not.
+    CpuFeaturesMissing "cpu_features_missing" at Manifest, "build the plugin without -C target-cpu, or for the least CPU that it is to run on";
     /// The entry or the place of the host's table is missing.
     EntryMissing "entry_missing" at Manifest, "export!(…) must stand in the cdylib crate itself, and its symbols must stay exported";
 

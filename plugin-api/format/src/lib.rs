@@ -7,9 +7,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod cpu;
 pub mod entry;
 mod stamp;
 
+/// An author can call a crate `core`: what macros make finds the language's here.
+#[doc(hidden)]
+pub use ::core;
 pub use stamp::{MARK_INVERTED, STAMPED, StampNote, UNSTAMPED};
 
 /// The format of the note, of the room for a stamp, and of every table that host and plugin
