@@ -53,7 +53,6 @@ const S_GNU_HASH: usize = 5;
 const S_VERSYM: usize = 6;
 const S_VERNEED: usize = 7;
 const S_RELA: usize = 8;
-const S_TEXT: usize = 10;
 const S_TDATA: usize = 11;
 const S_TBSS: usize = 12;
 const S_DYNAMIC: usize = 14;
@@ -81,8 +80,6 @@ const AT_PLACE: u64 = 1 << 40;
 /// The same for the entry's.
 const AT_ENTRY: u64 = 1 << 41;
 /// Offsets in a dynamic symbol.
-const ST_INFO: usize = 4;
-const ST_SHNDX: usize = 6;
 const ST_VALUE: usize = 8;
 /// The index of the one version that imports have.
 const VERSION: u16 = 2;
