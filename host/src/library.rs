@@ -15,7 +15,9 @@ use midflight_plugin::rt::{
     TypeLayout,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -257,6 +259,35 @@ impl Library {
             // SAFETY: by the invariant; mapped for as long as `self` is, which alone can close it.
             Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.offers.as_slice(),
             Body::Linked(linked) => linked.offers,
+        }
+    }
+}
+
+/// Opens `familiar` libraries, which are the C library's own or libgcc, from where the C library of this process lies.
+///
+/// A plugin names what it needs, and the loader looks for the name in `LD_LIBRARY_PATH` first: whoever can put a `libm.so.6` there has
+/// its constructors run in the service, although nothing of the kind is checked. It looks nowhere for what is open already under that name, so these are
+/// opened by their path before it is asked, and stay open. What does not lie there is left to it.
+pub(crate) fn open_familiar(familiar: &[String]) {
+    static OPENED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let Some((of_this, _)) = file_at(libc::gnu_get_libc_version as *const () as usize) else { return };
+    let Some(directory) = of_this.parent().filter(|directory| directory.is_absolute()) else { return };
+    let mut opened = OPENED.lock();
+    for name in familiar.iter().filter(|name| *name != "libc.so.6" && !name.starts_with("ld-linux")) {
+        if opened.contains(name) {
+            continue;
+        }
+        // SAFETY: a library of the C library's own, which many programs are linked to; its constructors need nothing of ours.
+        match unsafe { Handle::open(Some(directory.join(name)), RTLD_NOW | RTLD_LOCAL) } {
+            Ok(handle) => {
+                // For the rest of this process's life.
+                std::mem::forget(handle);
+                opened.insert(name.clone());
+            }
+            Err(error) => {
+                let directory = directory.display();
+                tracing::debug!(target: "midflight", %directory, name, %error, "left to the loader's search");
+            }
         }
     }
 }

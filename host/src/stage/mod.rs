@@ -11,7 +11,7 @@ pub(crate) mod writers;
 use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
-use crate::library::{Library, NotStarted};
+use crate::library::{Library, NotStarted, open_familiar};
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
@@ -84,6 +84,12 @@ impl Candidate {
 
     pub(crate) fn data(&self) -> &[u8] {
         &self.bytes.data
+    }
+
+    /// Those that it needs of the C library's own, and libgcc.
+    fn familiar(&self) -> Vec<String> {
+        let (needed, unfamiliar) = (&self.inspection.needed, &self.inspection.unfamiliar);
+        needed.iter().filter(|name| !unfamiliar.contains(name)).cloned().collect()
     }
 
     fn keeps(&self) -> Vec<Keep> {
@@ -196,6 +202,7 @@ pub(crate) fn prepare(
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
     };
+    open_familiar(&candidate.familiar());
     let library = match Library::open(&image, owner.table()) {
         Ok(library) => library,
         Err((refusal, None)) => {

@@ -6,6 +6,7 @@
 mod boundary;
 mod canary;
 mod consistency;
+mod damaged;
 mod disks;
 mod drain;
 mod evolution;

@@ -2,7 +2,7 @@
 
 use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
 use crate::frames;
-use crate::library::{Library, Program, SameProgram};
+use crate::library::{Library, Program, SameProgram, open_familiar};
 use crate::refusal::Refusal;
 use crate::release::Known;
 use crate::runtime::Owner;
@@ -154,6 +154,7 @@ impl Parent {
         let image = Arc::new(image);
         self.at(At::Constructors);
         // What is mapped stays: this process has nothing else to do.
+        open_familiar(&task.familiar);
         let library = Library::open(&image, owner.table()).map_err(|(refusal, _)| refusal)?;
         self.at(At::Layouts);
         check(&library, &known(&task.known, same), &known(&task.required, same))?;

@@ -48,6 +48,8 @@ struct Task {
     image: OsString,
     /// Where in it the table's address stands.
     table_offset: usize,
+    /// Libraries that it needs and that are opened by their path.
+    familiar: Vec<String>,
     /// Where the child's own image goes.
     directory: OsString,
     known: Vec<Expected>,

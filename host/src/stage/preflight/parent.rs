@@ -96,6 +96,7 @@ impl Preflight {
             version: manifest.version.to_string(),
             image: image.path().into(),
             table_offset: candidate.inspection.place.table_offset,
+            familiar: candidate.familiar(),
             directory: self.directory.clone().into(),
             known: expected(&order.known),
             required: expected(&order.required),
