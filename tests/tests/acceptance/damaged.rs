@@ -72,7 +72,7 @@ fn d01_one_wrong_field_of_the_dynamic_section_or_of_a_relocation() {
     flipped(tag(&sound, DT_FINI) + 8, 20, "DT_FINI 0x");
     flipped(tag(&sound, DT_FINI_ARRAY) + 8, 12, "DT_FINI_ARRAY 0x");
     flipped(tag(&sound, DT_FINI_ARRAYSZ) + 8, 5, "DT_FINI_ARRAYSZ 0x");
-    flipped(tag(&sound, DT_FINI_ARRAYSZ), 1, "which no plugin needs");
+    flipped(tag(&sound, DT_FINI_ARRAYSZ), 2, "no DT_FINI_ARRAYSZ");
     flipped(tag(&sound, DT_PLTREL), 5, "no DT_PLTREL");
     flipped(tag(&sound, DT_PLTRELSZ) + 8, 6, "DT_PLTRELSZ 0x");
     flipped(tag(&sound, DT_RELASZ) + 8, 15, "DT_RELASZ 0x");
