@@ -1,7 +1,8 @@
-//! Where a plugin's entry has what: the inspection looks for it in the file, before any of it is mapped.
+//! Where a plugin's entry has what: the inspection looks for it in the file, before any of it is
+//! mapped.
 //!
-//! All numbers are bytes on a 64-bit machine, part of the [`FORMAT`](crate::FORMAT). `midflight-plugin`
-//! compares them with its own types when it is compiled.
+//! All numbers are bytes on a 64-bit machine, part of the [`FORMAT`](crate::FORMAT).
+//! `midflight-plugin` compares them with its own types when it is compiled.
 
 /// Size of the static `midflight_entry`. Its first word is the format.
 pub const BYTES: usize = 120;

@@ -1,14 +1,14 @@
-//! Damage: libraries that are wrong in one place are refused, or do no harm to the service that is given them.
+//! Damage: libraries that are wrong in one place are refused, or do no harm to the service that is
+//! given them.
 //!
 //! ```text
-//! cargo run --release -p midflight-tests --bin damage -- --flips 20000 --json
-//! cargo run --release -p midflight-tests --bin damage -- --crafted --json
-//! cargo run --release -p midflight-tests --bin damage -- --mutants 1000000 --run 5000 --json
 //! ```
 //!
-//! Each damaged copy of `probe` 2.0.0 is given to a service of its own, this binary, which loads it, calls it in every way, replaces it by 3.0.0, and
-//! waits until it is unmapped. What is wrong in code, in data, in the addends of relocations or in the tables of exceptions is counted apart. It exits with 0 only if
-//! nothing else ended a service that has a preflight, and if each flip in a stamped copy was refused.
+//! Each damaged copy of `probe` 2.0.0 is given to a service of its own, this binary, which loads
+//! it, calls it in every way, replaces it by 3.0.0, and waits until it is unmapped. What is wrong
+//! in code, in data, in the addends of relocations or in the tables of exceptions is counted apart.
+//! It exits with 0 only if nothing else ended a service that has a preflight, and if each flip in a
+//! stamped copy was refused.
 
 use clap::Parser;
 use midflight_inspect::{stamp, unstamp};
@@ -23,7 +23,8 @@ use std::time::Instant;
 /// What `--short` does of each kind.
 const SHORT: Amounts = Amounts { flips: 600, crafted_each: 20, mutants: 4_000, run: 60 };
 
-/// Damages a plugin in one place at a time, and counts what becomes of the services that are given it.
+/// Damages a plugin in one place at a time, and counts what becomes of the services that are given
+/// it.
 #[derive(Parser)]
 struct Options {
     /// Flip so many single bits.

@@ -19,7 +19,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// The library `bytes`, which was made of the sound one `from`. Its place is that of the first byte that differs.
+    /// The library `bytes`, which was made of the sound one `from`. Its place is that of the first
+    /// byte that differs.
     pub fn of(label: String, from: &[u8], bytes: Vec<u8>, places: &Places) -> Case {
         let mut changed: Vec<_> =
             from.iter().zip(&bytes).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect();
@@ -40,8 +41,9 @@ pub fn flip(from: &[u8], bit: usize, places: &Places) -> Case {
     Case { label, is_code: is_code(&place), place, bytes }
 }
 
-/// `count` bits to flip. Where a place is named, they are of it, all of them if there are not more. Else half of them lie anywhere, and the other half
-/// in what is not code, the same number in each place: without that nearly all would be code.
+/// `count` bits to flip. Where a place is named, they are of it, all of them if there are not more.
+/// Else half of them lie anywhere, and the other half in what is not code, the same number in each
+/// place: without that nearly all would be code.
 pub fn flips(
     from: &[u8],
     places: &Places,

@@ -1,7 +1,10 @@
-//! Crafted libraries: each field that the loader, the unwinder or the host reads, with values that somebody could have put there.
+//! Crafted libraries: each field that the loader, the unwinder or the host reads, with values that
+//! somebody could have put there.
 //!
-//! A flipped bit is one wrong value of billions. A linker with a fault, a tool that edits libraries, or somebody who means harm puts others there: zero, one more, one
-//! less, a page away, the address of another segment, a huge number, a negative one. And where two fields have to agree, both.
+//! A flipped bit is one wrong value of billions. A linker with a fault, a tool that edits
+//! libraries, or somebody who means harm puts others there: zero, one more, one less, a page away,
+//! the address of another segment, a huge number, a negative one. And where two fields have to
+//! agree, both.
 
 use super::cases::Case;
 use super::places::Places;

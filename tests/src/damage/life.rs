@@ -1,7 +1,8 @@
 //! Life: one service that meets a damaged library.
 //!
-//! It says on its output what came of each file that it is given, and lives on as long as none was mapped in it. A library that was
-//! accepted is called in every way, replaced by another version, and unmapped before the service ends.
+//! It says on its output what came of each file that it is given, and lives on as long as none was
+//! mapped in it. A library that was accepted is called in every way, replaced by another version,
+//! and unmapped before the service ends.
 
 use crate::{Fixture, Rig, check_answers};
 use midflight::{Residency, Stage};
@@ -21,7 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a retired version may take to be unmapped; beyond that it stays, which harms nobody.
 const UNMAPPED_WITHIN: Duration = Duration::from_secs(3);
 
-/// Serves `probe` 1.0.0 and takes the paths of files from its input. `main` had `midflight::preflight()` as its first line.
+/// Serves `probe` 1.0.0 and takes the paths of files from its input. `main` had
+/// `midflight::preflight()` as its first line.
 pub fn live(preflight: bool) -> ExitCode {
     limit();
     let rig = Rig::with(|builder| {

@@ -1,6 +1,7 @@
 //! Mutants: libraries with a few random changes, most of them where the loader looks.
 //!
-//! The inspection meets all of them, and has to say yes or no within a moment. Those that it accepts are as bad as what it can't see.
+//! The inspection meets all of them, and has to say yes or no within a moment. Those that it
+//! accepts are as bad as what it can't see.
 
 use super::cases::Case;
 use super::places::Places;

@@ -9,8 +9,9 @@ use std::ops::Range;
 const HEADER_BYTES: usize = 64;
 /// Size of a relocation with an addend, whose fields are places of their own.
 const RELOCATION_BYTES: usize = 24;
-/// The sections whose bytes are the author's: code, data, and the tables of its exceptions. Nothing but a hash of the file could tell
-/// whether they are right. `.got` begins as data of the linker's that the loader adds nothing to.
+/// The sections whose bytes are the author's: code, data, and the tables of its exceptions. Nothing
+/// but a hash of the file could tell whether they are right. `.got` begins as data of the linker's
+/// that the loader adds nothing to.
 const CODE: [&str; 12] = [
     ".text",
     ".init",

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A service that says nothing for so long hangs. It has less processor time than that.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// A service is replaced after so many files that it refused: each has a processor time for all of them.
+/// A service is replaced after so many files that it refused: each has a processor time for all of
+/// them.
 const FILES_MAX: usize = 500;
 const PROGRESS_EACH: u64 = 1000;
 

@@ -1,6 +1,8 @@
-//! Damaged and hostile files: what the loader would follow is looked at first, and the version that serves serves on.
+//! Damaged and hostile files: what the loader would follow is looked at first, and the version that
+//! serves serves on.
 //!
-//! The tool `damage` shows the same of thousands of flips and mutants, each in a service of its own. Here are the single cases.
+//! The tool `damage` shows the same of thousands of flips and mutants, each in a service of its
+//! own. Here are the single cases.
 
 use midflight::{Code, Stage};
 use midflight_inspect::unstamp;
@@ -89,7 +91,8 @@ fn d01_one_wrong_field_of_the_dynamic_section_or_of_a_relocation() {
 #[test]
 fn d01_odd_values_in_each_field_that_the_loader_follows() {
     let rig = Rig::serving(Fixture::V1);
-    // With nowhere to put an image nothing can be loaded: what is not refused for its bytes is seen.
+    // With nowhere to put an image nothing can be loaded: what is not refused for its bytes is
+    // seen.
     rig.remove_run_directory();
     let (sound, path) = (sound(), rig.path("changed.so"));
     let places = Places::of(&sound);
@@ -169,7 +172,8 @@ fn d05_a_needed_library_that_is_named_by_a_path() {
     rig.end();
 }
 
-/// Writes another string, which is not longer, over one of the dynamic symbols' and gives its offset in them.
+/// Writes another string, which is not longer, over one of the dynamic symbols' and gives its
+/// offset in them.
 fn rename(bytes: &mut [u8], from: &str, to: &str) -> u64 {
     let (offset, size, _) = section(bytes, ".dynstr");
     let names = &mut bytes[offset..offset + size];
@@ -187,7 +191,8 @@ fn d06_a_libm_that_somebody_else_put_into_the_way() {
     let (evil, mark) = (home.path().join("evil"), home.path().join("mark"));
     build_evil(&evil, &mark);
     let mut bytes = sound();
-    // A name that nobody needs to be there, and an entry that the loader needs only where it binds lazily.
+    // A name that nobody needs to be there, and an entry that the loader needs only where it binds
+    // lazily.
     let name = rename(&mut bytes, "_ITM_deregisterTMCloneTable", "libm.so.6");
     const DT_NEEDED: u64 = 1;
     const DT_FLAGS_1: u64 = 0x6fff_fffb;

@@ -1,6 +1,7 @@
 //! The hash tables of the dynamic symbols: what they must be follows from the symbols' names alone.
 //!
-//! The loader walks them without a look at their ends. Each number in them is derived here again, from the names, and compared.
+//! The loader walks them without a look at their ends. Each number in them is derived here again,
+//! from the names, and compared.
 
 use super::dynamic::only;
 use super::headers::{Elf, Section, inconsistent};
@@ -37,7 +38,8 @@ impl Words {
     }
 }
 
-/// Four words, then words of 64 bits that say which hashes are not there, then the first symbol of each bucket, then the hash of each symbol.
+/// Four words, then words of 64 bits that say which hashes are not there, then the first symbol of
+/// each bucket, then the hash of each symbol.
 fn check_gnu(words: &Words, table: &Table<'_>) -> Result<(), String> {
     let [buckets, first, bloom, shift] = [0, 1, 2, 3].map(|at| words.get(at));
     let count = table.all.len();

@@ -1,7 +1,8 @@
-//! Pointers that the loader and the host follow: what runs when a library is opened and closed, and its entry.
+//! Pointers that the loader and the host follow: what runs when a library is opened and closed, and
+//! its entry.
 //!
-//! The file holds none of them, only the relocations that will write them. So each is looked up there, and has to lead to code, or to data
-//! that lies in the library.
+//! The file holds none of them, only the relocations that will write them. So each is looked up
+//! there, and has to lead to code, or to data that lies in the library.
 
 use super::dynamic::only;
 use super::headers::{Elf, Range, Segment, inconsistent};

@@ -1,9 +1,11 @@
 //! The relocations: what the loader writes into the mapped library before any of it runs.
 //!
-//! It takes an address, a type, a symbol and an addend from the file and asks nothing. So each address must be a word of its own in memory that
-//! may be written, and each value one that a linker has it written there: the address of something in the library, of an
-//! import that the symbols name, or the number of its thread-local block. A linker sorts them and counts them, and wrote into the words either nothing or what it
-//! then put into the addend. So a relocation that has moved is one in the wrong order, or over a word that is something else.
+//! It takes an address, a type, a symbol and an addend from the file and asks nothing. So each
+//! address must be a word of its own in memory that may be written, and each value one that a
+//! linker has it written there: the address of something in the library, of an import that the
+//! symbols name, or the number of its thread-local block. A linker sorts them and counts them, and
+//! wrote into the words either nothing or what it then put into the addend. So a relocation that
+//! has moved is one in the wrong order, or over a word that is something else.
 
 use super::dynamic::only;
 use super::headers::{Elf, inconsistent};
@@ -165,7 +167,8 @@ fn read(
     Ok(())
 }
 
-/// The loader takes the first as many as DT_RELACOUNT says for relative ones, without a look at their types.
+/// The loader takes the first as many as DT_RELACOUNT says for relative ones, without a look at
+/// their types.
 fn check_order(main: &[Relocation], tags: &Tags) -> Result<bool, Refusal> {
     let Some(count) = tags.value(elf::DT_RELACOUNT) else { return Ok(false) };
     let found = main.iter().take_while(|one| one.kind == Kind::Relative).count();
@@ -308,8 +311,9 @@ fn check_one(memory: &Memory, table: Option<&Table<'_>>, one: &Relocation) -> Re
     }
 }
 
-/// No import has a slot twice, and each function of a well-known library has one or is named in data: what is left without one has
-/// lost it to another. (Of objects, and of functions of other libraries, some linkers name more than they need.)
+/// No import has a slot twice, and each function of a well-known library has one or is named in
+/// data: what is left without one has lost it to another. (Of objects, and of functions of other
+/// libraries, some linkers name more than they need.)
 fn check_symbols(all: &[Relocation], table: Option<&Table<'_>>, known: &Known) -> Result<(), Refusal> {
     let Some(table) = table else { return Ok(()) };
     let mut slots = vec![[false; 2]; table.all.len()];
@@ -354,8 +358,8 @@ fn check_apart(all: &[Relocation]) -> Result<(), Refusal> {
     }
 }
 
-/// The words under relative relocations hold nothing, or what will be there but for where the library is loaded: one of
-/// both in all of them, where the linker sorted them.
+/// The words under relative relocations hold nothing, or what will be there but for where the
+/// library is loaded: one of both in all of them, where the linker sorted them.
 fn check_words(elf: &Elf<'_>, relative: &[(u64, u64)], counted: bool) -> Result<(), Refusal> {
     let mut seen = [None; 2];
     for (offset, addend) in relative {
@@ -384,7 +388,8 @@ fn word(elf: &Elf<'_>, address: u64) -> Result<u64, Refusal> {
     Ok(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
-/// DT_RELR: an even word is an address; an odd one says which of the 63 words behind the last are addresses too.
+/// DT_RELR: an even word is an address; an odd one says which of the 63 words behind the last are
+/// addresses too.
 fn packed(elf: &Elf<'_>, memory: &Memory, relative: &mut Vec<(u64, u64)>) -> Result<(), Refusal> {
     let Some(section) = only(elf, elf::SHT_RELR)? else { return Ok(()) };
     let bytes = elf.bytes(section.range.offset, section.range.in_file)?;

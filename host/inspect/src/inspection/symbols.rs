@@ -1,7 +1,9 @@
-//! The dynamic symbols, each by itself: where it is, what it is called, and that no other is called the same.
+//! The dynamic symbols, each by itself: where it is, what it is called, and that no other is called
+//! the same.
 //!
-//! The loader looks a symbol up by its name and its version alone, and writes what it finds into the plugin. A name that has become another one is a function that is
-//! called in the place of another. So each name is that of one symbol, and no name is a part of another that nobody has.
+//! The loader looks a symbol up by its name and its version alone, and writes what it finds into
+//! the plugin. A name that has become another one is a function that is called in the place of
+//! another. So each name is that of one symbol, and no name is a part of another that nobody has.
 
 use super::dynamic::only;
 use super::headers::{Elf, Section, inconsistent};
@@ -11,7 +13,8 @@ use object::elf::{self, Sym64};
 use object::read::elf::Sym;
 use std::collections::HashSet;
 
-/// Names may share their ends, so that the sum of their lengths can be more than what they take; not so much more.
+/// Names may share their ends, so that the sum of their lengths can be more than what they take;
+/// not so much more.
 const NAME_BYTES_FACTOR: usize = 8;
 const NAME_BYTES_MIN: usize = 64 * 1024;
 

@@ -1,9 +1,11 @@
-//! The dynamic section against the sections: each table that the loader finds by an address has a section of the same place and size.
+//! The dynamic section against the sections: each table that the loader finds by an address has a
+//! section of the same place and size.
 //!
-//! The loader looks at nothing else than these addresses and sizes. One wrong bit in them and it relocates with other bytes, runs other code at the
-//! unload than was linked for it, or reads symbols behind the last one. The linker wrote the same numbers into the
-//! section headers. So each entry that stands for a section is compared with it, an entry without its section is refused, and
-//! so is a section without its entry; what no library needs is refused by its tag.
+//! The loader looks at nothing else than these addresses and sizes. One wrong bit in them and it
+//! relocates with other bytes, runs other code at the unload than was linked for it, or reads
+//! symbols behind the last one. The linker wrote the same numbers into the section headers. So each
+//! entry that stands for a section is compared with it, an entry without its section is refused,
+//! and so is a section without its entry; what no library needs is refused by its tag.
 
 use super::dynamic::{entries, only};
 use super::headers::{Elf, Section, inconsistent};
@@ -21,7 +23,8 @@ const FLAGS_1: u64 =
 
 /// Entries that a library may have several of.
 const MANY: [DynamicTag; 3] = [elf::DT_NEEDED, elf::DT_AUXILIARY, elf::DT_FILTER];
-/// Entries that stand for no section, beside [`MANY`]: names, flags, and what the loader leaves unread where it binds at once.
+/// Entries that stand for no section, beside [`MANY`]: names, flags, and what the loader leaves
+/// unread where it binds at once.
 const ALONE: [DynamicTag; 11] = [
     elf::DT_SONAME,
     elf::DT_RPATH,
@@ -106,7 +109,8 @@ impl Tags {
         }
     }
 
-    /// Where the slots of imported functions are: in a section of their own, or in that of all slots.
+    /// Where the slots of imported functions are: in a section of their own, or in that of all
+    /// slots.
     fn check_slots(&self, elf: &Elf<'_>) -> Result<(), Refusal> {
         let stubs = self.value(elf::DT_JMPREL).is_some();
         let Some(found) = self.value(elf::DT_PLTGOT) else {
@@ -184,7 +188,8 @@ fn tables(elf: &Elf<'_>, list: &mut List) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The sections of relocations: those for the stubs of functions, and all others, which follow each other.
+/// The sections of relocations: those for the stubs of functions, and all others, which follow each
+/// other.
 pub(super) fn relocation_sections<'elf, 'data>(
     elf: &'elf Elf<'data>,
 ) -> Result<(Vec<&'elf Section<'data>>, Option<&'elf Section<'data>>), Refusal> {

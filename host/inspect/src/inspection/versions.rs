@@ -1,7 +1,8 @@
 //! The versions of symbols: which of them each symbol has, and which libraries are to offer them.
 //!
-//! The loader takes a symbol's version as an index into a table that it makes of the needed versions, without a look at the
-//! table's end. And it compares versions by a hash that the file brings along.
+//! The loader takes a symbol's version as an index into a table that it makes of the needed
+//! versions, without a look at the table's end. And it compares versions by a hash that the file
+//! brings along.
 
 use super::dynamic::{FAMILIAR, only};
 use super::headers::{Elf, Section, inconsistent, text};
