@@ -6,6 +6,7 @@ use midflight_inspect::{Stamping, stamp, verify};
 use midflight_tests::{Fixture, Rig, check_answers, in_child};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::PathBuf;
 
 /// Where the room for the stamp begins in a real library, and its size.
 fn room(library: &[u8]) -> (usize, usize) {
@@ -112,23 +113,27 @@ fn a_host_that_does_not_require_stamps_tells_which_versions_have_none() {
 
 #[test]
 fn an_image_that_was_written_to_is_not_gone_back_to() {
-    let rig = Rig::serving(Fixture::V1);
-    rig.apply(Fixture::V2);
-    // To write to a library that is mapped ends the process.
-    rig.log.wait("unmapped", 1);
-    let runs = fs::read_dir(rig.path("images").join("run")).expect("a run directory");
-    let images = runs.flat_map(|run| fs::read_dir(run.expect("a run").path()).expect("images"));
-    let mut images = images.map(|image| image.expect("an image").path());
-    let old = images.find(|path| path.to_str().expect("text").contains("/probe.1.")).expect("kept");
-    let mut bytes = fs::read(&old).expect("the image");
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    fs::set_permissions(&old, fs::Permissions::from_mode(0o700)).expect("its permissions");
-    fs::write(&old, bytes).expect("other bytes");
-    let refusal = rig.refused(|host| host.rollback("probe"));
-    assert_eq!(refusal.code(), Code::ImageUnwritable, "{refusal}");
-    assert!(refusal.reason().contains("can't go back to"), "{refusal}");
-    rig.end();
+    for library in [Fixture::V1.bytes(), Fixture::V1.unstamped()] {
+        let rig = Rig::new();
+        fs::write(rig.path("it.so"), library).expect("a file");
+        rig.host.apply(rig.path("it.so")).expect("the first version");
+        rig.apply(Fixture::V2);
+        // To write to a library that is mapped ends the process.
+        rig.log.wait("unmapped", 1);
+        let runs = fs::read_dir(rig.path("images").join("run")).expect("a run directory");
+        let images = runs.flat_map(|run| fs::read_dir(run.expect("a run").path()).expect("images"));
+        let mut images = images.map(|image| image.expect("an image").path());
+        let is_old = |path: &PathBuf| path.to_str().expect("text").contains("/probe.1.");
+        let old = images.find(is_old).expect("it is kept");
+        let mut bytes = fs::read(&old).expect("the image");
+        *bytes.last_mut().expect("a byte") ^= 1;
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o700)).expect("its permissions");
+        fs::write(&old, bytes).expect("other bytes");
+        let refusal = rig.refused(|host| host.rollback("probe"));
+        assert_eq!(refusal.code(), Code::ImageUnwritable, "{refusal}");
+        assert!(refusal.reason().contains("can't go back to"), "{refusal}");
+        rig.end();
+    }
 }
 
 /// A host, and what looks for marks, have none themselves: a second one in a plugin's file would be
