@@ -27,7 +27,7 @@ fn d01_a_stamped_file_is_refused_whichever_of_its_bits_is_flipped() {
         let file = File::options().write(true).open(&path).expect("the copy");
         let (at, bytes) = room(&original);
         let in_the_room = (8 * at..8 * (at + bytes)).step_by(5);
-        let stride = 8 * original.len() / 150 | 1;
+        let stride = (8 * original.len() / 150) | 1;
         for bit in in_the_room.chain((0..8 * original.len()).step_by(stride)) {
             let (byte, mask) = (bit / 8, 1 << (bit % 8));
             file.write_all_at(&[original[byte] ^ mask], byte as u64).expect("a flipped bit");

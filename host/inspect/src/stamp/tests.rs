@@ -136,7 +136,7 @@ fn what_has_no_room_is_not_stamped_and_left_as_it_is() {
 
 #[test]
 fn both_hashes_are_those_of_the_whole() {
-    let bytes: Vec<u8> = (0..20_000_u32).map(|at| (at * 7919 >> 5) as u8).collect();
+    let bytes: Vec<u8> = (0..20_000_u32).map(|at| ((at * 7919) >> 5) as u8).collect();
     let lengths = [1, 63, 64, 1023, 1024, 1025, 2048, 2049, 3072, 4097, 8192, 16_383, 16_384];
     for length in lengths {
         let bytes = &bytes[..length];
