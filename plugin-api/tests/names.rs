@@ -227,14 +227,20 @@ mod one {
     }
 }
 
+/// The same but for the arguments of its first method.
 mod another {
     use super::numbers;
+    use super::one::{Kind, Settings, Trade};
     everything! {}
 
     #[::midflight_plugin::contract]
     pub trait Names {
         fn length(&self, text: &str) -> numbers::U64;
-        fn all(&self, quantity: numbers::U64) -> numbers::U64;
+        fn all(&self, trade: &Trade, own: Trade, settings: &Settings, kind: Kind) -> Settings;
+        #[since("1.1")]
+        fn some(&self, text: &str) -> numbers::U64;
+        #[since("1.1")]
+        fn none(&self) -> numbers::U8;
     }
 }
 
