@@ -18,7 +18,7 @@ use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::ffi::{CStr, OsStr, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -79,8 +79,8 @@ impl Library {
     /// Maps `image` and runs its constructors. A library that is refused after that comes with the refusal.
     pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, (Refusal, Option<Library>)> {
         let handle = open_handle(image).map_err(|refusal| (refusal, None))?;
-        let entry = match entry_of(&handle, image, table) {
-            Ok(entry) => entry,
+        let (handle, entry) = match entry_of(handle, image, table) {
+            Ok(both) => both,
             // Another library, or one that can't be asked anything: the loader may have it back.
             Err(refusal) => return Err((refusal, None)),
         };
@@ -305,11 +305,11 @@ fn open_handle(image: &Image) -> Result<Handle, Refusal> {
 }
 
 /// The entry of the library, which is proven to be the image that `table` was written into.
-fn entry_of(handle: &Handle, image: &Image, table: &HostTable) -> Result<NonNull<Entry>, Refusal> {
+fn entry_of(handle: Handle, image: &Image, table: &HostTable) -> Result<(Handle, NonNull<Entry>), Refusal> {
     // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
     // another address in its place, is another library.
     // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
-    let place: NonNull<Place> = unsafe { static_of(handle, b"midflight_place\0") }?;
+    let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
     // SAFETY: a static of the mapped library.
     let place = unsafe { place.as_ref() };
     let (expected, found) = (std::ptr::from_ref(table).addr(), place.table.load(Acquire));
@@ -321,15 +321,46 @@ fn entry_of(handle: &Handle, image: &Image, table: &HostTable) -> Result<NonNull
         ));
     }
     // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
-    let entry: NonNull<Entry> = unsafe { static_of(handle, b"midflight_entry\0") }?;
+    let entry: NonNull<Entry> = unsafe { static_of(&handle, b"midflight_entry\0") }?;
     // SAFETY: `format` is the first field in every format.
-    match unsafe { entry.as_ref() }.format {
-        FORMAT => Ok(entry),
-        format => Err(Refusal::new(
+    let format = unsafe { entry.as_ref() }.format;
+    if format != FORMAT {
+        return Err(Refusal::new(
             Code::EntryInvalid,
             format!("its entry says format {format}, its manifest says {FORMAT}"),
-        )),
+        ));
     }
+    // SAFETY: an entry of this format.
+    let seen = (unsafe { entry.as_ref() }.place)();
+    if seen != std::ptr::from_ref(place) {
+        // What its constructors gave to the system is another library's business, or nobody's: it
+        // stays.
+        std::mem::forget(handle);
+        return Err(Refusal::new(
+            Code::HookEscaped,
+            format!(
+                "the place that its runtime looks at is at {seen:p}, that of the mapped image at {place:p}"
+            ),
+        ));
+    }
+    Ok((handle, entry))
+}
+
+/// Refuses functions and statics that the loader would find elsewhere: of two definitions that
+/// libraries export it takes the first in the process for everybody, so that the plugin's own would
+/// never run.
+pub(crate) fn check_exports(names: &[CString]) -> Result<(), Refusal> {
+    // SAFETY: it looks C strings up in what is loaded.
+    let is_taken = |name: &&CString| !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null();
+    let mut taken = names.iter().filter(is_taken).map(|name| name.to_string_lossy());
+    let Some(first) = taken.next() else { return Ok(()) };
+    let more = match taken.count() {
+        0 => String::new(),
+        more => format!(", and {more} others"),
+    };
+    let reason =
+        format!("it exports `{first}`{more}, which is in the process already and would be called instead");
+    Err(Refusal::new(Code::ExportTaken, reason))
 }
 
 /// Runs code of a plugin that is linked in, whose panics unwind.

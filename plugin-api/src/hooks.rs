@@ -1,10 +1,29 @@
 //! The plugin's runtime: what its code gives to the system goes to the host instead.
 //!
-//! [`export!`](crate::export) defines the functions of the system that leave something behind (destructors, keys, threads) as hidden
+//! [`export!`](crate::export) defines the functions of the system that leave something behind
+//! (destructors, keys, threads, handlers of signals and of exits), that the copies of std race for
+//! (the environment), or that find such functions (`dlsym`), as hidden
 //! symbols of the cdylib. The linker then binds the references of std, and of C objects in the same cdylib, to those. Each jumps
 //! to one of the functions here, which asks the host through the table whose address the host wrote into the file: also for
 //! constructors, which run before anything else could tell them. Where there is no host, the real function is called.
+//!
+//! Which functions those are, a table of all that the C library exports decides:
+//! `host/inspect/glibc-symbols.txt`.
 #![allow(unsafe_code, reason = "stands for functions of the C library")]
+
+mod ends;
+mod environment;
+mod lookups;
+mod refusals;
+mod signals;
+
+pub use ends::{at_exit, at_fork, at_quick_exit, cancel, exit_thread};
+pub use environment::{clearenv, getenv, openlog, putenv, secure_getenv, setenv, unsetenv};
+pub use lookups::{dlsym, dlvsym};
+pub use refusals::{
+    clone, getaddrinfo_a, list_of_transfers, queue_notice, refuse, timer, transfer, transfer_fsync,
+};
+pub use signals::{SignalStyle, sigaction, signal, sigset, sysv_signal};
 
 use crate::plugin::{HostTable, Place};
 use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
@@ -15,6 +34,10 @@ use std::sync::atomic::Ordering::Relaxed;
 pub type Destructor = unsafe extern "C" fn(*mut c_void);
 /// A thread's body. It may end its thread from within, which unwinds.
 pub type Routine = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+/// `dlsym`
+pub type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+/// `dlvsym`
+pub type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
 
 /// The host's answers. Each gets the table's `owner` first, and is otherwise like the function that it stands for.
 #[repr(C)]
@@ -25,21 +48,45 @@ pub struct Hooks {
     pub key_delete: unsafe extern "C" fn(*const (), u32) -> c_int,
     pub key_set: unsafe extern "C" fn(*const (), u32, *const c_void) -> c_int,
     pub thread: unsafe extern "C" fn(*const (), *mut c_ulong, *const c_void, Routine, *mut c_void) -> c_int,
+    /// Is this thread one of the plugin's own, and in no call?
+    pub may_exit: unsafe extern "C" fn(*const ()) -> bool,
+    /// Is it one of the plugin's own threads?
+    pub owns_thread: unsafe extern "C" fn(*const (), c_ulong) -> bool,
     pub sigaction: unsafe extern "C" fn(*const (), c_int, *const c_void, *mut c_void) -> c_int,
-    pub signal: unsafe extern "C" fn(*const (), c_int, usize) -> usize,
+    pub signal: unsafe extern "C" fn(*const (), SignalStyle, c_int, usize) -> usize,
+    /// What it answers is never freed and never changed.
+    pub getenv: unsafe extern "C" fn(*const (), *const c_char) -> *const c_char,
+    pub setenv: unsafe extern "C" fn(*const (), *const c_char, *const c_char, c_int) -> c_int,
+    pub unsetenv: unsafe extern "C" fn(*const (), *const c_char) -> c_int,
+    pub putenv: unsafe extern "C" fn(*const (), *const c_char) -> c_int,
+    pub clearenv: unsafe extern "C" fn(*const ()) -> c_int,
+    pub openlog: unsafe extern "C" fn(*const (), *const c_char, c_int, c_int),
+}
+
+/// What the hooks of one cdylib know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    /// Its own, whatever else in the process has one of that name.
+    pub place: &'static Place,
+    /// The loader's. It answers for the library that it is called from.
+    pub dlsym: Dlsym,
+    /// As `dlsym`.
+    pub dlvsym: Dlvsym,
+    /// The address by which the C library knows the cdylib.
+    pub library: *const (),
 }
 
 /// `__cxa_thread_atexit_impl`, and C++'s `__cxa_thread_atexit`.
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn local(place: &Place, run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int {
+pub unsafe fn local(site: Site, run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int {
     type Real = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
     // SAFETY: the caller's; the real function has this type.
     unsafe {
-        match host(place) {
+        match host(site) {
             Some(host) => (host.hooks.local)(host.owner, run, object),
-            None => real::<Real>(c"__cxa_thread_atexit_impl")(run, object, library),
+            None => real::<Real>(site, c"__cxa_thread_atexit_impl")(run, object, library),
         }
     }
 }
@@ -48,13 +95,13 @@ pub unsafe fn local(place: &Place, run: Destructor, object: *mut c_void, library
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn key_create(place: &Place, key: *mut u32, destructor: Option<Destructor>) -> c_int {
+pub unsafe fn key_create(site: Site, key: *mut u32, destructor: Option<Destructor>) -> c_int {
     type Real = unsafe extern "C" fn(*mut u32, Option<Destructor>) -> c_int;
     // SAFETY: as for `local`.
     unsafe {
-        match host(place) {
+        match host(site) {
             Some(host) => (host.hooks.key_create)(host.owner, key, destructor),
-            None => real::<Real>(c"pthread_key_create")(key, destructor),
+            None => real::<Real>(site, c"pthread_key_create")(key, destructor),
         }
     }
 }
@@ -63,13 +110,13 @@ pub unsafe fn key_create(place: &Place, key: *mut u32, destructor: Option<Destru
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn key_delete(place: &Place, key: u32) -> c_int {
+pub unsafe fn key_delete(site: Site, key: u32) -> c_int {
     type Real = unsafe extern "C" fn(u32) -> c_int;
     // SAFETY: as for `local`.
     unsafe {
-        match host(place) {
+        match host(site) {
             Some(host) => (host.hooks.key_delete)(host.owner, key),
-            None => real::<Real>(c"pthread_key_delete")(key),
+            None => real::<Real>(site, c"pthread_key_delete")(key),
         }
     }
 }
@@ -78,13 +125,13 @@ pub unsafe fn key_delete(place: &Place, key: u32) -> c_int {
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn key_set(place: &Place, key: u32, value: *const c_void) -> c_int {
+pub unsafe fn key_set(site: Site, key: u32, value: *const c_void) -> c_int {
     type Real = unsafe extern "C" fn(u32, *const c_void) -> c_int;
     // SAFETY: as for `local`.
     unsafe {
-        match host(place) {
+        match host(site) {
             Some(host) => (host.hooks.key_set)(host.owner, key, value),
-            None => real::<Real>(c"pthread_setspecific")(key, value),
+            None => real::<Real>(site, c"pthread_setspecific")(key, value),
         }
     }
 }
@@ -94,7 +141,7 @@ pub unsafe fn key_set(place: &Place, key: u32, value: *const c_void) -> c_int {
 /// # Safety
 /// As for the function.
 pub unsafe fn thread(
-    place: &Place,
+    site: Site,
     thread: *mut c_ulong,
     attributes: *const c_void,
     routine: Routine,
@@ -103,39 +150,9 @@ pub unsafe fn thread(
     type Real = unsafe extern "C" fn(*mut c_ulong, *const c_void, Routine, *mut c_void) -> c_int;
     // SAFETY: as for `local`.
     unsafe {
-        match host(place) {
+        match host(site) {
             Some(host) => (host.hooks.thread)(host.owner, thread, attributes, routine, argument),
-            None => real::<Real>(c"pthread_create")(thread, attributes, routine, argument),
-        }
-    }
-}
-
-/// `sigaction`.
-///
-/// # Safety
-/// As for the function.
-pub unsafe fn sigaction(place: &Place, signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int {
-    type Real = unsafe extern "C" fn(c_int, *const c_void, *mut c_void) -> c_int;
-    // SAFETY: as for `local`.
-    unsafe {
-        match host(place) {
-            Some(host) => (host.hooks.sigaction)(host.owner, signal, action, previous),
-            None => real::<Real>(c"sigaction")(signal, action, previous),
-        }
-    }
-}
-
-/// `signal`, and `bsd_signal`, which is the same.
-///
-/// # Safety
-/// As for the function.
-pub unsafe fn signal(place: &Place, signal: c_int, handler: usize) -> usize {
-    type Real = unsafe extern "C" fn(c_int, usize) -> usize;
-    // SAFETY: as for `local`.
-    unsafe {
-        match host(place) {
-            Some(host) => (host.hooks.signal)(host.owner, signal, handler),
-            None => real::<Real>(c"signal")(signal, handler),
+            None => real::<Real>(site, c"pthread_create")(thread, attributes, routine, argument),
         }
     }
 }
@@ -148,7 +165,7 @@ pub type C11Routine = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 /// # Safety
 /// As for the function.
 pub unsafe fn c11_thread(
-    place: &Place,
+    site: Site,
     thread: *mut c_ulong,
     routine: C11Routine,
     argument: *mut c_void,
@@ -162,7 +179,7 @@ pub unsafe fn c11_thread(
     }
     let both = Box::into_raw(Box::new((routine, argument)));
     // SAFETY: the caller's; `run` takes what it is given, and whoever calls it lets an unwind pass.
-    if unsafe { self::thread(place, thread, std::ptr::null(), run, both.cast()) } == 0 {
+    if unsafe { self::thread(site, thread, std::ptr::null(), run, both.cast()) } == 0 {
         return 0;
     }
     // SAFETY: no thread has it.
@@ -171,25 +188,111 @@ pub unsafe fn c11_thread(
 }
 
 /// The host's table, if a host has written its address into this file.
-fn host(place: &Place) -> Option<&'static HostTable> {
-    let table = std::ptr::with_exposed_provenance::<HostTable>(place.table.load(Relaxed));
+fn host(site: Site) -> Option<&'static HostTable> {
+    let table = std::ptr::with_exposed_provenance::<HostTable>(site.place.table.load(Relaxed));
     // SAFETY: 0, or what the host wrote before the file was mapped: a table that outlives the library.
     unsafe { table.as_ref() }
 }
 
+/// Past every definition in the library that asks.
+const RTLD_NEXT: *mut c_void = std::ptr::without_provenance_mut(usize::MAX);
+
 /// # Safety
 /// The function is of the type `T`.
-unsafe fn real<T: Copy>(name: &CStr) -> T {
-    unsafe extern "C" {
-        fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
-    }
-    const RTLD_NEXT: *mut c_void = std::ptr::without_provenance_mut(usize::MAX);
+unsafe fn real<T: Copy>(site: Site, name: &CStr) -> T {
     // SAFETY: a name of the C library's.
-    let found = unsafe { dlsym(RTLD_NEXT, name.as_ptr()) };
+    let found = unsafe { (site.dlsym)(RTLD_NEXT, name.as_ptr()) };
     assert!(!found.is_null(), "the C library has no {name:?}");
     // SAFETY: the caller's; function pointers have the size of pointers.
     unsafe { transmute_copy(&found) }
 }
+
+fn fail(errno: c_int) -> c_int {
+    unsafe extern "C" {
+        fn __errno_location() -> *mut c_int;
+    }
+    // SAFETY: this thread's own.
+    unsafe { *__errno_location() = errno };
+    -1
+}
+
+macro_rules! symbols {
+    ($($symbol:literal => $target:ident;)*) => {
+        /// The functions that the plugin's runtime stands for.
+        pub const SYMBOLS: [&str; [$($symbol),*].len()] = [$($symbol),*];
+    };
+}
+__hook_rows!(symbols);
+
+/// Hands the functions that the plugin's runtime stands for, each with the one that answers for it,
+/// to a macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hook_rows {
+    ($($then:tt)*) => {
+        $($then)*! {
+            "__cxa_thread_atexit_impl" => local;
+            "__cxa_thread_atexit" => local;
+            "pthread_key_create" => key_create;
+            "__pthread_key_create" => key_create;
+            "pthread_key_delete" => key_delete;
+            "pthread_setspecific" => key_set;
+            "__pthread_setspecific" => key_set;
+            "tss_create" => key_create;
+            "tss_delete" => key_delete;
+            "tss_set" => key_set;
+            "pthread_create" => thread;
+            "thrd_create" => c11_thread;
+            "clone" => clone;
+            "__clone" => clone;
+            "pthread_exit" => exit_thread;
+            "thrd_exit" => exit_c11_thread;
+            "pthread_cancel" => cancel;
+            "timer_create" => timer;
+            "mq_notify" => queue_notice;
+            "aio_read" => aio_read;
+            "aio_read64" => aio_read;
+            "aio_write" => aio_write;
+            "aio_write64" => aio_write;
+            "aio_fsync" => transfer_fsync;
+            "aio_fsync64" => transfer_fsync;
+            "lio_listio" => list_of_transfers;
+            "lio_listio64" => list_of_transfers;
+            "getaddrinfo_a" => getaddrinfo_a;
+            "sigaction" => sigaction;
+            "__sigaction" => sigaction;
+            "signal" => signal;
+            "bsd_signal" => signal;
+            "ssignal" => signal;
+            "sysv_signal" => sysv_signal;
+            "__sysv_signal" => sysv_signal;
+            "sigset" => sigset;
+            "getenv" => getenv;
+            "secure_getenv" => secure_getenv;
+            "__secure_getenv" => secure_getenv;
+            "setenv" => setenv;
+            "unsetenv" => unsetenv;
+            "putenv" => putenv;
+            "clearenv" => clearenv;
+            "openlog" => openlog;
+            "__cxa_atexit" => at_exit;
+            "__cxa_at_quick_exit" => at_quick_exit;
+            "__register_atfork" => at_fork;
+            "dlsym" => dlsym;
+            "dlvsym" => dlvsym;
+            "dl_iterate_phdr" => libraries;
+            "on_exit" => refuse;
+            "register_printf_function" => refuse;
+            "register_printf_specifier" => refuse;
+            "register_printf_type" => refuse;
+            "mcheck" => refuse;
+            "mcheck_pedantic" => refuse;
+            "profil" => refuse;
+            "sprofil" => refuse;
+        }
+    };
+}
+use __hook_rows;
 
 /// Defines the hooks in the crate that it is expanded in. For `export!` alone: in a library that a host links it would take over the
 /// host's own threads.
@@ -199,89 +302,186 @@ macro_rules! __hooks {
     () => {
         #[doc(hidden)]
         mod __midflight_hooks {
-            use ::core::ffi::{c_int, c_ulong, c_void};
-            use $crate::rt::hooks::{self, C11Routine, Destructor, Routine};
+            use ::core::ffi::{c_char, c_int, c_ulong, c_void};
+            use ::core::option::Option;
+            use $crate::rt::hooks::{self, C11Routine, Destructor, Routine, Site};
 
             unsafe extern "C" {
-                // The one that `export!` defines beside this module.
-                safe static midflight_place: $crate::rt::Place;
+                // The one that `export!` defines beside this module, by the name of the section
+                // that it alone lies in. The loader binds its own name to whatever was first of
+                // that name in the process; this one the linker binds, and to nothing else.
+                safe static __start_midflight_places: $crate::rt::Place;
+                // In each cdylib its own.
+                static __dso_handle: u8;
+                fn midflight_loaders_dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+                fn midflight_loaders_dlvsym(
+                    library: *mut c_void,
+                    name: *const c_char,
+                    version: *const c_char,
+                ) -> *mut c_void;
             }
 
-            // SAFETY (of all): each stands for the function that its symbol names, and is called as that.
-            unsafe extern "C" fn local(run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int {
-                unsafe { hooks::local(&midflight_place, run, object, library) }
+            #[inline(always)]
+            pub(super) fn place() -> &'static $crate::rt::Place {
+                &__start_midflight_places
             }
-            unsafe extern "C" fn key_create(
-                key: *mut u32,
-                destructor: ::core::option::Option<Destructor>,
-            ) -> c_int {
-                unsafe { hooks::key_create(&midflight_place, key, destructor) }
+
+            #[inline(always)]
+            fn site() -> Site {
+                Site {
+                    place: place(),
+                    dlsym: midflight_loaders_dlsym,
+                    dlvsym: midflight_loaders_dlvsym,
+                    library: (&raw const __dso_handle).cast(),
+                }
             }
-            unsafe extern "C" fn key_delete(key: u32) -> c_int {
-                unsafe { hooks::key_delete(&midflight_place, key) }
+
+            $crate::__answer! {
+                "C" local(run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int;
+                "C" key_create(key: *mut u32, destructor: Option<Destructor>) -> c_int;
+                "C" key_delete(key: u32) -> c_int;
+                "C" key_set(key: u32, value: *const c_void) -> c_int;
+                "C" thread(
+                    thread: *mut c_ulong,
+                    attributes: *const c_void,
+                    routine: Routine,
+                    argument: *mut c_void
+                ) -> c_int;
+                "C" c11_thread(thread: *mut c_ulong, routine: C11Routine, argument: *mut c_void) -> c_int;
+                "C" clone(
+                    run: *const c_void,
+                    stack: *mut c_void,
+                    flags: c_int,
+                    argument: *mut c_void,
+                    parent: *mut c_int,
+                    storage: *mut c_void,
+                    child: *mut c_int
+                ) -> c_int;
+                "C-unwind" exit_thread(value: *mut c_void) -> !;
+                "C" cancel(thread: c_ulong) -> c_int;
+                "C" timer(clock: c_int, notice: *const c_void, timer: *mut *mut c_void) -> c_int;
+                "C" queue_notice(queue: c_int, notice: *const c_void) -> c_int;
+                "C" transfer_fsync(kind: c_int, block: *mut c_void) -> c_int;
+                "C" list_of_transfers(
+                    mode: c_int,
+                    list: *const *const c_void,
+                    count: c_int,
+                    notice: *const c_void
+                ) -> c_int;
+                "C" getaddrinfo_a(
+                    mode: c_int,
+                    list: *const *const c_void,
+                    count: c_int,
+                    notice: *const c_void
+                ) -> c_int;
+                "C" sigaction(signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int;
+                "C" signal(signal: c_int, handler: usize) -> usize;
+                "C" sysv_signal(signal: c_int, handler: usize) -> usize;
+                "C" sigset(signal: c_int, handler: usize) -> usize;
+                "C" getenv(name: *const c_char) -> *const c_char;
+                "C" secure_getenv(name: *const c_char) -> *const c_char;
+                "C" setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
+                "C" unsetenv(name: *const c_char) -> c_int;
+                "C" putenv(text: *const c_char) -> c_int;
+                "C" clearenv() -> c_int;
+                "C" openlog(name: *const c_char, options: c_int, facility: c_int) -> ();
+                "C" at_exit(run: Destructor, argument: *mut c_void, library: *const ()) -> c_int;
+                "C" at_quick_exit(run: Destructor, library: *const ()) -> c_int;
+                "C" at_fork(
+                    before: *const c_void,
+                    parent: *const c_void,
+                    child: *const c_void,
+                    library: *const ()
+                ) -> c_int;
             }
-            unsafe extern "C" fn key_set(key: u32, value: *const c_void) -> c_int {
-                unsafe { hooks::key_set(&midflight_place, key, value) }
+            // SAFETY (of all): as in `__answer!`.
+            unsafe extern "C-unwind" fn exit_c11_thread(value: c_int) -> ! {
+                unsafe { exit_thread(::core::ptr::without_provenance_mut(value.cast_unsigned() as usize)) }
             }
-            unsafe extern "C" fn thread(
-                thread: *mut c_ulong,
-                attributes: *const c_void,
-                routine: Routine,
-                argument: *mut c_void,
-            ) -> c_int {
-                unsafe { hooks::thread(&midflight_place, thread, attributes, routine, argument) }
+            unsafe extern "C" fn aio_read(block: *mut c_void) -> c_int {
+                unsafe { hooks::transfer(site(), c"aio_read", block) }
             }
-            unsafe extern "C" fn c11_thread(
-                thread: *mut c_ulong,
-                routine: C11Routine,
-                argument: *mut c_void,
-            ) -> c_int {
-                unsafe { hooks::c11_thread(&midflight_place, thread, routine, argument) }
+            unsafe extern "C" fn aio_write(block: *mut c_void) -> c_int {
+                unsafe { hooks::transfer(site(), c"aio_write", block) }
             }
-            unsafe extern "C" fn sigaction(
-                signal: c_int,
-                action: *const c_void,
-                previous: *mut c_void,
-            ) -> c_int {
-                unsafe { hooks::sigaction(&midflight_place, signal, action, previous) }
+            unsafe extern "C" fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void {
+                unsafe { hooks::dlsym(site(), &KEPT, library, name) }
             }
-            unsafe extern "C" fn signal(signal: c_int, handler: usize) -> usize {
-                unsafe { hooks::signal(&midflight_place, signal, handler) }
+            unsafe extern "C" fn dlvsym(
+                library: *mut c_void,
+                name: *const c_char,
+                version: *const c_char,
+            ) -> *mut c_void {
+                unsafe { hooks::dlvsym(site(), &KEPT, library, name, version) }
             }
-            // Refused: such a handler is tied to no library, and would be called after this one is gone.
-            unsafe extern "C" fn on_exit(_: *const c_void, _: *mut c_void) -> c_int {
-                -1
+            extern "C" fn refuse() -> c_int {
+                hooks::refuse()
             }
             // No library is found here, so that std's symboliser maps no file to name frames.
             unsafe extern "C" fn libraries(_: *const c_void, _: *mut c_void) -> c_int {
                 0
             }
 
-            $crate::__hook! {
-                "__cxa_thread_atexit_impl" __cxa_thread_atexit_impl => local;
-                "__cxa_thread_atexit" __cxa_thread_atexit => local;
-                "pthread_key_create" pthread_key_create => key_create;
-                "pthread_key_delete" pthread_key_delete => key_delete;
-                "pthread_setspecific" pthread_setspecific => key_set;
-                "pthread_create" pthread_create => thread;
-                "tss_create" tss_create => key_create;
-                "tss_delete" tss_delete => key_delete;
-                "tss_set" tss_set => key_set;
-                "thrd_create" thrd_create => c11_thread;
-                "sigaction" sigaction_symbol => sigaction;
-                "signal" signal_symbol => signal;
-                "bsd_signal" bsd_signal => signal;
-                "on_exit" on_exit_symbol => on_exit;
-                "dl_iterate_phdr" dl_iterate_phdr => libraries;
-            }
+            $crate::__hook_rows!($crate::__hook);
+            $crate::__loaders!();
         }
+    };
+}
+
+/// One function of the cdylib's for each of `rt::hooks`, with what that must know of the cdylib.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __answer {
+    ($($abi:literal $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(
+            // SAFETY: it stands for the function that its symbol names, and is called as that.
+            unsafe extern $abi fn $name($($argument: $type),*) -> $result {
+                unsafe { hooks::$name(site(), $($argument),*) }
+            }
+        )*
+    };
+}
+
+/// The loader's own `dlsym` and `dlvsym`, which the hooks of those names stand before: by the
+/// version that the C library has had them in since its first for the machine, so that the linker
+/// takes them for others. A jump, so that the loader sees the caller.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __loaders {
+    () => {
+        #[cfg(target_arch = "x86_64")]
+        ::core::arch::global_asm!(
+            ".symver midflight_versioned_dlsym, dlsym@GLIBC_2.2.5",
+            ".symver midflight_versioned_dlvsym, dlvsym@GLIBC_2.2.5",
+            ".globl midflight_loaders_dlsym",
+            ".hidden midflight_loaders_dlsym",
+            ".type midflight_loaders_dlsym,@function",
+            "midflight_loaders_dlsym: jmp midflight_versioned_dlsym@PLT",
+            ".globl midflight_loaders_dlvsym",
+            ".hidden midflight_loaders_dlvsym",
+            ".type midflight_loaders_dlvsym,@function",
+            "midflight_loaders_dlvsym: jmp midflight_versioned_dlvsym@PLT",
+        );
+        #[cfg(target_arch = "aarch64")]
+        ::core::arch::global_asm!(
+            ".symver midflight_versioned_dlsym, dlsym@GLIBC_2.17",
+            ".symver midflight_versioned_dlvsym, dlvsym@GLIBC_2.17",
+            ".globl midflight_loaders_dlsym",
+            ".hidden midflight_loaders_dlsym",
+            ".type midflight_loaders_dlsym,%function",
+            "midflight_loaders_dlsym: b midflight_versioned_dlsym",
+            ".globl midflight_loaders_dlvsym",
+            ".hidden midflight_loaders_dlvsym",
+            ".type midflight_loaders_dlvsym,%function",
+            "midflight_loaders_dlvsym: b midflight_versioned_dlvsym",
+        );
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __hook {
-    ($($symbol:literal $name:ident => $target:ident;)*) => {
+    ($($symbol:literal => $target:ident;)*) => {
         $(
             #[cfg(target_arch = "x86_64")]
             ::core::arch::global_asm!(
@@ -301,10 +501,13 @@ macro_rules! __hook {
             );
         )*
         // std refers to some of them weakly, which alone would not keep them.
-        unsafe extern "C" {
-            $( #[link_name = $symbol] fn $name(); )*
-        }
         #[used]
-        static KEEP: [unsafe extern "C" fn(); [$($symbol),*].len()] = [$($name),*];
+        static KEPT: [unsafe extern "C" fn(); [$($symbol),*].len()] = [$({
+            unsafe extern "C" {
+                #[link_name = $symbol]
+                fn symbol();
+            }
+            symbol
+        }),*];
     };
 }

@@ -59,6 +59,7 @@
 //! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
 //! What a plugin keeps, and hands over to its next version, is in [`docs::state`]. How a build
 //! stamps the plugin's file, so that damage to it is seen, is in [`docs::stamps`].
+//! What exists once for each copy of std, and so once for each plugin, is in [`docs::copies`].
 //!
 //! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
 //! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
@@ -184,13 +185,18 @@ macro_rules! export {
                         $crate::rt::core::option::Option::Some(commit) => commit,
                         $crate::rt::core::option::Option::None => "",
                     };
+                fn place() -> &'static $crate::rt::Place {
+                    __midflight_hooks::place()
+                }
             }
 
             #[unsafe(no_mangle)]
             #[allow(non_upper_case_globals)]
             pub static midflight_entry: $crate::rt::Entry = $crate::rt::Entry::of::<__Here>();
 
+            // Alone in a section whose name the linker makes a symbol of: see `__hooks!`.
             #[unsafe(no_mangle)]
+            #[unsafe(link_section = "midflight_places")]
             #[allow(non_upper_case_globals)]
             pub static midflight_place: $crate::rt::Place = $crate::rt::Place::new();
 
@@ -229,7 +235,7 @@ pub mod rt {
     pub use crate::described;
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
-    pub use crate::hooks::{self, Destructor, Hooks, Routine};
+    pub use crate::hooks::{self, Destructor, Hooks, Routine, SignalStyle};
     pub use crate::lent::{RSlice, RStr};
     pub use crate::logs;
     pub use crate::manifest::Note;

@@ -405,6 +405,8 @@ pub trait Export {
     const PANIC: &'static str;
     /// `MIDFLIGHT_COMMIT` of the build; empty if it was not set.
     const COMMIT: &'static str;
+    /// Where its hooks look for the host's table.
+    fn place() -> &'static Place;
 }
 
 /// What a library exports as `midflight_entry`.
@@ -433,6 +435,8 @@ pub struct Entry {
     /// What it has allocated, if its allocator is a [`Counted`](crate::Counted).
     pub memory: &'static Counts,
     closing: &'static AtomicBool,
+    /// Where its hooks look for the host's table: in this very library, or they are another's.
+    pub place: extern "C" fn() -> *const Place,
 }
 
 // The inspection looks for these in the file.
@@ -449,6 +453,7 @@ const _: () = {
     assert!(FUNCTIONS[2].1 == offset_of!(Entry, stop));
     assert!(FUNCTIONS[3].1 == offset_of!(Entry, hook));
     assert!(FUNCTIONS[4].1 == offset_of!(Entry, relisten));
+    assert!(FUNCTIONS[5].1 == offset_of!(Entry, place));
     assert!(WRITABLE[0].1 == offset_of!(Entry, memory));
     assert!(WRITABLE[1].1 == offset_of!(Entry, closing));
     assert!(entry::OFFERED_BYTES == size_of::<Offered>());
@@ -486,8 +491,13 @@ impl Entry {
             relisten,
             memory: &COUNTS,
             closing: &CLOSING,
+            place: place::<X>,
         }
     }
+}
+
+extern "C" fn place<X: Export>() -> *const Place {
+    X::place()
 }
 
 /// The hooks of [`Plugin`], by number.

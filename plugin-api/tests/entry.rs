@@ -8,12 +8,12 @@ use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibi
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
     self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice,
-    RStr, RawService, Routine, StableAbi, TypeLayout, Wakers,
+    RStr, RawService, Routine, SignalStyle, StableAbi, TypeLayout, Wakers,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
 };
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_ulong, c_void};
 use std::panic::{catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -296,10 +296,47 @@ fn no_hooks() -> Hooks {
     unsafe extern "C" fn sigaction(_: *const (), _: c_int, _: *const c_void, _: *mut c_void) -> c_int {
         unreachable!()
     }
-    unsafe extern "C" fn signal(_: *const (), _: c_int, _: usize) -> usize {
+    unsafe extern "C" fn signal(_: *const (), _: SignalStyle, _: c_int, _: usize) -> usize {
         unreachable!()
     }
-    Hooks { local, key_create, key_delete, key_set, thread, sigaction, signal }
+    unsafe extern "C" fn may_exit(_: *const ()) -> bool {
+        unreachable!()
+    }
+    unsafe extern "C" fn owns_thread(_: *const (), _: c_ulong) -> bool {
+        unreachable!()
+    }
+    unsafe extern "C" fn getenv(_: *const (), _: *const c_char) -> *const c_char {
+        unreachable!()
+    }
+    unsafe extern "C" fn setenv(_: *const (), _: *const c_char, _: *const c_char, _: c_int) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn unsetenv(_: *const (), _: *const c_char) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn clearenv(_: *const ()) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn openlog(_: *const (), _: *const c_char, _: c_int, _: c_int) {
+        unreachable!()
+    }
+    Hooks {
+        local,
+        key_create,
+        key_delete,
+        key_set,
+        thread,
+        may_exit,
+        owns_thread,
+        sigaction,
+        signal,
+        getenv,
+        setenv,
+        unsetenv,
+        putenv: unsetenv,
+        clearenv,
+        openlog,
+    }
 }
 
 /// What `export!` says in a cdylib. (Not here, where it would take over the threads of the tests.)
@@ -311,6 +348,10 @@ impl rt::Export for Here {
     const CPU: &'static [(&'static str, bool)] = &[("avx", true), ("avx2", false), ("bmi1", true)];
     const PANIC: &'static str = "unwind";
     const COMMIT: &'static str = "";
+    fn place() -> &'static rt::Place {
+        static PLACE: rt::Place = rt::Place::new();
+        &PLACE
+    }
 }
 static ENTRY: Entry = Entry::of::<Here>();
 

@@ -48,12 +48,62 @@ unsafe extern "C" {
     fn thread();
     #[link_name = "answer_c11_thread"]
     fn c11_thread();
+    #[link_name = "answer_clone"]
+    fn clone();
+    #[link_name = "answer_exit_thread"]
+    fn exit_thread();
+    #[link_name = "answer_exit_c11_thread"]
+    fn exit_c11_thread();
+    #[link_name = "answer_cancel"]
+    fn cancel();
+    #[link_name = "answer_timer"]
+    fn timer();
+    #[link_name = "answer_queue_notice"]
+    fn queue_notice();
+    #[link_name = "answer_aio_read"]
+    fn aio_read();
+    #[link_name = "answer_aio_write"]
+    fn aio_write();
+    #[link_name = "answer_transfer_fsync"]
+    fn transfer_fsync();
+    #[link_name = "answer_list_of_transfers"]
+    fn list_of_transfers();
+    #[link_name = "answer_getaddrinfo_a"]
+    fn getaddrinfo_a();
     #[link_name = "answer_sigaction"]
     fn sigaction();
     #[link_name = "answer_signal"]
     fn signal();
-    #[link_name = "answer_on_exit"]
-    fn on_exit();
+    #[link_name = "answer_sysv_signal"]
+    fn sysv_signal();
+    #[link_name = "answer_sigset"]
+    fn sigset();
+    #[link_name = "answer_getenv"]
+    fn getenv();
+    #[link_name = "answer_secure_getenv"]
+    fn secure_getenv();
+    #[link_name = "answer_setenv"]
+    fn setenv();
+    #[link_name = "answer_unsetenv"]
+    fn unsetenv();
+    #[link_name = "answer_putenv"]
+    fn putenv();
+    #[link_name = "answer_clearenv"]
+    fn clearenv();
+    #[link_name = "answer_openlog"]
+    fn openlog();
+    #[link_name = "answer_at_exit"]
+    fn at_exit();
+    #[link_name = "answer_at_quick_exit"]
+    fn at_quick_exit();
+    #[link_name = "answer_at_fork"]
+    fn at_fork();
+    #[link_name = "answer_dlsym"]
+    fn dlsym();
+    #[link_name = "answer_dlvsym"]
+    fn dlvsym();
     #[link_name = "answer_libraries"]
     fn libraries();
+    #[link_name = "answer_refuse"]
+    fn refuse();
 }

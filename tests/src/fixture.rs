@@ -98,6 +98,16 @@ pub enum Fixture {
     KeepingV3,
     /// `keeping` 2.0.1, in schema 2, with no way from schema 1 or to it.
     KeepingStuck,
+    /// `reaching` 1.0.0: it reaches for the C library past std.
+    Reaching,
+    /// `reaching` 2.0.0.
+    ReachingV2,
+    /// `reaching` 2.0.0, which exports a function.
+    ReachingExports,
+    /// Its hooks look at another place than the one that the host finds.
+    ReachingMisplaced,
+    /// It imports what no plugin may.
+    ReachingForbidden,
 }
 
 /// How one is built.
@@ -110,7 +120,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 39] = [
+    pub const ALL: [Fixture; 44] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -150,6 +160,11 @@ impl Fixture {
         Fixture::KeepingV2,
         Fixture::KeepingV3,
         Fixture::KeepingStuck,
+        Fixture::Reaching,
+        Fixture::ReachingV2,
+        Fixture::ReachingExports,
+        Fixture::ReachingMisplaced,
+        Fixture::ReachingForbidden,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -185,6 +200,7 @@ impl Fixture {
         let awaiting = |features| Recipe { workspace: "", package: "awaiting", features };
         let handing = |features| Recipe { workspace: "", package: "handing", features };
         let keeping = |features| Recipe { workspace: "", package: "keeping", features };
+        let reaching = |features| Recipe { workspace: "", package: "reaching", features };
         let nasty = |features| Recipe { workspace: "", package: "nasty", features };
         match self {
             Fixture::V1 => probe(""),
@@ -227,6 +243,11 @@ impl Fixture {
             Fixture::KeepingV2 => keeping("v2"),
             Fixture::KeepingV3 => keeping("v3"),
             Fixture::KeepingStuck => keeping("stuck"),
+            Fixture::Reaching => reaching(""),
+            Fixture::ReachingV2 => reaching("v2"),
+            Fixture::ReachingExports => reaching("v2,exports"),
+            Fixture::ReachingMisplaced => reaching("misplaced"),
+            Fixture::ReachingForbidden => reaching("forbidden"),
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

@@ -10,6 +10,7 @@
 mod dynamic;
 mod hash;
 mod headers;
+mod imports;
 mod pointers;
 mod relocations;
 mod segments;
@@ -25,6 +26,7 @@ use headers::{Elf, Note};
 use midflight_format::{NOTE_NAME, PLACE_MAGIC};
 use object::elf;
 use relocations::Relocations;
+use std::ffi::CString;
 use symbols::Table;
 use tags::Tags;
 use versions::Known;
@@ -53,6 +55,9 @@ pub struct Inspection {
     pub constructors: usize,
     /// Has STB_GNU_UNIQUE symbols: the loader never unmaps it.
     pub unique_symbols: bool,
+    /// What it defines for others by name, beside the plugin's own entry and place: in a process
+    /// that has the name already, the loader binds the plugin's references to that.
+    pub exports: Vec<CString>,
 }
 
 /// The bit in DT_FLAGS_1 that keeps the loader from ever unmapping the library.
@@ -94,6 +99,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
         unfamiliar: dynamic.unfamiliar(),
         constructors: dynamic.constructors,
         unique_symbols: symbols.unique,
+        exports: symbols.exports,
         needed: dynamic.needed,
         manifest,
     })

@@ -222,6 +222,11 @@ codes! {
 
     /// It takes a function from the C library that the plugin's runtime must stand for.
     HookEscaped "hook_escaped" at Manifest, "export!(…) must stand in the cdylib crate itself, and nothing may be linked that hides its symbols";
+    /// It takes something from the C library that no plugin may, since it would lead into the
+    /// plugin when that is gone.
+    ImportForbidden "import_forbidden" at Manifest, "leave it out, or do it in the host; the chapter on unloading says what stands for it";
+    /// It exports a name that the process has already: the plugin's own definition would never run.
+    ExportTaken "export_taken" at Load, "give it another name, drop #[no_mangle], or link the host without --export-dynamic";
 
     /// Its thread-locals must lie in the static TLS block, of which a process has some hundred bytes left, and which is not given back in order.
     StaticTls "static_tls" at Inspect, "build what uses initial-exec TLS with another model: mimalloc's feature local_dynamic_tls, jemalloc's disable_initial_exec_tls, -ftls-model=global-dynamic for C";

@@ -7,10 +7,9 @@
 //!
 //! | the plugin | what happens | how one would notice, and the way out |
 //! |---|---|---|
-//! | starts a thread through another shared library: C++'s `std::thread` in libstdc++.so, `SIGEV_THREAD`, `aio_*`, `getaddrinfo_a` | the thread is not counted. Libraries off the list make the generation resident by policy; those in libc itself don't | a crash in an address of no mapping, with the image's name in the log just before as `unmapped`. End such threads in the instance's `Drop` |
-//! | looks up `pthread_create`, `pthread_key_create`, … with `dlsym` | the same | as above |
-//! | calls `clone` by itself | the same | as above |
-//! | leaves a pointer to its code or statics with the host's own libraries: `openlog`, `setlocale` hooks, OpenSSL's `ex_data`, a callback in a library that it found with `dlopen` | it dangles | as above. Take it back in `Drop` |
+//! | starts a thread through another shared library: C++'s `std::thread` in libstdc++.so, a library that it opens with `dlopen` or `dlmopen` | the thread is not counted. Libraries that it is linked with and that are off the list make the generation resident by policy; those that it opens don't | a crash in an address of no mapping, with the image's name in the log just before as `unmapped`. End such threads in the instance's `Drop` |
+//! | calls the kernel by itself (`syscall`): `clone`, `rt_sigaction`, `set_robust_list`, `io_uring` | the same | as above |
+//! | leaves a pointer to its code or statics with the host's own libraries: OpenSSL's `ex_data`, a callback in a library that it found with `dlopen` | it dangles | as above. Take it back in `Drop` |
 //! | panics in the destructor of a thread-local, or touches there what was destroyed before | std aborts the process, as in every Rust program | the abort's message |
 //! | links the unwinder statically (`-static-libgcc`) | panics can't be caught in it | the first panic aborts |
 //! | gives a thread a stack inside of its own statics | the last instructions of the thread run on it after its routine has returned | as for threads |
@@ -20,13 +19,53 @@
 //! | has handed out an object that is kept | retired until the last clone of it is dropped; forgotten with `mem::forget`, for good | the event `stalled`, which counts it among the leases |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
 //! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
-//! | gives a pointer to what it leaked to the C library (`openlog`, `putenv`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
+//! | gives a pointer to what it leaked to the C library (`hsearch`, `setvbuf`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
 //! | is left in the middle of a call: a service of the host's suspends the coroutine that the call runs in (crates `generator`, `may`) | the call holds its version until it is over. Calls that its thread makes meanwhile count as made from within it, and get that version too. Calls may end in any order and on another thread: each holds its own version by itself, so nothing is unmapped under one. What a plugin keeps in thread-locals across such a call is the business of whoever moves stacks between threads | the event `stalled`, with the thread. Don't suspend between two versions for long |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
-//! | registers with `on_exit` | refused with -1: such a handler is tied to no library | use `atexit`, which runs when the library is unmapped |
+//! | changes the environment by `environ`, or by a system call | no lock is taken: another thread's reader, of whatever copy of std, can walk through freed memory | a crash in `getenv`. Use `std::env`, or C's `setenv` and `putenv`: those take the host's lock |
+//! | reads the environment by `environ`, as `std::env::vars` and `Command` do, while the host or another plugin sets a variable | the same, in the plugin | as above. Set variables before the first plugin is loaded, as edition 2024 asks |
+//! | throws a C++ exception into a method, or lets one leave it | the process is aborted: nothing but a Rust panic is let through a call, and that as a fault | the abort's message. Catch it in C++ |
+//! | calls `pthread_exit` in a call, by Rust code that declares it `extern "C"` as the crate libc does, or that has no unwind tables | as a panic there: std aborts the process | the abort's message. In C code it is a fault |
+//! | is cancelled (`pthread_cancel`) in a call, by the host or another library, or on a thread of its own that is in a call | the unwinding can't pass the boundary: std aborts the process | "exception not rethrown". End threads by a flag |
+//! | jumps out of a call (`longjmp`, `setcontext`) | frames of the host's are skipped, and their pins stay | a drain that never ends, or a crash |
 //!
 //! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading` and
 //! `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0.
+//!
+//! # The C library, name by name
+//!
+//! A table in the sources, `host/inspect/glibc-symbols.txt`, has a class for every name that glibc
+//! 2.43 and older export: harmless, hooked, refused, or documented. A test compares it with the
+//! machine's C library. The hooked and the refused ones:
+//!
+//! | a plugin | what happens | test |
+//! |---|---|---|
+//! | sets a handler, by any of `sigaction`, `signal`, `bsd_signal`, `ssignal`, `sysv_signal`, `sigset`, and the names that strict C gives to them | it is set, and the generation stays, named | `s13_…` |
+//! | starts a thread, by `pthread_create`, `thrd_create` | it is counted | `a56_…`, `a60_…` |
+//! | starts a thread, by `clone` with `CLONE_VM` | it fails with EPERM. A process of its own is let through | `what_would_call_a_plugin_…` |
+//! | asks to be called on a thread of the C library's: `SIGEV_THREAD`, in `timer_create`, `mq_notify`, `aio_*`, `lio_listio`, `getaddrinfo_a` | it fails with ENOTSUP. Signals and polling are let through | `what_would_call_a_plugin_…` |
+//! | ends its thread, by `pthread_exit` or `thrd_exit` | on a thread of its own, outside of calls, it ends; elsewhere it is a panic of the call | `s19_…` |
+//! | cancels a thread, by `pthread_cancel` | one of its own is cancelled; of others it is told ESRCH | `s19_…` |
+//! | registers an exit handler or handlers of forks | they are its library's, and go when that is unmapped, even where no library was named. `on_exit`, which names none, fails with -1 | `a_handler_of_no_library_…` |
+//! | sets, unsets, puts, clears or gets a variable of the environment | the host's std does it, under its lock; a text that is put is copied | `s12_…` |
+//! | opens the system's log | the name is copied | `s12_each_side_…` |
+//! | looks one of all these up, by `dlsym` or `dlvsym` in the C library | it gets what it would have been linked to | `s14_…` |
+//! | registers conversions of `printf`, or counts with `profil`, `sprofil`, `mcheck` | it fails with -1: such a pointer is kept for good | `what_would_call_a_plugin_…` |
+//! | imports what only the C library itself should call, old hooks of its allocator, servers of its remote calls, `monstartup`, `sigvec` | refused `import_forbidden`, before it runs | `s17_an_import_…` |
+//!
+//! And the documented ones, which are let through, by the reason that the table gives:
+//!
+//! | reason | what a plugin has to know |
+//! |---|---|
+//! | environ, reads-environment, writes-environment | they use the environment past every copy of std, some of them only once the process has set a locale. They are safe for as long as nobody changes it |
+//! | getopt | as above, and it keeps a place in the arguments for its next call, whoever calls |
+//! | pointer | they keep a pointer to what they are given: streams and their buffers, `hsearch`, `strtok`, `initstate`, alternative stacks for signals, stacks of threads, robust mutexes, frames for the unwinder. Take it back in `Drop`, or give it memory of the process's |
+//! | variable | a variable of the C library's that can be made to point into the plugin: the same |
+//! | jump, cancellation | see above |
+//! | fork | the child has one thread, and the locks of all: do nothing there but `exec` and `_exit` |
+//! | ends | it ends the process, or replaces it |
+//! | library, system-call | see above |
+//! | remote-call | it calls what was registered, which no plugin can |
 //!
 //! # What is closed
 //!
@@ -54,6 +93,8 @@
 //! | is called by threads that end while it is unloaded | they pay first | `a64_…` |
 //! | runs constructors that use thread-locals and threads | the table's address is in the image before it is mapped | `a67_…` |
 //! | lacks the runtime, or part of it | refused `hook_escaped` or `entry_missing`, before it runs | `a68_…` |
+//! | is linked into the host as a crate as well, and the host exports what it defines (`-rdynamic`) | its hooks look at its own place, which the linker binds; where they don't, it is refused `hook_escaped` | `s16_…` |
+//! | exports a name that is in the process already | refused `export_taken`: the loader would call the other one | `s17_…` |
 //! | is rolled back to after its destructors have run | a new copy is loaded | `a69_…` |
 //! | is suspended in calls by coroutines that end in another order, or on another thread | each call holds its version to its own end | `s18_…` |
 //! | has destructors that call the host, which calls plugins | no other destructor of the thread interrupts them | `a_destructor_is_not_interrupted_…` |

@@ -337,6 +337,11 @@ fn too_deep(group: &GroupCell) -> Fault {
     Fault::NestedTooDeep { bound: group.calls_nested_max }
 }
 
+/// Is this thread in any call?
+pub(crate) fn is_entered() -> bool {
+    this_thread_known().is_some_and(|thread| thread.entered() > 0)
+}
+
 /// Is a thread inside of `release`? No is final once nobody can enter it any more: after `GroupCell::publish` has put
 /// another one in its place.
 pub(super) fn is_pinned(release: &Release) -> bool {

@@ -9,6 +9,7 @@
 
 pub(crate) mod attached;
 mod callbacks;
+mod environment;
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;
@@ -102,8 +103,16 @@ impl Owner {
                     key_delete: keys::delete,
                     key_set: keys::set,
                     thread: threads::create,
+                    may_exit: threads::may_exit,
+                    owns_thread: threads::owns,
                     sigaction: signals::set,
                     signal: signals::set_handler,
+                    getenv: environment::get,
+                    setenv: environment::set,
+                    unsetenv: environment::unset,
+                    putenv: environment::put,
+                    clearenv: environment::clear,
+                    openlog: environment::open_log,
                 },
                 logs: logs::LOGS,
                 wakers: wakers::WAKERS,

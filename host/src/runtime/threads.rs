@@ -15,16 +15,45 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The threads of a generation that have been asked for and not ended; 0 until one runs and has a number.
+/// The threads of a generation that have been asked for and not ended.
 #[derive(Default)]
-pub(super) struct Threads(Mutex<BTreeMap<u64, u32>>);
+pub(super) struct Threads(Mutex<BTreeMap<u64, Known>>);
+
+/// What is known of one.
+#[derive(Default, Clone, Copy)]
+struct Known {
+    /// 0 until it runs.
+    tid: u32,
+    /// Its name in the C library, from when it runs or whoever asked for it is answered, whatever
+    /// is first.
+    handle: Option<c_ulong>,
+}
 
 impl Threads {
     /// `threads: tid 4711 (exchange), tid 4712 (exchange)`; nothing where there are none.
     pub(super) fn holds(&self) -> Vec<String> {
-        let left: Vec<_> = self.0.lock().values().map(|tid| name(*tid)).collect();
+        let left: Vec<_> = self.0.lock().values().map(|known| name(known.tid)).collect();
         if left.is_empty() { left } else { vec![format!("threads: {}", left.join(", "))] }
     }
+}
+
+/// Answers whether a plugin's thread may end where it is: it is the plugin's own, and in no call,
+/// through which nothing may unwind.
+pub(super) unsafe extern "C" fn may_exit(of: *const ()) -> bool {
+    // SAFETY: the plugin passes what its table holds.
+    let owner = unsafe { owner(of) };
+    let record = THREAD.get();
+    // SAFETY: null or this thread's record, which only this thread frees.
+    unsafe { record.as_ref() }.is_some_and(|thread| Arc::ptr_eq(&thread.owner, &owner))
+        && !crate::gate::pin::is_entered()
+}
+
+/// Answers whether a thread is one of a plugin's own.
+pub(super) unsafe extern "C" fn owns(of: *const (), thread: c_ulong) -> bool {
+    // SAFETY: the plugin passes what its table holds.
+    let owner = unsafe { owner(of) };
+    let threads = owner.threads.0.lock();
+    threads.values().any(|known| known.handle == Some(thread))
 }
 
 /// `tid 4711 (exchange)`
@@ -76,7 +105,8 @@ pub(super) unsafe extern "C" fn create(
         return libc::EAGAIN;
     }
     let number = NUMBERS.fetch_add(1, Relaxed);
-    owner.threads.0.lock().insert(number, 0);
+    owner.threads.0.lock().insert(number, Known::default());
+    let asks = Arc::clone(&owner);
     let record = Box::into_raw(Box::new(Thread { owner, routine, argument, number }));
     // SAFETY: the pointers are the plugin's, as it would pass them to the function that this stands for; the record is the
     // routine's from here on. The two routine types differ in that ours lets a forced unwind (pthread_exit, cancellation) pass.
@@ -88,6 +118,10 @@ pub(super) unsafe extern "C" fn create(
         // SAFETY: no thread has it.
         let record = unsafe { Box::from_raw(record) };
         record.owner.threads.0.lock().remove(&record.number);
+    } else if let Some(known) = asks.threads.0.lock().get_mut(&number) {
+        // It has not ended, so the place was written, and nobody has it joined and its handle used
+        // again. SAFETY: the plugin's place to write to, written by the function above.
+        known.handle = Some(unsafe { *thread });
     }
     made
 }
@@ -108,7 +142,9 @@ fn begin(record: *mut Thread) {
     THREAD.set(record);
     // SAFETY: this thread's record.
     let record = unsafe { &*record };
-    record.owner.threads.0.lock().insert(record.number, current());
+    // SAFETY: it asks for nothing but this thread's handle.
+    let handle = unsafe { libc::pthread_self() };
+    record.owner.threads.0.lock().insert(record.number, Known { tid: current(), handle: Some(handle) });
     locals::arm_this_thread();
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod writers;
 use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
-use crate::library::{Library, NotStarted, open_familiar};
+use crate::library::{self, Library, NotStarted, open_familiar};
 use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
@@ -188,6 +188,7 @@ pub(crate) fn prepare(
     let manifest = candidate.manifest();
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
     let begin = |limit| Preflight::begin(&order.run, order.generation, limit);
+    library::check_exports(&candidate.inspection.exports).map_err(early)?;
     let preflight = order.preflight.map(begin).transpose().map_err(early)?;
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
     let owner = Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);

@@ -5,7 +5,7 @@
 //! `midflight-plugin` compares them with its own types when it is compiled.
 
 /// Size of the static `midflight_entry`. Its first word is the format.
-pub const BYTES: usize = 120;
+pub const BYTES: usize = 128;
 /// Pointer and length of the plugin's name.
 pub const NAME: usize = 8;
 /// Pointer and length of its version.
@@ -13,8 +13,8 @@ pub const VERSION: usize = 24;
 /// Pointer to the offered contracts, and how many there are.
 pub const OFFERS: usize = 40;
 /// Pointers to functions.
-pub const FUNCTIONS: [(&str, usize); 5] =
-    [("start", 56), ("retiring", 64), ("stop", 72), ("hook", 80), ("relisten", 96)];
+pub const FUNCTIONS: [(&str, usize); 6] =
+    [("start", 56), ("retiring", 64), ("stop", 72), ("hook", 80), ("relisten", 96), ("place", 120)];
 /// Pointer to the table of the state; null where there is none.
 pub const STATE: usize = 88;
 /// Pointers to memory that is written to.

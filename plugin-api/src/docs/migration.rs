@@ -39,3 +39,12 @@
 //! A side that wrote `HashMap<K, V>` fitted one that wrote `Vec<(K, V)>`, and `HashSet<T>` one that
 //! wrote `Vec<T>`: that is refused now. All maps fit each other, and all sets. Where the two sides
 //! really differ, write on both what it is.
+//!
+//! # Functions of the C library that fail, or are led to the host
+//!
+//! In a plugin, `on_exit` and what registers a conversion of `printf` fail, as do `clone` for a thread
+//! and everything that asks for `SIGEV_THREAD`. `pthread_exit` on a thread of the host's is a panic of
+//! the call, and `pthread_cancel` knows the plugin's own threads alone. A file that exports a name
+//! which the host has too is refused (`export_taken`), and so is one that imports what only the C
+//! library should call (`import_forbidden`). The chapter on unloading of the crate `midflight` has
+//! the whole list.

@@ -2,6 +2,7 @@
 //! stays.
 
 use midflight::{Code, EventKind, HostBuilder, Residency, Slot};
+use midflight_plugin::rt::hooks::SYMBOLS;
 use midflight_tests::{
     Fixture, Footprint, Ledger, Rig, WITHIN, check_answers, in_child, process, run_child, run_child_with,
     with_children,
@@ -510,22 +511,8 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
 
 #[test]
 fn a65_the_host_holds_none_of_what_plugins_interpose() {
-    const INTERPOSED: [&str; 14] = [
-        "__cxa_thread_atexit_impl",
-        "__cxa_thread_atexit",
-        "pthread_key_create",
-        "pthread_key_delete",
-        "pthread_setspecific",
-        "pthread_create",
-        "tss_create",
-        "tss_delete",
-        "tss_set",
-        "thrd_create",
-        "on_exit",
-        "dl_iterate_phdr",
-        "midflight_entry",
-        "midflight_place",
-    ];
+    let mut interposed = [&SYMBOLS[..], &["midflight_entry", "midflight_place"]].concat();
+    interposed.sort();
     if process::has_address_sanitizer() {
         // Its runtime is in the test binary, and interposes some of them for the whole process.
         println!("skipped: AddressSanitizer defines some of these in the host");
@@ -536,15 +523,13 @@ fn a65_the_host_holds_none_of_what_plugins_interpose() {
         let file = object::File::parse(&*bytes).expect("a binary");
         let all = file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition());
         let names = all.filter_map(|symbol| symbol.name().ok().map(str::to_owned));
-        let mut found: Vec<_> = names.filter(|name| INTERPOSED.contains(&name.as_str())).collect();
+        let mut found: Vec<_> = names.filter(|name| interposed.contains(&name.as_str())).collect();
         found.sort();
         found.dedup();
         found
     };
     assert_eq!(defined(&std::env::current_exe().expect("this test")), [""; 0]);
-    let mut all = INTERPOSED;
-    all.sort();
-    assert_eq!(defined(&Fixture::Nasty.path()), all, "a plugin has them all");
+    assert_eq!(defined(&Fixture::Nasty.path()), interposed, "a plugin has them all");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The dynamic section: which other libraries the loader would bring in, and what it would run and keep.
 
 use super::headers::{Elf, Section, inconsistent, text};
+use super::imports::{FORBIDDEN, OWN_EXPORTS, STOOD_FOR};
 use crate::refusal::{Code, Refusal};
 use object::LittleEndian as Little;
 use object::elf::{self, Dyn64, Sym64};
 use object::read::elf::{Dyn, Sym};
+use std::ffi::CString;
 
 const ENTRIES_MAX: u64 = 4096;
 const STRING_BYTES_MAX: usize = 4096;
@@ -178,30 +180,25 @@ pub(super) fn entries(
     Err(inconsistent(format!("{section} has no last entry: the loader would read on")))
 }
 
-/// What the dynamic symbols say. Names are compared, never searched for their end, so the work is one pass.
+/// What the dynamic symbols say. Names are compared, and searched for their end up to a bound, so
+/// the work is one pass.
+#[derive(Default)]
 pub(super) struct Symbols {
     pub(super) entry: Vec<Symbol>,
     pub(super) place: Vec<Symbol>,
     /// Some definition is STB_GNU_UNIQUE.
     pub(super) unique: bool,
     /// Functions that the plugin's runtime should stand for, and that this file takes from the C library instead.
-    pub(super) escaped: Vec<&'static str>,
+    escaped: Vec<&'static str>,
+    /// What of the C library no plugin may take.
+    forbidden: Vec<&'static str>,
+    /// What it defines for others, beside the runtime's own. The loader may find others' in its
+    /// place.
+    pub(super) exports: Vec<CString>,
 }
 
-/// What the plugin's runtime defines. (Not all of it: a C++ library's own `__cxa_thread_atexit` is refused with that library.)
-const HOOKS: [&str; 11] = [
-    "__cxa_thread_atexit_impl",
-    "pthread_key_create",
-    "pthread_key_delete",
-    "pthread_setspecific",
-    "pthread_create",
-    "tss_create",
-    "tss_set",
-    "thrd_create",
-    "sigaction",
-    "signal",
-    "on_exit",
-];
+/// Names of exports that are looked up, all together.
+const EXPORT_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
 pub(super) struct Symbol {
@@ -214,8 +211,7 @@ pub(super) struct Symbol {
 
 impl Symbols {
     pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Self, Refusal> {
-        let mut symbols =
-            Symbols { entry: Vec::new(), place: Vec::new(), unique: false, escaped: Vec::new() };
+        let mut symbols = Symbols::default();
         let Some(section) = only(elf, elf::SHT_DYNSYM)? else {
             return Ok(symbols);
         };
@@ -236,6 +232,7 @@ impl Symbols {
         let names = elf.sections.get(section.link as usize);
         let names = names.map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
         let all: &[Sym64<Little>] = elf.records(section.range.offset, size / SIZE, "symbols")?;
+        let mut export_bytes = 0;
         for symbol in all {
             let found = Symbol {
                 kind: symbol.st_type(),
@@ -247,13 +244,10 @@ impl Symbols {
             symbols.unique |= found.defined && found.bind == elf::STB_GNU_UNIQUE;
             let start = usize::try_from(symbol.st_name(Little)).ok();
             let name = start.and_then(|start| names.get(start..)).unwrap_or_default();
-            let is =
-                |hook: &&&str| name.strip_prefix(hook.as_bytes()).is_some_and(|rest| rest.starts_with(&[0]));
-            if !found.defined
-                && let Some(hook) = HOOKS.iter().find(is)
-                && !symbols.escaped.contains(hook)
-            {
-                symbols.escaped.push(hook);
+            if !found.defined {
+                symbols.import(name);
+            } else if found.bind != elf::STB_LOCAL && symbol.st_visibility() == elf::STV_DEFAULT {
+                export_bytes = symbols.export(name, export_bytes)?;
             }
             for (expected, list) in
                 [(&b"midflight_entry\0"[..], &mut symbols.entry), (b"midflight_place\0", &mut symbols.place)]
@@ -267,16 +261,53 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// What a plugin gives to the system past its runtime could not be taken back before it is unmapped.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
-        match self.escaped.as_slice() {
-            [] => Ok(()),
-            escaped => Err(Refusal::new(
-                Code::HookEscaped,
-                format!("the plugin's runtime should define what it imports: {}", escaped.join(", ")),
-            )),
+    fn import(&mut self, name: &[u8]) {
+        let is = |known: &&&str| ends_as(name, known.as_bytes());
+        for (known, list) in [(&STOOD_FOR[..], &mut self.escaped), (&FORBIDDEN[..], &mut self.forbidden)] {
+            if let Some(known) = known.iter().find(is)
+                && !list.contains(known)
+            {
+                list.push(known);
+            }
         }
     }
+
+    /// Takes a name down, and gives how many bytes there are by then.
+    fn export(&mut self, name: &[u8], bytes: usize) -> Result<usize, Refusal> {
+        if OWN_EXPORTS.iter().any(|own| ends_as(name, own.as_bytes())) {
+            return Ok(bytes);
+        }
+        let name = text(name, 0, STRING_BYTES_MAX).and_then(|name| CString::new(name).ok());
+        let name = name.ok_or_else(|| inconsistent("it exports an unreadable name".into()))?;
+        let bytes = bytes + name.as_bytes_with_nul().len();
+        if bytes > EXPORT_BYTES_MAX {
+            return Err(inconsistent(format!(
+                "the names that it exports are longer than {EXPORT_BYTES_MAX} bytes"
+            )));
+        }
+        self.exports.push(name);
+        Ok(bytes)
+    }
+
+    /// What a plugin gives to the system past its runtime could not be taken back before it is unmapped.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if !self.escaped.is_empty() {
+            let escaped = self.escaped.join(", ");
+            let reason = format!("the plugin's runtime should define what it imports: {escaped}");
+            return Err(Refusal::new(Code::HookEscaped, reason));
+        }
+        if !self.forbidden.is_empty() {
+            let forbidden = self.forbidden.join(", ");
+            let reason = format!("it imports what would lead into it when it is gone: {forbidden}");
+            return Err(Refusal::new(Code::ImportForbidden, reason));
+        }
+        Ok(())
+    }
+}
+
+/// Is `name`, with whatever follows in the table of names, this one?
+fn ends_as(name: &[u8], expected: &[u8]) -> bool {
+    name.strip_prefix(expected).is_some_and(|rest| rest.starts_with(&[0]))
 }
 
 fn is_section(index: elf::SymbolSection) -> bool {

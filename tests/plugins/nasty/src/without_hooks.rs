@@ -1,7 +1,7 @@
 //! What `export!` says, without the plugin's runtime: what this plugin gives to the system escapes.
 
 use crate::TheNasty;
-use midflight_plugin::rt::{Entry, Export, Note, Place};
+use midflight_plugin::rt::{Entry, Export, Note, Place, StampNote};
 
 struct Here;
 
@@ -11,6 +11,9 @@ impl Export for Here {
     const VERSION: &'static str = "1.0.0";
     const PANIC: &'static str = "unwind";
     const COMMIT: &'static str = "";
+    fn place() -> &'static Place {
+        &midflight_place
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -27,4 +30,4 @@ static NOTE: Note<{ Note::len::<Here>() }> = Note::of::<Here>();
 
 #[used]
 #[unsafe(link_section = ".note.midflight.stamp")]
-static STAMP: midflight_plugin::rt::StampNote = midflight_plugin::rt::StampNote::UNSTAMPED;
+static STAMP: StampNote = StampNote::UNSTAMPED;

@@ -1,0 +1,22 @@
+//! The contract of the plugin `reaching`, which reaches for the C library past std.
+
+midflight_plugin::contract_crate!();
+
+use midflight_plugin::contract;
+
+/// The plugin.
+#[contract]
+pub trait Reaching {
+    /// The build that answers: 1 or 2.
+    fn build(&self) -> u32;
+
+    /// Does what the word says, with a number that means what the plugin says; the answer is the
+    /// deed's own.
+    fn reach(&self, how: &str, number: u64) -> i64;
+
+    /// What the plugin reads in a variable of the environment, through its own copy of std.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// As a function that a plugin may export says it; with no such export it is the build.
+    fn exported(&self) -> u64;
+}
