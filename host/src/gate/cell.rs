@@ -4,11 +4,21 @@
 //! A share (`Arc`) in it is in `owner` while it is current, in [`Retired`] while it drains, and in each lease. `current`
 //! owns nothing: it mirrors `owner` for the gate, which could not afford to count.
 //!
-//! A lease is a share that is taken while pinned. Calls through a lease are pinned no better than the lease holds; what those
-//! call from within is pinned as any call is, and in a coroutine it may outlast both. So a release is freed in this order:
-//! [`Shares`] are read, no lease is left, no thread is pinned, and `Shares` are what they were. Nobody has taken a lease since the
-//! first step, so that nobody could enter by one; and of who was in by then the scan has found each. Without the
-//! last step it is wrong: a pinned thread takes its lease behind the look at the leases.
+//! A lease is a share that is taken while pinned. Calls through a lease are pinned no better
+//! than the lease holds; what those call from within is pinned as any call is, and in a
+//! coroutine it may outlast both. So a release is freed in this order: [`Shares`] are read, no
+//! lease is left, no thread is pinned, and `Shares` are what they were. Then nobody is in:
+//! - Of a share that the first step counted, the second step sees that it was taken, since it is
+//!   counted after that, with Release. So it was seen to be given back, and the scan's fence
+//!   acquires what was called under it: who of that is still in, the scan finds.
+//! - A share that the first step did not count, the last one counts. It was taken in a call or
+//!   beside another share, and counted before that call or share was over, which the scan or the
+//!   second step has seen.
+//!
+//! Without the last step it is wrong: a pinned thread takes its lease behind the look at the
+//! leases. So it is with a share that is counted before it is taken: the first step counts it,
+//! the second one does not see it yet, and a call that was made under it outlasts it behind the
+//! scan.
 //!
 //! `publish` swaps `owner` before `current`, but either order would do: both releases are owned throughout, the new one by
 //! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
@@ -17,7 +27,7 @@
 use super::pin::{self, GroupNumber, Inside};
 use super::sync::{Arc, Count, Mirror, Owner};
 use crate::release::Release;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release as Releasing};
+use std::sync::atomic::Ordering::{Acquire, Release as Releasing};
 
 /// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
 pub(crate) struct GroupCell {
@@ -82,14 +92,15 @@ impl Shares {
 /// # Safety
 /// `release` is one of a cell's, and is entered, or held by another share.
 pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
-    // Before the share can be seen to be gone again.
-    release.shares.0.fetch_add(1, Relaxed);
     // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`, or in a release that was published. While it is pinned that
     // `Arc` is alive: in `owner`, in the `Retired` that waits for the pin, in the lease that entered it, or in what leads to it.
-    unsafe {
+    let share = unsafe {
         Arc::increment_strong_count(release);
         Arc::from_raw(release)
-    }
+    };
+    // Not before, and with Release: who finds it counted finds it taken. See above.
+    release.shares.0.fetch_add(1, Releasing);
+    share
 }
 
 /// A release that was replaced: no call enters it any more, and calls and leases may still hold it.

@@ -9,8 +9,8 @@
 //! | field of `Thread` | owner thread | others |
 //! |---|---|---|
 //! | `depth` | reads and writes | – |
-//! | `copies` | adds one, Release | the control plane reads: Acquire, and again after a fence |
-//! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Acquire | the control plane reads, Acquire, after its fence; a thread to which the call was moved stores null at its end, Release |
+//! | `copies` | adds one, SeqCst | the control plane reads: Acquire, and again after a fence |
+//! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Acquire, and SeqCst to look again | the control plane reads, Acquire, after its fence; a thread to which the call was moved stores null at its end, Release |
 //! | `Frame::note` | writes and reads, Relaxed | the control plane reads, for reports |
 //! | `tid` | writes | the control plane reads, for reports |
 //! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
@@ -57,8 +57,21 @@
 //! and looks whether the frame below still has it. A scan reads `copies`, then the frames from the lowest up, and after a fence `copies` again.
 //! It can miss the nested call only if it read its frame before the announcement and the frame below after that was left.
 //! - If the scan found the new `copies` at its beginning, it had acquired the announcement before that, and saw it.
-//! - If it did not: the frame below was left after the second look, so the scan's last fence comes after that of the second
-//!   announcement. It finds `copies` changed, and looks again.
+//! - If it did not: the frame below was left after the second look, and the scan saw that before
+//!   its last fence. So the look comes before that fence, and `copies`, which was written before
+//!   the look, is found to be changed.
+//!
+//! For that the two accesses around the second announcement are SeqCst as well. It is an
+//! exchange and no fence, which would order what is around it: the one order of all has in it
+//! only what is SeqCst itself. A look that is not could come after the scan's fence there, and
+//! so could a `copies` that is not.
+//!
+//! The frame below may be that of a call through a lease, which no scan need find: then the
+//! lease is given back after the frame is left, and a scan comes only after that (see
+//! [`cell`](super::cell)).
+//!
+//! A frame is taken by its owner alone: the first, where that is free, or the one above all that
+//! are taken. So a release goes upwards from frame to frame, as the scan does.
 //!
 //! # Why no record is missed
 //! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
@@ -291,9 +304,10 @@ fn inherit(
     if release.is_null() || group.current.load(SeqCst) == release {
         return (!release.is_null()).then_some(release.cast_const());
     }
-    thread.copies.store(thread.copies.load(Relaxed).wrapping_add(1), Releasing);
+    // SeqCst on both sides of the announcement: see above.
+    thread.copies.store(thread.copies.load(Relaxed).wrapping_add(1), SeqCst);
     announce(&frame.hazard, release);
-    if below.hazard.load(Acquire) == release {
+    if below.hazard.load(SeqCst) == release {
         return Some(release);
     }
     frame.hazard.store(null_mut(), Releasing);

@@ -7,8 +7,9 @@
 use super::gate::is_pinned;
 use super::plant::{self, Plant};
 use super::protocol::{
-    a_lease_against_a_publish, a_record_is_handed_on, an_address_that_comes_again,
-    another_group_after_a_publish, attending, calls_against_a_publish, going_over,
+    a_call_that_is_left_elsewhere, a_lease_against_a_publish, a_lease_that_is_outlasted,
+    a_record_is_handed_on, an_address_that_comes_again, another_group_after_a_publish, attending,
+    calls_against_a_publish, going_over,
 };
 use super::{Arc, Bounds, Release, call, explore, group, look, look_at_last, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,6 +82,22 @@ fn what_a_release_leads_to_freed_with_it() {
 #[test]
 fn a_share_that_is_dropped_relaxed() {
     found(Some(Plant::ShareRelaxed), a_lease_against_a_publish, &[RACE]);
+}
+
+/// A lease that is counted and not yet seen to be there is outlasted by a call made under it.
+#[test]
+fn a_share_that_is_counted_relaxed() {
+    found(Some(Plant::SharesRelaxed), a_lease_that_is_outlasted, &[RACE, FREED]);
+}
+
+#[test]
+fn a_release_that_is_copied_secretly() {
+    found(Some(Plant::NoCopies), a_call_that_is_left_elsewhere, &[RACE, FREED]);
+}
+
+#[test]
+fn no_fence_between_the_frames_and_what_was_copied() {
+    found(Some(Plant::NoFenceAfterLook), a_call_that_is_left_elsewhere, &[RACE, FREED]);
 }
 
 #[test]

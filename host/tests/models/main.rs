@@ -74,6 +74,12 @@ mod gate {
             Suspended { entered: Some(entered) }
         }
 
+        pub(crate) fn lease(&self) -> sync::Arc<crate::release::Release> {
+            let entered = self.entered.as_ref().expect("it has not ended");
+            // SAFETY: entered.
+            unsafe { cell::share(entered.release()) }
+        }
+
         pub(crate) fn end(mut self) {
             let entered = self.entered.take().expect("it has not ended");
             entered.release().used();

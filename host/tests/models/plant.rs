@@ -24,6 +24,12 @@ pub(crate) enum Plant {
     SidesForgotten,
     /// The same for what was done through a lease.
     ShareRelaxed,
+    /// A share may be found to be counted before it is found to be there.
+    SharesRelaxed,
+    /// A nested call takes over a release, and says so to nobody.
+    NoCopies,
+    /// What was copied may be read before the frames are.
+    NoFenceAfterLook,
     /// A record may be found before what it was made of is visible.
     AppendRelaxed,
     /// A record's next owner may see what its last one wrote before: on the last one's side …

@@ -11,6 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 const ALL_OR_2: Bounds = Bounds { short: Some(2), full: None };
 /// Where they do.
 const THREE_OR_2: Bounds = Bounds { short: Some(2), full: Some(3) };
+/// What it is there to find takes three.
+const OUTLASTED: Bounds = Bounds { short: Some(3), full: Some(3) };
 
 /// One publish under a thread that calls twice, from its registration to its end.
 pub(super) fn calls_against_a_publish() {
@@ -289,6 +291,28 @@ pub(super) fn a_call_that_is_left_elsewhere() {
 #[test]
 fn s18_a_call_that_is_left_elsewhere() {
     explore("a call left elsewhere", THREE_OR_2, a_call_that_is_left_elsewhere);
+}
+
+/// A call that was made within one through a lease outlasts both that call and the lease, which was
+/// taken while the release was looked at.
+pub(super) fn a_lease_that_is_outlasted() {
+    let group = group(1);
+    call(&group);
+    let outer = Suspended::begin(&group, true);
+    let left = group.publish(Arc::new(Release::new(2)));
+    let scan = spawn(move || look(left));
+    let lease = outer.lease();
+    outer.end();
+    let nested = through(&group, &lease, || Suspended::begin(&group, false));
+    drop(lease);
+    nested.end();
+    let left = scan.join().expect("no panic");
+    look_at_last(left);
+}
+
+#[test]
+fn s18_a_call_that_outlasts_the_lease_that_it_was_made_under() {
+    explore("a lease that is outlasted", OUTLASTED, a_lease_that_is_outlasted);
 }
 
 /// What is wanted is said, then the threads are asked: who attends sees it, or is still asked.

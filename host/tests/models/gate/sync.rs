@@ -8,8 +8,6 @@ use std::ffi::c_void;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-/// `copies`, and how many shares were taken. What orders them are the fences, whose orders are tried.
-pub(crate) use loom::sync::atomic::AtomicUsize as Count;
 pub(crate) use loom::sync::atomic::fence;
 /// Seen by nobody who decides: loom need not order it.
 pub(crate) use std::sync::atomic::AtomicU32;
@@ -33,6 +31,7 @@ pub(crate) fn about_to_scan() {
 /// Of importance to who copies alone: other models are spared its orders.
 pub(crate) fn has_looked() {
     match COPIES.get() {
+        _ if planted(Plant::NoFenceAfterLook) => {}
         true => full_fence(),
         false => fence(Ordering::SeqCst),
     }
@@ -210,6 +209,29 @@ impl AtomicUsize {
     pub(crate) fn swap(&self, value: usize, order: Ordering) -> usize {
         self.1.take();
         self.0.swap(value, if planted(Plant::AttendRelaxed) { Relaxed } else { order })
+    }
+}
+
+/// `copies`, and how many shares were taken.
+pub(crate) struct Count(loom::sync::atomic::AtomicUsize);
+
+impl Count {
+    pub(crate) fn new(value: usize) -> Self {
+        Count(loom::sync::atomic::AtomicUsize::new(value))
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> usize {
+        self.0.load(order)
+    }
+
+    pub(crate) fn store(&self, value: usize, order: Ordering) {
+        if !planted(Plant::NoCopies) {
+            self.0.store(value, order);
+        }
+    }
+
+    pub(crate) fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        self.0.fetch_add(value, if planted(Plant::SharesRelaxed) { Relaxed } else { order })
     }
 }
 
