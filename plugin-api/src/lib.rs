@@ -254,8 +254,8 @@ pub mod rt {
     pub use crate::tally::Tally;
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};
     pub use abi::{
-        self as abi_stable, StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent,
-        abi_stability::abi_checking, std_types::RResult, type_layout::TypeLayout,
+        StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent, std_types::RResult,
+        type_layout::TypeLayout,
     };
     pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET, cpu_features};
     // An author can call a crate `core`: generated code finds the language's here.

@@ -4,7 +4,7 @@
 // The tests are the host here.
 #![allow(unsafe_code, missing_docs)]
 
-use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
     self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice,

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, deprecated, missing_docs, non_snake_case, non_camel_case_types, unused, clippy::all)]
 
+use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::Contract;
-use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::{StableAbi, TypeLayout};
 
 /// What an author can have beside a contract, and what a derive would write into it.

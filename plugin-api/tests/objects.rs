@@ -3,7 +3,7 @@
 // The gate of the test holds what it enters by owning it.
 #![allow(unsafe_code, missing_docs)]
 
-use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding, Origin, RawService, StableAbi};
 use midflight_plugin::{CallError, Callback, Contract, Fault, ImplementedBy, Object, TextSink, contract};
 use std::fmt::Write as _;

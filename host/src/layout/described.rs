@@ -6,7 +6,7 @@
 
 use super::difference::Rule;
 use super::{Both, Description, Sides, advice, of_plugin_and_host};
-use midflight_plugin::rt::abi_stable::type_layout::TLField;
+use abi::type_layout::TLField;
 use std::collections::HashSet;
 
 /// The error is one sentence about the first side that has a function which is not described.
@@ -47,7 +47,7 @@ fn is_bare(field: &TLField) -> bool {
 #[allow(unsafe_code, reason = "describes tables by hand, which nobody calls")]
 mod tests {
     use super::*;
-    use midflight_plugin::rt::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+    use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
     use midflight_plugin::rt::described::{
         Described, MonoTypeLayout, SharedVars, Table, Text, UNSAFE_EXTERN_FN_LAYOUT, Written, shared, table,
     };

@@ -7,8 +7,8 @@
 use super::written::{self, Field, Growable, Items, Method, Place, Variant, Written};
 use super::written::{is_ours, name, shown};
 use super::{Both, Description};
-use midflight_plugin::rt::abi_stable::std_types::UTypeId;
-use midflight_plugin::rt::abi_stable::type_layout::TLField;
+use abi::std_types::UTypeId;
+use abi::type_layout::TLField;
 use std::collections::HashSet;
 
 /// What the two sides say of one place.

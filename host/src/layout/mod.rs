@@ -13,13 +13,11 @@ mod written;
 
 use crate::contained::say;
 use crate::release::Layout;
+use abi::abi_stability::abi_checking::{self, AbiInstability, AbiInstabilityError, CheckingGlobals};
+use abi::type_layout::TLFieldOrFunction;
 use difference::{Change, Difference, Rule};
 use midflight_inspect::text;
 use midflight_plugin::rt::TypeLayout;
-use midflight_plugin::rt::abi_stable::abi_stability::abi_checking::{
-    self, AbiInstability, AbiInstabilityError, CheckingGlobals,
-};
-use midflight_plugin::rt::abi_stable::type_layout::TLFieldOrFunction;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A type, as its library describes it.

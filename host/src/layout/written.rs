@@ -6,9 +6,7 @@
 //! contract, and the names in those layouts are their authors'.
 
 use super::{Both, Description};
-use midflight_plugin::rt::abi_stable::type_layout::{
-    TLData, TLEnum, TLField, TLFunction, TLPrefixType, TLPrimitive,
-};
+use abi::type_layout::{TLData, TLEnum, TLField, TLFunction, TLPrefixType, TLPrimitive};
 
 /// Where a type stands: the same one goes by two names, `Vec` in a signature and `List` in a
 /// record.
