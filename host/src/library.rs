@@ -5,11 +5,13 @@
 //! very image, and what was unmapped by the absence of its path from the process.
 #![allow(unsafe_code, reason = "one of the five places: calls into libraries")]
 
+use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
 use crate::stage::image::{Image, is_noexec};
 use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use midflight_inspect::text;
 use midflight_plugin::rt::{
     Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place, StateTable,
     TypeLayout,
@@ -272,7 +274,8 @@ pub(crate) fn open_familiar(familiar: &[String]) {
     static OPENED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let Some((of_this, _)) = file_at(libc::gnu_get_libc_version as *const () as usize) else { return };
     let Some(directory) = of_this.parent().filter(|directory| directory.is_absolute()) else { return };
-    let mut opened = OPENED.lock();
+    // Told without the lock: the subscriber is the service's.
+    let (mut opened, mut left) = (OPENED.lock(), Vec::new());
     for name in familiar.iter().filter(|name| *name != "libc.so.6" && !name.starts_with("ld-linux")) {
         if opened.contains(name) {
             continue;
@@ -284,11 +287,13 @@ pub(crate) fn open_familiar(familiar: &[String]) {
                 std::mem::forget(handle);
                 opened.insert(name.clone());
             }
-            Err(error) => {
-                let directory = directory.display();
-                tracing::debug!(target: "midflight", %directory, name, %error, "left to the loader's search");
-            }
+            Err(error) => left.push((name, text::told(&error.to_string()))),
         }
+    }
+    drop(opened);
+    let directory = text::path(directory);
+    for (name, error) in left {
+        let _ = say!(debug, %directory, name, error, "left to the loader's search");
     }
 }
 
