@@ -123,7 +123,7 @@ fn check_defined(elf: &Elf<'_>, symbol: &Sym64<Little>, section: &Section<'_>) -
         other => return Err(format!("is defined as the unknown type {}", other.0)),
     };
     let end = address.checked_add(size);
-    if address < range.start || !end.is_some_and(|end| end <= range.end) {
+    if address < range.start || end.is_none_or(|end| end > range.end) {
         return Err(format!("is {size:#x} bytes at {address:#x}, which is not inside {section}"));
     }
     let is_code = matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC);

@@ -140,7 +140,7 @@ impl Sample {
         let hashes: Vec<_> =
             self.symbols.iter().skip(first - 1).map(|(name, _)| elf::gnu_hash(name.as_bytes())).collect();
         let filter =
-            hashes.iter().fold(0_u64, |filter, hash| filter | 1 << (hash % 64) | 1 << (hash >> 6) % 64);
+            hashes.iter().fold(0_u64, |filter, hash| filter | 1 << (hash % 64) | 1 << ((hash >> 6) % 64));
         let start = if hashes.is_empty() { 0 } else { first as u32 };
         let mut words = vec![1, first as u32, 1, 6, filter as u32, (filter >> 32) as u32, start];
         words.extend(hashes.iter().map(|hash| hash & !1));
