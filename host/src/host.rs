@@ -920,8 +920,13 @@ pub enum HostError {
         /// What is wrong with it.
         why: String,
     },
-    /// The program is built with `panic = "abort"`, so that no panic could become a [`Fault::Panicked`]: not that of a service which a
-    /// plugin calls, nor that of a plugin which is linked in or which a `#[since]` method's default body asks.
+    /// The program is built with `panic = "abort"`, so that no panic could become a
+    /// [`Fault::Panicked`]: not that of a service which a plugin calls, nor that of a plugin which
+    /// is linked in or which a `#[since]` method's default body asks.
+    ///
+    /// A profile in Cargo.toml compiles every crate of the program in that way, midflight among
+    /// them, which is how it knows. What is given to the program's own crate alone, as
+    /// `cargo rustc -- -C panic=abort` does, it does not see.
     #[error(
         "this program is built with panic = \"abort\", so a panic in a call would end it and not be a fault; write panic = \"unwind\" in its profile in Cargo.toml, or leave the line out"
     )]
@@ -966,11 +971,24 @@ fn default_run_directory() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventKind;
 
     #[test]
     fn s20_a_program_whose_panics_abort_is_no_host() {
         let refused = unwinds(true).expect_err("it aborts").to_string();
         assert!(refused.contains("write panic = \"unwind\" in its profile"), "{refused}");
         assert!(unwinds(false).is_ok());
+    }
+    /// A bug of ours ends the thread. Who waits for it is told, and nobody waits for ever.
+    #[test]
+    fn s15_a_control_thread_that_panics_is_told_of() {
+        let run = tempfile::tempdir().expect("a directory");
+        let host = Host::builder().run_directory(run.path()).start().expect("a host");
+        host.shared.send(Command::Panic).expect("it runs");
+        let refused = host.rollback("any").expect_err("it has ended");
+        assert_eq!(refused.code(), Code::ShuttingDown);
+        let told: Vec<_> = host.events_kept().into_iter().map(|event| event.kind).collect();
+        let [EventKind::ControlPanicked(text)] = &*told else { panic!("{told:?}") };
+        assert_eq!(text, "a bug");
     }
 }

@@ -166,6 +166,9 @@ pub(crate) enum Command {
         generation: u64,
         left: Left,
     },
+    /// A bug of the control plane's.
+    #[cfg(test)]
+    Panic,
 }
 
 /// On whose word an update comes.
@@ -354,6 +357,8 @@ impl Control {
             Command::Checked { trial, result } => self.checked(trial, result),
             Command::Cancel { plugin, reply } => self.cancel(&plugin, reply),
             Command::Closed { generation, left } => self.closed(generation, left),
+            #[cfg(test)]
+            Command::Panic => panic!("a bug"),
         }
     }
 
