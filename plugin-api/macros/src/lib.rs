@@ -5,9 +5,11 @@
 //! the type that can't, with the way out; what only the compiler can know is left to the bounds in the generated code.
 //!
 //! Generated code names everything by its full path, and all of it through `::midflight_plugin`, `core`'s and `std`'s too: what an author
-//! calls `Some`, `u64` or `core` is the author's. It passes through no macro but those of the language. It carries the spans of the macro, at
+//! calls `Some`, `u64` or `core` is the author's. What `midflight_plugin` is, the build says and no item of an author's ([`anchored`]).
+//! Generated code passes through no macro but those of the language. It carries the spans of the macro, at
 //! the author's places: so the compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
 
+mod anchored;
 mod contract;
 mod described;
 mod grow;
@@ -18,8 +20,9 @@ mod since;
 mod state;
 mod types;
 
+use anchored::anchored;
 use proc_macro::TokenStream;
-use proc_macro2::{Span, TokenTree};
+use proc_macro2::{Span, TokenStream as TokenStream2, TokenTree};
 use quote::quote_spanned;
 
 /// Makes a struct or an enum plain data that crosses the boundary, with a layout that is compared when a plugin is loaded.
@@ -32,14 +35,16 @@ use quote::quote_spanned;
 /// `midflight_plugin::docs::evolution`.
 #[proc_macro_attribute]
 pub fn record(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    record::attribute(arguments.into(), item.into()).into()
+    let item = item.into();
+    anchored("of", &item, record::attribute(arguments.into(), TokenStream2::clone(&item))).into()
 }
 
 /// The half of `#[record]` that sees the fields after `cfg` was decided.
 #[doc(hidden)]
 #[proc_macro_derive(Record)]
 pub fn derive_record(item: TokenStream) -> TokenStream {
-    record::derive(item.into()).unwrap_or_else(refused).into()
+    let item = item.into();
+    anchored("in", &item, record::derive(TokenStream2::clone(&item)).unwrap_or_else(refused)).into()
 }
 
 /// Makes a trait a contract: what a plugin, or the host, implements and the other side calls.
@@ -56,7 +61,8 @@ pub fn derive_record(item: TokenStream) -> TokenStream {
 /// is older. See `midflight_plugin::docs::boundary` and `midflight_plugin::docs::evolution`.
 #[proc_macro_attribute]
 pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    contract::attribute(arguments.into(), item.into()).into()
+    let item = item.into();
+    anchored("of", &item, contract::attribute(arguments.into(), TokenStream2::clone(&item))).into()
 }
 
 /// Says which contracts a plugin implements, and in which group it is switched:
@@ -68,7 +74,8 @@ pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// once. The host's services are absent there (`Context::service` is an error), and what `start` does to the world it does twice.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    plugin::attribute(arguments.into(), item.into()).into()
+    let item = item.into();
+    anchored("at", &item, plugin::attribute(arguments.into(), TokenStream2::clone(&item))).into()
 }
 
 /// Makes a serde type a state that a plugin hands over, with the version of its schema: `#[state(version = 1)]`.
@@ -78,7 +85,8 @@ pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// of them there is no way in that direction. See `midflight_plugin::docs::state`.
 #[proc_macro_derive(State, attributes(state))]
 pub fn derive_state(item: TokenStream) -> TokenStream {
-    state::derive(item.into()).unwrap_or_else(refused).into()
+    let item = item.into();
+    anchored("with", &item, state::derive(TokenStream2::clone(&item)).unwrap_or_else(refused)).into()
 }
 
 /// The author's place in the text with the macro's own right to name and do things.
@@ -87,7 +95,7 @@ fn at(place: Span) -> Span {
 }
 
 /// The errors, at their places. syn would say `::core::compile_error!`, which is the author's where a crate of another is called `core`.
-fn refused(errors: syn::Error) -> proc_macro2::TokenStream {
+fn refused(errors: syn::Error) -> TokenStream2 {
     let each = |token: TokenTree| match token {
         TokenTree::Ident(core) if core == "core" => {
             quote_spanned!(core.span()=> midflight_plugin::rt::core)
