@@ -457,6 +457,8 @@ macro_rules! __loaders {
             ".hidden midflight_loaders_dlsym",
             ".type midflight_loaders_dlsym,@function",
             "midflight_loaders_dlsym: jmp midflight_versioned_dlsym@PLT",
+            // Keeps the place, which its section's name alone does not where nothing is exported.
+            ".reloc ., BFD_RELOC_NONE, midflight_place",
             ".globl midflight_loaders_dlvsym",
             ".hidden midflight_loaders_dlvsym",
             ".type midflight_loaders_dlvsym,@function",
@@ -470,6 +472,8 @@ macro_rules! __loaders {
             ".hidden midflight_loaders_dlsym",
             ".type midflight_loaders_dlsym,%function",
             "midflight_loaders_dlsym: b midflight_versioned_dlsym",
+            // As above.
+            ".reloc ., BFD_RELOC_NONE, midflight_place",
             ".globl midflight_loaders_dlvsym",
             ".hidden midflight_loaders_dlvsym",
             ".type midflight_loaders_dlvsym,%function",
