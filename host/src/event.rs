@@ -40,7 +40,13 @@ pub struct Event {
 pub enum EventKind {
     /// The file was read and inspected.
     Staged,
-    /// A child process has opened it, and found nothing; `took` since then.
+    /// The host was to have a [preflight](crate::preflight()) and can't: candidates are opened in
+    /// the service alone. Told once, at the start.
+    NoPreflight {
+        /// Why.
+        reason: String,
+    },
+    /// A child process has opened and closed it, and found nothing; `took` since then.
     Preflighted,
     /// The library is mapped and its contracts fit.
     Loaded,
@@ -164,6 +170,7 @@ impl fmt::Display for Event {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            EventKind::NoPreflight { reason } => write!(f, "no preflight: {reason}"),
             EventKind::Canary { share } => write!(f, "canary, for {} % of the calls", share * 100.0),
             EventKind::Active { release, previous: Some(previous) } => {
                 write!(f, "active in release {release}, after generation {previous}")
@@ -222,6 +229,7 @@ impl EventKind {
     pub fn name(&self) -> &'static str {
         match self {
             EventKind::Staged => "staged",
+            EventKind::NoPreflight { .. } => "no_preflight",
             EventKind::Preflighted => "preflighted",
             EventKind::Loaded => "loaded",
             EventKind::Prepared => "prepared",
@@ -276,7 +284,8 @@ impl EventKind {
     fn is_bad(&self) -> bool {
         matches!(
             self,
-            EventKind::Refused(_)
+            EventKind::NoPreflight { .. }
+                | EventKind::Refused(_)
                 | EventKind::Returned { .. }
                 | EventKind::HookFailed { .. }
                 | EventKind::StateLost { .. }

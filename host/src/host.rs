@@ -4,7 +4,7 @@ use crate::contained::say;
 use crate::control::canary::Share;
 use crate::control::recall::{self, Recall};
 use crate::control::{By, Command, Control, Named, Setup};
-use crate::event::{Event, Events};
+use crate::event::{About, Event, EventKind, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
@@ -386,6 +386,8 @@ pub(crate) struct Bounds {
     pub(crate) stop_deadline: Duration,
     pub(crate) preflight: bool,
     pub(crate) preflight_deadline: Duration,
+    pub(crate) preflight_start: bool,
+    pub(crate) preflight_kept: bool,
     pub(crate) library_bytes_max: u64,
     pub(crate) stamps_required: bool,
     pub(crate) events_kept_max: usize,
@@ -414,6 +416,8 @@ impl Default for Bounds {
             stop_deadline: Duration::from_secs(10),
             preflight: true,
             preflight_deadline: Duration::from_secs(10),
+            preflight_start: false,
+            preflight_kept: true,
             library_bytes_max: 256 << 20,
             stamps_required: false,
             events_kept_max: 1_000,
@@ -572,6 +576,25 @@ impl HostBuilder {
     #[must_use]
     pub fn preflight_deadline(mut self, deadline: Duration) -> Self {
         self.bounds.preflight_deadline = deadline;
+        self
+    }
+
+    /// Whether every candidate is started and stopped in the child as well, not only those whose
+    /// authors say so (`#[plugin(…, preflight_start)]`). A start that crashes is a refusal then;
+    /// but whatever a start does is done twice, and the host's services are not there in the child.
+    /// Default off.
+    #[must_use]
+    pub fn preflight_start(mut self, on: bool) -> Self {
+        self.bounds.preflight_start = on;
+        self
+    }
+
+    /// Whether one child is kept ready for the next candidate, from the first switch on: see
+    /// [`preflight`](crate::preflight()). Without it each update waits for the start of the
+    /// program. Default on.
+    #[must_use]
+    pub fn preflight_kept(mut self, on: bool) -> Self {
+        self.bounds.preflight_kept = on;
         self
     }
 
@@ -761,7 +784,12 @@ impl HostBuilder {
         };
         let store = recall.as_ref().map(|recall| Arc::clone(&recall.store));
         let (send, commands) = channel();
+        let obstacle = preflight::obstacle().filter(|_| self.bounds.preflight);
         let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
+        if let Some(reason) = obstacle {
+            let about = About { plugin: "", version: "", generation: None };
+            shared.events.add(about, Duration::ZERO, EventKind::NoPreflight { reason: reason.to_owned() });
+        }
         let setup = Setup {
             shared: Arc::clone(&shared),
             run: Arc::new(run),

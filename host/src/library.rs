@@ -5,6 +5,8 @@
 //! very image, and what was unmapped by the absence of its path from the process.
 #![allow(unsafe_code, reason = "one of the five places: calls into libraries")]
 
+mod program;
+
 use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
@@ -14,23 +16,24 @@ use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
     Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place, StateTable,
-    TypeLayout,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
-use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+pub(crate) use program::{
+    ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, first_contracts, has_foreign_rights,
+    listed,
+};
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
 ///
@@ -512,77 +515,6 @@ pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
     // SAFETY: `visit` takes what it is given here.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
-}
-
-/// The file that a process runs, as it was when the process looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Program {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified_s: i64,
-    modified_ns: i64,
-}
-
-impl Program {
-    /// Through the link in `/proc`, which leads to the file itself, whatever lies at its path by now.
-    pub(crate) fn this() -> io::Result<Program> {
-        let file = std::fs::metadata(THIS)?;
-        Ok(Program {
-            device: file.dev(),
-            inode: file.ino(),
-            bytes: file.len(),
-            modified_s: file.mtime(),
-            modified_ns: file.mtime_nsec(),
-        })
-    }
-
-    /// Is it the file that this process runs?
-    ///
-    /// # Errors
-    /// The one that this process runs instead.
-    pub(crate) fn compare(self) -> Result<SameProgram, io::Result<Program>> {
-        match Program::this() {
-            Ok(this) if this == self => Ok(SameProgram(())),
-            other => Err(other),
-        }
-    }
-}
-
-/// That the process which told its [`Program`] runs the same file as this one: nobody can write to a file that is running.
-pub(crate) struct SameProgram(());
-
-/// The file that this process runs, as a path.
-pub(crate) const THIS: &str = "/proc/self/exe";
-
-/// Where a layout lies in the program's own file, counted from where that is loaded: the same in each process of the same file.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct InProgram(usize);
-
-impl InProgram {
-    /// `None` where it lies in a shared library, which another process may find elsewhere, or find another.
-    pub(crate) fn of(layout: Layout) -> Option<InProgram> {
-        let address = std::ptr::from_ref(layout.0).expose_provenance();
-        program_at(address).map(|base| InProgram(address - base))
-    }
-
-    /// The layout again, in the process that was told it.
-    pub(crate) fn layout(self, _: &SameProgram) -> Option<Layout> {
-        let base = program_at(Self::layout as *const () as usize)?;
-        let address = base.checked_add(self.0).filter(|address| program_at(*address) == Some(base))?;
-        let layout = std::ptr::with_exposed_provenance::<TypeLayout>(address);
-        assert!(layout.is_aligned(), "an offset that another program made");
-        // SAFETY: it was made by `of`, from a reference to a static in the program's file, by the process that told its program as well:
-        // only `of` makes one, and a preflight's socket carries both from the one to the other. `SameProgram` is the proof that this process runs the
-        // same file. The loader maps a file's segments at equal distances from its base, and the static is immutable.
-        Some(Layout(unsafe { &*layout }))
-    }
-}
-
-/// Where the program was loaded to, if `address` lies in it.
-fn program_at(address: usize) -> Option<usize> {
-    let (path, base) = file_at(address)?;
-    path.as_os_str().is_empty().then_some(base)
 }
 
 fn is_loaded(path: &Path) -> bool {

@@ -13,6 +13,7 @@ mod drain;
 mod ending;
 mod gather;
 mod handover;
+mod keeping;
 mod parked;
 mod publish;
 mod queue;
@@ -45,6 +46,7 @@ use ending::{Ending, RESIDENT_POLL};
 use gather::Gathering;
 pub(crate) use gather::Named;
 use handover::HandOver;
+use keeping::{CHILD_POLL, Keeping};
 use midflight_plugin::rt::Linked;
 use publish::{Point, Ready};
 use queue::Operation;
@@ -227,6 +229,7 @@ pub(crate) struct Control {
     /// When plugins are to be told that the log filters have changed.
     relisten: Option<Instant>,
     shutdown: Option<Shutdown>,
+    keeping: Keeping,
     /// Last, since it can be removed only when no image is left.
     run: Arc<RunDirectory>,
 }
@@ -272,6 +275,7 @@ struct PluginState {
 impl Control {
     pub(crate) fn new(setup: Setup) -> Self {
         Control {
+            keeping: Keeping::new(&setup.shared.bounds),
             shared: setup.shared,
             services: setup.services,
             known: setup.known,
@@ -372,6 +376,7 @@ impl Control {
         self.look_at_canaries();
         self.look_at_endings();
         self.look_at_parked();
+        self.look_at_keeping();
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
             self.relisten = None;
             self.tell_filters();
@@ -391,6 +396,9 @@ impl Control {
         }
         if !self.ending.is_empty() {
             return RESIDENT_POLL;
+        }
+        if self.keeping.has_begun() {
+            return CHILD_POLL;
         }
         Duration::from_secs(3600)
     }

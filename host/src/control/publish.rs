@@ -136,6 +136,9 @@ impl Control {
             state.active.push(Arc::clone(new));
         }
         let mut trial = state.trial.take();
+        if replaced.iter().any(Option::is_some) {
+            self.keeping.begin();
+        }
         let on_probation = self.shared.bounds.probation > Duration::ZERO;
         state.latency = ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
         let release = self.publish(group);

@@ -32,6 +32,7 @@ impl Control {
         for (candidate, took) in parked {
             self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
         }
+        self.keeping.kept.close();
         self.note_end();
         self.end_handovers();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
@@ -94,7 +95,7 @@ impl Control {
     }
 
     /// Everything that was active is gone, or stays for a reason that has been told.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let busy = self.groups.values().any(|state| state.transition.is_some());
         let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
         !busy && !ending && !self.is_draining()

@@ -69,6 +69,7 @@ impl Control {
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
+        self.keeping.want();
         let Some(Transition::Update { update, step_began, loader, cancelled, .. }) =
             self.groups.get_mut(&group).and_then(|state| state.transition.take())
         else {

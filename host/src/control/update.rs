@@ -214,6 +214,8 @@ impl Control {
             panic_frames_max: self.shared.bounds.panic_frames_max,
             store,
             preflight: self.shared.bounds.preflight_limit(),
+            preflight_start: self.shared.bounds.preflight_start,
+            kept: Arc::clone(&self.keeping.kept),
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
@@ -221,10 +223,12 @@ impl Control {
                 Some(Transition::Update { update, step: None, step_began, loader: None, cancelled: None });
         }
         let commands = self.shared.commands();
+        let kept = Arc::clone(&self.keeping.kept);
         let started = spawn("midflight-stage", move || {
             let mut progress = |step| post(&commands, Command::Progress { generation, step });
             let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
+            kept.end_spent();
         });
         match (started, self.transition(generation)) {
             (Ok(thread), Some((_, Transition::Update { loader, .. }))) => *loader = Some(thread),

@@ -18,15 +18,14 @@ pub(crate) mod threads;
 pub(crate) mod wakers;
 
 use crate::layout::{self, Sides};
+use crate::library::listed;
 use crate::refusal::Code;
 use crate::release::{Known, Layout};
 use crate::shared::Shared;
 use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
-use midflight_plugin::rt::{
-    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, StableAbi, TypeLayout,
-};
+use midflight_plugin::rt::{FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, TypeLayout};
 use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
@@ -274,12 +273,7 @@ impl Provided {
 
 impl Known {
     pub(crate) fn of<C: Contract + ?Sized>() -> Self {
-        Known {
-            name: C::NAME,
-            version: C::VERSION,
-            methods: C::METHODS,
-            layout: Layout(<C::Table as StableAbi>::LAYOUT),
-        }
+        Known { name: C::NAME, version: C::VERSION, methods: C::METHODS, layout: listed::<C>() }
     }
 }
 
@@ -326,6 +320,7 @@ fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawSer
 #[cfg(test)]
 mod tests {
     use super::*;
+    use midflight_plugin::rt::StableAbi;
 
     mod provided {
         #[midflight_plugin::contract]

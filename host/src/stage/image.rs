@@ -9,9 +9,10 @@ use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read, text};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,31 +67,11 @@ impl Image {
         image.patch(bytes, candidate.inspection.place.table_offset, address)?;
         // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
         if let Some(offset) = candidate.inspection.nodelete {
-            let flags = u64::from_le_bytes(word(bytes, offset)?);
-            image.patch(bytes, offset, (flags & !DF_1_NODELETE).to_le_bytes())?;
+            image.patch(bytes, offset, without_nodelete(bytes, offset)?)?;
         }
-        write_new(&image.path, bytes, &image.patches).map_err(|error| unwritable(&image.path, &error))?;
-        Ok(image)
-    }
-
-    /// In a preflight's child: the image `from` of its parent, with another table's address in its place.
-    pub(crate) fn copied(
-        from: &Path,
-        directory: &Path,
-        (plugin, version): (&str, &str),
-        table_offset: usize,
-        table: &HostTable,
-    ) -> Result<Image, Refusal> {
-        let path = directory.join(format!("{plugin}.{}.preflight.so", table.generation));
-        let copy = || {
-            // Both are files, so that no byte comes into this process, and where the file system can share them none is copied.
-            let mut file = create_new(&path)?;
-            io::copy(&mut File::open(from)?, &mut file)?;
-            file.write_all_at(&std::ptr::from_ref(table).addr().to_ne_bytes(), table_offset as u64)
-        };
-        copy().map_err(|error| unwritable(&path, &error))?;
-        let mut image = Image::linked(plugin, version);
-        image.path = path;
+        let mode = Mode::RUSR | Mode::XUSR;
+        write_new(&image.path, mode, bytes, &image.patches)
+            .map_err(|error| unwritable(&image.path, &error))?;
         Ok(image)
     }
 
@@ -140,6 +121,110 @@ impl Drop for Image {
     }
 }
 
+/// A preflight's own image, for the child that opens it: the candidate's bytes with no table in their
+/// place, in a directory of its own. Removed with that directory.
+pub(crate) struct Draft {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl Draft {
+    /// Makes the directory `name` in the run directory, and writes the image there.
+    pub(crate) fn write(
+        run: &RunDirectory,
+        name: &str,
+        candidate: &Candidate,
+        generation: u64,
+    ) -> Result<Draft, Refusal> {
+        let path = run.path.join(name);
+        let bytes = &candidate.bytes.data;
+        let mut patches = Vec::new();
+        if let Some(offset) = candidate.inspection.nodelete {
+            let (original, new) = (word(bytes, offset)?, without_nodelete(bytes, offset)?);
+            patches.push(Patch { offset, original, new });
+        }
+        let image = Draft::name(&candidate.manifest().name, generation);
+        let make = || {
+            rustix::fs::mkdir(&path, Mode::RWXU)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat(run.open()?, name, flags, Mode::empty())?;
+            write_new(&path.join(&image), Mode::RWXU, bytes, &patches)?;
+            io::Result::Ok(directory)
+        };
+        let made = make();
+        let made = made.inspect_err(|_| drop(std::fs::remove_dir_all(&path)));
+        let directory = made.map_err(|error| unwritable(&path, &error))?;
+        Ok(Draft { path, directory })
+    }
+
+    fn name(plugin: &str, generation: u64) -> String {
+        format!("{plugin}.{generation}.preflight.so")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// In the child: puts the address of its table into the image that its parent has written.
+    ///
+    /// The parent has handed over the directory as a descriptor. The image is opened in it by its name,
+    /// nobody else may be able to write to either, and the loader, which takes a path, must find the
+    /// same file at `path`.
+    pub(crate) fn finish(
+        path: &Path,
+        directory: &OwnedFd,
+        (plugin, version): (&str, &str),
+        (table_offset, table): (usize, &HostTable),
+        stays: bool,
+    ) -> Result<Image, Refusal> {
+        let name = Draft::name(plugin, table.generation);
+        let path = path.join(&name);
+        let finish = || {
+            if name.contains('/') {
+                return Err(io::ErrorKind::InvalidFilename.into());
+            }
+            is_private(directory, FileType::Directory)?;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let image = File::from(rustix::fs::openat(directory, &name, flags, Mode::empty())?);
+            is_private(&image, FileType::RegularFile)?;
+            let address = std::ptr::from_ref(table).addr().to_ne_bytes();
+            image.write_all_at(&address, table_offset as u64)?;
+            rustix::fs::fchmod(&image, Mode::RUSR | Mode::XUSR)?;
+            is_at(&image, &path)
+        };
+        finish().map_err(|error| unwritable(&path, &error))?;
+        let mut image = Image::linked(plugin, version);
+        image.path = path;
+        if !stays {
+            image.keeps.clear();
+        }
+        Ok(image)
+    }
+}
+
+/// It is this user's, and nobody else's.
+fn is_private(file: impl AsFd, kind: FileType) -> io::Result<()> {
+    let found = rustix::fs::fstat(file)?;
+    let is_own = found.st_uid == rustix::process::geteuid().as_raw() && found.st_mode & 0o077 == 0;
+    if is_own && FileType::from_raw_mode(found.st_mode) == kind {
+        return Ok(());
+    }
+    Err(io::Error::other("what the service has made there is not this user's alone"))
+}
+
+/// The loader, which takes a path, will find this very file.
+fn is_at(file: &File, path: &Path) -> io::Result<()> {
+    let (file, found) = (rustix::fs::fstat(file)?, rustix::fs::lstat(path)?);
+    match (file.st_dev, file.st_ino) == (found.st_dev, found.st_ino) {
+        true => Ok(()),
+        false => Err(io::Error::other("another file lies there")),
+    }
+}
+
 fn word(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
     let word = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied();
     word.ok_or_else(|| Refusal::new(Code::HeadersInconsistent, "what is to be written lies outside the file"))
@@ -154,15 +239,16 @@ fn unwritable(path: &Path, error: &io::Error) -> Refusal {
     Refusal::new(code, format!("can't write {}: {error}", text::path(path)))
 }
 
-/// A file of this user's that can be read and run, and by its maker written.
-fn create_new(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::XUSR)?))
+/// What a library's flags are without the one that would keep it mapped.
+fn without_nodelete(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
+    let flags = u64::from_le_bytes(word(bytes, offset)?);
+    Ok((flags & !DF_1_NODELETE).to_le_bytes())
 }
 
 /// Writes `bytes` with `patches`, which are in order and apart, to a file that must not exist.
-fn write_new(path: &Path, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
-    let mut file = create_new(path)?;
+fn write_new(path: &Path, mode: Mode, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, mode)?);
     let mut write = || {
         let mut written = 0;
         for patch in patches {
@@ -180,6 +266,8 @@ fn write_new(path: &Path, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
 /// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and the host are gone.
 pub(crate) struct RunDirectory {
     path: PathBuf,
+    /// Device and inode of what was made.
+    made: (u64, u64),
 }
 
 impl RunDirectory {
@@ -208,11 +296,19 @@ impl RunDirectory {
                 "its file system is mounted noexec: no library can be mapped from it",
             ));
         }
-        Ok(RunDirectory { path })
+        let found = rustix::fs::lstat(&path)?;
+        Ok(RunDirectory { path, made: (found.st_dev, found.st_ino) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The directory that was made, for who must not follow its path.
+    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let found = rustix::fs::fstat(&directory)?;
+        match (found.st_dev, found.st_ino) == self.made {
+            true => Ok(directory),
+            false => Err(io::Error::other("another directory lies where the run directory was made")),
+        }
     }
 }
 

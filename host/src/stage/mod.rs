@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use image::{Image, RunDirectory};
 use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read};
 use midflight_plugin::rt::{Hook, Linked};
-use preflight::Preflight;
+use preflight::{Kept, Preflight};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -152,6 +152,10 @@ pub(crate) struct Order {
     pub(crate) store: Option<Arc<Store>>,
     /// How long a child may take to open it first; `None` where none does.
     pub(crate) preflight: Option<Duration>,
+    /// It is started there as well, whatever its author says.
+    pub(crate) preflight_start: bool,
+    /// The child, where one is ready.
+    pub(crate) kept: Arc<Kept>,
 }
 
 /// How far a candidate has come on its worker. The deadline counts from each step anew.
@@ -187,14 +191,17 @@ pub(crate) fn prepare(
     let early = |refusal| Refused::early(candidate.refused(refusal));
     let manifest = candidate.manifest();
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
-    let begin = |limit| Preflight::begin(&order.run, order.generation, limit);
+    let begin = |limit| Preflight::begin(&order.kept, limit);
     library::check_exports(&candidate.inspection.exports).map_err(early)?;
-    let preflight = order.preflight.map(begin).transpose().map_err(early)?;
+    let mut preflight = order.preflight.map(begin).transpose().map_err(early)?;
+    if let Some(preflight) = &mut preflight {
+        preflight.tell(candidate, &order).map_err(early)?;
+    }
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
     let owner = Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
     let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     if let Some(preflight) = preflight {
-        preflight.judge(&image, candidate, &order).map_err(early)?;
+        preflight.judge(candidate, &order).map_err(early)?;
         progress(Step::Preflighted);
     }
     let image = Arc::new(image);

@@ -18,6 +18,7 @@ mod misuse;
 mod objects;
 mod panics;
 mod preflight;
+mod preflight_entrance;
 mod reaching;
 mod restarts;
 mod stamps;

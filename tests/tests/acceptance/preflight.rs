@@ -5,7 +5,9 @@
 use midflight_tests::{Fixture, WITHIN, fixtures_for};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -36,13 +38,17 @@ fn service(words: &[&str]) -> Service {
     let stdout = String::from_utf8(output.stdout).expect("text");
     let journal = fs::read_to_string(home.path().join("deed.journal")).unwrap_or_default();
     Service {
-        lines: stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect(),
+        lines: lines(&stdout),
         journal: journal.lines().map(str::to_owned).collect(),
         deed: deed.display().to_string(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         took: began.elapsed(),
         ok: output.status.success(),
     }
+}
+
+fn lines(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 /// A service with the line that applies one file, which is refused: 1.0.0 serves on and nothing was left.
@@ -249,4 +255,192 @@ fn the_variable_alone_makes_no_child() {
     let output = output.output().expect("a service");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("preflighted"));
+}
+
+/// One that was well was closed in the child too, and the service has all of it once more.
+#[test]
+fn d01_the_preflight_closes_what_it_opened() {
+    let reason = "in the preflight the process died of SIGSEGV in its unloading";
+    let service = check(&["do=destructor=crash"], Fixture::Constructor, "preflight_crashed", reason);
+    let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
+    let child = places[0].1;
+    assert_eq!(places, [("constructor", child), ("destructor", child)], "in the child alone");
+}
+
+#[test]
+fn d01_what_a_thread_leaves_runs_in_the_child_before_it_is_closed() {
+    let reason = "the process died of SIGABRT in the destructors of its thread-locals";
+    check(&["do=local=crash"], Fixture::AlonePreflighted, "preflight_crashed", reason);
+}
+
+#[test]
+fn u03_a_start_that_crashes_where_the_host_wants_it_tested() {
+    let reason = "died of SIGABRT in its start";
+    let [alone, two] = [Fixture::Alone, Fixture::V2].map(|it| it.path().display().to_string());
+    // Without `probe` 1.0.0, which needs the host's services, and gets none there.
+    let service = service(&["line", "start", "bare", "do=start=crash", &alone, &two, "do=", &alone]);
+    assert!(service.ok, "{}", service.stderr);
+    let results: Vec<_> = service.lines.iter().map(|line| &line["result"]).collect();
+    assert_eq!(results[0]["code"], json!("preflight_crashed"), "{:#}", results[0]);
+    assert!(results[0]["reason"].as_str().expect("a reason").contains(reason), "{:#}", results[0]);
+    assert_eq!(results[1]["code"], json!("service_missing"), "{:#}", results[1]);
+    assert_eq!(*results[2], json!({ "applied": "alone 1.0.0" }));
+    let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
+    let (crashed, child, own) = (places[0].1, places[1].1, places[3].1);
+    let lives = [("start", crashed), ("start", child), ("stop", child), ("start", own), ("stop", own)];
+    assert_eq!(places, lives);
+}
+
+/// After `words`, which end with a `kept`, the next candidate with a constructor: who was kept, and
+/// who opened it.
+#[track_caller]
+fn kept_and_used(words: &[&str]) -> (Service, String, String) {
+    let file = |fixture: Fixture| fixture.path().display().to_string();
+    let (first, second) = (file(Fixture::V2), file(Fixture::Constructor));
+    let words = [&["line", first.as_str(), "kept"], words, &[second.as_str(), "end"]].concat();
+    let service = service(&words);
+    assert!(service.ok, "{words:?}\n{}", service.stderr);
+    let kept = service.lines[1]["kept"].to_string();
+    let applied = &service.lines[service.lines.len() - 2]["result"];
+    assert_eq!(*applied, json!({ "applied": "probe 2.0.0" }), "{words:?}");
+    let used = service.journal[0].strip_prefix("constructor ").expect("its constructor").to_owned();
+    let end = service.lines.last().expect("an end");
+    assert_eq!(*end, json!({ "children": [], "descriptors_left": 0 }), "{words:?}");
+    (service, kept, used)
+}
+
+#[test]
+fn a_child_is_kept_and_serves_one_candidate() {
+    let (_, kept, used) = kept_and_used(&[]);
+    assert_eq!(kept, used, "the next candidate is its own");
+    let file = |fixture: Fixture| fixture.path().display().to_string();
+    let (two, three, opened) = (file(Fixture::V2), file(Fixture::V3), file(Fixture::Constructor));
+    let service = service(&["line", &two, "kept", &opened, "kept", &three, "kept", &opened, "kept"]);
+    assert!(service.ok, "{}", service.stderr);
+    let kept: Vec<_> = service.lines.iter().filter_map(|line| line.get("kept")).collect();
+    let mut different = kept.clone();
+    different.dedup();
+    assert_eq!(different, kept, "one child, one candidate");
+    let children: Vec<_> = service.lines.iter().filter_map(|line| line.get("children")).collect();
+    let alone: Vec<_> = kept.iter().map(|kept| json!([[kept, false]])).collect();
+    assert_eq!(children, alone.iter().collect::<Vec<_>>(), "and there is no other");
+}
+
+#[test]
+fn nothing_is_kept_where_nothing_was_switched_or_nobody_wants_it() {
+    let file = |fixture: Fixture| fixture.path().display().to_string();
+    let (two, three) = (file(Fixture::V2), file(Fixture::V3));
+    let changed = file(Fixture::ChangedField);
+    for words in [&["line", changed.as_str()][..], &["line", "unkept", &two, &three]] {
+        let service = service(words);
+        assert!(service.ok, "{}", service.stderr);
+        for line in &service.lines {
+            assert_eq!(line["after"]["children"], json!(false), "{words:?}: {line:#}");
+        }
+    }
+}
+
+#[test]
+fn a_kept_child_that_was_killed_refuses_nothing() {
+    let (_, kept, used) = kept_and_used(&["kill-kept"]);
+    assert_ne!(kept, used);
+}
+
+#[test]
+fn a_kept_child_is_thrown_away_when_what_it_inherited_has_changed() {
+    let mut changes = vec!["directory", "limits", "umask", "environment"];
+    if rustix::process::geteuid().is_root() {
+        changes.push("groups");
+    }
+    for what in changes {
+        let (_, kept, used) = kept_and_used(&[&format!("change={what}")]);
+        assert_ne!(kept, used, "{what} has changed");
+    }
+}
+
+#[test]
+fn a_hundred_updates_leave_one_child_and_a_shutdown_none() {
+    let files = [Fixture::V2, Fixture::V3].map(|fixture| fixture.path().display().to_string());
+    let mut words = vec!["line", &files[0], &files[1], "kept"];
+    words.extend(files.iter().map(String::as_str).cycle().take(100));
+    words.extend(["kept", "end"]);
+    let service = service(&words);
+    assert!(service.ok, "{}", service.stderr);
+    let rests: Vec<_> = service.lines.iter().filter(|line| line.get("kept").is_some()).collect();
+    for what in ["descriptors", "files"] {
+        assert_eq!(rests[0][what], rests[1][what], "{what}: {rests:#?}");
+    }
+    assert_eq!(rests[1]["children"], json!([[rests[1]["kept"], false]]), "one, and no zombie");
+    let end = service.lines.last().expect("an end");
+    assert_eq!(*end, json!({ "children": [], "descriptors_left": 0 }));
+}
+
+#[test]
+fn a_service_that_is_killed_takes_the_kept_child_with_it() {
+    let (mut service, kept) = service_that_waits();
+    service.kill().expect("a service to kill");
+    service.wait().expect("its end");
+    until("the child has ended", || {
+        let status = fs::read_to_string(format!("/proc/{kept}/status"));
+        status.map_or(true, |status| status.contains("State:\tZ")).then_some(())
+    });
+}
+
+/// A lock or a socket that the service closes is closed.
+#[test]
+fn a_kept_child_holds_nothing_open_for_the_service() {
+    let (_read, write) = std::io::pipe().expect("a pipe");
+    // Without the mark that it ends with an exec, so that it comes to the service and on.
+    let given = rustix::io::dup(&write).expect("one more");
+    let pipe = |process: &str, descriptor: i32| {
+        fs::read_link(format!("/proc/{process}/fd/{descriptor}")).expect("a descriptor")
+    };
+    let given_is = pipe("self", given.as_raw_fd());
+    let (mut service, kept) = service_that_waits();
+    let opened = |process: &str| {
+        let all = fs::read_dir(format!("/proc/{process}/fd")).expect("descriptors").flatten();
+        all.filter_map(|one| fs::read_link(one.path()).ok()).any(|one| one == given_is)
+    };
+    let (by_service, by_child) = (opened(&service.id().to_string()), opened(&kept));
+    service.kill().expect("a service to kill");
+    service.wait().expect("its end");
+    assert_eq!((by_service, by_child), (true, false));
+}
+
+/// A service that waits to be killed, and the child that it keeps.
+fn service_that_waits() -> (Child, String) {
+    let file = Fixture::V2.path().display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
+    fixtures_for(&mut command);
+    command.args(["line", &file, "kept", "wait"]).stdout(Stdio::piped());
+    let mut service = command.spawn().expect("a service");
+    let mut stdout = BufReader::new(service.stdout.take().expect("its output")).lines();
+    let said = stdout.nth(1).expect("a line").expect("text");
+    let kept = lines(&said)[0]["kept"].to_string();
+    (service, kept)
+}
+
+/// The loader's own file is what `/proc/self/exe` is then, and its first argument what a child
+/// would run.
+#[test]
+fn r07_a_service_that_was_started_through_the_loader() {
+    let home = TempDir::new().expect("a directory");
+    let (deed, mark) = (home.path().join("deed"), home.path().join("mark"));
+    let loader = match cfg!(target_arch = "x86_64") {
+        true => "/lib64/ld-linux-x86-64.so.2",
+        false => "/lib/ld-linux-aarch64.so.1",
+    };
+    let mut command = Command::new(loader);
+    fixtures_for(&mut command);
+    command.arg(env!("CARGO_BIN_EXE_preflighted")).arg("/bin/touch").arg(&mark);
+    command.arg("line").arg(Fixture::Constructor.path()).env("PROBE_DEED", &deed);
+    let output = command.output().expect("a service");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let line = &lines(&String::from_utf8(output.stdout).expect("text"))[0];
+    assert_eq!(line["result"], json!({ "applied": "probe 2.0.0" }), "{line:#}");
+    assert!(!mark.exists(), "nothing else was run");
+    let events = line["events"].as_array().expect("events");
+    let count = |name: &str| events.iter().filter(|event| *event == name).count();
+    assert_eq!((count("no_preflight"), count("preflighted")), (1, 0), "{events:?}");
 }

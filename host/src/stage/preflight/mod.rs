@@ -2,25 +2,33 @@
 //!
 //! Constructors run inside of dlopen, before anything of a library can be asked, and what they do they do to the process: one that
 //! crashes, exits or hangs does so to the service. Looking at bytes can't tell. So the same program is started once more, and there
-//! the candidate is opened and its contracts are compared; what happens to that process is a refusal here.
-//! It filters what is broken, not what is hostile, and what depends on the service's own state is found in the service alone.
+//! the candidate is opened, its contracts are compared, and it is closed again; what happens to
+//! that process is a refusal here. It filters what is broken, not what is hostile, and what depends
+//! on the service's own state is found in the service alone.
 //!
 //! ```text
 //! service (worker of the stage)                       child: the same program, in `preflight()`, the first line of its main
-//!  Preflight::begin ── posix_spawn /proc/self/exe ──▶  stdin is a socket of its parent's: no ordinary start
-//!  Image::write           meanwhile
-//!  Preflight::judge ── Task ─────────────────────────▶ the same file? then an image of its own, dlopen, layout check, start
-//!                   ◀──────────────── Word, Word, … ── and it waits to be killed
+//!  Kept::take, or a new child ── /proc/self/exe ────▶  `entrance`: is its parent this program?
+//!  Draft::write                                        it waits for its task
+//!  Preflight::tell ── Task, directory, pipe ────────▶  Draft::finish, dlopen, layout check,
+//!  Image::write, meanwhile                             start, stop, dlclose
+//!  Preflight::judge ◀───────────────────────── Word ── and it waits to be killed
 //!  kill, reap, remove its directory
+//!  Kept::fill, when the update is over
 //! ```
 
 mod child;
+mod circumstances;
+mod entrance;
+mod kept;
 mod parent;
+mod process;
 
 pub use child::preflight;
+pub(crate) use kept::Kept;
 pub(super) use parent::Preflight;
 
-use crate::library::{InProgram, Program};
+use crate::library::{ContractNumber, Program};
 use crate::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -29,29 +37,40 @@ use std::sync::OnceLock;
 /// Set in the child's environment, to the number of its parent. It says nothing without the socket.
 const VARIABLE: &str = "MIDFLIGHT_PREFLIGHT";
 
-/// Which file this program is. Set by the line in the service's main: without it a child would be a second service.
-static THE_LINE: OnceLock<Program> = OnceLock::new();
+/// Which file this program is, or why it can't be started once more. Set by the line in the
+/// service's main: without it a child would be a second service.
+static THE_LINE: OnceLock<Result<Program, String>> = OnceLock::new();
 
-/// Does this program's main have the line?
+/// Does this program's main have the line, and can it be started once more?
 pub(crate) fn is_possible() -> bool {
-    THE_LINE.get().is_some()
+    program().is_some()
 }
 
-/// What the child is to do, told when its parent has written the image.
+/// Why there is none although the line is there.
+pub(crate) fn obstacle() -> Option<&'static str> {
+    THE_LINE.get()?.as_ref().err().map(String::as_str)
+}
+
+fn program() -> Option<Program> {
+    THE_LINE.get()?.as_ref().ok().copied()
+}
+
+/// What the child is to do, told when its parent has written an image for it. With it go, as
+/// descriptors, the directory of that, and a pipe into which it says where it is.
 #[derive(Serialize, Deserialize)]
 struct Task {
     program: Program,
     generation: u64,
     plugin: String,
     version: String,
-    /// The parent's, of bytes that it has verified.
-    image: OsString,
+    /// Where the directory is, for the loader, which takes no descriptor.
+    directory: OsString,
     /// Where in it the table's address stands.
     table_offset: usize,
     /// Libraries that it needs and that are opened by their path.
     familiar: Vec<String>,
-    /// Where the child's own image goes.
-    directory: OsString,
+    /// What it needs or holds keeps it mapped for good, in the service too.
+    stays: bool,
     known: Vec<Expected>,
     required: Vec<Expected>,
     config: String,
@@ -64,13 +83,12 @@ struct Task {
 struct Expected {
     name: String,
     version: String,
-    layout: InProgram,
+    number: ContractNumber,
 }
 
-/// What the child says: lines of JSON, the last of which is a verdict.
+/// What the child says at last, as a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    At(At),
     Well,
     Refused {
         code: String,
@@ -85,41 +103,51 @@ impl Word {
         Word::Refused { code: refusal.code().as_str().to_owned(), reason: refusal.reason().to_owned() }
     }
 
-    /// `None` where there is more to come.
-    fn verdict(self) -> Option<Result<(), Refusal>> {
+    fn verdict(self) -> Result<(), Refusal> {
         let unable = |reason: String| Refusal::new(Code::PreflightUnavailable, reason);
         match self {
-            Word::At(_) => None,
-            Word::Well => Some(Ok(())),
-            Word::Unable(reason) => Some(Err(unable(reason))),
+            Word::Well => Ok(()),
+            Word::Unable(reason) => Err(unable(reason)),
             Word::Refused { code, reason } => {
                 let known = Code::ALL.iter().find(|known| known.as_str() == code);
-                Some(Err(match known {
+                Err(match known {
                     Some(code) => Refusal::new(*code, reason),
                     // Both are the same program.
                     None => unable(format!("the child says {code}: {reason}")),
-                }))
+                })
             }
         }
     }
 }
 
-/// Which of the plugin's code the child is about to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Which of the plugin's code the child is about to run. A byte for each goes into a pipe that nobody
+/// reads until it matters: who is woken for each of them takes the processor from the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum At {
-    Constructors,
+    Constructors = 1,
     Layouts,
     Start,
     Stop,
+    Locals,
+    Close,
 }
 
 impl At {
+    const ALL: [At; 6] = [At::Constructors, At::Layouts, At::Start, At::Stop, At::Locals, At::Close];
+
+    fn of(byte: u8) -> Option<At> {
+        At::ALL.into_iter().find(|at| *at as u8 == byte)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             At::Constructors => "its constructors",
             At::Layouts => "the comparison of its contracts",
             At::Start => "its start",
             At::Stop => "its stop",
+            At::Locals => "the destructors of its thread-locals",
+            At::Close => "its unloading",
         }
     }
 }

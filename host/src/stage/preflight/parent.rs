@@ -1,24 +1,16 @@
 //! The service's side: starts the child, hears it, ends it.
 
-use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
+use super::kept::Kept;
+use super::process::Child;
+use super::{At, Expected, Task, Word};
 use crate::contained::say;
-use crate::library::{self, InProgram, THIS};
+use crate::library::{self, ContractNumber};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
-use crate::stage::image::{Image, RunDirectory};
+use crate::stage::image::Draft;
 use crate::stage::{Candidate, Order};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, waitid,
-};
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What of the child's stderr is kept: the end.
@@ -33,82 +25,98 @@ const WORDS_BYTES_MAX: usize = 1024 * 1024;
 
 /// A child that has been started. Dropping it ends it, whatever it is at, and removes what it wrote.
 pub(in crate::stage) struct Preflight {
-    process: Process,
-    /// The child's run directory, in ours.
-    directory: PathBuf,
+    child: Child,
+    /// It was there before it was wanted, so that it may have ended for reasons of its own.
+    was_kept: bool,
+    /// The child's run directory, in ours, once there is one.
+    directory: Option<PathBuf>,
     limit: Duration,
     until: Instant,
-    /// `None` once the child has closed it.
-    socket: Option<UnixStream>,
-    stderr: Option<ChildStderr>,
     words: Vec<u8>,
     at: Option<At>,
     last_words: Vec<u8>,
 }
 
 impl Preflight {
-    /// Starts the child. It comes to its main while the image is written here.
-    pub(in crate::stage) fn begin(
-        run: &RunDirectory,
-        generation: u64,
-        limit: Duration,
-    ) -> Result<Self, Refusal> {
-        let until = Instant::now() + limit;
-        let unavailable = |what: &str, error: io::Error| {
-            Refusal::new(Code::PreflightUnavailable, format!("can't {what}: {error}"))
-        };
-        let (socket, theirs) = UnixStream::pair().map_err(|error| unavailable("make a socket", error))?;
-        let (process, stderr) =
-            Process::start(theirs).map_err(|error| unavailable("start a child", error))?;
-        // Named as a run directory of the child's, so that it knows its own images by their path.
-        let directory = run.path().join(format!("{}-preflight-{generation}", process.pid.as_raw_nonzero()));
-        let preflight = Preflight {
-            process,
-            directory,
+    /// Takes the child that was kept, or starts one. That comes to its main while the image is
+    /// written here.
+    pub(in crate::stage) fn begin(kept: &Kept, limit: Duration) -> Result<Self, Refusal> {
+        match kept.take() {
+            Some(child) => Ok(Preflight::with(child, true, limit)),
+            None => Preflight::anew(limit),
+        }
+    }
+
+    fn anew(limit: Duration) -> Result<Self, Refusal> {
+        let child = Child::start().map_err(|error| unavailable("start a child", error))?;
+        Ok(Preflight::with(child, false, limit))
+    }
+
+    fn with(child: Child, was_kept: bool, limit: Duration) -> Self {
+        Preflight {
+            child,
+            was_kept,
+            directory: None,
             limit,
-            until,
-            socket: Some(socket),
-            stderr: Some(stderr),
+            until: Instant::now() + limit,
             words: Vec::new(),
             at: None,
             last_words: Vec::new(),
-        };
-        rustix::fs::mkdir(&preflight.directory, rustix::fs::Mode::RWXU)
-            .map_err(|error| unavailable("make a directory for its image", error.into()))?;
-        Ok(preflight)
+        }
     }
 
-    /// Has the child open the candidate, and says what came of it.
-    pub(in crate::stage) fn judge(
-        mut self,
-        image: &Image,
-        candidate: &Candidate,
-        order: &Order,
-    ) -> Result<(), Refusal> {
-        let Some(program) = THE_LINE.get().copied() else {
-            return Err(Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line"));
-        };
+    /// Writes the child's image, and tells it to open that. It does so while this goes on.
+    pub(in crate::stage) fn tell(&mut self, candidate: &Candidate, order: &Order) -> Result<(), Refusal> {
+        let lacks = || Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line");
+        let program = super::program().ok_or_else(lacks)?;
+        // Named as a run directory of the child's, so that it knows its own images by their path.
+        let pid = self.child.process.pid.as_raw_nonzero();
+        let name = format!("{pid}-preflight-{}", order.generation);
+        let draft = Draft::write(&order.run, &name, candidate, order.generation)?;
+        self.directory = Some(draft.path().to_owned());
         let manifest = candidate.manifest();
-        self.send(&Task {
+        let task = Task {
             program,
             generation: order.generation,
             plugin: manifest.name.clone(),
             version: manifest.version.to_string(),
-            image: image.path().into(),
+            directory: draft.path().into(),
             table_offset: candidate.inspection.place.table_offset,
             familiar: candidate.familiar(),
-            directory: self.directory.clone().into(),
+            stays: !candidate.keeps().is_empty(),
             known: expected(&order.known),
             required: expected(&order.required),
             config: order.config.to_string(),
-            start: manifest.preflight_start,
+            start: manifest.preflight_start || order.preflight_start,
             panic_frames_max: order.panic_frames_max,
-        });
+        };
+        let task = serde_json::to_vec(&task).unwrap_or_default();
+        self.child.tell(&task, draft.directory(), self.limit);
+        Ok(())
+    }
+
+    /// Says what came of it.
+    pub(in crate::stage) fn judge(self, candidate: &Candidate, order: &Order) -> Result<(), Refusal> {
+        let mut preflight = self;
+        let mut verdict = preflight.verdict();
+        if verdict.is_err() && preflight.was_kept && preflight.at().is_none() {
+            // Nothing of the candidate's has run: somebody has killed the child, or memory was short. A
+            // new one says whether the candidate may come in.
+            preflight = Preflight::anew(preflight.limit)?;
+            preflight.tell(candidate, order)?;
+            verdict = preflight.verdict();
+        }
+        verdict?;
+        order.kept.spend(preflight);
+        Ok(())
+    }
+
+    fn verdict(&mut self) -> Result<(), Refusal> {
         loop {
             let now = Instant::now();
-            let ended = self.listen(self.until.saturating_duration_since(now));
-            if let Some(verdict) = self.hear() {
-                return verdict;
+            let ended = self.child.listen(self.until.saturating_duration_since(now));
+            if let Some(word) = self.hear() {
+                return word.verdict();
             }
             if ended {
                 return Err(self.ended());
@@ -119,49 +127,35 @@ impl Preflight {
         }
     }
 
-    /// A child that can't be told has ended, or hangs: that is seen when it is listened to.
-    fn send(&mut self, task: &Task) {
-        let Some(socket) = &mut self.socket else { return };
-        let _ = socket.set_write_timeout(Some(self.limit));
-        let task = serde_json::to_vec(task).unwrap_or_default();
-        let _ = socket.write_all(&task).and_then(|()| socket.shutdown(Shutdown::Write));
-        let _ = socket.set_nonblocking(true);
+    /// Which of the plugin's code the child was about to run last.
+    fn at(&mut self) -> Option<At> {
+        let mut places = Vec::new();
+        read_some(&mut self.child.places, &mut places);
+        self.at = places.last().and_then(|byte| At::of(*byte)).or(self.at);
+        self.at
     }
 
-    /// Waits until there is something to hear. True: the child has ended, and whatever it said is there.
-    fn listen(&self, at_most: Duration) -> bool {
-        let mut sources = vec![PollFd::new(&self.process.handle, PollFlags::IN)];
-        sources.extend(self.socket.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
-        sources.extend(self.stderr.iter().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
-        let at_most = Timespec::try_from(at_most).ok();
-        // An interruption is an early look.
-        let _ = poll(&mut sources, at_most.as_ref());
-        !sources[0].revents().is_empty()
-    }
-
-    fn hear(&mut self) -> Option<Result<(), Refusal>> {
-        read_some(&mut self.stderr, &mut self.last_words);
+    fn hear(&mut self) -> Option<Word> {
+        read_some(&mut self.child.stderr, &mut self.last_words);
         let surplus = self.last_words.len().saturating_sub(STDERR_BYTES_KEPT);
         self.last_words.drain(..surplus);
-        read_some(&mut self.socket, &mut self.words);
+        read_some(&mut self.child.socket, &mut self.words);
         if self.words.len() > WORDS_BYTES_MAX {
-            self.socket = None;
+            self.child.socket = None;
             self.words.clear();
         }
         while let Some(end) = self.words.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.words.drain(..=end).collect();
-            match serde_json::from_slice(&line) {
-                Ok(Word::At(at)) => self.at = Some(at),
-                Ok(word) => return word.verdict(),
-                // Something else of the child's wrote there.
-                Err(_) => {}
+            // What is none was written by something else of the child's.
+            if let Ok(word) = serde_json::from_slice(&line) {
+                return Some(word);
             }
         }
         None
     }
 
     fn ended(&mut self) -> Refusal {
-        let (code, how) = match self.process.end() {
+        let (code, how) = match self.child.process.end() {
             Some(status) => match (status.terminating_signal(), status.exit_status()) {
                 (Some(signal), _) => {
                     (Code::PreflightCrashed, format!("died of {}", library::signal_name(signal)))
@@ -185,8 +179,8 @@ impl Preflight {
     }
 
     /// What ends before any of the plugin's code ran is the program's own matter.
-    fn refusal(&self, code: Code, what: impl FnOnce(&str) -> String) -> Refusal {
-        let (code, during) = match self.at {
+    fn refusal(&mut self, code: Code, what: impl FnOnce(&str) -> String) -> Refusal {
+        let (code, during) = match self.at() {
             Some(at) => (code, at.as_str()),
             None => (Code::PreflightUnavailable, "the program's way to midflight::preflight()"),
         };
@@ -201,90 +195,26 @@ impl Preflight {
 
 impl Drop for Preflight {
     fn drop(&mut self) {
-        self.process.end();
-        if let Err(error) = std::fs::remove_dir_all(&self.directory)
+        self.child.process.end();
+        let Some(directory) = &self.directory else { return };
+        if let Err(error) = std::fs::remove_dir_all(directory)
             && error.kind() != io::ErrorKind::NotFound
         {
-            let path = self.directory.display();
+            let path = directory.display();
             let _ = say!(warn, %path, %error, "a preflight's directory can't be removed");
         }
     }
 }
 
-/// The child, until it was waited for. Nobody else's children are touched, and nothing that the service does about SIGCHLD.
-struct Process {
-    pid: Pid,
-    handle: OwnedFd,
-    /// The status where the service let us have it.
-    ended: Option<Option<WaitIdStatus>>,
+fn unavailable(what: &str, error: io::Error) -> Refusal {
+    Refusal::new(Code::PreflightUnavailable, format!("can't {what}: {error}"))
 }
-
-impl Process {
-    fn start(socket: UnixStream) -> io::Result<(Process, ChildStderr)> {
-        let mut arguments = std::env::args_os();
-        let mut command = Command::new(THIS);
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
-        // No step between fork and exec: std takes posix_spawn, which is sound in a process of many threads, and quick in a large one.
-        let mut child = command
-            .args(arguments)
-            .env(VARIABLE, std::process::id().to_string())
-            .stdin(OwnedFd::from(socket))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // With what it starts it can be killed, and a terminal's Ctrl-C is not for it.
-            .process_group(0)
-            .spawn()?;
-        let pid = Pid::from_child(&child);
-        let opened = pidfd_open(pid, PidfdFlags::empty()).and_then(|handle| {
-            // Where SIGCHLD is ignored a number is free at once. Then this is no child of ours, or none.
-            waitid(WaitId::PidFd(handle.as_fd()), EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?;
-            Ok(handle)
-        });
-        let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        match opened {
-            Ok(handle) => {
-                rustix::io::ioctl_fionbio(&stderr, true)?;
-                Ok((Process { pid, handle, ended: None }, stderr))
-            }
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Kills it, with all of its group, and waits for it.
-    fn end(&mut self) -> Option<WaitIdStatus> {
-        if let Some(ended) = self.ended {
-            return ended;
-        }
-        let handle = WaitId::PidFd(self.handle.as_fd());
-        let look = waitid(handle.clone(), EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
-        // Running, or not waited for yet: the number is still its own, and its group's.
-        if look.is_ok() {
-            let _ = kill_process_group(self.pid, Signal::KILL);
-        }
-        let ended = loop {
-            match waitid(handle.clone(), EXITED) {
-                Err(Errno::INTR) => {}
-                other => break other.ok().flatten(),
-            }
-        };
-        self.ended = Some(ended);
-        ended
-    }
-}
-
-const EXITED: WaitIdOptions = WaitIdOptions::EXITED;
 
 /// Those that lie in the program itself; the others are compared in the service alone.
 fn expected(known: &[Known]) -> Vec<Expected> {
     let expected = |known: &Known| {
-        let layout = InProgram::of(known.layout)?;
-        Some(Expected { name: known.name.to_owned(), version: known.version.to_owned(), layout })
+        let number = ContractNumber::of(known.layout)?;
+        Some(Expected { name: known.name.to_owned(), version: known.version.to_owned(), number })
     };
     known.iter().filter_map(expected).collect()
 }

@@ -1,4 +1,4 @@
-//! A constructor that does to its process what it is told.
+//! A constructor and a destructor that do to their process what they are told.
 
 #![allow(unsafe_code, reason = "constructors and crashes have no safe face")]
 
@@ -31,7 +31,20 @@ extern "C" fn construct() {
     }
 }
 
+extern "C" fn destruct() {
+    if probe::told("destructor") == "crash" {
+        probe::deed("destructor");
+        // SAFETY: none: this is what a broken destructor does.
+        unsafe { std::ptr::null_mut::<u32>().write_volatile(1) };
+    }
+}
+
 // SAFETY: `.init_array` holds pointers to functions that the loader calls once, with arguments that such a function may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = construct;
+
+// SAFETY: `.fini_array` holds pointers to functions that the loader calls once.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = destruct;

@@ -1,8 +1,21 @@
 //! A plugin that needs nothing of its host, so that it can be started where there is none.
 
-use crate::{VERSION, deed};
+use crate::{VERSION, deed, told};
 use midflight_plugin::{Context, Plugin, StartError, plugin};
 use probe_contracts::Risk;
+
+thread_local! {
+    static CRASHES: Crashes = const { Crashes };
+}
+
+/// What crashes when the thread ends that has touched it.
+struct Crashes;
+
+impl Drop for Crashes {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
 
 /// The instance.
 #[cfg_attr(feature = "preflight-start", plugin(implements(Risk), preflight_start))]
@@ -11,6 +24,9 @@ pub struct Alone;
 
 impl Plugin for Alone {
     fn start(_: &Context<'_>) -> Result<Self, StartError> {
+        if told("local") == "crash" {
+            CRASHES.with(|_| ());
+        }
         match deed("start").as_str() {
             "crash" => std::process::abort(),
             "fail" => Err(StartError::new("it was told to")),

@@ -10,6 +10,12 @@ pub fn deed(place: &str) -> String {
     let journal = OpenOptions::new().create(true).append(true).open(format!("{file}.journal"));
     let said = journal.and_then(|mut journal| writeln!(journal, "{place} {}", std::process::id()));
     said.expect("a journal");
+    told(place)
+}
+
+/// What to do at `place`, and no word about it in the journal.
+pub fn told(place: &str) -> String {
+    let Ok(file) = std::env::var("PROBE_DEED") else { return String::new() };
     let told = fs::read_to_string(file).unwrap_or_default();
     told.strip_prefix(place).and_then(|rest| rest.strip_prefix('=')).unwrap_or_default().to_owned()
 }

@@ -14,7 +14,7 @@ mod deed;
 
 #[cfg(feature = "alone")]
 pub use alone::Alone;
-pub use deed::deed;
+pub use deed::{deed, told};
 
 const VERSION: u32 = cfg_select! {
     feature = "v2" => { 2 }
