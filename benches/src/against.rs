@@ -178,6 +178,9 @@ fn tell(what: &impl Serialize) {
     io::stdout().flush().expect("somebody reads");
 }
 
+/// How a program ends that does not know an argument.
+const USAGE: i32 = 2;
+
 /// The other build, between two rounds.
 struct Other {
     path: PathBuf,
@@ -197,7 +200,18 @@ impl Other {
         let (Some(asks), Some(answers)) = (asks, answers) else { return Err("no pipes".to_owned()) };
         let answers = BufReader::new(answers).lines();
         let mut other = Other { path: path.to_owned(), child, asks, answers, lanes: Vec::new() };
-        let greeting = other.answer().ok().and_then(|line| serde_json::from_str::<Greeting>(&line).ok());
+        let said = other.answer();
+        if said.is_err()
+            && let Ok(status) = other.child.wait()
+            && status.code() != Some(USAGE)
+        {
+            return Err(format!(
+                "{} has ended before its first round ({status}): a build takes the plugins of its \
+                 own worktree as they are now, so build it anew if that has changed",
+                path.display()
+            ));
+        }
+        let greeting = said.ok().and_then(|line| serde_json::from_str::<Greeting>(&line).ok());
         let Some(greeting) = greeting.filter(|greeting| greeting.rounds_format == FORMAT) else {
             return Err(format!(
                 "{} does not run rounds for another build: build it from a commit whose `compare` \
@@ -291,5 +305,8 @@ mod tests {
         let told = Other::start(&older).err().expect("it can't");
         assert!(told.contains("build it from a commit whose `compare` has `--against`"), "{told}");
         assert!(Other::start(&directory.path().join("none")).is_err());
+        fs::write(&older, "#!/bin/sh\nexit 101\n").expect("a script");
+        let told = Other::start(&older).err().expect("it can't");
+        assert!(told.contains("ended before its first round (exit status: 101)"), "{told}");
     }
 }

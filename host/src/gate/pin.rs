@@ -71,7 +71,9 @@
 //! [`cell`](super::cell)).
 //!
 //! A frame is taken by its owner alone: the first, where that is free, or the one above all that
-//! are taken. So a release goes upwards from frame to frame, as the scan does.
+//! are taken. So a release goes upwards from frame to frame, as the scan does. Who takes the first
+//! one looks at no other, so that the call counts as outermost even where a coroutine has left one
+//! above it: it pins what is current, and rests on nothing else.
 //!
 //! # Why no record is missed
 //! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
