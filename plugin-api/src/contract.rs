@@ -9,9 +9,10 @@
 // Tables and instances are untyped pointers here; only generated code pairs them with their contract again.
 #![allow(unsafe_code)]
 
-use crate::Fault;
+use crate::call;
 use crate::described::{self, Described, Whole};
 use crate::tally::Tally;
+use crate::{CallError, Crosses, Fault, Lends};
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
 use std::task::{Poll, Waker};
@@ -64,6 +65,82 @@ pub unsafe trait Contract: Send + Sync + 'static {
     /// What the gate enters is bound to an instance and a table of this contract.
     #[doc(hidden)]
     unsafe fn proxy<G: Gate>(gate: G) -> Self::Proxy<G>;
+
+    // Generated code calls these through the contract that it implements, and not by a path of their
+    // own, which an author could lead elsewhere. None of them is written by it.
+
+    /// [`Crosses::rebuild`], of an argument.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn rebuild<T: Crosses>(wire: T::Wire) -> T {
+        T::rebuild(wire)
+    }
+
+    /// [`Lends::receive`], of an argument.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn receive<T: Lends>(wire: T::Wire<'_>) -> T::Held<'_> {
+        T::receive(wire)
+    }
+
+    /// [`Calls::enter`]
+    #[doc(hidden)]
+    #[inline(always)]
+    fn enter<G: Gate, R, E: From<Fault>>(
+        calls: &Calls<Self, G>,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
+        calls.enter(method, f)
+    }
+
+    /// [`Calls::hold`]
+    #[doc(hidden)]
+    #[track_caller]
+    fn hold<G: Holding, R, E: From<Fault>>(
+        calls: &Calls<Self, G>,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<(R, G::Held), E> {
+        calls.hold(method, f)
+    }
+
+    /// [`Calls::begin`]
+    #[doc(hidden)]
+    #[track_caller]
+    fn begin<'l, G, R, F>(calls: &Calls<Self, G>, method: u16, f: F) -> Begun<'l, R, G::Held>
+    where
+        G: Holding,
+        R: 'l,
+        F: FnOnce(&Bound) -> Result<R, Fault> + Send + 'l,
+    {
+        calls.begin(method, f)
+    }
+
+    /// Runs a default body in place of what the other side lacks.
+    ///
+    /// # Safety
+    /// `bound` is what lacks the method, and is held.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn defaulted<T>(bound: &Bound, body: impl FnOnce(Pinned) -> T) -> Result<T, Fault> {
+        // SAFETY: the caller's.
+        unsafe { call::defaulted(bound, body) }
+    }
+
+    /// The same for a method that returns a `Result`.
+    ///
+    /// # Safety
+    /// As for `defaulted`.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn defaulted_result<T, E>(
+        bound: &Bound,
+        body: impl FnOnce(Pinned) -> Result<T, E>,
+    ) -> Result<T, CallError<E>> {
+        // SAFETY: the caller's.
+        unsafe { call::defaulted_result(bound, body) }
+    }
 }
 
 /// `dyn Fees: ImplementedBy<FlatFees>`: `FlatFees` implements the contract `Fees`.

@@ -7,6 +7,12 @@
 // Layouts are unsafe to implement.
 #![allow(unsafe_code)]
 
+use crate::call::Reply;
+use crate::future::RawFuture;
+use crate::object::Given;
+use crate::sink::{RawSink, RawTextSink};
+use crate::{Crosses, Lends, Maybe, Portable, lent};
+use abi_stable::StableAbi;
 use abi_stable::abi_stability::stable_abi_trait::AbiConsts;
 use abi_stable::pmr::{
     _private_MonoTypeLayoutDerive, _private_TypeLayoutDerive, CompTLFields, CompTLFunction, DiscriminantRepr,
@@ -165,6 +171,129 @@ pub unsafe trait Described: Sized + 'static {
     const SHARED: &'static SharedVars;
     /// How many fields there are, at most 64.
     const COUNT: u32;
+
+    // Generated code calls all of these through the table that it describes, and not by a path of
+    // their own, which an author could lead elsewhere. None of them is written by it. Of an argument
+    // and of an answer each takes the author's type, and a function's that has the form on the wire
+    // as the table has it: the two are compared here.
+
+    /// What makes `MONO` and `SHARED`.
+    const TELL: Tell = Tell(());
+
+    /// A type that is no argument and no answer.
+    extern "C" fn type_of<T: StableAbi>() -> &'static TypeLayout {
+        T::LAYOUT
+    }
+
+    /// `T`, by value.
+    extern "C" fn owned<T: Crosses, F: Is<fn(T::Wire)>>() -> &'static TypeLayout {
+        <T::Wire as StableAbi>::LAYOUT
+    }
+
+    /// `&T`
+    extern "C" fn lent<T: Lends, F: Is<for<'a> fn(T::Wire<'a>)>>() -> &'static TypeLayout
+    where
+        T::Wire<'static>: StableAbi,
+    {
+        <T::Wire<'static> as StableAbi>::LAYOUT
+    }
+
+    /// `Option<&T>`
+    extern "C" fn optional_lent<T: Lends, F: Is<for<'a> fn(Maybe<T::Wire<'a>>)>>() -> &'static TypeLayout
+    where
+        T::Wire<'static>: StableAbi,
+    {
+        <Maybe<T::Wire<'static>> as StableAbi>::LAYOUT
+    }
+
+    /// `&[T]`
+    extern "C" fn slice<T: Portable, F: Is<for<'a> fn(lent::RSlice<'a, T>)>>() -> &'static TypeLayout {
+        <lent::RSlice<'static, T> as StableAbi>::LAYOUT
+    }
+
+    /// `Option<&[T]>`
+    extern "C" fn optional_slice<T: Portable, F: Is<for<'a> fn(Maybe<lent::RSlice<'a, T>>)>>()
+    -> &'static TypeLayout {
+        <Maybe<lent::RSlice<'static, T>> as StableAbi>::LAYOUT
+    }
+
+    /// `&str`
+    extern "C" fn text<F: Is<for<'a> fn(lent::RStr<'a>)>>() -> &'static TypeLayout {
+        <lent::RStr<'static> as StableAbi>::LAYOUT
+    }
+
+    /// `Option<&str>`
+    extern "C" fn optional_text<F: Is<for<'a> fn(Maybe<lent::RStr<'a>>)>>() -> &'static TypeLayout {
+        <Maybe<lent::RStr<'static>> as StableAbi>::LAYOUT
+    }
+
+    /// `Sink<'_>`
+    extern "C" fn sink<F: Is<for<'a> fn(RawSink<'a>)>>() -> &'static TypeLayout {
+        <RawSink<'static> as StableAbi>::LAYOUT
+    }
+
+    /// `TextSink<'_>`
+    extern "C" fn text_sink<F: Is<for<'a> fn(RawTextSink<'a>)>>() -> &'static TypeLayout {
+        <RawTextSink<'static> as StableAbi>::LAYOUT
+    }
+
+    /// The answer `T`, or an object.
+    extern "C" fn given<T: Given, F: Is<fn() -> Reply<T::Wire>>>() -> &'static TypeLayout {
+        <Reply<T::Wire> as StableAbi>::LAYOUT
+    }
+
+    /// The answer `T` of an `async fn`.
+    extern "C" fn awaited<T: Crosses, F: Is<fn() -> Reply<RawFuture<T::Wire>>>>() -> &'static TypeLayout {
+        <Reply<RawFuture<T::Wire>> as StableAbi>::LAYOUT
+    }
+}
+
+/// It is that very type.
+///
+/// # Safety
+/// As it says.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not the form in which it is passed, `{T}`")]
+pub unsafe trait Is<T> {}
+
+// SAFETY: itself.
+unsafe impl<T> Is<T> for T {}
+
+/// What packs a table's description: see [`Described::TELL`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tell(());
+
+impl Tell {
+    /// [`table`]
+    pub const fn table(
+        self,
+        text: Text,
+        first_suffix: usize,
+        functions: Option<&'static TLFunctions>,
+    ) -> MonoTypeLayout {
+        table(text, first_suffix, functions)
+    }
+
+    /// [`shared`]
+    pub const fn shared(self, mono: &'static MonoTypeLayout, types: &'static [Getter]) -> SharedVars {
+        shared(mono, types)
+    }
+
+    /// [`functions`]
+    pub const fn functions(self, all: &'static [CompTLFunction], ranges: &'static [u32]) -> TLFunctions {
+        functions(all, ranges)
+    }
+
+    /// [`function`]
+    pub const fn function(
+        self,
+        name: u32,
+        separators: u16,
+        separators_bytes: u16,
+        result: u16,
+        parameters: u64,
+    ) -> CompTLFunction {
+        function(name, separators, separators_bytes, result, parameters)
+    }
 }
 
 /// A table as it lies in memory: which of its fields are there, and the fields.

@@ -21,7 +21,7 @@ use std::ops::Deref;
 ///
 /// # Safety
 /// The fields are `FIELDS` many and stand in the order of their numbers, and `take` takes each of
-/// them by `taken_from`. A version with more fields has these as its first ones, if `Described` of
+/// them by `taken_from`, and `complete` copies them by `copied`. A version with more fields has these as its first ones, if `Described` of
 /// both fits. The three functions do to each field what they say.
 pub unsafe trait Grows: Sized + 'static {
     /// A table with a pointer to each field's type: what the layout check compares.
@@ -44,6 +44,15 @@ pub unsafe trait Grows: Sized + 'static {
     unsafe fn taken_from<F: Portable>(field: *const F) -> F {
         // SAFETY: the caller's.
         unsafe { field.read() }.reown()
+    }
+
+    /// Copies the bytes of a field, for `complete`.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn copied<F>(from: *const F, to: *mut F) {
+        // SAFETY: the caller's: of two values, which don't overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, 1) };
     }
 
     /// Copies the bytes of `from`'s fields, of which there are `fields`, to `to`, and gives the others their default.

@@ -189,13 +189,13 @@ impl Kind<'_> {
     }
 
     /// In the callee: what holds the argument for the length of the call.
-    fn held(&self, name: &Ident) -> TokenStream {
+    fn held(&self, name: &Ident, contract: &TokenStream) -> TokenStream {
         match self {
             Kind::Text | Kind::Slice(_) => quote!(#name),
-            Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::receive(#name)),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::rebuild(#name)),
+            Kind::Lent(record) => quote!(#contract::receive::<#record>(#name)),
+            Kind::Owned(owned) => quote!(#contract::rebuild::<#owned>(#name)),
             Kind::Optional(lent) => {
-                let held = lent.held(name);
+                let held = lent.held(name, contract);
                 quote!(::midflight_plugin::Maybe::into_option(#name).map(|#name| #held))
             }
             Kind::Sink(sink) => {
@@ -225,6 +225,29 @@ impl Kind<'_> {
             Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::as_slice(#held)),
             _ => quote!(&**(#held)),
         }
+    }
+
+    /// What describes it in the table, and proves that it may be passed so.
+    fn described(&self, span: Span) -> TokenStream {
+        let wire = self.wire(span);
+        let (lent, optional) = match self {
+            Kind::Optional(lent) => (&**lent, true),
+            lent => (lent, false),
+        };
+        let (role, of) = match (lent, optional) {
+            (Kind::Text, false) => ("text", None),
+            (Kind::Text, true) => ("optional_text", None),
+            (Kind::Slice(element), false) => ("slice", Some(element)),
+            (Kind::Slice(element), true) => ("optional_slice", Some(element)),
+            (Kind::Lent(record), false) => ("lent", Some(record)),
+            (Kind::Lent(record), true) => ("optional_lent", Some(record)),
+            (Kind::Sink("Sink"), _) => ("sink", None),
+            (Kind::Sink(_), _) => ("text_sink", None),
+            (Kind::Owned(owned), _) => ("owned", Some(owned)),
+            (Kind::Optional(_), _) => unreachable!("an `Option` of what is lent itself"),
+        };
+        let (role, of) = (described::of_table(role), of.into_iter());
+        quote_spanned!(span=> #role::<#(#of,)* fn(#wire)>)
     }
 
     fn proof(&self, span: Span) -> TokenStream {
@@ -434,6 +457,13 @@ impl<'a> Method<'a> {
             Some(word) => format_ident!("{word}_", span = span),
             None => Ident::new(&name, span),
         }
+    }
+
+    /// What describes its answer in the table, and proves that it may be given so.
+    fn described(&self) -> TokenStream {
+        let role = described::of_table(if self.is_async { "awaited" } else { "given" });
+        let (sent, wire) = (&self.sent, self.wire());
+        quote_spanned!(at(self.result.span())=> #role::<#sent, fn() -> #wire>)
     }
 
     fn wire(&self) -> TokenStream {
@@ -664,6 +694,13 @@ impl Contract<'_> {
         }
     }
 
+    /// The contract as such. What generated code must be sure of it calls through this: whatever the
+    /// path to the trait leads to, it is the one that the contract implements.
+    fn itself(&self) -> TokenStream {
+        let contract = &self.author.ident;
+        quote!(<dyn #contract as ::midflight_plugin::rt::Contract>)
+    }
+
     fn named(&self, what: &str) -> Ident {
         format_ident!("{}{what}", self.author.ident.unraw(), span = at(self.author.ident.span()))
     }
@@ -693,7 +730,7 @@ impl Contract<'_> {
 
     /// The functions in the order of the trait, and their description.
     fn table(&self) -> TokenStream {
-        let fields = fields_struct();
+        let fields = described::fields();
         let first_suffix = self.methods.iter().take_while(|method| method.since.is_none()).count();
         let mut description = Description::default();
         let functions: Vec<_> = self
@@ -705,12 +742,18 @@ impl Contract<'_> {
                 let instance = quote!(*const ());
                 let parameters: Vec<_> =
                     std::iter::once(instance).chain(method.arguments.iter().map(Argument::wire)).collect();
+                let type_of = described::of_table("type_of");
+                let arguments = method
+                    .arguments
+                    .iter()
+                    .map(|argument| argument.kind.described(at(argument.written.span())));
+                let told: Vec<_> = std::iter::once(quote!(#type_of::<*const ()>)).chain(arguments).collect();
                 // Those before the first `#[since]` are there in every version.
                 let reached = match number < first_suffix {
                     true => described::ALWAYS_THERE,
                     false => described::MAYBE_THERE,
                 };
-                description.function(&name.to_string(), reached, &parameters, &reply);
+                description.function(&name.to_string(), reached, &told, &method.described());
                 quote!(pub #name: unsafe extern "C" fn(#(#parameters),*) -> #reply)
             })
             .collect();
@@ -719,7 +762,7 @@ impl Contract<'_> {
             return refused(problem);
         }
         let name = format!("{}Fields", self.author.ident.unraw());
-        let description = description.table(&fields, &name, first_suffix);
+        let description = description.table(&name, first_suffix);
         quote! {
             #[repr(C)]
             #[allow(missing_debug_implementations)]
@@ -733,12 +776,13 @@ impl Contract<'_> {
     /// One table for each type that implements the contract, in a plugin or in the host.
     fn functions(&self) -> TokenStream {
         let contract = &self.author.ident;
-        let (fields, calls) = (fields_struct(), self.named("Calls"));
+        let (fields, calls) = (described::fields(), self.named("Calls"));
         let name = contract.unraw().to_string();
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
         let fields_of_names = self.methods.iter().map(Method::field);
         let plain_names = names.iter().map(|name| name.unraw().to_string());
         let (this, gate) = (local("this"), local("gate"));
+        let itself = self.itself();
         let functions = self.methods.iter().map(|method| {
             let (name, reply) = (method.name, method.wire());
             let arguments = method.arguments.iter().map(|argument| {
@@ -746,7 +790,7 @@ impl Contract<'_> {
                 quote!(#name: #wire)
             });
             let names = method.arguments.iter().map(|argument| &argument.name);
-            let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name));
+            let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name, &itself));
             let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
             let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
             let (guard, answer) = match (&method.given, method.is_async) {
@@ -800,7 +844,7 @@ impl Contract<'_> {
     /// What the caller sees: the methods of the trait, each with a way to say that no value came back.
     fn calls(&self) -> TokenStream {
         let (contract, visible, calls) = (&self.author.ident, &self.author.vis, self.named("Calls"));
-        let bound = local("bound");
+        let (bound, itself) = (local("bound"), self.itself());
         let docs =
             format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
         let methods = self.methods.iter().enumerate().map(|(number, method)| {
@@ -855,7 +899,7 @@ impl Contract<'_> {
                     pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                         #(#prepared)*
                         // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
-                        self.0.#enter(#number, move |#bound| unsafe {
+                        #itself::#enter(&self.0, #number, move |#bound| unsafe {
                             ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
                         }) #kept
                     }
@@ -881,7 +925,7 @@ impl Contract<'_> {
                         None => quote!(defaulted),
                     };
                     quote! {
-                        ::midflight_plugin::rt::#run(#bound, |#pinned| {
+                        #itself::#run(#bound, |#pinned| {
                             // SAFETY: it is bound to the same, and lent to the body for the length of this closure.
                             let #defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(#pinned) });
                             <__Defaults as #contract>::#aside(&#defaults #(, #names)*)
@@ -901,7 +945,7 @@ impl Contract<'_> {
                 pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                     #(#prepared)*
                     // SAFETY: as above; whether the function is there, the table says.
-                    self.0.#enter(#number, move |#bound| unsafe {
+                    #itself::#enter(&self.0, #number, move |#bound| unsafe {
                         if #bound.has::<dyn #contract>(#number) {
                             ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
                         } else {
@@ -930,7 +974,7 @@ impl Contract<'_> {
     /// The call of an `async fn`: it begins at once, and what it began on is held until its answer is dropped.
     fn async_call(&self, number: u16, method: &Method<'_>, docs: Option<TokenStream>) -> TokenStream {
         let contract = &self.author.ident;
-        let bound = local("bound");
+        let (bound, itself) = (local("bound"), self.itself());
         let (name, field, attributes, result) =
             (method.name, method.field(), &method.attributes, &method.result);
         let arguments = method.arguments.iter().map(Argument::declared_for_long);
@@ -976,7 +1020,7 @@ impl Contract<'_> {
                 // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends, and with what it
                 // gives until that is dropped; what is lent lives for as long as the answer.
                 unsafe {
-                    ::midflight_plugin::rt::Answer::of(self.0.begin(#number, move |#bound| #run))
+                    ::midflight_plugin::rt::Answer::of(#itself::begin(&self.0, #number, move |#bound| #run))
                 }
             }
         }
@@ -1020,11 +1064,6 @@ impl Contract<'_> {
             }
         }
     }
-}
-
-/// The struct of the functions, in a scope of its own.
-fn fields_struct() -> Ident {
-    Ident::new("__Fields", Span::call_site())
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The description of a type, packed as abi_stable has it: see `described` of midflight-plugin.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use std::collections::HashMap;
 use syn::ext::IdentExt;
@@ -16,6 +16,23 @@ pub(crate) const ALWAYS_THERE: u64 = 1;
 pub(crate) const MAYBE_THERE: u64 = 3;
 /// A field of a record is simply there.
 pub(crate) const PLAIN: u64 = 0;
+
+/// The struct of a table's pointers, in a scope of its own.
+pub(crate) fn fields() -> Ident {
+    Ident::new("__Fields", Span::call_site())
+}
+
+/// What describes a type that stands in a record.
+pub(crate) fn of_type(described: &TokenStream) -> TokenStream {
+    quote!(::midflight_plugin::rt::described::get_type_layout::<#described>)
+}
+
+/// A function of `Described`, found through the table that has it: whatever the path to that trait
+/// leads to, it is the one that the table implements.
+pub(crate) fn of_table(function: &str) -> TokenStream {
+    let (fields, function) = (fields(), Ident::new(function, Span::call_site()));
+    quote!(<#fields as ::midflight_plugin::rt::described::Described>::#function)
+}
 
 /// What is collected of one type.
 #[derive(Default)]
@@ -34,15 +51,15 @@ impl Description {
         self.names.len() as u16
     }
 
-    /// A field that is no function.
-    pub(crate) fn field(&mut self, name: &str, reached: u64, field_type: TokenStream) {
-        let getter = quote!(::midflight_plugin::rt::described::get_type_layout::<#field_type>);
+    /// A field that is no function, whose type is described by what `getter` names.
+    pub(crate) fn field(&mut self, name: &str, reached: u64, getter: TokenStream) {
         let name = self.name(name);
         let number = self.number(getter);
         self.fields.push(name | reached << 47 | number << 50);
     }
 
-    /// A field that is a function; its parameters have no names, or renaming one would be a refusal.
+    /// A field that is a function; its parameters have no names, or renaming one would be a
+    /// refusal. They and the result are given by what describes them.
     pub(crate) fn function(
         &mut self,
         name: &str,
@@ -55,23 +72,23 @@ impl Description {
         self.fields.push(place | reached << 47 | pointer << 50 | 1 << 60);
         let separators = self.names.len();
         self.names.extend(parameters.iter().map(|_| ","));
-        let of = |one: &TokenStream| quote!(::midflight_plugin::rt::described::get_type_layout::<#one>);
         // The first five are numbers; of more than five, those from the fifth on stand in the list together.
         let inline = if parameters.len() > 5 { 4 } else { parameters.len() };
         let mut packed = [0; 5];
         for (place, parameter) in packed.iter_mut().zip(&parameters[..inline]) {
-            *place = self.number(of(parameter));
+            *place = self.number(parameter.clone());
         }
         if parameters.len() > 5 {
             packed[4] = self.types.len() as u64;
-            self.types.extend(parameters[inline..].iter().map(of));
+            self.types.extend(parameters[inline..].iter().cloned());
         }
         let bits = [10, 20, 32, 42, 52];
         let packed = packed.iter().zip(bits).fold(parameters.len() as u64, |all, (one, at)| all | one << at);
-        let result = self.number(of(result)) as u16;
+        let result = self.number(result.clone()) as u16;
+        let tell = of_table("TELL");
         let (name, separators, count) = (place as u32, separators as u16, parameters.len() as u16);
         self.functions.push(quote! {
-            ::midflight_plugin::rt::described::function(#name, #separators, #count, #result, #packed)
+            #tell.function(#name, #separators, #count, #result, #packed)
         });
     }
 
@@ -177,8 +194,9 @@ impl Description {
         )
     }
 
-    /// `unsafe impl Described` for a struct of pointers, said under the name `name`. All versions have the first `first_suffix` fields.
-    pub(crate) fn table(&self, fields: &Ident, name: &str, first_suffix: usize) -> TokenStream {
+    /// `unsafe impl Described` for the struct of pointers, said under the name `name`. All versions have the first `first_suffix` fields.
+    pub(crate) fn table(&self, name: &str, first_suffix: usize) -> TokenStream {
+        let (fields, tell) = (fields(), of_table("TELL"));
         let (types, functions, count) = (&self.types, &self.functions, self.fields.len() as u32);
         let text = self.text(name);
         let ranges = (0..functions.len() as u32).map(|number| number | 1 << 16);
@@ -186,7 +204,7 @@ impl Description {
             true => quote!(::midflight_plugin::rt::core::option::Option::None),
             false => quote! {{
                 const __FUNCTIONS: &'static ::midflight_plugin::rt::described::TLFunctions =
-                    &::midflight_plugin::rt::described::functions(&[#(#functions),*], &[#(#ranges),*]);
+                    &#tell.functions(&[#(#functions),*], &[#(#ranges),*]);
                 ::midflight_plugin::rt::core::option::Option::Some(__FUNCTIONS)
             }},
         };
@@ -194,9 +212,9 @@ impl Description {
             // SAFETY: pointers, as they stand in the struct above.
             unsafe impl ::midflight_plugin::rt::described::Described for #fields {
                 const MONO: &'static ::midflight_plugin::rt::described::MonoTypeLayout =
-                    &::midflight_plugin::rt::described::table(#text, #first_suffix, #described);
+                    &#tell.table(#text, #first_suffix, #described);
                 const SHARED: &'static ::midflight_plugin::rt::described::SharedVars =
-                    &::midflight_plugin::rt::described::shared(<Self as ::midflight_plugin::rt::described::Described>::MONO, &[#(#types),*]);
+                    &#tell.shared(<Self as ::midflight_plugin::rt::described::Described>::MONO, &[#(#types),*]);
                 const COUNT: ::midflight_plugin::rt::core::primitive::u32 = #count;
             }
         }

@@ -4,7 +4,7 @@ use crate::described::{self, Description};
 use crate::since::{self, Since};
 use crate::types::{Place, check};
 use crate::{at, local};
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -91,7 +91,8 @@ fn parts<'a>(all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>, what: &str
 
 /// The description: a table of pointers, whose types are compared, and whose end may be another version's middle.
 fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) -> Result<TokenStream> {
-    let fields = Ident::new("__Fields", Span::call_site());
+    let fields = described::fields();
+    let type_of = described::of_table("type_of");
     let first_suffix = parts.iter().take_while(|part| part.since.is_none()).count();
     let mut description = Description::default();
     for (number, (part, part_type)) in parts.iter().zip(types).enumerate() {
@@ -99,14 +100,14 @@ fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) ->
             true => described::ALWAYS_THERE,
             false => described::MAYBE_THERE,
         };
-        description.field(&part.name.to_string(), reached, quote!(*const #part_type));
+        description.field(&part.name.to_string(), reached, quote!(#type_of::<*const #part_type>));
     }
     description.check(&author.ident, parts.iter().map(|part| part.name.clone()))?;
     let pointers = parts.iter().zip(types).map(|(part, part_type)| {
         let name = Ident::new(&part.name.to_string(), at(part.name.span()));
         quote!(pub #name: *const #part_type)
     });
-    let description = description.table(&fields, &format!("{}Fields", author.ident.unraw()), first_suffix);
+    let description = description.table(&format!("{}Fields", author.ident.unraw()), first_suffix);
     Ok(quote! {
         #[repr(C)]
         #[allow(non_snake_case, dead_code, unreachable_pub, missing_debug_implementations)]
@@ -148,8 +149,6 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         types.iter().map(|field| quote_spanned!(at(field.span())=> #field)).collect();
     let description = described(author, &parts, &described_types)?;
     let table = table();
-    let bounds =
-        types.iter().map(|field| quote_spanned!(at(field.span())=> #field: ::midflight_plugin::rt::Portable));
     let wire = local("wire");
     let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
     let count = parts.len() as u32;
@@ -188,10 +187,13 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         let (field, field_type) = (part.name, types[number]);
         let (after, number) = (number as u32 + 1, number as u32);
         let default = &default_functions[number as usize];
+        // What can't cross is refused here, at its type, once for each field.
+        let taken_from =
+            quote_spanned!(at(field_type.span())=> <Self as ::midflight_plugin::rt::Grows>::taken_from);
         let take = quote! {{
             *#taken = #after;
             // SAFETY: the field is there, and is moved out once.
-            unsafe { <Self as ::midflight_plugin::rt::Grows>::taken_from::<#field_type>(&raw const (*#from).#field) }
+            unsafe { #taken_from::<#field_type>(&raw const (*#from).#field) }
         }};
         match part.since {
             None => quote!(#take),
@@ -212,7 +214,7 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let completed = parts.iter().enumerate().map(|(number, part)| {
         let (field, local) = (part.name, &locals[number]);
         let copied =
-            quote!(::midflight_plugin::rt::core::ptr::copy_nonoverlapping(&raw const (*#from).#field, &raw mut (*#to).#field, 1));
+            quote!(<Self as ::midflight_plugin::rt::Grows>::copied(&raw const (*#from).#field, &raw mut (*#to).#field));
         match part.since {
             None => quote!(#copied;),
             Some(_) => quote! {
@@ -240,9 +242,9 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 #(let _: *const #types = &raw const #value.#names;)*
             }
 
-            // SAFETY: each field is portable, as the bounds prove, and has the number of its place; the description has the same
+            // SAFETY: each field is portable, as `taken_from` proves, and has the number of its place; the description has the same
             // order, and `repr(C)` puts the first fields of each version to the same places.
-            unsafe impl ::midflight_plugin::rt::Grows for #name where #(#bounds,)* {
+            unsafe impl ::midflight_plugin::rt::Grows for #name {
                 type Described = #table;
                 const FIELDS: ::midflight_plugin::rt::core::primitive::u32 = #count;
 

@@ -186,7 +186,7 @@ fn described_struct(name: &Ident, fields: &Fields) -> Result<TokenStream> {
     let members: Vec<_> = fields.members().collect();
     let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
     for (member, field) in members.iter().zip(fields) {
-        let field_type = spanned(&field.ty);
+        let field_type = described::of_type(&spanned(&field.ty));
         description.field(&text(member), described::PLAIN, field_type);
     }
     description.check(name, names(fields))?;
@@ -214,7 +214,7 @@ fn described_enum(name: &Ident, data: &DataEnum) -> Result<TokenStream> {
     let all: Vec<&Field> = data.variants.iter().flat_map(|variant| &variant.fields).collect();
     for variant in &data.variants {
         for (member, field) in variant.fields.members().zip(&variant.fields) {
-            let field_type = spanned(&field.ty);
+            let field_type = described::of_type(&spanned(&field.ty));
             description.field(&text(&member), described::PLAIN, field_type);
         }
     }

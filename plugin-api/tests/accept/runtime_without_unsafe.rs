@@ -1,6 +1,6 @@
 //! What only describes a plugin is safe.
 #![forbid(unsafe_code)]
-use midflight_plugin::rt::{Entry, Export, Linked};
+use midflight_plugin::rt::{self, Entry, Export, Linked};
 use midflight_plugin::{Context, Plugin, StartError, contract, plugin};
 
 #[contract]
@@ -28,6 +28,10 @@ impl Export for Here {
     const VERSION: &'static str = "1.0.0";
     const PANIC: &'static str = "unwind";
     const COMMIT: &'static str = "";
+    fn place() -> &'static rt::Place {
+        static PLACE: rt::Place = rt::Place::new();
+        &PLACE
+    }
 }
 
 fn main() {

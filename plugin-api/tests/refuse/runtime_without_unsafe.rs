@@ -29,6 +29,10 @@ impl Export for Here {
     const VERSION: &'static str = "1.0.0";
     const PANIC: &'static str = "unwind";
     const COMMIT: &'static str = "";
+    fn place() -> &'static rt::Place {
+        static PLACE: rt::Place = rt::Place::new();
+        &PLACE
+    }
 }
 
 fn frees_all() {

@@ -20,6 +20,7 @@ pub mod rt {
         unsafe fn take(from: *const Self, fields: u32, taken: &mut u32) -> Self;
         unsafe fn complete(from: *const Self, fields: u32, to: *mut Self);
         unsafe fn drop_from(value: *mut Self, from: u32);
+        unsafe fn copied<F>(_: *const F, _: *mut F) {}
         unsafe fn taken_from<F>(_: *const F) -> F {
             loop {}
         }
