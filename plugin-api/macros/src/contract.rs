@@ -781,34 +781,8 @@ impl Contract<'_> {
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
         let fields_of_names = self.methods.iter().map(Method::field);
         let plain_names = names.iter().map(|name| name.unraw().to_string());
-        let (this, gate) = (local("this"), local("gate"));
-        let itself = self.itself();
-        let functions = self.methods.iter().map(|method| {
-            let (name, reply) = (method.name, method.wire());
-            let arguments = method.arguments.iter().map(|argument| {
-                let (name, wire) = (&argument.name, argument.wire());
-                quote!(#name: #wire)
-            });
-            let names = method.arguments.iter().map(|argument| &argument.name);
-            let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name, &itself));
-            let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
-            let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
-            let (guard, answer) = match (&method.given, method.is_async) {
-                (_, true) => (quote!(begin), quote!(async move { #call.await })),
-                (Some(given), false) => (quote!(guard), given.hand(&call)),
-                (None, false) => (quote!(guard), call),
-            };
-            quote! {
-                unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
-                    ::midflight_plugin::rt::#guard(move || {
-                        // SAFETY: the caller passes the instance that this table is bound to, and holds it.
-                        let #this = unsafe { &*#this.cast::<__Instance>() };
-                        #(let #names = #held;)*
-                        #answer
-                    })
-                }
-            }
-        });
+        let gate = local("gate");
+        let functions = self.methods.iter().map(|method| self.function(method));
         quote! {
             struct __Functions<__Instance>(::midflight_plugin::rt::core::marker::PhantomData<__Instance>);
 
@@ -839,6 +813,71 @@ impl Contract<'_> {
                     }
             }
         }
+    }
+
+    /// The function in the table, which catches what the method panics with.
+    fn function(&self, method: &Method<'_>) -> TokenStream {
+        let (contract, this, itself) = (&self.author.ident, local("this"), self.itself());
+        let (name, reply) = (method.name, method.wire());
+        let arguments = method.arguments.iter().map(|argument| {
+            let (name, wire) = (&argument.name, argument.wire());
+            quote!(#name: #wire)
+        });
+        let names = method.arguments.iter().map(|argument| &argument.name);
+        let fits = self.fits(method);
+        let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name, &itself));
+        let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
+        let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
+        let result = &method.result;
+        let answer = local("answer");
+        let (guard, body) = match (&method.given, method.is_async) {
+            (_, true) => (quote!(begin), quote!(async move { let #answer: #result = #call.await; #answer })),
+            (Some(given), false) => {
+                let handed = given.hand(&answer.to_token_stream());
+                (quote!(guard), quote!(let #answer: #result = #call; #handed))
+            }
+            (None, false) => (quote!(guard), quote!(let #answer: #result = #call; #answer)),
+        };
+        quote! {
+            unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
+                #fits
+                ::midflight_plugin::rt::#guard(move || {
+                    // SAFETY: the caller passes the instance that this table is bound to, and holds it.
+                    let #this = unsafe { &*#this.cast::<__Instance>() };
+                    #(let #names = #held;)*
+                    #body
+                })
+            }
+        }
+    }
+
+    /// Functions that nobody calls, and that the compiler checks: the method, as it is at last,
+    /// takes its instance and what is lent for a call of any length, has the result that is
+    /// described, and is safe to call. An attribute behind ours can have made another of it, which
+    /// the references that the table's function makes of pointers would fit as well.
+    fn fits(&self, method: &Method<'_>) -> TokenStream {
+        let (contract, result) = (&self.author.ident, &method.result);
+        let written: Vec<_> = method.arguments.iter().map(|argument| argument.written).collect();
+        let names: Vec<_> = (0..written.len()).map(|number| local(&format!("argument_{number}"))).collect();
+        let this = local("this");
+        let (word, wait) = match method.is_async {
+            true => (quote!(async), quote!(.await)),
+            false => (quote!(), quote!()),
+        };
+        let aside = method.has_body.then(|| aside_of(method.name));
+        let checks = std::iter::once((format_ident!("__fits"), method.name.clone()))
+            .chain(aside.map(|aside| (format_ident!("__fits_aside"), aside)))
+            .map(|(check, name)| {
+                quote! {
+                    #[allow(dead_code, clippy::too_many_arguments)]
+                    #word fn #check<__Instance: #contract>(
+                        #this: &__Instance #(, #names: #written)*
+                    ) -> #result {
+                        <__Instance as #contract>::#name(#this #(, #names)*)#wait
+                    }
+                }
+            });
+        quote!(#(#checks)*)
     }
 
     /// What the caller sees: the methods of the trait, each with a way to say that no value came back.

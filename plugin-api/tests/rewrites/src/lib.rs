@@ -66,3 +66,45 @@ fn replaced(tokens: TokenStream, from: &str, to: &str) -> TokenStream {
     };
     tokens.into_iter().map(each).collect()
 }
+
+/// `#[written("& self", "& 'static self")]`: the second tokens for the first, wherever those stand.
+#[proc_macro_attribute]
+pub fn written(texts: TokenStream, item: TokenStream) -> TokenStream {
+    let texts: Vec<TokenStream> = texts
+        .into_iter()
+        .filter_map(|token| match token {
+            TokenTree::Literal(text) => text.to_string().trim_matches('"').parse().ok(),
+            _ => None,
+        })
+        .collect();
+    let from: Vec<String> = texts[0].clone().into_iter().map(|token| spaceless(&token)).collect();
+    rewritten(item, &from, &texts[1])
+}
+
+fn rewritten(tokens: TokenStream, from: &[String], to: &TokenStream) -> TokenStream {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut made = TokenStream::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let rest = tokens[at..].iter().map(spaceless);
+        if rest.take(from.len()).eq(from.iter().cloned()) {
+            made.extend(to.clone());
+            at += from.len();
+            continue;
+        }
+        made.extend([match &tokens[at] {
+            TokenTree::Group(group) => {
+                let inner = rewritten(group.stream(), from, to);
+                TokenTree::Group(Group::new(group.delimiter(), inner))
+            }
+            other => other.clone(),
+        }]);
+        at += 1;
+    }
+    made
+}
+
+/// A group has spaces where whoever made it put them.
+fn spaceless(token: &TokenTree) -> String {
+    token.to_string().replace(' ', "")
+}
