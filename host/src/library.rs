@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use program::{
     ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, first_contracts, has_foreign_rights,
@@ -320,7 +320,7 @@ fn entry_of(handle: Handle, image: &Image, table: &HostTable) -> Result<(Handle,
     let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
     // SAFETY: a static of the mapped library.
     let place = unsafe { place.as_ref() };
-    let (expected, found) = (std::ptr::from_ref(table).addr(), place.table.load(Acquire));
+    let (expected, found) = (std::ptr::from_ref(table).addr(), place.table());
     if place.magic != *PLACE_MAGIC || found != expected {
         let plugin = &image.plugin;
         return Err(Refusal::new(

@@ -222,15 +222,29 @@ macro_rules! symbols {
         pub const SYMBOLS: [&str; [$($symbol),*].len()] = [$($symbol),*];
     };
 }
-__hook_rows!(symbols);
+__hook_rows!([symbols]);
+
+/// That what is expanded with it is a part of `export!`. A macro that defines symbols wants one,
+/// and nothing makes one but an `unsafe` of whoever expands it, which `forbid(unsafe_code)` sees.
+#[derive(Debug)]
+pub struct OfExport(());
+
+impl OfExport {
+    /// # Safety
+    /// It stands for `export!`, in a crate that is nothing but a cdylib.
+    pub const unsafe fn promised() -> Self {
+        OfExport(())
+    }
+}
 
 /// Hands the functions that the plugin's runtime stands for, each with the one that answers for it,
-/// to a macro.
+/// to a macro, behind what that wants first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __hook_rows {
-    ($($then:tt)*) => {
+    ([$($then:tt)*] $($first:tt)*) => {
         $($then)*! {
+            $($first)*
             "__cxa_thread_atexit_impl" => local;
             "__cxa_thread_atexit" => local;
             "pthread_key_create" => key_create;
@@ -294,16 +308,19 @@ macro_rules! __hook_rows {
 }
 use __hook_rows;
 
-/// Defines the hooks in the crate that it is expanded in. For `export!` alone: in a library that a host links it would take over the
-/// host's own threads.
+/// Defines the hooks in the crate that it is expanded in. For `export!` alone: in a library that a
+/// host links it would take over the host's own threads. So it takes an [`OfExport`].
+///
+/// What it says, it says by paths of `rt`'s: `core` and `concat!` can be the author's.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __hooks {
-    () => {
+    ($promise:expr) => {
         #[doc(hidden)]
         mod __midflight_hooks {
-            use ::core::ffi::{c_char, c_int, c_ulong, c_void};
-            use ::core::option::Option;
+            use $crate::rt::core::ffi::{c_char, c_int, c_ulong, c_void};
+            use $crate::rt::core::option::Option;
+            use $crate::rt::core::primitive::{u8, u32, usize};
             use $crate::rt::hooks::{self, C11Routine, Destructor, Routine, Site};
 
             unsafe extern "C" {
@@ -337,6 +354,7 @@ macro_rules! __hooks {
             }
 
             $crate::__answer! {
+                $promise;
                 "C" local(run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int;
                 "C" key_create(key: *mut u32, destructor: Option<Destructor>) -> c_int;
                 "C" key_delete(key: u32) -> c_int;
@@ -396,7 +414,8 @@ macro_rules! __hooks {
             }
             // SAFETY (of all): as in `__answer!`.
             unsafe extern "C-unwind" fn exit_c11_thread(value: c_int) -> ! {
-                unsafe { exit_thread(::core::ptr::without_provenance_mut(value.cast_unsigned() as usize)) }
+                let value = value.cast_unsigned() as usize;
+                unsafe { exit_thread($crate::rt::core::ptr::without_provenance_mut(value)) }
             }
             unsafe extern "C" fn aio_read(block: *mut c_void) -> c_int {
                 unsafe { hooks::transfer(site(), c"aio_read", block) }
@@ -422,8 +441,8 @@ macro_rules! __hooks {
                 0
             }
 
-            $crate::__hook_rows!($crate::__hook);
-            $crate::__loaders!();
+            $crate::__hook_rows!([$crate::__hook] $promise;);
+            $crate::__loaders!($promise);
         }
     };
 }
@@ -432,7 +451,11 @@ macro_rules! __hooks {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __answer {
-    ($($abi:literal $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    (
+        $promise:expr;
+        $($abi:literal $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*
+    ) => {
+        const _: $crate::rt::hooks::OfExport = $promise;
         $(
             // SAFETY: it stands for the function that its symbol names, and is called as that.
             unsafe extern $abi fn $name($($argument: $type),*) -> $result {
@@ -448,9 +471,10 @@ macro_rules! __answer {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __loaders {
-    () => {
+    ($promise:expr) => {
+        const _: $crate::rt::hooks::OfExport = $promise;
         #[cfg(target_arch = "x86_64")]
-        ::core::arch::global_asm!(
+        $crate::rt::core::arch::global_asm!(
             ".symver midflight_versioned_dlsym, dlsym@GLIBC_2.2.5",
             ".symver midflight_versioned_dlvsym, dlvsym@GLIBC_2.2.5",
             ".globl midflight_loaders_dlsym",
@@ -465,7 +489,7 @@ macro_rules! __loaders {
             "midflight_loaders_dlvsym: jmp midflight_versioned_dlvsym@PLT",
         );
         #[cfg(target_arch = "aarch64")]
-        ::core::arch::global_asm!(
+        $crate::rt::core::arch::global_asm!(
             ".symver midflight_versioned_dlsym, dlsym@GLIBC_2.17",
             ".symver midflight_versioned_dlvsym, dlvsym@GLIBC_2.17",
             ".globl midflight_loaders_dlsym",
@@ -482,25 +506,28 @@ macro_rules! __loaders {
     };
 }
 
+/// A symbol of each name, which jumps to what answers for it. Name and target become assembly as
+/// they are.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __hook {
-    ($($symbol:literal => $target:ident;)*) => {
+    ($promise:expr; $($symbol:literal => $target:ident;)*) => {
+        const _: $crate::rt::hooks::OfExport = $promise;
         $(
             #[cfg(target_arch = "x86_64")]
-            ::core::arch::global_asm!(
-                concat!(".globl ", $symbol),
-                concat!(".hidden ", $symbol),
-                concat!(".type ", $symbol, ",@function"),
-                concat!($symbol, ": jmp {target}"),
+            $crate::rt::core::arch::global_asm!(
+                $crate::rt::core::concat!(".globl ", $symbol),
+                $crate::rt::core::concat!(".hidden ", $symbol),
+                $crate::rt::core::concat!(".type ", $symbol, ",@function"),
+                $crate::rt::core::concat!($symbol, ": jmp {target}"),
                 target = sym $target,
             );
             #[cfg(target_arch = "aarch64")]
-            ::core::arch::global_asm!(
-                concat!(".globl ", $symbol),
-                concat!(".hidden ", $symbol),
-                concat!(".type ", $symbol, ",%function"),
-                concat!($symbol, ": b {target}"),
+            $crate::rt::core::arch::global_asm!(
+                $crate::rt::core::concat!(".globl ", $symbol),
+                $crate::rt::core::concat!(".hidden ", $symbol),
+                $crate::rt::core::concat!(".type ", $symbol, ",%function"),
+                $crate::rt::core::concat!($symbol, ": b {target}"),
                 target = sym $target,
             );
         )*

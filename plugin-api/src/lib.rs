@@ -216,7 +216,8 @@ macro_rules! export {
             static LAST: unsafe extern "C" fn() = $crate::rt::last;
         };
 
-        $crate::__hooks!();
+        // SAFETY: this is `export!`, which stands in a crate that is nothing but a cdylib.
+        $crate::__hooks!(unsafe { $crate::rt::hooks::OfExport::promised() });
     };
 }
 

@@ -759,8 +759,9 @@ impl Offered {
 pub struct Place {
     /// [`PLACE_MAGIC`]
     pub magic: [u8; 16],
-    /// The address of the generation's [`HostTable`]; 0 in a file that no host has prepared.
-    pub table: AtomicUsize,
+    /// Written by the host, into the file, and by nobody else: safe code of the plugin's crate
+    /// reaches the place.
+    pub(crate) table: AtomicUsize,
 }
 
 impl Place {
@@ -768,5 +769,10 @@ impl Place {
     #[expect(clippy::new_without_default, reason = "a static needs a const fn")]
     pub const fn new() -> Self {
         Place { magic: *PLACE_MAGIC, table: AtomicUsize::new(0) }
+    }
+
+    /// The address of the generation's [`HostTable`]; 0 in a file that no host has prepared.
+    pub fn table(&self) -> usize {
+        self.table.load(Acquire)
     }
 }

@@ -414,7 +414,7 @@ fn the_entry_names_the_plugin_and_its_contracts() {
         (<dyn Fees>::NAME, <dyn Fees>::VERSION)
     );
     let place = Place::new();
-    assert_eq!((&place.magic, place.table.into_inner()), (rt::PLACE_MAGIC, 0));
+    assert_eq!((&place.magic, place.table()), (rt::PLACE_MAGIC, 0));
 }
 
 #[test]

@@ -88,7 +88,13 @@
 //! - What implements a contract is `Send + Sync + 'static` because midflight-plugin demands it, not because the trait says so.
 //! - The fields of a record, their types and their places are proven of the type as the compiler sees it at last. An attribute behind
 //!   `#[record]` that changes them is an error.
+//! - So are the methods of a contract: each takes its instance and what is lent for a call of any
+//!   length, has the result that is described, and is safe to call. An attribute behind
+//!   `#[contract]` that makes `&'static self` or `unsafe fn` of one is an error.
 //! - Generated code passes through no macro that an author can define.
+//! - The symbols that stand before the C library's are defined by `export!` alone: what it is made
+//!   of wants an `unsafe` of whoever writes it by hand, which `#![forbid(unsafe_code)]` refuses. The
+//!   address of the host's table, which lies beside them, is written by nobody but the host.
 //! - A name, a version or a group that the host would refuse is refused by the compiler.
 //! - A contract's methods, their arguments, and a record's fields can have any name. A method that is called as one of a prelude trait's or
 //!   of the handle's own (`clone`, `into`, `plugin`) is reached by its type: `FeesCalls::into(&fees)`.

@@ -3,7 +3,8 @@
 use crate::TheReaching;
 use midflight_plugin::rt::{Entry, Export, Note, Place, StampNote};
 
-midflight_plugin::__hooks!();
+// SAFETY: this crate is a cdylib, and what follows is what `export!` says.
+midflight_plugin::__hooks!(unsafe { midflight_plugin::rt::hooks::OfExport::promised() });
 
 struct Here;
 
