@@ -1,6 +1,7 @@
 //! Whatever an author calls things, generated code means what it means elsewhere.
 #![forbid(unsafe_code)]
-#![allow(dead_code, deprecated, missing_docs, non_snake_case, non_camel_case_types, unused, clippy::all)]
+#![allow(dead_code, deprecated, missing_docs, unreachable_pub, unused, clippy::all)]
+#![allow(non_snake_case, non_camel_case_types, non_upper_case_globals)]
 
 use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::Contract;

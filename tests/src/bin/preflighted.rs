@@ -112,8 +112,8 @@ fn kept() -> i32 {
             let name = fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
             name.trim() == "midflight-pre"
         };
-        let living = children().into_iter().filter(|(_, ended)| !ended).map(|(number, _)| number);
-        if let Some(kept) = living.filter(waits).next() {
+        let mut living = children().into_iter().filter(|(_, ended)| !ended).map(|(number, _)| number);
+        if let Some(kept) = living.find(waits) {
             return kept;
         }
         thread::yield_now();
