@@ -9,7 +9,7 @@
 //! exits with 0 only if each start worked and served what was committed last, or what was being committed when the kill came.
 
 use midflight::Host;
-use midflight_tests::{Desk, Fixture, arguments};
+use midflight_tests::{Desk, Fixture, Random, arguments};
 use probe_contracts::{Desk as DeskContract, Probe};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     // Built before the clock of the first life runs.
     Fixture::build(VERSIONS, home.path());
     let began = Instant::now();
-    let mut loops = Loop { seed, committed: None, trying: None, served: BTreeMap::new(), wrong: Vec::new() };
+    let random = Random::new(seed);
+    let mut loops =
+        Loop { random, committed: None, trying: None, served: BTreeMap::new(), wrong: Vec::new() };
     let mut silent = 0;
     for kill in 0..kills {
         if kill % 50 == 0 && !as_json {
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 struct Loop {
-    seed: u64,
+    random: Random,
     committed: Option<u32>,
     /// What the last life tried and had not said to be committed.
     trying: Option<u32>,
@@ -85,10 +87,11 @@ impl Loop {
         let child = child.arg("live").arg(home).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = child.spawn().expect("a child");
         let output = child.stdout.take().expect("its output");
-        let life = Duration::from_micros(self.random() % u64::try_from(LIFE_MAX.as_micros()).unwrap_or(1));
+        let life =
+            Duration::from_micros(self.random.number() % u64::try_from(LIFE_MAX.as_micros()).unwrap_or(1));
         let pid = rustix::process::Pid::from_child(&child);
         // One in five is killed at its start, the others that long after they serve.
-        let early = self.random().is_multiple_of(5);
+        let early = self.random.number().is_multiple_of(5);
         let kill_in = move |life| {
             thread::spawn(move || {
                 thread::sleep(life);
@@ -135,15 +138,6 @@ impl Loop {
         }
         (self.committed, self.trying) = (version, None);
         *self.served.entry(version.unwrap_or(0)).or_default() += 1;
-    }
-
-    /// splitmix64
-    fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.seed;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ (number >> 31)
     }
 }
 

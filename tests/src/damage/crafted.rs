@@ -40,6 +40,10 @@ const TAGS: [u64; 24] = [
     u64::MAX,
 ];
 const DT_NAMES_MAX: u64 = 40;
+/// Where a section header has the address.
+const SECTION_ADDRESS: usize = 16;
+/// Where a section header has the size.
+const SECTION_SIZE: usize = 32;
 /// What a needed library may be called.
 const NEEDED: [&str; 10] =
     ["", ".", "/tmp", "/dev/zero", "./x.so", "$ORIGIN/x", "$LIB", "nope.so.9", "a\n\x1b[31mb", "libm.so.6"];
@@ -96,6 +100,10 @@ pub fn all(sound: &[u8]) -> Vec<Craft> {
             || craft.edits.iter().any(|(at, value)| sound[*at..at + value.len()] != value[..])
     };
     sheet.all.into_iter().filter(differs).collect()
+}
+
+fn word(value: u64) -> Vec<u8> {
+    value.to_le_bytes().to_vec()
 }
 
 /// Where a section is.
@@ -381,54 +389,68 @@ impl<'a> Sheet<'a> {
 
     /// Fields of two descriptions that agree with each other.
     fn pairs(&mut self) {
-        const SIZE: usize = 32;
-        let word = |value: u64| value.to_le_bytes().to_vec();
-        let segment = |kind: u64, wanted: &dyn Fn(usize) -> bool| {
-            let mut all = self.segments.iter().copied().filter(|at| self.number(*at, 4) == kind);
-            all.find(|at| wanted(*at))
-        };
-        let mut all = Vec::new();
-        let growth = [1, 4096, 1 << 20, 1 << 30, 1 << 34, 1 << 36, 1 << 40, 1 << 46, 1 << 62, 1 << 63];
+        self.zeros();
+        self.alignments();
+        self.agreeing();
+    }
+
+    /// The first program header of this kind that is wanted.
+    fn segment(&self, kind: u64, wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        self.segments.iter().copied().filter(|at| self.number(*at, 4) == kind).find(|at| wanted(*at))
+    }
+
+    /// Zeros that go on behind their end, in the section and in its segment.
+    fn zeros(&mut self) {
+        const GROWTH: [u64; 10] =
+            [1, 4096, 1 << 20, 1 << 30, 1 << 34, 1 << 36, 1 << 40, 1 << 46, 1 << 62, 1 << 63];
         for (section, kind) in [(".bss", 1), (".tbss", 7)] {
             let Some(part) = self.parts.get(section).copied() else { continue };
-            let size = self.number(part.header + SIZE, 8);
+            let size = self.number(part.header + SECTION_SIZE, 8);
             let end = part.address.wrapping_add(size);
             let ends_there = |at: usize| self.number(at + 16, 8).wrapping_add(self.number(at + 40, 8)) == end;
-            let Some(at) = segment(kind, &ends_there) else { continue };
-            for more in growth {
+            let Some(at) = self.segment(kind, ends_there) else { continue };
+            for more in GROWTH {
                 let memory = self.number(at + 40, 8).wrapping_add(more);
-                let edits =
-                    vec![(part.header + SIZE, word(size.wrapping_add(more))), (at + 40, word(memory))];
-                all.push((format!("{section} is {more:#x} bytes more"), edits));
+                let edits = vec![
+                    (part.header + SECTION_SIZE, word(size.wrapping_add(more))),
+                    (at + 40, word(memory)),
+                ];
+                self.craft(format!("{section} is {more:#x} bytes more"), edits);
             }
         }
-        if let (Some(part), Some(at)) = (self.parts.get(".tdata").copied(), segment(7, &|_| true)) {
-            for align in [0, 1, 16, 64, 4096, 1 << 16, 1 << 20, 1 << 30, 1 << 40, 1 << 63] {
-                let edits = vec![(part.header + 48, word(align)), (at + 48, word(align))];
-                all.push((format!("thread-locals are aligned to {align:#x}"), edits));
-            }
+    }
+
+    /// The alignment of thread-locals, in their first section and in their segment.
+    fn alignments(&mut self) {
+        let (part, at) = (self.parts.get(".tdata").copied(), self.segment(7, |_| true));
+        let (Some(part), Some(at)) = (part, at) else { return };
+        for align in [0, 1, 16, 64, 4096, 1 << 16, 1 << 20, 1 << 30, 1 << 40, 1 << 63] {
+            let edits = vec![(part.header + 48, word(align)), (at + 48, word(align))];
+            self.craft(format!("thread-locals are aligned to {align:#x}"), edits);
         }
-        let dynamic = self.part(".dynamic").expect("a dynamic section");
-        let tag = |tag: u64| {
-            let mut entries = (dynamic.offset..dynamic.offset + dynamic.size).step_by(16);
-            entries.find(|at| self.number(*at, 8) == tag).map(|at| at + 8)
-        };
-        let agreeing = [
-            (".rela.dyn", SIZE, 8),
-            (".rela.plt", SIZE, 2),
-            (".init_array", SIZE, 0x1b),
-            (".fini_array", SIZE, 0x1c),
-            (".dynstr", SIZE, 10),
-            (".init", 16, 12),
-            (".fini", 16, 13),
-            (".rela.plt", 16, 0x17),
-            (".gnu.hash", 16, 0x6fff_fef5),
-            (".gnu.version", 16, 0x6fff_fff0),
-            (".gnu.version_r", 16, 0x6fff_fffe),
-            (".got.plt", 16, 3),
+    }
+
+    /// A section's header, and the dynamic entry that says the same.
+    fn agreeing(&mut self) {
+        const AGREEING: [(&str, usize, u64); 12] = [
+            (".rela.dyn", SECTION_SIZE, 8),
+            (".rela.plt", SECTION_SIZE, 2),
+            (".init_array", SECTION_SIZE, 0x1b),
+            (".fini_array", SECTION_SIZE, 0x1c),
+            (".dynstr", SECTION_SIZE, 10),
+            (".init", SECTION_ADDRESS, 12),
+            (".fini", SECTION_ADDRESS, 13),
+            (".rela.plt", SECTION_ADDRESS, 0x17),
+            (".gnu.hash", SECTION_ADDRESS, 0x6fff_fef5),
+            (".gnu.version", SECTION_ADDRESS, 0x6fff_fff0),
+            (".gnu.version_r", SECTION_ADDRESS, 0x6fff_fffe),
+            (".got.plt", SECTION_ADDRESS, 3),
         ];
-        for (section, field, number) in agreeing {
-            let (Some(part), Some(at)) = (self.part(section), tag(number)) else { continue };
+        let dynamic = self.part(".dynamic").expect("a dynamic section");
+        for (section, field, tag) in AGREEING {
+            let mut entries = (dynamic.offset..dynamic.offset + dynamic.size).step_by(16);
+            let entry = entries.find(|at| self.number(*at, 8) == tag);
+            let (Some(part), Some(entry)) = (self.part(section), entry) else { continue };
             let old = self.number(part.header + field, 8);
             for value in [
                 0,
@@ -439,12 +461,9 @@ impl<'a> Sheet<'a> {
                 old.wrapping_add(24),
                 1 << 40,
             ] {
-                let edits = vec![(part.header + field, word(value)), (at, word(value))];
-                all.push((format!("both descriptions say {value:#x} of {section}"), edits));
+                let edits = vec![(part.header + field, word(value)), (entry + 8, word(value))];
+                self.craft(format!("both descriptions say {value:#x} of {section}"), edits);
             }
-        }
-        for (label, edits) in all {
-            self.craft(label, edits);
         }
     }
 

@@ -62,7 +62,10 @@ impl Dynamic {
         let string = |value| {
             let bytes = text(strings, value, STRING_BYTES_MAX);
             let string = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            string.map(str::to_owned).ok_or_else(|| inconsistent(format!("{section} has an unreadable name")))
+            string.map(str::to_owned).ok_or_else(|| {
+                let most = STRING_BYTES_MAX;
+                inconsistent(format!("{section} has an unreadable name: no text of less than {most} bytes"))
+            })
         };
         let mut dynamic = Dynamic {
             strings: Strings { section: section.link, ..Strings::default() },

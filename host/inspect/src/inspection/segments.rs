@@ -93,6 +93,8 @@ struct Contents {
     file_end: u64,
     end: u64,
     flags: ProgramFlags,
+    /// There is a section of zeros among them.
+    has_zeros: bool,
 }
 
 fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
@@ -118,8 +120,12 @@ fn check_loads(elf: &Elf<'_>) -> Result<(), Refusal> {
         }
         previous = Some(load);
     }
-    for load in elf.loads() {
-        check_contents(load, &contents(elf, load)?)?;
+    let all: Vec<_> =
+        elf.loads().map(|load| Ok((load, contents(elf, load)?))).collect::<Result<_, Refusal>>()?;
+    // Tools that edit a finished library append segments of their own.
+    let linked = all.iter().rposition(|(_, contents)| contents.has_zeros).map_or(0, |last| last + 1);
+    for (index, (load, contents)) in all.iter().enumerate() {
+        check_contents(load, contents, index >= linked)?;
     }
     for section in elf.sections.iter().filter(|section| is_mapped(section)) {
         if !elf.loads().any(|load| touches(load, section)) {
@@ -138,7 +144,7 @@ fn touches(load: &Segment, section: &Section<'_>) -> bool {
 }
 
 fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
-    let mut contents = Contents { start: u64::MAX, file_end: 0, end: 0, flags: elf::PF_R };
+    let mut contents = Contents { start: u64::MAX, file_end: 0, end: 0, flags: elf::PF_R, has_zeros: false };
     for section in elf.sections.iter().filter(|section| is_mapped(section) && touches(load, section)) {
         let range = section.range;
         let moved =
@@ -151,6 +157,7 @@ fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
         if range.in_file != 0 {
             contents.file_end = contents.file_end.max(range.file_end());
         }
+        contents.has_zeros |= section.kind == elf::SHT_NOBITS;
         if section.flags.contains(elf::SHF_WRITE) {
             contents.flags |= elf::PF_W;
         }
@@ -171,23 +178,28 @@ fn contents(elf: &Elf<'_>, load: &Segment) -> Result<Contents, Refusal> {
     Ok(contents)
 }
 
-fn check_contents(load: &Segment, contents: &Contents) -> Result<(), Refusal> {
+/// `appended` ones come after all that the linker made. A tool such as patchelf makes them writable, and
+/// moves sections on to the next one when it edits again: what they hold besides is read by nobody.
+fn check_contents(load: &Segment, contents: &Contents, appended: bool) -> Result<(), Refusal> {
+    let is_whole = load.range.in_file == load.range.in_memory;
+    let has_room = appended && is_whole && !load.flags.contains(elf::PF_X);
     let address = load.range.address;
     if address > contents.start {
         let start = contents.start;
         return Err(inconsistent(format!("{load} starts at {address:#x}, its first section at {start:#x}")));
     }
     let end = (load.range.end(), contents.end);
-    if end.0 != end.1 {
+    if end.0 != end.1 && !(has_room && end.0 > end.1) {
         return Err(inconsistent(format!("{load} ends at {:#x}, its last section at {:#x}", end.0, end.1)));
     }
     let file_end = (load.range.file_end(), contents.file_end);
-    if file_end.0 != file_end.1 && (load.range.in_file, contents.file_end) != (0, 0) {
+    let rest_is_room = has_room && file_end.0 > file_end.1;
+    if file_end.0 != file_end.1 && !rest_is_room && (load.range.in_file, contents.file_end) != (0, 0) {
         let (found, expected) = file_end;
         let reason = format!("{load} ends at byte {found:#x}, its last section in the file at {expected:#x}");
         return Err(inconsistent(reason));
     }
-    if load.flags != contents.flags {
+    if load.flags != contents.flags && !(has_room && load.flags == contents.flags | elf::PF_W) {
         let (found, expected) = (load.flags.0, contents.flags.0);
         return Err(inconsistent(format!("{load} has the flags {found:#x}, its sections {expected:#x}")));
     }

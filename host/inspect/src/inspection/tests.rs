@@ -705,6 +705,28 @@ fn a_segment_may_end_with_the_room_before_an_empty_section() {
     }
 }
 
+/// patchelf appends one each time that it edits, writable, and moves sections on from the last one.
+#[test]
+fn a_tool_may_append_segments_with_room_in_them() {
+    let appended = |flags: u64, offset: u64, in_file: u64, in_memory: u64| {
+        let mut bytes = Sample::with(|sample| sample.bss = 8);
+        // In the place of the table's own header, behind the others.
+        let table = 64..64 + 56 * SEGMENTS;
+        bytes[table.clone()].rotate_left(56);
+        let head = u64::from(elf::PT_LOAD.0) | flags << 32;
+        let words = [head, offset, 256 * PAGE, 256 * PAGE, in_file, in_memory, PAGE];
+        let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes[table.end - 56..table.end].copy_from_slice(&header);
+        bytes
+    };
+    inspect(&appended(6, 0, 64, 64)).unwrap();
+    inspect(&appended(4, 0, 64, 64)).unwrap();
+    let refused = |bytes: &[u8], reason| check(bytes, Code::HeadersInconsistent, reason);
+    refused(&appended(5, 0, 64, 64), "ends at");
+    refused(&appended(6, 0, 64, 72), "ends at");
+    refused(&appended(6, 8, 64, 64), "which no mapping of pages can");
+}
+
 #[test]
 fn a_section_may_end_with_the_file() {
     let mut bytes = sections(&[(S_COMMENT, SH_OFFSET, |_| 0)]);
@@ -1138,11 +1160,8 @@ fn d05_a_needed_library_is_named_not_where_it_lies() {
     }
     let filter = Sample::with(|sample| sample.texts = vec![(elf::DT_AUXILIARY.0, "/tmp/fifo")]);
     check(&filter, Code::NeededPath, "/tmp/fifo");
-    check(
-        &Sample::with(|sample| sample.needed.push("")),
-        Code::HeadersInconsistent,
-        "needs a library of no name",
-    );
+    let nameless = Sample::with(|sample| sample.needed.push(""));
+    check(&nameless, Code::HeadersInconsistent, "needs a library of no name");
 }
 
 #[test]
