@@ -1,4 +1,5 @@
 //! Chapters on what a host does and does not promise.
 
+pub mod files;
 pub mod performance;
 pub mod unloading;

@@ -48,3 +48,10 @@
 //! which the host has too is refused (`export_taken`), and so is one that imports what only the C
 //! library should call (`import_forbidden`). The chapter on unloading of the crate `midflight` has
 //! the whole list.
+//!
+//! # The note names CPU features
+//!
+//! `export!` writes into the note for which CPU features the library was built (`cpu=`, from
+//! `-C target-cpu` and `-C target-feature`), and a host whose machine lacks one of them refuses the
+//! file by its name (`cpu_features_missing`). Nothing is to be done: a build without those flags
+//! runs on all machines of its target, and a note without that line is accepted.

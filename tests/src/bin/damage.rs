@@ -2,11 +2,16 @@
 //! given them.
 //!
 //! ```text
+//! cargo run --release -p midflight-tests --bin damage -- --flips 20000 --json
+//! cargo run --release -p midflight-tests --bin damage -- --crafted --json
+//! cargo run --release -p midflight-tests --bin damage -- --mutants 1000000 --run 5000 --json
 //! ```
 //!
 //! Each damaged copy of `probe` 2.0.0 is given to a service of its own, this binary, which loads
-//! it, calls it in every way, replaces it by 3.0.0, and waits until it is unmapped. What is wrong
-//! in code, in data, in the addends of relocations or in the tables of exceptions is counted apart.
+//! it, calls it in every way, replaces it by 3.0.0, and waits until it is unmapped. Before that a
+//! child of the service opens, starts, stops and closes it (`HostBuilder::preflight_start`): the
+//! plugin needs no service to be started. What is wrong in code, in data, in the addends of
+//! relocations or in the tables of exceptions is counted apart.
 //! It exits with 0 only if nothing else ended a service that has a preflight, and if each flip in a
 //! stamped copy was refused.
 
@@ -51,7 +56,7 @@ struct Options {
     /// Some of everything, in about a minute.
     #[arg(long)]
     short: bool,
-    /// Whether a child opens each library first.
+    /// Whether a child opens, starts, stops and closes each library first.
     #[arg(long, default_value = "on", value_parser = ["on", "off"])]
     preflight: String,
     /// What is damaged at random follows from it.

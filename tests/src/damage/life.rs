@@ -1,8 +1,9 @@
 //! Life: one service that meets a damaged library.
 //!
 //! It says on its output what came of each file that it is given, and lives on as long as none was
-//! mapped in it. A library that was accepted is called in every way, replaced by another version,
-//! and unmapped before the service ends.
+//! mapped in it. With a preflight a child opens, starts, stops and closes each library first
+//! (`HostBuilder::preflight_start`). A library that was accepted is called in every way, replaced by
+//! another version, and unmapped before the service ends.
 
 use crate::{Fixture, Rig, check_answers};
 use midflight::{Residency, Stage};
@@ -28,6 +29,8 @@ pub fn live(preflight: bool) -> ExitCode {
     limit();
     let rig = Rig::with(|builder| {
         let builder = builder.preflight(preflight).preflight_deadline(DEADLINE).start_deadline(DEADLINE);
+        // The child has no desk, and the plugin needs none to be started and stopped there.
+        let builder = builder.preflight_start(preflight).config("probe", "desk_optional = true");
         builder.stop_deadline(UNMAPPED_WITHIN).hook_deadline(DEADLINE)
     });
     rig.apply(Fixture::V1);

@@ -28,7 +28,8 @@ const VERSION: u32 = cfg_select! {
 pub struct TheProbe {
     name: String,
     generation: u64,
-    desk: Service<dyn Desk>,
+    /// `None` in a preflight alone.
+    desk: Option<Service<dyn Desk>>,
     config: Config,
     retired: Mutex<bool>,
     retires: Condvar,
@@ -44,18 +45,28 @@ struct Config {
     cold: bool,
     /// For so long a fee is thought over.
     slow_micros: u64,
+    /// It starts without a desk as well.
+    desk_optional: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { factor: 1, cold: false, slow_micros: 0 }
+        Config { factor: 1, cold: false, slow_micros: 0, desk_optional: false }
     }
 }
 
 impl Plugin for TheProbe {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
-        let (desk, generation, config) = (cx.service::<dyn Desk>()?, cx.generation(), cx.config()?);
-        match desk.starting(VERSION, generation as _)? {
+        let (generation, config) = (cx.generation(), cx.config::<Config>()?);
+        let desk = match cx.service::<dyn Desk>() {
+            Err(_) if config.desk_optional => None,
+            desk => Some(desk?),
+        };
+        let begin = match &desk {
+            Some(desk) => desk.starting(VERSION, generation as _)?,
+            None => Begin::Go,
+        };
+        match begin {
             Begin::Go => {
                 let (name, retired, retires) = (cx.name().to_owned(), Mutex::default(), Condvar::new());
                 Ok(TheProbe { name, generation, desk, config, retired, retires })
@@ -95,15 +106,19 @@ impl Plugin for TheProbe {
     fn retiring(&self) {
         *self.retired.lock().expect("no panic") = true;
         self.retires.notify_all();
-        if let Ok(End::Panic(how)) = self.desk.retiring(VERSION, self.generation) {
+        if let Ok(End::Panic(how)) = self.desk().retiring(VERSION, self.generation) {
             panic(how);
         }
     }
 }
 
 impl TheProbe {
+    fn desk(&self) -> &Service<dyn Desk> {
+        self.desk.as_ref().expect("a service has a desk")
+    }
+
     fn hook(&self, hook: &str) -> Result<(), StartError> {
-        match self.desk.hook(&self.name, VERSION, hook)? {
+        match self.desk().hook(&self.name, VERSION, hook)? {
             Begin::Go => Ok(()),
             Begin::Fail => Err(StartError::new(format!("the desk says no to {hook}"))),
             Begin::Panic(how) => panic(how),
@@ -113,7 +128,8 @@ impl TheProbe {
 
 impl Drop for TheProbe {
     fn drop(&mut self) {
-        if let Ok(End::Panic(how)) = self.desk.stopping(VERSION, self.generation) {
+        let Some(desk) = &self.desk else { return };
+        if let Ok(End::Panic(how)) = desk.stopping(VERSION, self.generation) {
             panic(how);
         }
     }
@@ -169,12 +185,12 @@ impl Probe for TheProbe {
     }
 
     fn wait(&self, token: u64) -> u32 {
-        self.desk.wait(token).expect("the desk lets it go");
+        self.desk().wait(token).expect("the desk lets it go");
         VERSION
     }
 
     fn wait_until_retiring(&self, token: u64) -> u32 {
-        self.desk.wait(token).expect("the desk lets it go");
+        self.desk().wait(token).expect("the desk lets it go");
         let retired = self.retired.lock().expect("no panic");
         let waited = self.retires.wait_timeout_while(retired, Duration::from_secs(60), |retired| !*retired);
         if *waited.expect("no panic").0 { VERSION } else { 0 }
@@ -183,18 +199,18 @@ impl Probe for TheProbe {
     fn nested(&self, depth: u32) -> Vec<u64> {
         let mut chain = vec![self.generation];
         if let Some(deeper) = depth.checked_sub(1) {
-            chain.extend(self.desk.nested(deeper).expect("the desk answers"));
+            chain.extend(self.desk().nested(deeper).expect("the desk answers"));
         }
         chain
     }
 
     fn panic(&self, token: u64, how: Panic) -> u64 {
-        self.desk.wait(token).expect("the desk lets it go");
+        self.desk().wait(token).expect("the desk lets it go");
         panic(how)
     }
 
     fn panic_of_desk(&self) -> String {
-        match self.desk.panic() {
+        match self.desk().panic() {
             Ok(()) => "no panic".to_owned(),
             Err(fault) => fault.to_string(),
         }
