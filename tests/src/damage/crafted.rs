@@ -69,8 +69,13 @@ pub struct Craft {
 }
 
 impl Craft {
+    /// What is done.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The crafted library.
-    pub fn case(&self, sound: &[u8], places: &Places) -> Case {
+    pub fn bytes(&self, sound: &[u8]) -> Vec<u8> {
         let mut bytes = sound.to_vec();
         for (at, value) in &self.edits {
             bytes[*at..at + value.len()].copy_from_slice(value);
@@ -78,7 +83,12 @@ impl Craft {
         if let Some(length) = self.length {
             bytes.resize(length, 0);
         }
-        Case::of(self.label.clone(), sound, bytes, places)
+        bytes
+    }
+
+    /// The same with its place.
+    pub fn case(&self, sound: &[u8], places: &Places) -> Case {
+        Case::of(self.label.clone(), sound, self.bytes(sound), places)
     }
 }
 
