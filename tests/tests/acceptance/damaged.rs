@@ -115,9 +115,15 @@ fn d01_odd_values_in_each_field_that_the_loader_follows() {
         }
     }
     assert!(count > 250, "{count} cases");
-    // A pointer may be written to another word, of zeros, that nothing else writes.
-    let is_such = |case: &String| case.starts_with("r_offset of ");
-    assert!(unseen.len() <= 2 && unseen.iter().all(is_such), "{unseen:#?}");
+    // Three types write the same address of an import; a fourth is as sound for a thread-local; and
+    // a pointer may be written to another word, of zeros, that nothing else writes.
+    let is_type = |case: &str| {
+        let types = ["= 0x1:", "= 0x6:", "= 0x7:", "= 0x24:"];
+        case.starts_with("the type of ") && types.iter().any(|one| case.contains(one))
+    };
+    unseen.retain(|case| !is_type(case));
+    let is_offset = |case: &String| case.starts_with("r_offset of ");
+    assert!(unseen.len() <= 2 && unseen.iter().all(is_offset), "{unseen:#?}");
     check_answers(&rig.probe, 1);
 }
 
