@@ -55,9 +55,7 @@
 //!
 //! That a type is plain data is an `unsafe` promise, [`Portable`](crate::Portable), which
 //! [`record`](crate::record) makes where the compiler proves it for each field; rebuilding a value
-//! as the receiver's own is a part of the same trait, so that no safe code has a say in it. What the
-//! macros write names this crate by a path. Where an author leads that path to a crate of his own,
-//! the promise is made to that one; to this one it is none, for the proofs are in its own traits.
+//! as the receiver's own is a part of the same trait, so that no safe code has a say in it.
 //!
 //! # What does not
 //!
@@ -80,6 +78,10 @@
 //!
 //! Safe code can't bend what the macros write, in a contract's crate or in a plugin's:
 //!
+//! - Generated code means by `midflight_plugin` the crate that the build gives that name. An
+//!   `extern crate … as midflight_plugin` of the author's changes nothing. A `Cargo.toml` that gives
+//!   the name to another package (`midflight-plugin = { package = "…" }`, `[patch]`) chooses what
+//!   crate this is, and is trusted as this crate is.
 //! - Generated code names the language's own things through `midflight_plugin`, whatever the author calls `Some`, `Result`, `u64`,
 //!   `core` or `concat!`. A table that has a function which its description leaves out is refused when it is loaded.
 //! - An object crosses as the result of a method that returns `Box<dyn Session>`, and as nothing else.
