@@ -78,7 +78,7 @@ fn meet(rig: &Rig, path: &Path) -> Met {
     }
     Met::Mapped(match unmapped(rig, applied.generation) {
         true => "served".to_owned(),
-        false => "wrong: it stays mapped".to_owned(),
+        false => "wrong it stays mapped".to_owned(),
     })
 }
 
