@@ -5,7 +5,7 @@
 //! the type that can't, with the way out; what only the compiler can know is left to the bounds in the generated code.
 //!
 //! Generated code names everything by its full path, and all of it through `::midflight_plugin`, `core`'s and `std`'s too: what an author
-//! calls `Some`, `u64` or `core` is the author's. What `midflight_plugin` is, the build says and no item of an author's ([`anchored`]).
+//! calls `Some`, `u64` or `core` is the author's. What `midflight_plugin` is, the build says and no item of an author's (`anchored`).
 //! Generated code passes through no macro but those of the language. It carries the spans of the macro, at
 //! the author's places: so the compiler counts its `unsafe` as ours, and a crate that forbids `unsafe` can hold contracts.
 
