@@ -126,6 +126,7 @@ impl Relocations {
         all.retain(|one| one.kind != Kind::Nothing);
         all.sort_by_key(|one| one.offset);
         check_apart(&all)?;
+        check_thread_locals(&memory, &all, table)?;
         let mut relative: Vec<_> =
             all.iter().filter(|one| one.kind == Kind::Relative).map(|one| (one.offset, one.addend)).collect();
         check_words(elf, &relative, counted)?;
@@ -358,6 +359,47 @@ fn check_apart(all: &[Relocation]) -> Result<(), Refusal> {
     }
 }
 
+/// The number of a thread-local's block and the offset in it are two slots in a row, of one symbol
+/// or of none; where it is none, the linker has filled in the offset. Code that asks for
+/// thread-locals by their numbers has such slots.
+fn check_thread_locals(
+    memory: &Memory,
+    all: &[Relocation],
+    table: Option<&Table<'_>>,
+) -> Result<(), Refusal> {
+    let at = |offset: u64| all.binary_search_by_key(&offset, |one| one.offset).ok().map(|at| all[at]);
+    let alone = |one: &Relocation| match one.kind {
+        Kind::Module => {
+            let offset = one.offset.wrapping_add(WORD_BYTES);
+            let fits = match at(offset) {
+                Some(other) => other.kind == Kind::Offset && other.symbol == one.symbol,
+                None => one.symbol == 0 && memory.is_slot(offset),
+            };
+            !fits
+        }
+        Kind::Offset => {
+            let module = at(one.offset.wrapping_sub(WORD_BYTES));
+            !module.is_some_and(|other| other.kind == Kind::Module && other.symbol == one.symbol)
+        }
+        _ => false,
+    };
+    if let Some(one) = all.iter().find(|one| alone(one)) {
+        let reason = format!("the relocation at {:#x} is of one half of a thread-local", one.offset);
+        return Err(inconsistent(reason));
+    }
+    let asks = table.is_some_and(|table| {
+        (1..table.all.len()).any(|index| {
+            table.names.get(index).is_some_and(|name| *name == *b"__tls_get_addr")
+                && table.all[index].st_shndx(Little) == elf::SHN_UNDEF
+        })
+    });
+    if asks && !all.iter().any(|one| one.kind == Kind::Module) {
+        let reason = "it asks for thread-locals by their numbers, and has no slot for one";
+        return Err(inconsistent(reason.to_owned()));
+    }
+    Ok(())
+}
+
 /// The words under relative relocations hold nothing, or what will be there but for where the
 /// library is loaded: one of both in all of them, where the linker sorted them.
 fn check_words(elf: &Elf<'_>, relative: &[(u64, u64)], counted: bool) -> Result<(), Refusal> {
@@ -425,5 +467,45 @@ fn packed(elf: &Elf<'_>, memory: &Memory, relative: &mut Vec<(u64, u64)>) -> Res
     match relative.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(odd(format!("writes {:#x} once more", pair[0].0))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d01_a_thread_locals_block_and_offset_are_two_slots_of_one_symbol() {
+        const SLOTS: Range<u64> = 0x100..0x140;
+        let memory = Memory {
+            writable: vec![SLOTS],
+            code: Vec::new(),
+            slots: vec![SLOTS],
+            dynamic: 0..0,
+            all: 0..0x1000,
+            tls: 0x40,
+        };
+        let one = |kind, offset, symbol| Relocation { kind, offset, symbol, addend: 0 };
+        let check = |all: &[Relocation]| {
+            check_thread_locals(&memory, all, None).map_err(|refusal| refusal.reason().to_owned())
+        };
+        let sound = [
+            one(Kind::Module, 0x100, 0),
+            one(Kind::Slot, 0x110, 3),
+            one(Kind::Module, 0x118, 2),
+            one(Kind::Offset, 0x120, 2),
+        ];
+        assert_eq!(check(&sound), Ok(()));
+        let refused = |at: usize, changed: Relocation, place: &str| {
+            let mut all = sound;
+            all[at] = changed;
+            let expected = format!("the relocation at {place} is of one half of a thread-local");
+            assert_eq!(check(&all), Err(expected));
+        };
+        refused(0, one(Kind::Module, 0x108, 0), "0x108");
+        refused(0, one(Kind::Offset, 0x100, 0), "0x100");
+        refused(2, one(Kind::Descriptor, 0x118, 2), "0x120");
+        refused(3, one(Kind::Module, 0x138, 0), "0x118");
+        refused(3, one(Kind::Offset, 0x120, 4), "0x118");
     }
 }
