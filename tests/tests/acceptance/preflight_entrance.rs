@@ -3,14 +3,15 @@
 use midflight_tests::{Fixture, fixtures_for};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use tempfile::TempDir;
 
 /// Nobody: a user who owns nothing here.
@@ -65,7 +66,7 @@ impl Attack {
         command.env("MIDFLIGHT_PREFLIGHT", std::process::id().to_string());
         command.env("PROBE_DEED", self.home.path().join("own/deed")).arg("line");
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = prepare(&mut command).spawn().expect("a service");
+        let mut child = spawned(prepare(&mut command));
         // The command has its own share of the socket.
         drop(command);
         // Whoever does not listen has ended.
@@ -94,6 +95,17 @@ impl Attack {
         assert_eq!(said, "", "{stderr}");
         assert!(!self.home.path().join("own/deed.journal").exists(), "{stderr}");
         assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+/// Starts a program that was copied a moment ago. What another test starts meanwhile may have the
+/// copy open for writing until it runs a program of its own.
+fn spawned(command: &mut Command) -> Child {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+            child => return child.expect("a service"),
+        }
     }
 }
 
@@ -167,7 +179,8 @@ fn s02_a_setuid_service_has_no_preflight() {
     fixtures_for(&mut command);
     command.env("MIDFLIGHT_TESTS_FIXTURES", &files).arg("line").arg(files.join("V2.so"));
     // Root, that acts as nobody.
-    let output = command.stdin(Stdio::null()).output().expect("a service");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = spawned(&mut command).wait_with_output().expect("its end");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
