@@ -7,10 +7,10 @@ use super::ways::{Detour, Fork};
 use crate::release::Release;
 use midflight_plugin::Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 const CALL: Call = Call::REQUEST;
@@ -55,23 +55,25 @@ fn call(group: &GroupCell) -> Result<u64, Fault> {
     group.enter(CALL, |release| Ok(release.number))
 }
 
-/// Nothing holds it. Another test's thread may be announcing the address for a moment, which was
-/// that of a release of its own and is compared, not used: then the next look says so.
+/// The others of these tests wait. Their threads announce releases that may be gone, which are
+/// compared and not used; a scan of this test would find one at an address that is its own now.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has left nothing here.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[track_caller]
-fn drained(mut retired: Retired) {
-    const LOOKS: usize = 1_000;
-    for _ in 0..LOOKS {
-        match retired.look() {
-            Ok(sides) => return sides.into_iter().for_each(drained),
-            Err(held) => retired = held,
-        }
-        thread::yield_now();
+fn drained(retired: Retired) {
+    match retired.look() {
+        Ok(sides) => sides.into_iter().for_each(drained),
+        Err(retired) => panic!("held by {:?} and {} leases", retired.inside(), retired.leases()),
     }
-    panic!("held by {:?} and {} leases", retired.inside(), retired.leases());
 }
 
 #[test]
 fn a_panic_inside_of_a_call_lets_go() {
+    let _alone = alone();
     let group = group(1);
     let caught = catch_unwind(AssertUnwindSafe(|| {
         group.enter(CALL, |_| {
@@ -85,6 +87,7 @@ fn a_panic_inside_of_a_call_lets_go() {
 
 #[test]
 fn nesting_is_bounded() {
+    let _alone = alone();
     fn deep(group: &GroupCell) -> Result<u64, Fault> {
         group.enter(CALL, |_| Ok(1 + deep(group)?))
     }
@@ -108,6 +111,7 @@ fn nesting_is_bounded() {
 
 #[test]
 fn groups_are_bounded() {
+    let _alone = alone();
     fn through(groups: &[GroupCell]) -> Result<(), Fault> {
         let Some((first, rest)) = groups.split_first() else { return Ok(()) };
         first.enter(CALL, |_| through(rest))
@@ -128,6 +132,7 @@ fn groups_are_bounded() {
 
 #[test]
 fn a_nested_call_stays_on_its_release() {
+    let _alone = alone();
     let (group, other) = (group(1), group(11));
     let lease = group.lease().expect("a lease");
     let retired = group.publish(release(2));
@@ -154,6 +159,7 @@ fn a_nested_call_stays_on_its_release() {
 /// A frame keeps the group of the call that was there before; one that inherits must not be taken for that.
 #[test]
 fn a_frame_forgets_the_group_before() {
+    let _alone = alone();
     let (group, other) = (group(1), group(11));
     assert_eq!(group.enter(CALL, |_| call(&other)), Ok(11));
     assert_eq!(group.enter(CALL, |_| group.enter(CALL, |_| call(&other))), Ok(11));
@@ -161,6 +167,7 @@ fn a_frame_forgets_the_group_before() {
 
 #[test]
 fn who_is_inside_is_told() {
+    let _alone = alone();
     let group = group(1);
     let lease = group.lease().expect("a lease");
     let (inside, is_inside) = channel();
@@ -204,6 +211,7 @@ fn who_is_inside_is_told() {
 
 #[test]
 fn a_thread_that_ends_inside_of_a_call_keeps_its_record() {
+    let _alone = alone();
     let group = group(1);
     thread::scope(|scope| {
         let ended = scope.spawn(|| {
@@ -223,6 +231,7 @@ fn a_thread_that_ends_inside_of_a_call_keeps_its_record() {
 /// Each registers, mostly with the record of one that has ended, under a publisher that frees what they are about to enter.
 #[test]
 fn thousands_of_threads_end_under_publishing() {
+    let _alone = alone();
     const THREADS: u64 = 4_000;
     let group = group(1);
     let (published, ended, wrong) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
@@ -266,6 +275,7 @@ fn thousands_of_threads_end_under_publishing() {
 
 #[test]
 fn what_a_fork_led_to_drains_after_it() {
+    let _alone = alone();
     let group = group(1);
     drained(group.publish(fork(10)));
     let (retired, lease) = settled(&group, |side| {
@@ -291,6 +301,7 @@ fn what_a_fork_led_to_drains_after_it() {
 /// Threads go over into the sides of forks that come and go under them.
 #[test]
 fn forks_that_come_and_go() {
+    let _alone = alone();
     const THREADS: usize = 3;
     let group = group(0);
     let (calls, over) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -342,6 +353,7 @@ fn suspended(group: &Arc<GroupCell>, lease: Option<Arc<Release>>) -> generator::
 /// Every order in which some calls of a thread, each in a coroutine, can be left: each holds its release to its own end.
 #[test]
 fn s18_calls_are_left_in_any_order() {
+    let _alone = alone();
     const CALLS: usize = 4;
     let orders = (0..CALLS.pow(CALLS as u32))
         .map(|order| (0..CALLS as u32).map(move |at| order / CALLS.pow(at) % CALLS).collect::<Vec<_>>());
@@ -362,6 +374,7 @@ fn s18_calls_are_left_in_any_order() {
 /// A call that was made within one through a lease is still inside when that call is over and the lease is gone.
 #[test]
 fn s18_a_nested_call_outlives_the_lease_that_it_was_made_under() {
+    let _alone = alone();
     let group = Arc::new(group(1));
     let lease = group.lease().expect("a lease");
     let retired = group.publish(release(2));
@@ -377,6 +390,7 @@ fn s18_a_nested_call_outlives_the_lease_that_it_was_made_under() {
 /// Coroutines are moved to another thread inside of their calls, and are left there.
 #[test]
 fn s18_calls_are_left_by_other_threads() {
+    let _alone = alone();
     let group = Arc::new(group(1));
     for number in 2..200 {
         let outer = suspended(&group, None);
@@ -400,6 +414,7 @@ fn s18_calls_are_left_by_other_threads() {
 /// A thread that ends while a call of its own goes on elsewhere keeps its record, and that holds.
 #[test]
 fn s18_a_call_outlives_its_thread() {
+    let _alone = alone();
     let group = Arc::new(group(1));
     let mut moved = {
         let group = Arc::clone(&group);
