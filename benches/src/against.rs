@@ -1,8 +1,9 @@
 //! Another build of this program, whose rounds alternate with this one's.
 //!
-//! Runs of two builds, one after the other, compare two hours of a machine. So the other build runs beside this one, waits, and runs one
-//! round each time that it is asked to: the neighbours of each of its rounds are rounds of this build. It is asked through
-//! its standard input, a line for a round, and answers with a line of JSON for each: the lanes first, then each round's times.
+//! Runs of two builds, one after the other, compare two hours of a machine. So the other build runs
+//! beside this one, waits, and runs one round each time that it is asked to: the neighbours of each
+//! of its rounds are rounds of this build. It is asked through its standard input, a line for a
+//! round, and answers with a line of JSON for each: the lanes first, then each round's times.
 
 use crate::calls;
 use crate::libraries::Libraries;
@@ -87,7 +88,8 @@ impl Against {
         let compared: Vec<_> = own.iter().filter_map(compare).collect();
         let is_own = |setting: &Setting| own.iter().any(|timed| timed.setting() == *setting);
         let own_alone = own.iter().map(Timed::setting).filter(|setting| find(setting).is_none());
-        let alone = lanes.iter().map(|(setting, _)| setting.clone()).filter(|setting| !is_own(setting));
+        let alone =
+            lanes.iter().map(|(setting, _)| setting.clone()).filter(|setting| !is_own(setting));
         Against {
             other: other.to_owned(),
             rounds,
@@ -122,7 +124,10 @@ impl Against {
         out += &match outside {
             0 => "no lane's median is outside of the other build's tenths\n".to_owned(),
             _ => {
-                format!("{outside} of {} medians are outside of the other build's tenths\n", self.lanes.len())
+                format!(
+                    "{outside} of {} medians are outside of the other build's tenths\n",
+                    self.lanes.len()
+                )
             }
         };
         out
@@ -135,7 +140,8 @@ impl Against {
 /// It can't be started, or is a build that doesn't know how.
 pub fn run(libraries: &Libraries, path: &Path, until: Until) -> Result<Against, String> {
     let mut other = Other::start(path)?;
-    let mut theirs: Vec<_> = other.lanes.iter().map(|setting| (setting.clone(), Vec::new())).collect();
+    let mut theirs: Vec<_> =
+        other.lanes.iter().map(|setting| (setting.clone(), Vec::new())).collect();
     calls::with_lanes(libraries, |lanes| {
         let mut own = Rounds::new(lanes);
         let began = Instant::now();
@@ -197,7 +203,9 @@ impl Other {
         let mut child =
             command.spawn().map_err(|error| format!("can't start {}: {error}", path.display()))?;
         let (asks, answers) = (child.stdin.take(), child.stdout.take());
-        let (Some(asks), Some(answers)) = (asks, answers) else { return Err("no pipes".to_owned()) };
+        let (Some(asks), Some(answers)) = (asks, answers) else {
+            return Err("no pipes".to_owned());
+        };
         let answers = BufReader::new(answers).lines();
         let mut other = Other { path: path.to_owned(), child, asks, answers, lanes: Vec::new() };
         let said = other.answer();
@@ -228,12 +236,16 @@ impl Other {
         let asked = writeln!(self.asks).and_then(|()| self.asks.flush());
         asked.map_err(|error| format!("{} has ended: {error}", self.path.display()))?;
         let line = self.answer()?;
-        serde_json::from_str(&line).map_err(|error| format!("{}: {error}: {line}", self.path.display()))
+        serde_json::from_str(&line)
+            .map_err(|error| format!("{}: {error}: {line}", self.path.display()))
     }
 
     fn answer(&mut self) -> Result<String, String> {
         let ended = || format!("{} has ended before it answered", self.path.display());
-        self.answers.next().ok_or_else(ended)?.map_err(|error| format!("{}: {error}", self.path.display()))
+        self.answers
+            .next()
+            .ok_or_else(ended)?
+            .map_err(|error| format!("{}: {error}", self.path.display()))
     }
 }
 
@@ -299,8 +311,11 @@ mod tests {
     fn a_build_that_runs_no_rounds_for_another_is_told_so() {
         let directory = tempfile::tempdir().expect("a directory");
         let older = directory.path().join("older");
-        fs::write(&older, "#!/bin/sh\necho \"error: unexpected argument '$1' found\" >&2\nexit 2\n")
-            .expect("a script");
+        fs::write(
+            &older,
+            "#!/bin/sh\necho \"error: unexpected argument '$1' found\" >&2\nexit 2\n",
+        )
+        .expect("a script");
         fs::set_permissions(&older, fs::Permissions::from_mode(0o755)).expect("a program");
         let told = Other::start(&older).err().expect("it can't");
         assert!(told.contains("build it from a commit whose `compare` has `--against`"), "{told}");

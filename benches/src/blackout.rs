@@ -1,4 +1,5 @@
-//! Blackout: what callers feel of a publication, and how long the old release is still in use after it.
+//! Blackout: what callers feel of a publication, and how long the old release is still in use after
+//! it.
 
 use crate::libraries::Libraries;
 use crate::rig::Rig;
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 const CALLS_OF_A_BATCH: u64 = 1_000;
 const SWAPS_A_SECOND: u32 = 1_000;
 
-/// Of batches of 1,000 calls of one thread, in microseconds a batch: the median over rounds of each round's quantile.
+/// Of batches of 1,000 calls of one thread, in microseconds a batch: the median over rounds of each
+/// round's quantile.
 #[derive(Debug, Serialize)]
 pub struct Quantiles {
     p50_us: f64,
@@ -73,7 +75,8 @@ pub fn run(libraries: &Libraries, rounds: usize, time: Duration) -> (Blackout, D
     let [quiet, waking, swapping] = &states;
     let ratio = |one: &[Histogram<u64>], other: &[Histogram<u64>]| {
         let p999 = |round: &Histogram<u64>| round.value_at_quantile(0.999) as f64;
-        let ratios: Vec<_> = one.iter().zip(other).map(|(one, other)| p999(one) / p999(other)).collect();
+        let ratios: Vec<_> =
+            one.iter().zip(other).map(|(one, other)| p999(one) / p999(other)).collect();
         rounded(quantile(&ratios, 0.5).unwrap_or(f64::NAN))
     };
     let blackout = Blackout {
@@ -91,7 +94,8 @@ pub fn run(libraries: &Libraries, rounds: usize, time: Duration) -> (Blackout, D
 impl Quantiles {
     fn of(rounds: &[Histogram<u64>]) -> Self {
         let median = |q: f64| {
-            let values: Vec<_> = rounds.iter().map(|round| round.value_at_quantile(q) as f64 / 1e3).collect();
+            let values: Vec<_> =
+                rounds.iter().map(|round| round.value_at_quantile(q) as f64 / 1e3).collect();
             rounded(quantile(&values, 0.5).unwrap_or(f64::NAN))
         };
         Quantiles {
@@ -119,7 +123,8 @@ fn calls(
         while before < until {
             batch(slot);
             let now = Instant::now();
-            nanoseconds.saturating_record(u64::try_from((now - before).as_nanos()).unwrap_or(u64::MAX));
+            nanoseconds
+                .saturating_record(u64::try_from((now - before).as_nanos()).unwrap_or(u64::MAX));
             before = now;
         }
         over.store(true, Relaxed);

@@ -99,7 +99,9 @@ fn in_requests_tight(group: &Group, slot: &Slot<dyn Work>, calls: u64) {
     for request in 0..calls / CALLS_OF_A_REQUEST {
         let done = group.request(|release| {
             let work = release.get(slot);
-            tight(CALLS_OF_A_REQUEST, request * CALLS_OF_A_REQUEST, |a, b| work.add(a, b).unwrap_or(0));
+            tight(CALLS_OF_A_REQUEST, request * CALLS_OF_A_REQUEST, |a, b| {
+                work.add(a, b).unwrap_or(0)
+            });
             Ok::<_, Fault>(())
         });
         assert_eq!(done, Ok(()));
@@ -146,7 +148,8 @@ pub struct Payload {
     median_ns: Option<f64>,
 }
 
-/// Times calls that carry something: `static` is the same method with no boundary, `limit` the exported one without a pin.
+/// Times calls that carry something: `static` is the same method with no boundary, `limit` the
+/// exported one without a pin.
 ///
 /// # Panics
 /// A library does not load.

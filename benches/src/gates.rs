@@ -1,7 +1,8 @@
 //! Other ways to the same function: what a proxy calls through instead of a slot.
 //!
-//! The proxies that the macro generates are generic over their gate. So each way here is a gate, and what follows it, the load of
-//! the function, the call, the reply, is the very code that follows ours.
+//! The proxies that the macro generates are generic over their gate. So each way here is a gate,
+//! and what follows it, the load of the function, the call, the reply, is the very code that
+//! follows ours.
 #![allow(unsafe_code, reason = "gates promise that what they hand out is held")]
 
 use arc_swap::ArcSwap;
@@ -27,7 +28,11 @@ pub struct Locked(RwLock<Arc<Bound>>);
 // SAFETY: of each gate here: `through` was promised a bound instance that outlives it.
 unsafe impl Gate for Limit {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         // SAFETY: leaked by `limit`.
         f(unsafe { &*self.0.load(Acquire) })
     }
@@ -36,7 +41,11 @@ unsafe impl Gate for Limit {
 // SAFETY: as above.
 unsafe impl Gate for Swap {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.0.load())
     }
 }
@@ -44,7 +53,11 @@ unsafe impl Gate for Swap {
 // SAFETY: as above.
 unsafe impl Gate for Locked {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.0.read())
     }
 }

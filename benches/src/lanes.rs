@@ -1,9 +1,10 @@
 //! Lanes: the ways of calling, side by side.
 //!
-//! Every lane runs the same two loops around its call. *Tight* makes calls that don't depend on each other, so that whatever
-//! a processor can overlap is overlapped. In *dependent* the argument of each comes from the result before, by way of some ten
-//! nanoseconds of work: nothing overlaps that a service could not overlap either. The loops hide arguments and results from the
-//! compiler in the same places, and their own cost is in every figure.
+//! Every lane runs the same two loops around its call. *Tight* makes calls that don't depend on
+//! each other, so that whatever a processor can overlap is overlapped. In *dependent* the argument
+//! of each comes from the result before, by way of some ten nanoseconds of work: nothing overlaps
+//! that a service could not overlap either. The loops hide arguments and results from the compiler
+//! in the same places, and their own cost is in every figure.
 
 use std::hint::black_box;
 
@@ -62,7 +63,11 @@ impl<'s> Lane<'s> {
     }
 
     /// A lane that only the thread that made it can run. By [`lane!`](crate::lane).
-    pub fn local(name: &'static str, tight: impl Fn(u64) + 's, dependent: impl Fn(u64) + 's) -> Self {
+    pub fn local(
+        name: &'static str,
+        tight: impl Fn(u64) + 's,
+        dependent: impl Fn(u64) + 's,
+    ) -> Self {
         Lane { name, note: None, bodies: Bodies::Local([Box::new(tight), Box::new(dependent)]) }
     }
 
@@ -90,7 +95,8 @@ impl<'s> Lane<'s> {
     }
 }
 
-/// A lane of both loops around one call. Each loop has the call's code to itself, as the loops of a service would.
+/// A lane of both loops around one call. Each loop has the call's code to itself, as the loops of a
+/// service would.
 #[macro_export]
 macro_rules! lane {
     ($kind:ident $name:expr, |$a:pat_param, $b:pat_param| $call:expr) => {

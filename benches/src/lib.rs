@@ -1,4 +1,5 @@
-//! The benchmarks' parts: lanes, the rounds that time them, and what is measured besides calls. The program is `compare`.
+//! The benchmarks' parts: lanes, the rounds that time them, and what is measured besides calls. The
+//! program is `compare`.
 
 pub mod against;
 pub mod blackout;

@@ -1,6 +1,7 @@
 //! The libraries that are called: built by cargo when a benchmark starts, each in two versions.
 //!
-//! A dependency on a cdylib can't be declared, and one that is checked in would prove nothing about today's macros.
+//! A dependency on a cdylib can't be declared, and one that is checked in would prove nothing about
+//! today's macros.
 
 use midflight_inspect::stamp_file;
 use std::env;
@@ -41,14 +42,21 @@ impl Libraries {
                 let kept = directory.path().join(format!("{package}-{feature}.so"));
                 let built = place.artifacts.join(file);
                 match package {
-                    OURS => drop(stamp_file(&built, &kept).expect("a stamped copy of what was built")),
+                    OURS => {
+                        drop(stamp_file(&built, &kept).expect("a stamped copy of what was built"))
+                    }
                     _ => drop(fs::copy(&built, &kept).expect("a copy of what was built")),
                 }
                 kept
             })
         });
         let [[plugin1, peers1, relib1], [plugin2, peers2, relib2]] = built;
-        Libraries { plugin: [plugin1, plugin2], peers: [peers1, peers2], relib: [relib1, relib2], directory }
+        Libraries {
+            plugin: [plugin1, plugin2],
+            peers: [peers1, peers2],
+            relib: [relib1, relib2],
+            directory,
+        }
     }
 
     /// A new directory beside them, on the same file system.
@@ -60,12 +68,14 @@ impl Libraries {
     }
 }
 
-/// Puts a copy of `library` at `path` as a deployment does: written beside it, then renamed over it.
+/// Puts a copy of `library` at `path` as a deployment does: written beside it, then renamed over
+/// it.
 pub fn place(library: &Path, path: &Path) {
     fs::rename(prepare(library, path), path).expect("a rename");
 }
 
-/// The first half of [`place`]: what is left is the rename. It is on the disk, or the rename would put it there first.
+/// The first half of [`place`]: what is left is the rename. It is on the disk, or the rename would
+/// put it there first.
 pub fn prepare(library: &Path, path: &Path) -> PathBuf {
     let hidden = path.with_file_name(".new");
     fs::copy(library, &hidden).expect("a copy beside");
@@ -73,8 +83,8 @@ pub fn prepare(library: &Path, path: &Path) -> PathBuf {
     hidden
 }
 
-/// The second half, and the moment before it. The file that was there is to be kept open until the time is taken, or its pages are
-/// freed within the rename.
+/// The second half, and the moment before it. The file that was there is to be kept open until the
+/// time is taken, or its pages are freed within the rename.
 pub fn replace(prepared: &Path, path: &Path) -> (Instant, File) {
     let old = File::open(path).expect("the file that was there");
     let began = Instant::now();
@@ -96,7 +106,8 @@ impl Place {
         if artifacts.ends_with("deps") {
             artifacts = artifacts.parent().expect("<profile>/deps");
         }
-        let profile = artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
+        let profile =
+            artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
         Place {
             profile: if profile == "debug" { "dev" } else { profile }.to_owned(),
             target: artifacts.parent().expect("<target>/<profile>").to_owned(),
@@ -106,14 +117,20 @@ impl Place {
 
     fn build(&self, feature: &str) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--profile", &self.profile]);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+            "build",
+            "--quiet",
+            "--profile",
+            &self.profile,
+        ]);
         cargo.arg("--target-dir").arg(&self.target);
         for package in PACKAGES {
             cargo.args(["--package", package]);
             if !feature.is_empty() {
                 cargo.args(["--features", &format!("{package}/{feature}")]);
             }
-            // Without the debug information that this workspace's release profile keeps: what users ship.
+            // Without the debug information that this workspace's release profile keeps: what users
+            // ship.
             let strip = format!("profile.{}.package.{package}.strip=\"debuginfo\"", self.profile);
             cargo.args(["--config", &strip]);
         }

@@ -41,7 +41,9 @@ impl Bare {
         // SAFETY: a library of this package; its function has this type.
         unsafe {
             let library = libloading::Library::new(library).expect("it opens");
-            let add = *library.get::<extern "C" fn(u64, u64) -> u64>(b"bare_add\0").expect("its function");
+            let add = *library
+                .get::<extern "C" fn(u64, u64) -> u64>(b"bare_add\0")
+                .expect("its function");
             std::mem::forget(library);
             Bare { add }
         }
@@ -130,11 +132,13 @@ impl Dynamic {
         let directory = libraries.new_directory("dynamic_reload");
         let watched = directory.join("libbench_peers.so");
         libraries::place(&libraries.peers[0], &watched);
-        let directory: &'static str = Box::leak(directory.to_string_lossy().into_owned().into_boxed_str());
+        let directory: &'static str =
+            Box::leak(directory.to_string_lossy().into_owned().into_boxed_str());
         let (search, pause) = (Search::Default, Duration::from_secs(2));
         let mut reload = DynamicReload::new(Some(vec![directory]), Some(directory), search, pause);
         // SAFETY: a library of this package.
-        let library = unsafe { reload.add_library("bench_peers", PlatformName::Yes) }.expect("it loads");
+        let library =
+            unsafe { reload.add_library("bench_peers", PlatformName::Yes) }.expect("it loads");
         Dynamic { reload, plugins: Plugins(vec![library]), watched }
     }
 

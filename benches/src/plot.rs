@@ -46,7 +46,11 @@ pub fn draw(timed: &[Timed], file: &Path) -> Result<(), Box<dyn Error>> {
         let (_, y) = chart.backend_coord(&(1.0, row as f64 + 0.5));
         root.draw_text(lane, &style, (12, y - 7))?;
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.9)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.9))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
     root.present()?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Reloads: from the rename of a file to the first call that runs new code.
 //!
-//! The new file is on the disk before, and the old one is kept open until after. Else a rename writes the one out and frees the other, which took
-//! half a millisecond on ext4: the file system's time, whoever watches.
+//! The new file is on the disk before, and the old one is kept open until after. Else a rename
+//! writes the one out and frees the other, which took half a millisecond on ext4: the file system's
+//! time, whoever watches.
 
 use crate::libraries::{self, Libraries};
 use crate::peers::{self, Dynamic, Relib, hot_lib};
@@ -59,7 +60,8 @@ pub struct Counts {
 /// # Panics
 /// A library does not load.
 pub fn run(libraries: &Libraries, counts: Counts) -> (Vec<Reload>, f64) {
-    let (mut ours, mut preflighted, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut preflighted, mut floor, mut ratios) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let rig = Rig::start(libraries, "reload");
     let with_preflight = Rig::start_with(libraries, "reload-preflight", true);
     let copies = libraries.new_directory("floor");
@@ -84,8 +86,8 @@ pub fn run(libraries: &Libraries, counts: Counts) -> (Vec<Reload>, f64) {
     (all, rounded(quantile(&ratios, 0.5).unwrap_or(f64::NAN)))
 }
 
-/// Where the time went, by the host's own events: what is missing to the whole is the way of the rename to the watcher and of the
-/// steps from thread to thread.
+/// Where the time went, by the host's own events: what is missing to the whole is the way of the
+/// rename to the watcher and of the steps from thread to thread.
 fn stages(rig: &Rig) -> String {
     let events = rig.host.events_kept();
     let median_of = |is: fn(&EventKind) -> bool| {
@@ -95,7 +97,8 @@ fn stages(rig: &Rig) -> String {
     };
     let median = |is| median_of(is).unwrap_or(f64::NAN);
     let preflighted = median_of(|kind| matches!(kind, EventKind::Preflighted));
-    let preflighted = preflighted.map_or_else(String::new, |ms| format!("opened in a child {ms:.2} ms, "));
+    let preflighted =
+        preflighted.map_or_else(String::new, |ms| format!("opened in a child {ms:.2} ms, "));
     format!(
         "medians: read and inspected {:.2} ms, {preflighted}image written, mapped and compared {:.2} ms, started {:.2} ms, active {:.2} ms after the read began",
         median(|kind| matches!(kind, EventKind::Staged)),
@@ -117,7 +120,8 @@ fn one_of_the_floor(library: &Path, copy: &Path) -> f64 {
     let bytes = fs::read(library).expect("the library");
     std::hint::black_box(blake3::hash(&bytes));
     fs::write(copy, &bytes).expect("a private copy");
-    // SAFETY: a library of this package, whose constructors are those of Rust's std; nothing of it is called.
+    // SAFETY: a library of this package, whose constructors are those of Rust's std; nothing of it
+    // is called.
     let opened = unsafe { libloading::Library::new(copy) }.expect("it opens");
     let took = milliseconds(began.elapsed());
     drop(opened);
@@ -134,7 +138,8 @@ fn hot_lib_reloader(libraries: &Libraries, count: usize) -> Reload {
 fn dynamic_reload(libraries: &Libraries, count: usize) -> Reload {
     let mut dynamic = Dynamic::start(libraries);
     let watched = dynamic.watched.clone();
-    let note = "a debounce of 2 s is what its documentation uses; polled without the sleep of its example";
+    let note =
+        "a debounce of 2 s is what its documentation uses; polled without the sleep of its example";
     several("dynamic_reload", note, count, &libraries.peers, &watched, &mut || {
         dynamic.update();
         dynamic.plugins().version()
@@ -163,7 +168,8 @@ fn several(
         match seen {
             Some(milliseconds) => took.push(milliseconds),
             None => {
-                let note = format!("{note}; reload {} was not noticed within {PATIENCE:?}", turn + 1);
+                let note =
+                    format!("{note}; reload {} was not noticed within {PATIENCE:?}", turn + 1);
                 return Reload::new(lane, &took, &note);
             }
         }

@@ -78,10 +78,12 @@ impl Report {
                 let call = calls.iter().find(|call| {
                     call["lane"] == lane && call["loop"] == around && call["threads"] == threads
                 });
-                let (min, median) =
-                    call.map_or((None, None), |call| (call["min_ns"].as_f64(), call["median_ns"].as_f64()));
-                let cell =
-                    min.zip(median).map_or("–".into(), |(min, median)| format!("{min:.2} ({median:.2})"));
+                let (min, median) = call.map_or((None, None), |call| {
+                    (call["min_ns"].as_f64(), call["median_ns"].as_f64())
+                });
+                let cell = min
+                    .zip(median)
+                    .map_or("–".into(), |(min, median)| format!("{min:.2} ({median:.2})"));
                 write!(out, "{cell:>20}")?;
             }
             writeln!(out)?;
@@ -89,9 +91,14 @@ impl Report {
 
         writeln!(out, "\nratios, median over rounds of shortest batches (10 %–90 % of rounds)")?;
         for ratio in array(&value["ratios"]) {
-            let (median, p10, p90) = (number(&ratio["median"]), number(&ratio["p10"]), number(&ratio["p90"]));
+            let (median, p10, p90) =
+                (number(&ratio["median"]), number(&ratio["p10"]), number(&ratio["p90"]));
             let setting = format!("{}, {} thr.", text(&ratio["loop"]), ratio["threads"]);
-            writeln!(out, "{:26}{setting:>20}{median:>9.3}  ({p10:.2}–{p90:.2})", text(&ratio["ratio"]))?;
+            writeln!(
+                out,
+                "{:26}{setting:>20}{median:>9.3}  ({p10:.2}–{p90:.2})",
+                text(&ratio["ratio"])
+            )?;
         }
 
         writeln!(out, "\npayload, ns a call, shortest (median) batch")?;
@@ -123,8 +130,8 @@ impl Report {
         writeln!(out, "\nblackout, µs for 1,000 calls (p50, p99, p99.9, max)")?;
         for state in ["quiet", "waking", "swapping"] {
             let one = &blackout[state];
-            let cells =
-                ["p50_us", "p99_us", "p999_us", "max_us"].map(|q| format!("{:>10.2}", number(&one[q])));
+            let cells = ["p50_us", "p99_us", "p999_us", "max_us"]
+                .map(|q| format!("{:>10.2}", number(&one[q])));
             writeln!(out, "{state:10}{}", cells.concat())?;
         }
         writeln!(
@@ -133,7 +140,11 @@ impl Report {
             blackout["p999_ratio"], blackout["p999_ratio_to_waking"]
         )?;
         let drain = &value["drain_us"];
-        writeln!(out, "\ndrain, µs: p50 {}, p99 {}, max {}", drain["p50"], drain["p99"], drain["max"])
+        writeln!(
+            out,
+            "\ndrain, µs: p50 {}, p99 {}, max {}",
+            drain["p50"], drain["p99"], drain["max"]
+        )
     }
 }
 

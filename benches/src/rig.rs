@@ -50,7 +50,13 @@ impl Rig {
 
     /// Waits until everything that was replaced is unmapped.
     pub fn wait_until_retired(&self) {
-        while self.host.status().generations.iter().filter(|one| one.residency != Residency::Unmapped).count()
+        while self
+            .host
+            .status()
+            .generations
+            .iter()
+            .filter(|one| one.residency != Residency::Unmapped)
+            .count()
             > 1
         {
             thread::sleep(Duration::from_micros(200));
@@ -79,7 +85,8 @@ impl Rig {
     pub fn bound(&self) -> (Lease, Bound) {
         let slot = self.host.slot::<Bare>("bench").expect("the same contract");
         let lease = self.group.lease().expect("a release");
-        let bound = lease.get(&slot).0.enter(0, |bound| Ok::<_, Fault>(*bound)).expect("it is bound");
+        let bound =
+            lease.get(&slot).0.enter(0, |bound| Ok::<_, Fault>(*bound)).expect("it is bound");
         (lease, bound)
     }
 }

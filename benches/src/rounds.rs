@@ -1,8 +1,9 @@
 //! Rounds: how lanes are timed on a machine that others use too.
 //!
-//! A mean over a second is a mean over what else ran in that second. So lanes are timed in batches of some fifty microseconds, which
-//! mostly nothing interrupts, each lane's beside the others'. Of a round's batches the shortest counts; two lanes are compared
-//! within a round, and the median over the rounds is what is reported.
+//! A mean over a second is a mean over what else ran in that second. So lanes are timed in batches
+//! of some fifty microseconds, which mostly nothing interrupts, each lane's beside the others'. Of
+//! a round's batches the shortest counts; two lanes are compared within a round, and the median
+//! over the rounds is what is reported.
 
 use crate::lanes::{CALLS_OF_A_REQUEST, Lane, Loop};
 use serde::{Deserialize, Serialize};
@@ -172,11 +173,13 @@ fn alone_once(lanes: &[Lane<'_>], timed: &mut [Timed]) {
     }
 }
 
-/// Both threads run the same lane at the same time. The slower one of a batch counts: where one of them was interrupted, the
-/// other ran alone, which is not what is measured.
+/// Both threads run the same lane at the same time. The slower one of a batch counts: where one of
+/// them was interrupted, the other ran alone, which is not what is measured.
 fn paired_once(lanes: &[Lane<'_>], timed: &mut [Timed]) {
     let plan: Vec<_> = (timed.iter().enumerate())
-        .filter_map(|(at, timed)| Some((at, lanes[at % lanes.len()].shared_body(timed.around)?, timed.calls)))
+        .filter_map(|(at, timed)| {
+            Some((at, lanes[at % lanes.len()].shared_body(timed.around)?, timed.calls))
+        })
         .collect();
     let (met, took_there) = (AtomicU64::new(0), AtomicU64::new(0));
     let batches = || (0..BATCHES_OF_A_ROUND).flat_map(|_| &plan);
@@ -263,8 +266,11 @@ impl Timed {
 
     /// For the report.
     pub fn call(&self) -> Call {
-        let note =
-            if self.all.is_empty() { Some("it can't be called from a second thread") } else { self.note };
+        let note = if self.all.is_empty() {
+            Some("it can't be called from a second thread")
+        } else {
+            self.note
+        };
         Call {
             around: self.around.name(),
             threads: self.threads,
@@ -281,7 +287,9 @@ pub fn ratios(timed: &[Timed], lane: &str, to: &str) -> Vec<Ratio> {
     let of_lane = timed.iter().filter(|timed| timed.lane == lane);
     let ratios = of_lane.filter_map(|timed_lane| {
         let other = timed.iter().find(|other| {
-            other.lane == to && other.around == timed_lane.around && other.threads == timed_lane.threads
+            other.lane == to
+                && other.around == timed_lane.around
+                && other.threads == timed_lane.threads
         })?;
         let rounds = timed_lane.rounds.iter().zip(&other.rounds);
         let rounds: Vec<f64> = rounds.map(|(one, other)| one / other).collect();

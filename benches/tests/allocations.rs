@@ -1,4 +1,5 @@
-//! No allocation on the way of a call: plain values and borrowed arguments go through a slot, a request and a lease without one.
+//! No allocation on the way of a call: plain values and borrowed arguments go through a slot, a
+//! request and a lease without one.
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
 
 use bench_contracts::Trade;
@@ -29,7 +30,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of this binary on this thread while `f` runs: the gate's, the proxies', those of rebuilt results.
+/// Allocations of this binary on this thread while `f` runs: the gate's, the proxies', those of
+/// rebuilt results.
 fn allocations(f: impl FnOnce()) -> u64 {
     let before = MADE.get();
     f();

@@ -1,16 +1,18 @@
 //! The service's own code on threads of ours, whose panics end there.
 //!
-//! What the host tells of itself goes to the process's `tracing` subscriber, and that is the service's: it writes to pipes that
-//! close and disks that are full, and may panic on them. Unwinding from there would end the control thread in the middle of a
-//! transition, and with it every update and unload to come; or the watcher's, or a worker's. Health
-//! checks and wakers are the service's as well. So all of them run in [`contained`].
+//! What the host tells of itself goes to the process's `tracing` subscriber, and that is the
+//! service's: it writes to pipes that close and disks that are full, and may panic on them.
+//! Unwinding from there would end the control thread in the middle of a transition, and with it
+//! every update and unload to come; or the watcher's, or a worker's. Health checks and wakers are
+//! the service's as well. So all of them run in [`contained`].
 
 use midflight_inspect::text;
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs code of the service's. Its panic is told as a text; the payload's own `Drop` could panic again, and is left.
+/// Runs code of the service's. Its panic is told as a text; the payload's own `Drop` could panic
+/// again, and is left.
 pub(crate) fn contained<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let told = text_of(&*payload);
@@ -60,18 +62,24 @@ mod tests {
     #[test]
     fn s15_nothing_else_speaks_to_the_subscriber() {
         fn look(directory: &Path, found: &mut Vec<String>) {
-            for entry in fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("one of it"))
+            for entry in
+                fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("one of it"))
             {
                 let path = entry.path();
                 if path.is_dir() {
                     look(&path, found);
                 } else if !path.ends_with("contained.rs") {
                     let source = fs::read_to_string(&path).expect("source");
-                    let levels = ["trace!", "debug!", "info!", "warn!", "error!", "event!", "span!"];
-                    let speaks =
-                        |line: &&str| levels.iter().any(|level| line.contains(&format!("tracing::{level}")));
+                    let levels =
+                        ["trace!", "debug!", "info!", "warn!", "error!", "event!", "span!"];
+                    let speaks = |line: &&str| {
+                        levels.iter().any(|level| line.contains(&format!("tracing::{level}")))
+                    };
                     found.extend(
-                        source.lines().filter(speaks).map(|line| format!("{}: {line}", path.display())),
+                        source
+                            .lines()
+                            .filter(speaks)
+                            .map(|line| format!("{}: {line}", path.display())),
                     );
                 }
             }

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// One thing that happened to one plugin.
 ///
-/// Its text is the golden log's line: it holds no times, so that two runs of one script read the same.
+/// Its text is the golden log's line: it holds no times, so that two runs of one script read the
+/// same.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Counts up by one, from 1 at the host's start.
@@ -52,7 +53,8 @@ pub enum EventKind {
     Loaded,
     /// Its `start` has returned an instance.
     Prepared,
-    /// A share of the group's calls runs on it, until its time is over or something is wrong with it.
+    /// A share of the group's calls runs on it, until its time is over or something is wrong with
+    /// it.
     Canary {
         /// Of all calls, between 0 and 1.
         share: f64,
@@ -64,7 +66,8 @@ pub enum EventKind {
         /// The generation that served before.
         previous: Option<u64>,
     },
-    /// It serves, and what it replaced is kept on standby, until its time is over or something is wrong with it.
+    /// It serves, and what it replaced is kept on standby, until its time is over or something is
+    /// wrong with it.
     Probation,
     /// Its probation is over: what it replaced retires.
     Committed,
@@ -101,7 +104,8 @@ pub enum EventKind {
     Unchanged,
     /// A candidate was rolled back before: it waits until an operator applies it.
     Held,
-    /// A watched candidate waits: `generations_max` are in memory, and one of them is on its way out.
+    /// A watched candidate waits: `generations_max` are in memory, and one of them is on its way
+    /// out.
     Waiting,
     /// A waiting candidate was overtaken by a newer one.
     Superseded,
@@ -133,11 +137,11 @@ pub enum EventKind {
     },
     /// A panic that no call can be told of: in the drop of a future or of an object.
     Panicked(String),
-    /// The process's `tracing` subscriber panicked when it was told of an event, with what text. Updates go on, and are
-    /// told here as ever. Told of the first panic alone.
+    /// The process's `tracing` subscriber panicked when it was told of an event, with what text.
+    /// Updates go on, and are told here as ever. Told of the first panic alone.
     SubscriberPanicked(String),
-    /// The control thread has ended by a panic, which is a bug of Midflight's: please report it. What serves serves on, and
-    /// there are no updates, rollbacks or unloads any more.
+    /// The control thread has ended by a panic, which is a bug of Midflight's: please report it.
+    /// What serves serves on, and there are no updates, rollbacks or unloads any more.
     ControlPanicked(String),
     /// Proven: no code of the generation is in this process any more.
     Unmapped {
@@ -146,8 +150,9 @@ pub enum EventKind {
     },
     /// The generation's code is still in this process, and why.
     Resident(Vec<String>),
-    /// It stays for as long as the process, and so will each further version that is made alike; until `generations_max` of them are in
-    /// memory, and updates are refused. Told once a plugin and advice, when the first such version was replaced.
+    /// It stays for as long as the process, and so will each further version that is made alike;
+    /// until `generations_max` of them are in memory, and updates are refused. Told once a plugin
+    /// and advice, when the first such version was replaced.
     NeverUnloads {
         /// Why.
         reasons: Vec<String>,
@@ -160,7 +165,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.plugin.as_str(), self.generation) {
             ("", _) => {}
-            (plugin, Some(generation)) => write!(f, "{plugin} {} (generation {generation}): ", self.version)?,
+            (plugin, Some(generation)) => {
+                write!(f, "{plugin} {} (generation {generation}): ", self.version)?
+            }
             (plugin, None) => write!(f, "{plugin} {}: ", self.version)?,
         }
         self.kind.fmt(f)
@@ -171,7 +178,9 @@ impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EventKind::NoPreflight { reason } => write!(f, "no preflight: {reason}"),
-            EventKind::Canary { share } => write!(f, "canary, for {} % of the calls", share * 100.0),
+            EventKind::Canary { share } => {
+                write!(f, "canary, for {} % of the calls", share * 100.0)
+            }
             EventKind::Active { release, previous: Some(previous) } => {
                 write!(f, "active in release {release}, after generation {previous}")
             }
@@ -192,7 +201,10 @@ impl fmt::Display for EventKind {
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
             EventKind::Panicked(report) => f.write_str(report),
             EventKind::SubscriberPanicked(text) => {
-                write!(f, "the tracing subscriber of the service panicked, which is told this once: {text}")
+                write!(
+                    f,
+                    "the tracing subscriber of the service panicked, which is told this once: {text}"
+                )
             }
             EventKind::ControlPanicked(text) => write!(
                 f,
@@ -268,15 +280,22 @@ impl EventKind {
         match self {
             EventKind::Returned { reason } => EventKind::Returned { reason: told(reason) },
             EventKind::StateLost { reason } => EventKind::StateLost { reason: told(reason) },
-            EventKind::JournalFailed { reason } => EventKind::JournalFailed { reason: told(reason) },
-            EventKind::HookFailed { hook, reason } => EventKind::HookFailed { hook, reason: told(reason) },
-            EventKind::RetiringFailed { reason } => EventKind::RetiringFailed { reason: told(reason) },
+            EventKind::JournalFailed { reason } => {
+                EventKind::JournalFailed { reason: told(reason) }
+            }
+            EventKind::HookFailed { hook, reason } => {
+                EventKind::HookFailed { hook, reason: told(reason) }
+            }
+            EventKind::RetiringFailed { reason } => {
+                EventKind::RetiringFailed { reason: told(reason) }
+            }
             EventKind::Stopped { panic } => EventKind::Stopped { panic: panic.map(told) },
             EventKind::Panicked(report) => EventKind::Panicked(told(report)),
             EventKind::Resident(reasons) => EventKind::Resident(text::list(reasons, REASONS_MAX)),
-            EventKind::NeverUnloads { reasons, advice } => {
-                EventKind::NeverUnloads { reasons: text::list(reasons, REASONS_MAX), advice: told(advice) }
-            }
+            EventKind::NeverUnloads { reasons, advice } => EventKind::NeverUnloads {
+                reasons: text::list(reasons, REASONS_MAX),
+                advice: told(advice),
+            },
             plain => plain,
         }
     }
@@ -344,7 +363,8 @@ impl EventLog {
         let About { generation, .. } = about;
         let (plugin, version) = (text::name(about.plugin), text::name(about.version));
         let kind = kind.told();
-        let event = Event { seq: 0, at: SystemTime::now(), plugin, version, generation, took, kind };
+        let event =
+            Event { seq: 0, at: SystemTime::now(), plugin, version, generation, took, kind };
         let logged = event.log();
         self.keep(event);
         // Once: a subscriber that panics on each event would drive all others out of the log.
@@ -353,8 +373,15 @@ impl EventLog {
         {
             let (plugin, version) = (String::new(), String::new());
             let kind = EventKind::SubscriberPanicked(panic);
-            let event =
-                Event { plugin, version, generation: None, kind, seq: 0, at: SystemTime::now(), took };
+            let event = Event {
+                plugin,
+                version,
+                generation: None,
+                kind,
+                seq: 0,
+                at: SystemTime::now(),
+                took,
+            };
             let _ = event.log();
             self.keep(event);
         }
@@ -383,7 +410,8 @@ impl EventLog {
 
 /// A reader of events, from the moment it was made on.
 ///
-/// It never holds the host up: who reads too slowly misses events, and [`lost`](Events::lost) counts them.
+/// It never holds the host up: who reads too slowly misses events, and [`lost`](Events::lost)
+/// counts them.
 pub struct Events {
     log: Arc<EventLog>,
     seen: u64,
@@ -449,7 +477,8 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         assert!(events.try_next().is_none());
-        for kind in [EventKind::Staged, EventKind::Loaded, EventKind::Prepared, EventKind::Drained] {
+        for kind in [EventKind::Staged, EventKind::Loaded, EventKind::Prepared, EventKind::Drained]
+        {
             add(&log, kind);
         }
         assert_eq!(events.try_next().map(|event| event.kind.name()), Some("prepared"));

@@ -1,7 +1,8 @@
 //! Frames: what the return addresses of a plugin's panic stand for.
 //!
-//! A plugin takes the addresses and nothing else: std's symboliser would map its file, and keep it mapped. Here the plugin's image is read as
-//! bytes, for this one panic, and forgotten. The caller holds the generation, so the image is the one that the addresses are of.
+//! A plugin takes the addresses and nothing else: std's symboliser would map its file, and keep it
+//! mapped. Here the plugin's image is read as bytes, for this one panic, and forgotten. The caller
+//! holds the generation, so the image is the one that the addresses are of.
 
 use crate::library;
 use crate::stage::image;
@@ -20,10 +21,11 @@ pub(crate) fn symbolise(addresses: &[usize]) -> Vec<Frame> {
     frames
 }
 
-/// What std runs between a `panic!` and the hook, and the hook. A panic in a destructor that runs for another one has it twice: then
-/// the outer one is what is told.
+/// What std runs between a `panic!` and the hook, and the hook. A panic in a destructor that runs
+/// for another one has it twice: then the outer one is what is told.
 fn is_machinery(frame: &Frame) -> bool {
-    let is_of = |part: &str| frame.function.as_ref().is_some_and(|function| function.contains(part));
+    let is_of =
+        |part: &str| frame.function.as_ref().is_some_and(|function| function.contains(part));
     ["core::panicking::", "std::panicking::", "rust_begin_unwind", "std::panic::panic_any"].into_iter().any(is_of)
         // `catch_unwind` has its name from there as well, and is below.
         && !is_of("catch_unwind")
@@ -40,9 +42,15 @@ fn frame(address: usize, files: &mut HashMap<PathBuf, Functions>) -> Frame {
         Some(plugin) => {
             let module = plugin.to_owned();
             let functions = files.entry(path).or_insert_with_key(|path| Functions::read(path));
-            Frame { address, module, offset, function: functions.at(call.wrapping_sub(base) as u64) }
+            Frame {
+                address,
+                module,
+                offset,
+                function: functions.at(call.wrapping_sub(base) as u64),
+            }
         }
-        // The host's own and its libraries': debuggers know them, and reading them all would take long.
+        // The host's own and its libraries': debuggers know them, and reading them all would take
+        // long.
         None => Frame { address, module: file_name(&path), offset, function: None },
     }
 }
@@ -54,7 +62,8 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The functions of one file: start, size, name as the linker knows it. Empty for a file that was stripped of them.
+/// The functions of one file: start, size, name as the linker knows it. Empty for a file that was
+/// stripped of them.
 struct Functions(Vec<(u64, u64, String)>);
 
 impl Functions {
@@ -63,7 +72,8 @@ impl Functions {
         let Ok(file) = object::File::parse(&*bytes) else { return Functions(Vec::new()) };
         let functions = file.symbols().chain(file.dynamic_symbols()).filter_map(|symbol| {
             let is_function = symbol.kind() == SymbolKind::Text && symbol.is_definition();
-            is_function.then(|| Some((symbol.address(), symbol.size(), symbol.name().ok()?.to_owned())))?
+            is_function
+                .then(|| Some((symbol.address(), symbol.size(), symbol.name().ok()?.to_owned())))?
         });
         let mut functions: Vec<_> = functions.collect();
         functions.sort_unstable_by_key(|(start, ..)| *start);

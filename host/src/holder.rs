@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Holders {
     /// The threads inside of calls on it.
     pub calls: Vec<Holder>,
-    /// What holds it beyond a call, by kind: [`Lease`](crate::Lease)s, and answers: futures and [`Object`](crate::Object)s.
+    /// What holds it beyond a call, by kind: [`Lease`](crate::Lease)s, and answers: futures and
+    /// [`Object`](crate::Object)s.
     pub holds: Vec<Held>,
     /// The plugin has been told that it is retiring, and is at that.
     pub retiring: bool,
@@ -39,9 +40,11 @@ pub struct Held {
 pub struct Holder {
     /// The system's thread id.
     pub tid: u32,
-    /// The thread's name as the system knows it, cut at 15 characters; empty where it has none any more.
+    /// The thread's name as the system knows it, cut at 15 characters; empty where it has none any
+    /// more.
     pub thread: String,
-    /// The plugin that is called. Calls of one request are not told apart: of those it is the plugin that was retired.
+    /// The plugin that is called. Calls of one request are not told apart: of those it is the
+    /// plugin that was retired.
     pub plugin: String,
     /// The method of the outermost call into the group; `None` for a request.
     pub method: Option<String>,
@@ -161,7 +164,8 @@ mod tests {
             taken_at: taken_at.to_owned(),
         };
         let check = |calls: &[Holder], holds: &[Held], retiring, expected: &str| {
-            let holders = Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring, standby: false };
+            let holders =
+                Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring, standby: false };
             assert_eq!(holders.to_string(), expected);
         };
         let place = "src/session.rs:41";

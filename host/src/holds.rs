@@ -1,7 +1,8 @@
 //! Holds: who has a release beyond a call, since when, and where it was taken.
 //!
-//! A share in a release is a number, and a number that does not fall names nobody. So whoever takes a share to keep it (a lease)
-//! writes here what it is, and takes that back with the share. Calls don't come here.
+//! A share in a release is a number, and a number that does not fall names nobody. So whoever takes
+//! a share to keep it (a lease) writes here what it is, and takes that back with the share. Calls
+//! don't come here.
 
 use crate::holder::Held;
 use crate::release::Release;
@@ -12,7 +13,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Of one release. It lies outside of it: what is written here must not share a line with what calls read.
+/// Of one release. It lies outside of it: what is written here must not share a line with what
+/// calls read.
 #[derive(Default)]
 pub(crate) struct Holds(Mutex<Book>);
 
@@ -29,15 +31,17 @@ struct Taken {
     since: Instant,
 }
 
-/// One line in the book, for as long as it lives. Kept beside the share that it is about, and dropped after it.
+/// One line in the book, for as long as it lives. Kept beside the share that it is about, and
+/// dropped after it.
 pub(crate) struct Hold {
     holds: Arc<Holds>,
     number: u64,
 }
 
 impl Hold {
-    /// `what` holds `release`: a noun, whose first word takes an s in the plural. Where is the caller's caller, with
-    /// `#[track_caller]` all the way; so that must be the host's code, never a plugin's.
+    /// `what` holds `release`: a noun, whose first word takes an s in the plural. Where is the
+    /// caller's caller, with `#[track_caller]` all the way; so that must be the host's code, never
+    /// a plugin's.
     #[track_caller]
     pub(crate) fn on(release: &Release, what: impl Into<Cow<'static, str>>) -> Self {
         Hold::at(release, what, Location::caller())
@@ -70,7 +74,8 @@ impl Holds {
     /// Adds what is held to `held`, each kind with the oldest of it; the oldest kind first.
     pub(crate) fn add_to(&self, held: &mut Vec<Held>, now: Instant) {
         for Taken { what, at, since } in self.0.lock().taken.values() {
-            // Of one moment, or the younger of two that were taken at once could seem the older one.
+            // Of one moment, or the younger of two that were taken at once could seem the older
+            // one.
             let age = now.saturating_duration_since(*since);
             let place = || format!("{}:{}", at.file(), at.line());
             match held.iter_mut().find(|held| held.what == *what) {
@@ -80,7 +85,12 @@ impl Holds {
                         (held.oldest, held.taken_at) = (age, place());
                     }
                 }
-                None => held.push(Held { what: what.to_string(), count: 1, oldest: age, taken_at: place() }),
+                None => held.push(Held {
+                    what: what.to_string(),
+                    count: 1,
+                    oldest: age,
+                    taken_at: place(),
+                }),
             }
         }
     }

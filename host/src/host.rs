@@ -39,8 +39,9 @@ const SHUTDOWN_CHECKPOINT: Duration = Duration::from_millis(1);
 
 /// A running host: its plugins, the thread that switches them, and the watch on their directory.
 ///
-/// A cheap clone over shared state. When the last clone is dropped the host ends in the background, as by
-/// [`shutdown`](Host::shutdown); slots and leases that are left stay valid, and answer [`Fault::NotLoaded`].
+/// A cheap clone over shared state. When the last clone is dropped the host ends in the background,
+/// as by [`shutdown`](Host::shutdown); slots and leases that are left stay valid, and answer
+/// [`Fault::NotLoaded`].
 #[derive(Clone)]
 pub struct Host {
     shared: Arc<Shared>,
@@ -61,11 +62,12 @@ impl Host {
 
     /// A handle on the contract `C` of the plugin named `plugin`.
     ///
-    /// The plugin need not be there yet: until it is, calls are [`Fault::NotLoaded`]. From now on every version of it must
-    /// offer the contract, with the layout that this binary knows.
+    /// The plugin need not be there yet: until it is, calls are [`Fault::NotLoaded`]. From now on
+    /// every version of it must offer the contract, with the layout that this binary knows.
     ///
     /// # Errors
-    /// The version that serves does not offer the contract (`contract_missing`), or with another layout (`layout_mismatch`).
+    /// The version that serves does not offer the contract (`contract_missing`), or with another
+    /// layout (`layout_mismatch`).
     pub fn slot<C: Contract + ?Sized>(&self, plugin: &str) -> Result<Slot<C>, Refusal> {
         gate::slot(&self.shared, plugin)
     }
@@ -75,7 +77,8 @@ impl Host {
     /// # Errors
     /// One of them offers it with another layout (`layout_mismatch`).
     pub fn slots<C: Contract + ?Sized>(&self) -> Result<Vec<Slot<C>>, Refusal> {
-        let plugins = self.shared.ask(|reply| Command::Implementers { contract: C::NAME, reply })?;
+        let plugins =
+            self.shared.ask(|reply| Command::Implementers { contract: C::NAME, reply })?;
         plugins.iter().map(|plugin| self.slot(plugin)).collect()
     }
 
@@ -118,10 +121,11 @@ impl Host {
         self.group(group).lease()
     }
 
-    /// Loads the library at `path` and switches its plugin to it. Returns when new calls run on it; the old version's calls
-    /// may still be ending then.
+    /// Loads the library at `path` and switches its plugin to it. Returns when new calls run on it;
+    /// the old version's calls may still be ending then.
     ///
-    /// It waits its turn behind other updates of the same group, and blocks the calling thread meanwhile.
+    /// It waits its turn behind other updates of the same group, and blocks the calling thread
+    /// meanwhile.
     ///
     /// # Errors
     /// Any [`Code`](crate::Code): nothing was switched, and what served before serves on.
@@ -145,9 +149,10 @@ impl Host {
         self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
     }
 
-    /// Applies the release file at `path`: the plugins of one group, with versions and configurations. All of them are prepared while what serves
-    /// serves on, and then switched in with one store; where one is refused, none is. Libraries and configurations that serve already are left
-    /// as they are.
+    /// Applies the release file at `path`: the plugins of one group, with versions and
+    /// configurations. All of them are prepared while what serves serves on, and then switched in
+    /// with one store; where one is refused, none is. Libraries and configurations that serve
+    /// already are left as they are.
     ///
     /// ```toml
     /// [[plugin]]
@@ -176,8 +181,10 @@ impl Host {
             })
             .unzip();
         self.shared.send(Command::Release { named, publish: self.shared.bounds.publish })?;
-        let answers: Vec<_> =
-            answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(ended()))).collect();
+        let answers: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.recv().unwrap_or_else(|_| Err(ended())))
+            .collect();
         // The one that stopped it says more than those that it stopped.
         let stopped = |answer: &&Result<Applied, Refusal>| matches!(answer, Err(refusal) if refusal.code() != Code::ReleaseRefused);
         match answers.iter().find(stopped) {
@@ -186,8 +193,9 @@ impl Host {
         }
     }
 
-    /// Ends the update of `plugin` that is not committed: one that is being prepared or waits for a switch point is dropped; one on
-    /// probation is switched out again and held, like by [`rollback`](Host::rollback). Returns when that is done.
+    /// Ends the update of `plugin` that is not committed: one that is being prepared or waits for a
+    /// switch point is dropped; one on probation is switched out again and held, like by
+    /// [`rollback`](Host::rollback). Returns when that is done.
     ///
     /// # Errors
     /// `nothing_to_cancel`: what serves is committed, and nothing of `plugin` is on its way.
@@ -196,41 +204,47 @@ impl Host {
         self.shared.ask(|reply| Command::Cancel { plugin, reply })?
     }
 
-    /// Switches `plugin` back to the version that served before the current one. What is left is held: the watcher does not bring
-    /// it back, only [`apply`](Host::apply) does.
+    /// Switches `plugin` back to the version that served before the current one. What is left is
+    /// held: the watcher does not bring it back, only [`apply`](Host::apply) does.
     ///
     /// # Errors
-    /// `nothing_to_roll_back`, `linked_in`, or what stops any update: then the current version serves on.
+    /// `nothing_to_roll_back`, `linked_in`, or what stops any update: then the current version
+    /// serves on.
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Rollback { plugin, reply })?
     }
 
-    /// Starts the version of `plugin` that serves once more, with `config` (toml), and switches to that. A rollback brings the earlier
-    /// configuration back.
+    /// Starts the version of `plugin` that serves once more, with `config` (toml), and switches to
+    /// that. A rollback brings the earlier configuration back.
     ///
     /// # Errors
-    /// `linked_in`, or what stops any update, `start_failed` above all: then the plugin serves on with the configuration that it has.
+    /// `linked_in`, or what stops any update, `start_failed` above all: then the plugin serves on
+    /// with the configuration that it has.
     pub fn configure(&self, plugin: &str, config: &str) -> Result<Applied, Refusal> {
         let (plugin, config) = (plugin.to_owned(), config.into());
         self.shared.ask(|reply| Command::Configure { plugin, config, reply })?
     }
 
-    /// Gives a generation up whose drain has stalled: nobody waits for it any more. It is never stopped and never unmapped, since its
-    /// code may be running; it counts in `generations_max` and is marked in the status until this process ends.
+    /// Gives a generation up whose drain has stalled: nobody waits for it any more. It is never
+    /// stopped and never unmapped, since its code may be running; it counts in `generations_max`
+    /// and is marked in the status until this process ends.
     ///
     /// # Errors
-    /// `not_stalled`: there is no such generation of `plugin`, or its drain has not been reported as stalled.
+    /// `not_stalled`: there is no such generation of `plugin`, or its drain has not been reported
+    /// as stalled.
     pub fn force(&self, plugin: &str, generation: u64) -> Result<(), Refusal> {
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Force { plugin, generation, reply })?
     }
 
-    /// Publishes everything that is prepared and waits, each group with one store, and returns how many plugins were switched.
-    /// Where a plugin hands its state over, it returns when that is done or given up: calls wait for `handover_wait_max` at most, and this
-    /// besides while a [`Table`](midflight_plugin::Table) is copied ahead.
+    /// Publishes everything that is prepared and waits, each group with one store, and returns how
+    /// many plugins were switched. Where a plugin hands its state over, it returns when that is
+    /// done or given up: calls wait for `handover_wait_max` at most, and this besides while a
+    /// [`Table`](midflight_plugin::Table) is copied ahead.
     ///
-    /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where nothing waits it is one load.
+    /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where
+    /// nothing waits it is one load.
     pub fn switch_point(&self) -> usize {
         if !self.shared.waiting.load(Acquire) {
             return 0;
@@ -238,8 +252,9 @@ impl Host {
         self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0)
     }
 
-    /// Lets retired plugins go that this thread still owes something: destructors of their thread-locals run on the thread that made
-    /// the values. A thread does so whenever it calls a plugin, and when it ends; one that idles for long, in a pool, calls this.
+    /// Lets retired plugins go that this thread still owes something: destructors of their
+    /// thread-locals run on the thread that made the values. A thread does so whenever it calls a
+    /// plugin, and when it ends; one that idles for long, in a pool, calls this.
     pub fn checkpoint(&self) {
         pin::checkpoint();
     }
@@ -264,8 +279,9 @@ impl Host {
         self.shared.events.kept()
     }
 
-    /// Ends the host: no more updates, every plugin retired, drained, stopped and unmapped. Returns when that is done or
-    /// `deadline` is over, with the status at that time. What had not ended then stays mapped until the process ends.
+    /// Ends the host: no more updates, every plugin retired, drained, stopped and unmapped. Returns
+    /// when that is done or `deadline` is over, with the status at that time. What had not ended
+    /// then stays mapped until the process ends.
     pub fn shutdown(&self, deadline: Duration) -> Arc<Status> {
         self.end.watch.lock().take();
         let (reply, over) = sync_channel(1);
@@ -312,8 +328,9 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation, and its `retiring` has returned, so that it
-    /// may be stopped. An update is active before that, and nothing need wait for it.
+    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation,
+    /// and its `retiring` has returned, so that it may be stopped. An update is active before that,
+    /// and nothing need wait for it.
     ///
     /// # Errors
     /// Something still holds it when `deadline` is over; the drain goes on.
@@ -328,9 +345,12 @@ impl Applied {
             // The host has ended, and its last status says how.
             Err(_) => {
                 let status = self.host.0.status.load();
-                let record = status.generations.iter().find(|record| record.generation == generation);
+                let record =
+                    status.generations.iter().find(|record| record.generation == generation);
                 match record {
-                    Some(record) if record.residency == Residency::Retiring => record.held_by.clone(),
+                    Some(record) if record.residency == Residency::Retiring => {
+                        record.held_by.clone()
+                    }
                     _ => return Ok(()),
                 }
             }
@@ -445,7 +465,8 @@ impl Bounds {
         (self.preflight && preflight::is_possible()).then_some(limit)
     }
 
-    /// How long a worker may be at what follows `step`. A preflight comes before a load and ends by itself.
+    /// How long a worker may be at what follows `step`. A preflight comes before a load and ends by
+    /// itself.
     pub(crate) fn deadline_at(&self, step: Option<Step>) -> Duration {
         match step {
             None | Some(Step::Staged(_)) => {
@@ -457,7 +478,8 @@ impl Bounds {
 }
 
 impl HostBuilder {
-    /// The directory to watch: its `*.so` files are loaded at the start, and again whenever one is written or renamed in.
+    /// The directory to watch: its `*.so` files are loaded at the start, and again whenever one is
+    /// written or renamed in.
     #[must_use]
     pub fn plugins(mut self, directory: impl Into<PathBuf>) -> Self {
         self.plugins = Some(directory.into());
@@ -475,8 +497,9 @@ impl HostBuilder {
         self
     }
 
-    /// Starts the plugin `P`, which is linked into this binary, under the name `plugin`: the same handles, requests, services and configuration,
-    /// with no library at all. It serves until the host ends, and no file replaces it.
+    /// Starts the plugin `P`, which is linked into this binary, under the name `plugin`: the same
+    /// handles, requests, services and configuration, with no library at all. It serves until the
+    /// host ends, and no file replaces it.
     ///
     /// ```
     /// # midflight_plugin::contract_crate!();
@@ -500,7 +523,8 @@ impl HostBuilder {
         self
     }
 
-    /// Makes a contract known before the first slot asks for it, so that the very first load is checked against it.
+    /// Makes a contract known before the first slot asks for it, so that the very first load is
+    /// checked against it.
     #[must_use]
     pub fn contract<C: Contract + ?Sized>(mut self) -> Self {
         self.known.push(Known::of::<C>());
@@ -514,29 +538,33 @@ impl HostBuilder {
         self
     }
 
-    /// The configuration of `plugin`, as toml: its `start` reads it by `Context::config`. Default empty.
+    /// The configuration of `plugin`, as toml: its `start` reads it by `Context::config`. Default
+    /// empty.
     #[must_use]
     pub fn config(mut self, plugin: &str, config: &str) -> Self {
         self.configs.insert(plugin.to_owned(), config.into());
         self
     }
 
-    /// Where private images are written; by default a directory of this user's in the system's temporary directory. Others must not be able to
-    /// write to it, and it must not be mounted noexec.
+    /// Where private images are written; by default a directory of this user's in the system's
+    /// temporary directory. Others must not be able to write to it, and it must not be mounted
+    /// noexec.
     #[must_use]
     pub fn run_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.run_directory = Some(directory.into());
         self
     }
 
-    /// Generations of one plugin in memory, the active one included; beyond it updates are refused. Default 4.
+    /// Generations of one plugin in memory, the active one included; beyond it updates are refused.
+    /// Default 4.
     #[must_use]
     pub fn generations_max(mut self, count: usize) -> Self {
         self.bounds.generations_max = count;
         self
     }
 
-    /// After which a plugin's `retiring` is reported as still running; it goes on, and keeps its version in memory. Default 10 s.
+    /// After which a plugin's `retiring` is reported as still running; it goes on, and keeps its
+    /// version in memory. Default 10 s.
     #[must_use]
     pub fn retire_deadline(mut self, deadline: Duration) -> Self {
         self.bounds.retire_deadline = deadline;
@@ -564,8 +592,8 @@ impl HostBuilder {
         self
     }
 
-    /// Whether candidates are opened in a child process first. By default they are where the line [`preflight`](crate::preflight()) stands in the
-    /// service's main; without it they can't be.
+    /// Whether candidates are opened in a child process first. By default they are where the line
+    /// [`preflight`](crate::preflight()) stands in the service's main; without it they can't be.
     #[must_use]
     pub fn preflight(mut self, on: bool) -> Self {
         self.bounds.preflight = on;
@@ -636,38 +664,44 @@ impl HostBuilder {
         self
     }
 
-    /// With how many frames of their stack panics of plugins are reported ([`PanicReport::frames`](crate::PanicReport)). Default 0: they take
-    /// none; most 128. The addresses cost some microseconds a panic, their names the reading of the plugin's file, in the call that
-    /// gets the fault: some milliseconds, and more for a plugin with debug information.
+    /// With how many frames of their stack panics of plugins are reported
+    /// ([`PanicReport::frames`](crate::PanicReport)). Default 0: they take none; most 128. The
+    /// addresses cost some microseconds a panic, their names the reading of the plugin's file, in
+    /// the call that gets the fault: some milliseconds, and more for a plugin with debug
+    /// information.
     #[must_use]
     pub fn panic_frames_max(mut self, count: usize) -> Self {
         self.bounds.panic_frames_max = count;
         self
     }
 
-    /// When prepared versions are switched in. Default [`Publish::AtOnce`]. What lies in the plugins' directory at the start is
-    /// switched in by the start itself.
+    /// When prepared versions are switched in. Default [`Publish::AtOnce`]. What lies in the
+    /// plugins' directory at the start is switched in by the start itself.
     #[must_use]
     pub fn publish(mut self, publish: Publish) -> Self {
         self.bounds.publish = publish;
         self
     }
 
-    /// How long a new version serves on probation: what it replaced is kept started beside it, counts in `generations_max`, and comes back with one
-    /// store when [`Plugin::health`](midflight_plugin::Plugin::health) or a [`health_check`](HostBuilder::health_check) fails, or when it is rolled back or
-    /// cancelled. Default 0: a version is committed as soon as its `after_switch` has returned.
+    /// How long a new version serves on probation: what it replaced is kept started beside it,
+    /// counts in `generations_max`, and comes back with one store when
+    /// [`Plugin::health`](midflight_plugin::Plugin::health) or a
+    /// [`health_check`](HostBuilder::health_check) fails, or when it is rolled back or cancelled.
+    /// Default 0: a version is committed as soon as its `after_switch` has returned.
     #[must_use]
     pub fn probation(mut self, length: Duration) -> Self {
         self.bounds.probation = length;
         self
     }
 
-    /// Remembers in `directory` what was committed, tried and held, so that the next start of the service brings the last committed versions back, with
-    /// their configurations, and takes up nothing by itself that was rolled back or that the process died of. It keeps copies of their
-    /// libraries in `directory/store`. The directory must be this host's alone, and on a disk that keeps what is synced. Default: none, and the
-    /// highest versions in the plugins' directory run.
+    /// Remembers in `directory` what was committed, tried and held, so that the next start of the
+    /// service brings the last committed versions back, with their configurations, and takes up
+    /// nothing by itself that was rolled back or that the process died of. It keeps copies of their
+    /// libraries in `directory/store`. The directory must be this host's alone, and on a disk that
+    /// keeps what is synced. Default: none, and the highest versions in the plugins' directory run.
     ///
-    /// A switch is written down before it is made; what can't be written is refused with `journal_unavailable`.
+    /// A switch is written down before it is made; what can't be written is refused with
+    /// `journal_unavailable`.
     #[must_use]
     pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
         self.journal = Some(directory.into());
@@ -681,8 +715,8 @@ impl HostBuilder {
         self
     }
 
-    /// How long calls may wait while a plugin's state is handed over to its next version. Beyond it the update is refused, and what served serves on.
-    /// Default 250 ms.
+    /// How long calls may wait while a plugin's state is handed over to its next version. Beyond it
+    /// the update is refused, and what served serves on. Default 250 ms.
     #[must_use]
     pub fn handover_wait_max(mut self, wait: Duration) -> Self {
         self.bounds.handover_wait_max = wait;
@@ -696,50 +730,60 @@ impl HostBuilder {
         self
     }
 
-    /// How many calls of a version on probation may panic: one more brings the version before back (`budget_exceeded`). Default: any number; 0 is strict.
-    /// Calls through slots, requests, leases, objects and futures count, callbacks and hooks do not. They are counted on their way back, and no other call pays for it.
+    /// How many calls of a version on probation may panic: one more brings the version before back
+    /// (`budget_exceeded`). Default: any number; 0 is strict. Calls through slots, requests,
+    /// leases, objects and futures count, callbacks and hooks do not. They are counted on their way
+    /// back, and no other call pays for it.
     #[must_use]
     pub fn panics_max(mut self, count: u64) -> Self {
         self.bounds.panics_max = count;
         self
     }
 
-    /// The same of calls that return an error of the plugin's own ([`CallError::Refused`](crate::CallError::Refused)). Errors that are ordinary
-    /// answers count as well, so leave room for as many as a probation sees. Default: any number.
+    /// The same of calls that return an error of the plugin's own
+    /// ([`CallError::Refused`](crate::CallError::Refused)). Errors that are ordinary answers count
+    /// as well, so leave room for as many as a probation sees. Default: any number.
     #[must_use]
     pub fn errors_max(mut self, count: u64) -> Self {
         self.bounds.errors_max = count;
         self
     }
 
-    /// How many times as long as on the version before the slowest hundredth of a version's calls may take, in a canary and on
-    /// [probation](HostBuilder::probation): beyond it the version before comes back (`budget_exceeded`). Default: any time. At least 1; less than
-    /// 10 µs more is never too much, and fewer than 1,000 calls on either side say nothing.
+    /// How many times as long as on the version before the slowest hundredth of a version's calls
+    /// may take, in a canary and on [probation](HostBuilder::probation): beyond it the version
+    /// before comes back (`budget_exceeded`). Default: any time. At least 1; less than 10 µs more
+    /// is never too much, and fewer than 1,000 calls on either side say nothing.
     ///
-    /// Compared are the calls through slots and leases, method by method, and requests as a whole. They are timed while a version is tried, and at
-    /// no other time: each reads the clock twice. Where there is no canary, the version that serves is timed first, and what replaces it waits for
-    /// that for one `check_interval`.
+    /// Compared are the calls through slots and leases, method by method, and requests as a whole.
+    /// They are timed while a version is tried, and at no other time: each reads the clock twice.
+    /// Where there is no canary, the version that serves is timed first, and what replaces it waits
+    /// for that for one `check_interval`.
     #[must_use]
     pub fn latency_max(mut self, factor: f64) -> Self {
         self.bounds.latency_max = Some(factor);
         self
     }
 
-    /// Runs each new version of the plugins of `group` for `length` beside the one that serves, for `share` of what comes (between 0 and 1), before it is
-    /// switched in for all. It has an instance of its own. Each outermost call, request and lease is for one of the two by chance, and all
-    /// that is called from within is for the same; [`request_keyed`](crate::Group::request_keyed) keeps what belongs together on one side.
+    /// Runs each new version of the plugins of `group` for `length` beside the one that serves, for
+    /// `share` of what comes (between 0 and 1), before it is switched in for all. It has an
+    /// instance of its own. Each outermost call, request and lease is for one of the two by chance,
+    /// and all that is called from within is for the same;
+    /// [`request_keyed`](crate::Group::request_keyed) keeps what belongs together on one side.
     ///
-    /// It is withdrawn and held when its health, a [`health_check`](HostBuilder::health_check) or a budget fails, when it is cancelled or rolled back; a
-    /// newer version of it takes its place. [`Host::apply`] returns when it is switched in for all, or refused. Rollbacks and first versions have
-    /// no canary, and a version of a group in which a plugin hands its state over is refused (`canary_with_state`). Default: none.
+    /// It is withdrawn and held when its health, a [`health_check`](HostBuilder::health_check) or a
+    /// budget fails, when it is cancelled or rolled back; a newer version of it takes its place.
+    /// [`Host::apply`] returns when it is switched in for all, or refused. Rollbacks and first
+    /// versions have no canary, and a version of a group in which a plugin hands its state over is
+    /// refused (`canary_with_state`). Default: none.
     #[must_use]
     pub fn canary(mut self, group: impl Into<String>, share: f64, length: Duration) -> Self {
         self.bounds.canaries.insert(group.into(), Share { of_all: share, length });
         self
     }
 
-    /// What a group on probation is asked besides: the reason why it is not well brings the version before back. It runs on a thread of
-    /// its own, may call plugins, and is given up at `hook_deadline`, which counts as not well.
+    /// What a group on probation is asked besides: the reason why it is not well brings the version
+    /// before back. It runs on a thread of its own, may call plugins, and is given up at
+    /// `hook_deadline`, which counts as not well.
     #[must_use]
     pub fn health_check<F>(mut self, check: F) -> Self
     where
@@ -749,15 +793,17 @@ impl HostBuilder {
         self
     }
 
-    /// For each of a plugin's hooks but `before_switch`, which is part of its start. An `after_switch` or `health` that is late has failed; on
-    /// the way back nobody waits for longer. Default 10 s.
+    /// For each of a plugin's hooks but `before_switch`, which is part of its start. An
+    /// `after_switch` or `health` that is late has failed; on the way back nobody waits for longer.
+    /// Default 10 s.
     #[must_use]
     pub fn hook_deadline(mut self, deadline: Duration) -> Self {
         self.bounds.hook_deadline = deadline;
         self
     }
 
-    /// Starts the host, and loads what lies in the plugins' directory. A file there that is refused is an event, not an error.
+    /// Starts the host, and loads what lies in the plugins' directory. A file there that is refused
+    /// is an event, not an error.
     ///
     /// # Errors
     /// A directory that can't be used, or settings that contradict each other.
@@ -766,11 +812,14 @@ impl HostBuilder {
         midflight_plugin::rt::use_host_panics();
         midflight_plugin::rt::use_symboliser(frames::symbolise);
         let base = self.run_directory.clone().unwrap_or_else(default_run_directory);
-        let run =
-            RunDirectory::create(&base).map_err(|source| HostError::RunDirectory { path: base, source })?;
+        let run = RunDirectory::create(&base)
+            .map_err(|source| HostError::RunDirectory { path: base, source })?;
 
-        let journal =
-            self.journal.as_deref().map(|path| journal::open(path, self.journal_bounds)).transpose();
+        let journal = self
+            .journal
+            .as_deref()
+            .map(|path| journal::open(path, self.journal_bounds))
+            .transpose();
         let (recall, known) = match journal.map_err(|error| HostError::Journal(Box::new(error)))? {
             Some((journal, store, opened)) => {
                 tell_opened(&opened);
@@ -788,7 +837,11 @@ impl HostBuilder {
         let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
         if let Some(reason) = obstacle {
             let about = About { plugin: "", version: "", generation: None };
-            shared.events.add(about, Duration::ZERO, EventKind::NoPreflight { reason: reason.to_owned() });
+            shared.events.add(
+                about,
+                Duration::ZERO,
+                EventKind::NoPreflight { reason: reason.to_owned() },
+            );
         }
         let setup = Setup {
             shared: Arc::clone(&shared),
@@ -805,8 +858,10 @@ impl HostBuilder {
             .map_err(HostError::Thread)?;
         let commands = shared.commands();
         logs::listen(move || commands.send(Command::FiltersChanged).is_ok());
-        let host =
-            Host { end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }), shared };
+        let host = Host {
+            end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }),
+            shared,
+        };
         for (plugin, linked) in self.linked {
             host.shared
                 .ask(|reply| Command::Link { plugin, linked, reply })
@@ -827,7 +882,10 @@ impl HostBuilder {
         let bounds = &self.bounds;
         let depth = bounds.calls_nested_max;
         if bounds.generations_max < 2 {
-            let why = format!("{} leaves no room for an update beside what serves", bounds.generations_max);
+            let why = format!(
+                "{} leaves no room for an update beside what serves",
+                bounds.generations_max
+            );
             return Err(HostError::Bound { name: "generations_max", why });
         }
         if depth == 0 || depth > pin::FRAMES {
@@ -838,7 +896,9 @@ impl HostBuilder {
             let why = "0 allows no call at all".to_owned();
             return Err(HostError::Bound { name: "groups_nested_max", why });
         }
-        if let Some(factor) = bounds.latency_max.filter(|factor| !(1.0..f64::INFINITY).contains(factor)) {
+        if let Some(factor) =
+            bounds.latency_max.filter(|factor| !(1.0..f64::INFINITY).contains(factor))
+        {
             let why = format!("{factor} is not a number from 1 on");
             return Err(HostError::Bound { name: "latency_max", why });
         }
@@ -856,14 +916,15 @@ impl HostBuilder {
     }
 }
 
-/// A program whose panics end it can keep none of what is promised of panics: that of a service's own would end it as well as
-/// that of a plugin which is linked in, or which a default body asks.
+/// A program whose panics end it can keep none of what is promised of panics: that of a service's
+/// own would end it as well as that of a plugin which is linked in, or which a default body asks.
 fn unwinds(aborts: bool) -> Result<(), HostError> {
     if aborts { Err(HostError::PanicAbort) } else { Ok(()) }
 }
 
 impl Host {
-    /// Brings back what the journal says was committed, each group with one store. What can't be brought back is an event.
+    /// Brings back what the journal says was committed, each group with one store. What can't be
+    /// brought back is an event.
     fn recall(&self, known: &JournalState, store: &Store) {
         for set in known.committed.values() {
             let mut answers = Vec::new();
@@ -875,11 +936,13 @@ impl Host {
                     Ok(candidate) => {
                         let (reply, answer) = sync_channel(1);
                         answers.push(answer);
-                        let (candidate, config) = (Box::new(candidate), Some(member.config.as_str().into()));
+                        let (candidate, config) =
+                            (Box::new(candidate), Some(member.config.as_str().into()));
                         named.push(Named { candidate, config, took: began.elapsed(), reply });
                     }
                     Err(refusal) => {
-                        self.shared.refused(&refusal.of(&member.plugin, &member.version), began.elapsed());
+                        self.shared
+                            .refused(&refusal.of(&member.plugin, &member.version), began.elapsed());
                     }
                 }
             }
@@ -893,21 +956,23 @@ impl Host {
 
     /// Watches first and looks second, so that no file falls between.
     fn watch(&self, directory: PathBuf, known: Option<&JournalState>) -> Result<(), HostError> {
-        let failed = |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
+        let failed =
+            |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
         let watch = Watch::start(&directory, Arc::clone(&self.shared))
             .map_err(|error| failed(&directory, io::Error::other(error)))?;
         *self.end.watch.lock() = Some(watch);
         let status = self.status();
         let known = |candidate: &Candidate| {
             let (plugin, digest) = (&candidate.manifest().name, candidate.digest().into());
-            // Where what was committed could not be brought back, what it came from may be all there is.
+            // Where what was committed could not be brought back, what it came from may be all
+            // there is.
             let serves = status.plugins.iter().any(|it| it.name == *plugin && it.active.is_some());
             known.is_some_and(|known| {
                 known.held(plugin, &digest).is_some() || serves && known.knows(plugin, &digest)
             })
         };
-        let found =
-            watch::initial(&self.shared, &directory, known).map_err(|error| failed(&directory, error))?;
+        let found = watch::initial(&self.shared, &directory, known)
+            .map_err(|error| failed(&directory, error))?;
         for (candidate, took) in found {
             // A refusal is an event.
             let _ = self.shared.ask(|reply| Command::Update {

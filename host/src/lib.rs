@@ -1,16 +1,20 @@
 //! Midflight replaces the code of a running Rust service while calls are in flight.
 //!
-//! A host keeps its state; logic lives in plugins, cdylibs behind contracts that both sides share. When a new version shows up, its bytes are
-//! checked before an instruction of it runs, it is switched in with one store, the calls of the old version end on the
-//! old version, and then that is unmapped. Whatever goes wrong before the switch, the old version serves on.
+//! A host keeps its state; logic lives in plugins, cdylibs behind contracts that both sides share.
+//! When a new version shows up, its bytes are checked before an instruction of it runs, it is
+//! switched in with one store, the calls of the old version end on the old version, and then that
+//! is unmapped. Whatever goes wrong before the switch, the old version serves on.
 //!
 //! - [`Host`]: builds, watches, applies, rolls back, tells.
-//! - [`Slot`]: a typed handle on one contract of one plugin. [`Group::request`] holds many calls on one release, [`Lease`] holds a
-//!   release for longer than a closure.
-//! - [`Object`]: what a plugin has handed out, with methods of its own; it holds its version. [`Callback`]: what a plugin has left to be
-//!   called; it holds nothing, and is revoked with its version.
-//! - [`AttachedData`]: what plugins know about the host's objects, kept through all versions and freed with the object.
-//! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came back.
+//! - [`Slot`]: a typed handle on one contract of one plugin. [`Group::request`] holds many calls on
+//!   one release, [`Lease`] holds a release for longer than a closure.
+//! - [`Object`]: what a plugin has handed out, with methods of its own; it holds its version.
+//!   [`Callback`]: what a plugin has left to be called; it holds nothing, and is revoked with its
+//!   version.
+//! - [`AttachedData`]: what plugins know about the host's objects, kept through all versions and
+//!   freed with the object.
+//! - [`Refusal`]: why an update did not happen. [`Fault`]: what a call returns where no value came
+//!   back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
 mod contained;

@@ -1,8 +1,9 @@
 //! Mapped libraries: the only place that opens, asks, starts, stops and closes one.
 //!
-//! `dlopen` answers with an older library where a path or an inode was seen before, and `dlclose` returns 0 whether or
-//! not it unmapped anything. Neither is believed: what was mapped is proven by an address that was written into this
-//! very image, and what was unmapped by the absence of its path from the process.
+//! `dlopen` answers with an older library where a path or an inode was seen before, and `dlclose`
+//! returns 0 whether or not it unmapped anything. Neither is believed: what was mapped is proven by
+//! an address that was written into this very image, and what was unmapped by the absence of its
+//! path from the process.
 #![allow(unsafe_code, reason = "one of the five places: calls into libraries")]
 
 mod program;
@@ -15,7 +16,8 @@ use crate::status::Memory;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
-    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place, StateTable,
+    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place,
+    StateTable,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
@@ -31,13 +33,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use program::{
-    ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, first_contracts, has_foreign_rights,
-    listed,
+    ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, first_contracts,
+    has_foreign_rights, listed,
 };
 
-/// A plugin's code: an open library whose entry was found and whose bytes are known to be the image's, or what is linked in.
+/// A plugin's code: an open library whose entry was found and whose bytes are known to be the
+/// image's, or what is linked in.
 ///
-/// Dropping it leaves it mapped: only [`close`](Library::close) unmaps, and asks for the reason why that is safe.
+/// Dropping it leaves it mapped: only [`close`](Library::close) unmaps, and asks for the reason why
+/// that is safe.
 pub(crate) struct Library {
     body: Body,
     image: Arc<Image>,
@@ -52,7 +56,8 @@ enum Body {
     Linked(Linked),
 }
 
-// SAFETY: the entry is an immutable static of the library, and glibc's handles may be used from any thread.
+// SAFETY: the entry is an immutable static of the library, and glibc's handles may be used from any
+// thread.
 unsafe impl Send for Library {}
 // SAFETY: as above.
 unsafe impl Sync for Library {}
@@ -74,15 +79,21 @@ pub(crate) enum NotStarted {
 impl NotStarted {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            NotStarted::Failed(reason) => Refusal::new(Code::StartFailed, format!("start says: {reason}")),
+            NotStarted::Failed(reason) => {
+                Refusal::new(Code::StartFailed, format!("start says: {reason}"))
+            }
             NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),
         }
     }
 }
 
 impl Library {
-    /// Maps `image` and runs its constructors. A library that is refused after that comes with the refusal.
-    pub(crate) fn open(image: &Arc<Image>, table: &HostTable) -> Result<Library, (Refusal, Option<Library>)> {
+    /// Maps `image` and runs its constructors. A library that is refused after that comes with the
+    /// refusal.
+    pub(crate) fn open(
+        image: &Arc<Image>,
+        table: &HostTable,
+    ) -> Result<Library, (Refusal, Option<Library>)> {
         let handle = open_handle(image).map_err(|refusal| (refusal, None))?;
         let (handle, entry) = match entry_of(handle, image, table) {
             Ok(both) => both,
@@ -96,7 +107,8 @@ impl Library {
         let library = Library { body, image: Arc::clone(image) };
         if name != &*image.plugin || version != &*image.version {
             let (plugin, expected) = (&image.plugin, &image.version);
-            let reason = format!("its entry says {name} {version}, its manifest says {plugin} {expected}");
+            let reason =
+                format!("its entry says {name} {version}, its manifest says {plugin} {expected}");
             return Err((Refusal::new(Code::EntryInvalid, reason), Some(library)));
         }
         Ok(library)
@@ -109,9 +121,10 @@ impl Library {
 
     /// The contracts that the library says it implements.
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        self.offered()
-            .iter()
-            .map(|offered: &Offered| Offer { name: offered.name.as_str(), layout: Layout(offered.layout) })
+        self.offered().iter().map(|offered: &Offered| Offer {
+            name: offered.name.as_str(),
+            layout: Layout(offered.layout),
+        })
     }
 
     /// Runs the plugin's `start`.
@@ -119,8 +132,9 @@ impl Library {
         let origin = Origin::new(&self.image.plugin, &self.image.version, table.generation);
         let started = match &self.body {
             Body::Mapped { entry, .. } => {
-                // SAFETY: mapped; the format fixes the function's type; `table` is alive for as long as the library is
-                // mapped, as the generation owns both. The origin is a local.
+                // SAFETY: mapped; the format fixes the function's type; `table` is alive for as
+                // long as the library is mapped, as the generation owns both. The origin is a
+                // local.
                 unsafe {
                     (entry.as_ref().start)(table, config.into())
                         .finish_result::<usize, String>(&nobody(&origin))
@@ -128,11 +142,12 @@ impl Library {
                 .map(std::ptr::with_exposed_provenance)
             }
             Body::Linked(linked) => {
-                // SAFETY: the table is this host's, and alive for as long as the generation, which owns both.
+                // SAFETY: the table is this host's, and alive for as long as the generation, which
+                // owns both.
                 let start = || unsafe { (linked.start)(table, &self.image.plugin, config) };
-                caught(&origin, start)
-                    .map_err(CallError::Fault)
-                    .and_then(|started| started.map_err(|error| CallError::Refused(error.to_string())))
+                caught(&origin, start).map_err(CallError::Fault).and_then(|started| {
+                    started.map_err(|error| CallError::Refused(error.to_string()))
+                })
             }
         };
         match started {
@@ -158,7 +173,8 @@ impl Library {
 
     /// Tells the plugin that its instance gets no new calls.
     pub(crate) fn retiring(&self, instance: &Instance, origin: &Origin) -> Result<(), Fault> {
-        // An `Instance` is made by `start` alone and moved into `stop`, so what can be borrowed is not dropped.
+        // An `Instance` is made by `start` alone and moved into `stop`, so what can be borrowed is
+        // not dropped.
         match &self.body {
             // SAFETY: mapped, the instance is alive, and the caller holds the origin.
             Body::Mapped { entry, .. } => unsafe {
@@ -172,14 +188,21 @@ impl Library {
     }
 
     /// Runs one hook of the plugin's.
-    pub(crate) fn hook(&self, instance: &Instance, origin: &Origin, which: Hook) -> Result<(), String> {
+    pub(crate) fn hook(
+        &self,
+        instance: &Instance,
+        origin: &Origin,
+        which: Hook,
+    ) -> Result<(), String> {
         let hook = match &self.body {
             // SAFETY: by the invariant; mapped for as long as `self` is.
             Body::Mapped { entry, .. } => unsafe { entry.as_ref() }.hook,
             Body::Linked(linked) => linked.hook,
         };
-        // SAFETY: the format fixes the function's type; the instance is alive, as in `retiring`, and the caller holds the origin.
-        unsafe { hook(instance.0, which).finish_result::<(), String>(&nobody(origin)) }.map_err(words)
+        // SAFETY: the format fixes the function's type; the instance is alive, as in `retiring`,
+        // and the caller holds the origin.
+        unsafe { hook(instance.0, which).finish_result::<(), String>(&nobody(origin)) }
+            .map_err(words)
     }
 
     /// How the plugin's state is handed over, if it has one.
@@ -191,7 +214,8 @@ impl Library {
         }
     }
 
-    /// One part of the instance's state in the schema `version`, in the host's own memory, and whether more is to come.
+    /// One part of the instance's state in the schema `version`, in the host's own memory, and
+    /// whether more is to come.
     pub(crate) fn save(
         &self,
         instance: &Instance,
@@ -202,7 +226,8 @@ impl Library {
         let state = self.state().ok_or(STATELESS)?;
         // SAFETY: as in `hook`.
         unsafe {
-            (state.save)(instance.0, version, part).finish_result::<(Vec<u8>, bool), String>(&nobody(origin))
+            (state.save)(instance.0, version, part)
+                .finish_result::<(Vec<u8>, bool), String>(&nobody(origin))
         }
         .map_err(words)
     }
@@ -227,7 +252,8 @@ impl Library {
 
     /// Drops the instance. The caller owns the last way to it: no call is inside and none can come.
     pub(crate) fn stop(&self, instance: Instance, origin: &Origin) -> Result<(), Fault> {
-        // SAFETY (both): an `Instance` is made by `start` alone, and moved in here, so it is stopped once.
+        // SAFETY (both): an `Instance` is made by `start` alone, and moved in here, so it is
+        // stopped once.
         match &self.body {
             // SAFETY: mapped, and the caller holds the origin.
             Body::Mapped { entry, .. } => unsafe {
@@ -240,11 +266,13 @@ impl Library {
         }
     }
 
-    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it: what it never freed may go with it.
-    /// Whether it is gone, [`is_mapped`] tells: neither an error of dlclose is a proof of anything, nor its success.
+    /// Closes the library. Its instance was stopped, or never was, and nothing will call into it:
+    /// what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an
+    /// error of dlclose is a proof of anything, nor its success.
     pub(crate) fn close(self) {
         if let Body::Mapped { handle, entry } = self.body {
-            // SAFETY: by the invariant; mapped until the next line, which runs nothing of it but its exit handlers.
+            // SAFETY: by the invariant; mapped until the next line, which runs nothing of it but
+            // its exit handlers.
             unsafe { entry.as_ref().close() };
             let _ = ManuallyDrop::into_inner(handle).close();
         }
@@ -255,7 +283,8 @@ impl Library {
         let Body::Mapped { entry, .. } = &self.body else { return None };
         // SAFETY: by the invariant; mapped for as long as `self` is.
         let counts = unsafe { entry.as_ref() }.memory;
-        let memory = Memory { current: counts.current.load(Relaxed), peak: counts.peak.load(Relaxed) };
+        let memory =
+            Memory { current: counts.current.load(Relaxed), peak: counts.peak.load(Relaxed) };
         Some(memory).filter(|memory| memory.peak > 0)
     }
 
@@ -268,22 +297,30 @@ impl Library {
     }
 }
 
-/// Opens `familiar` libraries, which are the C library's own or libgcc, from where the C library of this process lies.
+/// Opens `familiar` libraries, which are the C library's own or libgcc, from where the C library of
+/// this process lies.
 ///
-/// A plugin names what it needs, and the loader looks for the name in `LD_LIBRARY_PATH` first: whoever can put a `libm.so.6` there has
-/// its constructors run in the service, although nothing of the kind is checked. It looks nowhere for what is open already under that name, so these are
+/// A plugin names what it needs, and the loader looks for the name in `LD_LIBRARY_PATH` first:
+/// whoever can put a `libm.so.6` there has its constructors run in the service, although nothing of
+/// the kind is checked. It looks nowhere for what is open already under that name, so these are
 /// opened by their path before it is asked, and stay open. What does not lie there is left to it.
 pub(crate) fn open_familiar(familiar: &[String]) {
     static OPENED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let Some((of_this, _)) = file_at(libc::gnu_get_libc_version as *const () as usize) else { return };
-    let Some(directory) = of_this.parent().filter(|directory| directory.is_absolute()) else { return };
+    let Some((of_this, _)) = file_at(libc::gnu_get_libc_version as *const () as usize) else {
+        return;
+    };
+    let Some(directory) = of_this.parent().filter(|directory| directory.is_absolute()) else {
+        return;
+    };
     // Told without the lock: the subscriber is the service's.
     let (mut opened, mut left) = (OPENED.lock(), Vec::new());
-    for name in familiar.iter().filter(|name| *name != "libc.so.6" && !name.starts_with("ld-linux")) {
+    for name in familiar.iter().filter(|name| *name != "libc.so.6" && !name.starts_with("ld-linux"))
+    {
         if opened.contains(name) {
             continue;
         }
-        // SAFETY: a library of the C library's own, which many programs are linked to; its constructors need nothing of ours.
+        // SAFETY: a library of the C library's own, which many programs are linked to; its
+        // constructors need nothing of ours.
         match unsafe { Handle::open(Some(directory.join(name)), RTLD_NOW | RTLD_LOCAL) } {
             Ok(handle) => {
                 // For the rest of this process's life.
@@ -301,22 +338,28 @@ pub(crate) fn open_familiar(familiar: &[String]) {
 }
 
 fn open_handle(image: &Image) -> Result<Handle, Refusal> {
-    // SAFETY: the image is a private file under a name that is used once, of bytes that were checked as data; that
-    // its constructors are sound is what every user of native plugins has to trust.
+    // SAFETY: the image is a private file under a name that is used once, of bytes that were
+    // checked as data; that its constructors are sound is what every user of native plugins has to
+    // trust.
     let opened = unsafe { Handle::open(Some(image.path()), RTLD_NOW | RTLD_LOCAL) };
     opened.map_err(|error| {
         let reason = text_of(&error).replace(&image.path().display().to_string(), "the image");
         // It may have been remounted since the host was started.
-        let code = if is_noexec(image.path()) { Code::RunDirectoryNoexec } else { Code::LoadFailed };
+        let code =
+            if is_noexec(image.path()) { Code::RunDirectoryNoexec } else { Code::LoadFailed };
         Refusal::new(code, format!("the loader says: {reason}"))
     })
 }
 
 /// The entry of the library, which is proven to be the image that `table` was written into.
-fn entry_of(handle: Handle, image: &Image, table: &HostTable) -> Result<(Handle, NonNull<Entry>), Refusal> {
-    // The inspection saw these symbols in the very bytes that were written, so a library without them, or with
-    // another address in its place, is another library.
-    // SAFETY: the symbol is a static of the type named, as the magic bytes before it show.
+fn entry_of(
+    handle: Handle,
+    image: &Image,
+    table: &HostTable,
+) -> Result<(Handle, NonNull<Entry>), Refusal> {
+    // The inspection saw these symbols in the very bytes that were written, so a library without
+    // them, or with another address in its place, is another library. SAFETY: the symbol is a
+    // static of the type named, as the magic bytes before it show.
     let place: NonNull<Place> = unsafe { static_of(&handle, b"midflight_place\0") }?;
     // SAFETY: a static of the mapped library.
     let place = unsafe { place.as_ref() };
@@ -325,7 +368,9 @@ fn entry_of(handle: Handle, image: &Image, table: &HostTable) -> Result<(Handle,
         let plugin = &image.plugin;
         return Err(Refusal::new(
             Code::WrongImage,
-            format!("for {plugin} the loader mapped what holds {found:#x} where {expected:#x} was written"),
+            format!(
+                "for {plugin} the loader mapped what holds {found:#x} where {expected:#x} was written"
+            ),
         ));
     }
     // SAFETY: a static of a library that was just proven to be the image; its manifest said FORMAT.
@@ -359,15 +404,17 @@ fn entry_of(handle: Handle, image: &Image, table: &HostTable) -> Result<(Handle,
 /// never run.
 pub(crate) fn check_exports(names: &[CString]) -> Result<(), Refusal> {
     // SAFETY: it looks C strings up in what is loaded.
-    let is_taken = |name: &&CString| !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null();
+    let is_taken =
+        |name: &&CString| !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null();
     let mut taken = names.iter().filter(is_taken).map(|name| name.to_string_lossy());
     let Some(first) = taken.next() else { return Ok(()) };
     let more = match taken.count() {
         0 => String::new(),
         more => format!(", and {more} others"),
     };
-    let reason =
-        format!("it exports `{first}`{more}, which is in the process already and would be called instead");
+    let reason = format!(
+        "it exports `{first}`{more}, which is in the process already and would be called instead"
+    );
     Err(Refusal::new(Code::ExportTaken, reason))
 }
 
@@ -478,19 +525,24 @@ pub(crate) fn signal_name(signal: c_int) -> String {
     }
 }
 
-/// Is any code of the image at `path` in this process? Other mappings of the file don't count: a symboliser that maps it to read
-/// names can leave one behind, and nothing runs there.
+/// Is any code of the image at `path` in this process? Other mappings of the file don't count: a
+/// symboliser that maps it to read names can leave one behind, and nothing runs there.
 pub(crate) fn is_mapped(path: &Path) -> bool {
     is_loaded(path) || has_executable_mapping(path)
 }
 
-/// The loaded file that holds `address`, and where it was loaded to. The path is empty for the program itself.
+/// The loaded file that holds `address`, and where it was loaded to. The path is empty for the
+/// program itself.
 pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
     struct Search {
         address: usize,
         found: Option<(PathBuf, usize)>,
     }
-    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+    unsafe extern "C" fn visit(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        search: *mut c_void,
+    ) -> c_int {
         // SAFETY: as in `is_loaded`.
         let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
         if info.dlpi_phdr.is_null() || info.dlpi_name.is_null() {
@@ -522,7 +574,11 @@ fn is_loaded(path: &Path) -> bool {
         path: &'p OsStr,
         found: bool,
     }
-    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+    unsafe extern "C" fn visit(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        search: *mut c_void,
+    ) -> c_int {
         // SAFETY: `dl_iterate_phdr` passes a valid info, and the pointer that it was given below.
         let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
         if !info.dlpi_name.is_null() {
@@ -542,7 +598,8 @@ fn has_executable_mapping(path: &Path) -> bool {
     !mappings(path, |permissions| permissions.get(2) == Some(&b'x')).is_empty()
 }
 
-/// The address ranges that are mapped from `path`, with such permissions. All of memory where that can't be known.
+/// The address ranges that are mapped from `path`, with such permissions. All of memory where that
+/// can't be known.
 fn mappings(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
     let Ok(maps) = std::fs::read("/proc/self/maps") else {
         return std::iter::once(0..usize::MAX).collect();

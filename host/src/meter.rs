@@ -1,7 +1,7 @@
 //! Meters: how long the calls of a version take, for as long as that is compared with another's.
 //!
-//! Threads write to their own stripe, and a call reads the clock twice: what is measured is paid by who measures. A release without a
-//! budget has none of it.
+//! Threads write to their own stripe, and a call reads the clock twice: what is measured is paid by
+//! who measures. A release without a budget has none of it.
 
 use crate::release::Wanted;
 use std::array::from_fn;
@@ -39,7 +39,8 @@ impl Meters {
         self.slots.get(slot)?.as_ref()
     }
 
-    /// Times `f` as a request, whose calls are not told apart: the host's own work between them would not be seen.
+    /// Times `f` as a request, whose calls are not told apart: the host's own work between them
+    /// would not be seen.
     pub(crate) fn time_request<R>(&self, f: impl FnOnce() -> R) -> R {
         self.requests.time(f)
     }
@@ -75,8 +76,8 @@ impl Latency {
             let (before, now) = (self.before.of(slot)?, self.now.of(slot)?);
             let mut methods = wanted.contract.methods.iter().zip(before.0.iter().zip(&now.0));
             let of_it = |method| format!("calls of {method}");
-            let reason =
-                methods.find_map(|(method, (before, now))| slower(&of_it(method), before, now, factor))?;
+            let reason = methods
+                .find_map(|(method, (before, now))| slower(&of_it(method), before, now, factor))?;
             Some((Some(wanted.plugin.clone()), reason))
         });
         let requests = || slower("requests", &self.before.requests, &self.now.requests, factor);
@@ -85,7 +86,8 @@ impl Latency {
 }
 
 fn slower(what: &str, before: &Histogram, now: &Histogram, factor: f64) -> Option<String> {
-    let ((calls_before, was), (calls, is)) = (before.slowest_hundredth()?, now.slowest_hundredth()?);
+    let ((calls_before, was), (calls, is)) =
+        (before.slowest_hundredth()?, now.slowest_hundredth()?);
     (is > was.mul_f64(factor) + SLACK).then(|| {
         format!(
             "the slowest hundredth of its {calls} {what} took {is:?} or more, and {was:?} on the version before ({calls_before}): \
@@ -120,9 +122,12 @@ impl Histogram {
         self.0[stripe()][bucket(nanos)].fetch_add(1, Relaxed);
     }
 
-    /// How many calls there were, and what the fastest of their slowest hundredth took at least; `None` where they are too few.
+    /// How many calls there were, and what the fastest of their slowest hundredth took at least;
+    /// `None` where they are too few.
     fn slowest_hundredth(&self) -> Option<(u64, Duration)> {
-        let count = |at: usize| self.0.iter().map(|stripe| u64::from(stripe[at].load(Relaxed))).sum::<u64>();
+        let count = |at: usize| {
+            self.0.iter().map(|stripe| u64::from(stripe[at].load(Relaxed))).sum::<u64>()
+        };
         let counts: [u64; BUCKETS] = from_fn(count);
         let all: u64 = counts.iter().sum();
         let mut slower = all / 100;
@@ -161,12 +166,15 @@ mod tests {
     #[test]
     fn a_duration_is_kept_to_an_eighth() {
         let mut before = None;
-        for nanos in
-            (0..4_096).chain((3..39).flat_map(|power| [(1 << power) - 1, 1 << power, 13 << (power - 2)]))
+        for nanos in (0..4_096)
+            .chain((3..39).flat_map(|power| [(1 << power) - 1, 1 << power, 13 << (power - 2)]))
         {
             let bucket = bucket(nanos);
             let least = least(bucket);
-            assert!(least <= nanos && nanos <= least + least / 8, "{nanos} is in {bucket}, from {least} on");
+            assert!(
+                least <= nanos && nanos <= least + least / 8,
+                "{nanos} is in {bucket}, from {least} on"
+            );
             before = before.max(Some(bucket));
         }
         assert!(before < Some(BUCKETS));

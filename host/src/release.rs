@@ -21,12 +21,14 @@ use std::thread::JoinHandle;
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
-/// Owned by its group's cell while it is current, by the control plane while it drains, and by leases.
+/// Owned by its group's cell while it is current, by the control plane while it drains, and by
+/// leases.
 #[repr(C)]
 pub(crate) struct Release {
-    /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded. The first lie here, so that a
-    /// call finds its own with one load: after the pin's exchange each load waits for the one before.
-    /// At its beginning, so that nothing is added to a slot's own distance.
+    /// By a slot's index; unbound for slots of other groups and for plugins that are not loaded.
+    /// The first lie here, so that a call finds its own with one load: after the pin's exchange
+    /// each load waits for the one before. At its beginning, so that nothing is added to a slot's
+    /// own distance.
     near: [Near; NEAR],
     /// Those after.
     far: Box<[Bound]>,
@@ -39,7 +41,8 @@ pub(crate) struct Release {
     pub(crate) shares: Shares,
     /// It is not to be called at once.
     pub(crate) detour: Option<Detour>,
-    /// What is bound and timed: its entries above are unbound, so that a bare call pays nothing for it.
+    /// What is bound and timed: its entries above are unbound, so that a bare call pays nothing for
+    /// it.
     timed: Option<Timed>,
     /// What the entries of a release without libraries point into.
     _linked: Option<Arc<dyn Any + Send + Sync>>,
@@ -52,10 +55,12 @@ struct Timed {
     meters: Arc<Meters>,
 }
 
-/// How many entries lie in the release itself: as many as a byte can name, so that no call has to compare its own with an end.
+/// How many entries lie in the release itself: as many as a byte can name, so that no call has to
+/// compare its own with an end.
 const NEAR: usize = 1 << u8::BITS;
 
-/// The last of them, which is never bound: it stands for those that are not there. A call finds nothing in it, and looks out of line.
+/// The last of them, which is never bound: it stands for those that are not there. A call finds
+/// nothing in it, and looks out of line.
 const FAR: u8 = u8::MAX;
 
 /// Which entry in a release itself is a slot's.
@@ -63,7 +68,8 @@ pub(crate) fn near(index: usize) -> u8 {
     u8::try_from(index).unwrap_or(FAR)
 }
 
-/// Of a size that a call gets at with a shift. (By padding: what is aligned to more than a word leaves holes in the C library's heap.)
+/// Of a size that a call gets at with a shift. (By padding: what is aligned to more than a word
+/// leaves holes in the C library's heap.)
 #[derive(Clone, Copy)]
 struct Near {
     bound: Bound,
@@ -94,8 +100,8 @@ impl Release {
         }
     }
 
-    /// Binds each of `slots` that one of `generations` serves with a table whose layout was checked.
-    /// The calls of those that `meters` has are timed.
+    /// Binds each of `slots` that one of `generations` serves with a table whose layout was
+    /// checked. The calls of those that `meters` has are timed.
     pub(crate) fn new(
         number: u64,
         generations: Vec<Arc<Generation>>,
@@ -103,7 +109,8 @@ impl Release {
         meters: Option<&Arc<Meters>>,
     ) -> Self {
         let bind = |wanted: &Wanted| {
-            let generation = generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
+            let generation =
+                generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
             generation.bind(&wanted.contract)
         };
         let entries: Vec<_> = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND)).collect();
@@ -120,7 +127,8 @@ impl Release {
             holds: Arc::default(),
             shares: Shares::new(),
             detour: meters.map(|_| Detour::Timed),
-            timed: meters.map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
+            timed: meters
+                .map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
             _linked: None,
         }
     }
@@ -195,7 +203,9 @@ impl Release {
     pub(crate) fn has(&self, generation: &Arc<Generation>) -> bool {
         let own = self.generations.iter().any(|part| Arc::ptr_eq(part, generation));
         own || match &self.detour {
-            Some(Detour::Fork(Fork { serves, tried, .. })) => serves.has(generation) || tried.has(generation),
+            Some(Detour::Fork(Fork { serves, tried, .. })) => {
+                serves.has(generation) || tried.has(generation)
+            }
             Some(Detour::Shut(_) | Detour::Timed) | None => false,
         }
     }
@@ -211,7 +221,8 @@ pub(crate) struct Known {
     pub(crate) layout: Layout,
 }
 
-/// A table's description, comparable by where it stands: two contracts of one name can be different types.
+/// A table's description, comparable by where it stands: two contracts of one name can be different
+/// types.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout(pub(crate) &'static midflight_plugin::rt::TypeLayout);
 
@@ -230,8 +241,8 @@ pub(crate) struct Wanted {
 
 /// One loaded copy of one plugin version.
 ///
-/// Held by the releases that it is in and by the control plane. When the control plane's is the last share, no call
-/// can be inside of it and none can come.
+/// Held by the releases that it is in and by the control plane. When the control plane's is the
+/// last share, no call can be inside of it and none can come.
 pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) plugin: Arc<str>,
@@ -249,12 +260,14 @@ pub(crate) struct Generation {
     library: Library,
     /// What the plugin may call for as long as its code is mapped.
     owner: Arc<Owner>,
-    /// The thread that mapped it and ran `start`. Not joined before the stop, so that no other thread gets its stack, and with that its
-    /// address: mimalloc for one takes a thread at that address for the one that it was started on.
+    /// The thread that mapped it and ran `start`. Not joined before the stop, so that no other
+    /// thread gets its stack, and with that its address: mimalloc for one takes a thread at that
+    /// address for the one that it was started on.
     pub(crate) loader: Option<JoinHandle<()>>,
 }
 
-/// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own may run.
+/// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own
+/// may run.
 pub(crate) struct Stopped {
     library: Library,
     pub(crate) left: Left,
@@ -293,7 +306,8 @@ impl Stopped {
     /// What its author can do about that; empty where it may go, or was meant to stay.
     pub(crate) fn ways_out(&self) -> Vec<String> {
         let signals = self.left.owner.has_handled_signals();
-        let handle = || "handle the signal in the host, and hand it on through a service".to_owned();
+        let handle =
+            || "handle the signal in the host, and hand it on through a service".to_owned();
         self.left.image.keeps.iter().filter_map(Keep::way_out).chain(signals.then(handle)).collect()
     }
 
@@ -386,7 +400,8 @@ impl Generation {
         &self.origin.tally
     }
 
-    /// For what the host itself asks of the plugin: a hook or a state that fails has a consequence of its own.
+    /// For what the host itself asks of the plugin: a hook or a state that fails has a consequence
+    /// of its own.
     fn uncounted(&self) -> Origin {
         Origin::new(&self.plugin, &self.version, self.number)
     }
@@ -404,12 +419,14 @@ impl Generation {
         self.checked.lock().iter().any(|checked| checked.layout == contract.layout)
     }
 
-    /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once, since the plugin was promised that.
+    /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once,
+    /// since the plugin was promised that.
     pub(crate) fn retiring(&self) -> Result<(), Fault> {
         self.library.retiring(&self.instance, &self.uncounted())
     }
 
-    /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a worker.
+    /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a
+    /// worker.
     pub(crate) fn hook(&self, which: Hook) -> Result<(), String> {
         self.library.hook(&self.instance, &self.uncounted(), which)
     }
@@ -425,8 +442,9 @@ impl Generation {
         })
     }
 
-    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a worker. Nobody may call the plugin meanwhile
-    /// where [`Part`] says so. `of` numbers the hand-over: one that was given up can't take a part out of a later one's copy.
+    /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a
+    /// worker. Nobody may call the plugin meanwhile where [`Part`] says so. `of` numbers the
+    /// hand-over: one that was given up can't take a part out of a later one's copy.
     ///
     /// # Errors
     /// The plugin's reason, or the report of its panic; or another hand-over has begun.
@@ -446,8 +464,8 @@ impl Generation {
     /// Gives it one part of a state that was saved in the schema `version`. On a worker.
     ///
     /// # Errors
-    /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is [`Part::Whole`]; else parts of a copy are
-    /// missing, and it must not serve.
+    /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is
+    /// [`Part::Whole`]; else parts of a copy are missing, and it must not serve.
     pub(crate) fn restore(&self, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
         self.library.restore(&self.instance, &self.uncounted(), version, part, bytes)
     }

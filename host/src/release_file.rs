@@ -61,7 +61,8 @@ pub(crate) fn read(path: &Path, bounds: &Bounds) -> Result<Vec<Named>, Refusal> 
             return Err(invalid(format!("it names {name} twice")));
         }
         let config = config.map(|config| toml::to_string(&config)).transpose();
-        candidates.push((candidate, config.map_err(|error| invalid(error.to_string()))?.map(Arc::from)));
+        candidates
+            .push((candidate, config.map_err(|error| invalid(error.to_string()))?.map(Arc::from)));
     }
     Ok(candidates)
 }

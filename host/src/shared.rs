@@ -43,7 +43,8 @@ pub(crate) struct Checks(pub(crate) Vec<Check>);
 pub(crate) type Check = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 impl Checks {
-    /// Asks each about `group`, up to the first that is not content. A panic of one is an answer as well.
+    /// Asks each about `group`, up to the first that is not content. A panic of one is an answer as
+    /// well.
     pub(crate) fn ask(&self, group: &str) -> Result<(), String> {
         let panicked = |text| Err(format!("a health check of the host panicked: {text}"));
         let ask = |check: &Check| contained(|| check(group)).unwrap_or_else(panicked);
@@ -87,7 +88,8 @@ impl Shared {
     /// Puts `plugin` into `group`, for good. The control plane alone calls it.
     pub(crate) fn join(&self, plugin: &Arc<str>, group: &Arc<str>) -> Arc<GroupCell> {
         let mut directory = Directory::clone(&self.directory.load());
-        let new = || Arc::new(vacant(group, self.bounds.calls_nested_max, self.bounds.groups_nested_max));
+        let new =
+            || Arc::new(vacant(group, self.bounds.calls_nested_max, self.bounds.groups_nested_max));
         let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
         directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));
         self.directory.store(Arc::new(directory));
@@ -104,11 +106,15 @@ impl Shared {
         self.events.add(about, took, EventKind::Refused(refusal.clone()));
     }
 
-    /// Writes down a panic of something that a plugin had handed out or left, and that was dropped: no call of anybody's brings it.
+    /// Writes down a panic of something that a plugin had handed out or left, and that was dropped:
+    /// no call of anybody's brings it.
     pub(crate) fn lost(&self, fault: Fault) {
         let Fault::Panicked(report) = fault else { return };
-        let about =
-            About { plugin: &report.plugin, version: &report.version, generation: Some(report.generation) };
+        let about = About {
+            plugin: &report.plugin,
+            version: &report.version,
+            generation: Some(report.generation),
+        };
         self.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
     }
 
@@ -117,7 +123,10 @@ impl Shared {
     }
 
     /// Sends a command and waits for its answer.
-    pub(crate) fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Refusal> {
+    pub(crate) fn ask<T>(
+        &self,
+        command: impl FnOnce(SyncSender<T>) -> Command,
+    ) -> Result<T, Refusal> {
         let (reply, answer) = sync_channel(1);
         self.send(command(reply))?;
         answer.recv().map_err(|_| ended())

@@ -8,7 +8,8 @@ use std::fmt;
 pub struct Status {
     /// Every plugin that was ever active, by name.
     pub plugins: Vec<PluginStatus>,
-    /// Every generation that is or was active, oldest first; of the unmapped ones the last few hundred.
+    /// Every generation that is or was active, oldest first; of the unmapped ones the last few
+    /// hundred.
     pub generations: Vec<GenerationStatus>,
 }
 
@@ -46,8 +47,9 @@ pub struct GenerationStatus {
     pub residency: Residency,
     /// Who holds a retired one whose drain has stalled; brought up to date ten times a second.
     pub held_by: Holders,
-    /// What it had allocated at the time of this snapshot; of an unmapped one, what it never freed. None: unknown, since its allocator is no
-    /// `midflight_plugin::Counted`, or has given out nothing yet.
+    /// What it had allocated at the time of this snapshot; of an unmapped one, what it never freed.
+    /// None: unknown, since its allocator is no `midflight_plugin::Counted`, or has given out
+    /// nothing yet.
     pub memory: Option<Memory>,
 }
 
@@ -70,7 +72,8 @@ pub enum Residency {
     Prepared,
     /// A share of the calls runs on it, before it is switched in for all.
     Canary,
-    /// It was replaced, and is kept started until what replaced it is committed: going back is one store.
+    /// It was replaced, and is kept started until what replaced it is committed: going back is one
+    /// store.
     Standby,
     /// It gets no new calls; its last ones are ending, or it is being stopped.
     Retiring,

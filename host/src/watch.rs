@@ -1,13 +1,15 @@
 //! The watcher: turns what happens in a directory into candidates.
 //!
-//! It acts on a file when its writer closes it or renames it into place, at once and with no settling time. What it reads then is
-//! complete, unless the writer has it open a second time; so where the bytes are refused it asks whether anybody still
-//! writes, and if so waits for the close that must come.
+//! It acts on a file when its writer closes it or renames it into place, at once and with no
+//! settling time. What it reads then is complete, unless the writer has it open a second time; so
+//! where the bytes are refused it asks whether anybody still writes, and if so waits for the close
+//! that must come.
 //!
-//! A watch is on a directory, not on a name. So the directory's parent is watched too: when the directory goes away and comes
-//! back, or another one is renamed into its place, the watch moves over and everything in it is looked at again. And where
-//! a link in the directory is replaced, every library there may be another one, as in the volumes of Kubernetes, whose files are
-//! links through a link that is swapped.
+//! A watch is on a directory, not on a name. So the directory's parent is watched too: when the
+//! directory goes away and comes back, or another one is renamed into its place, the watch moves
+//! over and everything in it is looked at again. And where a link in the directory is replaced,
+//! every library there may be another one, as in the volumes of Kubernetes, whose files are links
+//! through a link that is swapped.
 
 use crate::contained::say;
 use crate::control::{By, Command};
@@ -142,13 +144,15 @@ impl Follower {
             let link = found.is_symlink() && (created || renamed_in);
             return link.then_some(Look::Everywhere);
         }
-        // A link is complete when it appears, and nobody closes it. Another new file has one name, and a writer.
+        // A link is complete when it appears, and nobody closes it. Another new file has one name,
+        // and a writer.
         let linked = created && (found.is_symlink() || found.nlink() > 1);
         (closed || renamed_in || linked).then(|| Look::At(path.to_owned()))
     }
 
     fn disturbed(&self, error: &notify::Error) {
-        let _ = say!(warn, %error, directory = text::path(&self.directory), "the watch is disturbed");
+        let _ =
+            say!(warn, %error, directory = text::path(&self.directory), "the watch is disturbed");
     }
 }
 
@@ -179,7 +183,8 @@ fn consider(shared: &Shared, path: &Path) {
     let _ = say!(debug, path = text::path(path), "it is replaced faster than it is read");
 }
 
-/// Is there anything to say of a file that was refused? Not where it is gone, nor where a close is yet to come.
+/// Is there anything to say of a file that was refused? Not where it is gone, nor where a close is
+/// yet to come.
 fn is_final(path: &Path) -> bool {
     if !path.exists() {
         let _ = say!(debug, path = text::path(path), "gone before it was read");
@@ -198,7 +203,8 @@ fn identity(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
     Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }
 
-/// What lies in the directory at the start: of each plugin the highest version, the newest of equals.
+/// What lies in the directory at the start: of each plugin the highest version, the newest of
+/// equals.
 pub(crate) fn initial(
     shared: &Shared,
     directory: &Path,
@@ -217,8 +223,9 @@ pub(crate) fn initial(
                 let took = began.elapsed();
                 let manifest = candidate.manifest();
                 let rank = (manifest.version.clone(), modified(&path), Reverse(path));
-                let best =
-                    best.entry(manifest.name.clone()).or_insert_with(|| None::<(_, Candidate, Duration)>);
+                let best = best
+                    .entry(manifest.name.clone())
+                    .or_insert_with(|| None::<(_, Candidate, Duration)>);
                 if best.as_ref().is_none_or(|(other, ..)| *other < rank) {
                     *best = Some((rank, candidate, took));
                 }

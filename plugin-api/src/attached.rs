@@ -1,8 +1,10 @@
 //! Attached data: new fields for objects that the host owns.
 //!
-//! A new version of a plugin may need to know more about an order, a player, a connection than the host's own type has room for. A map
-//! in the plugin would go with the version, and nobody would take out what belongs to objects that have ended. So the host keeps such fields, by
-//! object and name, through all generations, and frees them with the object. It keeps bytes: values of a plugin's own types could not outlive it.
+//! A new version of a plugin may need to know more about an order, a player, a connection than the
+//! host's own type has room for. A map in the plugin would go with the version, and nobody would
+//! take out what belongs to objects that have ended. So the host keeps such fields, by object and
+//! name, through all generations, and frees them with the object. It keeps bytes: values of a
+//! plugin's own types could not outlive it.
 
 // The functions that the host gives.
 #![allow(unsafe_code)]
@@ -19,8 +21,8 @@ use std::sync::Arc;
 
 /// One field of the host's objects, by their numbers: see [`Context::attached`]. A cheap clone.
 ///
-/// An object's value is read and written as a whole, as postcard's bytes. What is read is a copy. Threads and generations see the same values, and so do
-/// other plugins that ask for the same name.
+/// An object's value is read and written as a whole, as postcard's bytes. What is read is a copy.
+/// Threads and generations see the same values, and so do other plugins that ask for the same name.
 ///
 /// ```
 /// use midflight_plugin::{Attached, AttachedError, Context, Plugin, StartError};
@@ -68,10 +70,12 @@ unsafe impl<T> Send for Attached<T> {}
 unsafe impl<T> Sync for Attached<T> {}
 
 impl Context<'_> {
-    /// The field `name` of the host's objects. The name is the host's own space, not this plugin's; see [`Attached`].
+    /// The field `name` of the host's objects. The name is the host's own space, not this plugin's;
+    /// see [`Attached`].
     pub fn attached<T: Serialize + DeserializeOwned>(&self, name: &str) -> Attached<T> {
         let host = self.host();
-        // SAFETY: the host's own function with the host's own owner; both are valid while the plugin starts.
+        // SAFETY: the host's own function with the host's own owner; both are valid while the
+        // plugin starts.
         let field = unsafe { (host.attached.field)(host.owner, name.into()) };
         Attached { functions: host.attached, field, name: name.into(), of: PhantomData }
     }
@@ -86,12 +90,16 @@ impl<T: Serialize + DeserializeOwned> Attached<T> {
         self.read(object, &self.look(object))
     }
 
-    /// The value of `object`, which gets the one that `make` makes if it has none. It is made once: where two threads make one at a time,
-    /// both get the one that was first.
+    /// The value of `object`, which gets the one that `make` makes if it has none. It is made once:
+    /// where two threads make one at a time, both get the one that was first.
     ///
     /// # Errors
     /// What is there is no `T`, or the value that was made can't be serialised.
-    pub fn get_or_insert_with(&self, object: u64, make: impl FnOnce() -> T) -> Result<T, AttachedError> {
+    pub fn get_or_insert_with(
+        &self,
+        object: u64,
+        make: impl FnOnce() -> T,
+    ) -> Result<T, AttachedError> {
         if let Some(value) = self.get(object)? {
             return Ok(value);
         }
@@ -100,8 +108,9 @@ impl<T: Serialize + DeserializeOwned> Attached<T> {
         if put.done { Ok(made) } else { Ok(self.read(object, &put.value)?.unwrap_or(made)) }
     }
 
-    /// Changes the value of `object`, and returns what `change` does; `None`, and nothing is changed, where it has none. Nobody else's change falls
-    /// between: `change` runs again, on the value as it is then, if there was one.
+    /// Changes the value of `object`, and returns what `change` does; `None`, and nothing is
+    /// changed, where it has none. Nobody else's change falls between: `change` runs again, on the
+    /// value as it is then, if there was one.
     ///
     /// # Errors
     /// It is no `T`, or what became of it can't be serialised. Then it is as it was.
@@ -144,14 +153,19 @@ impl<T: Serialize + DeserializeOwned> Attached<T> {
 
     fn put(&self, object: u64, stamp: u64, value: &T) -> Result<Put, AttachedError> {
         let mut bytes = Vec::new();
-        encode(value, &mut bytes).map_err(|reason| AttachedError::Unwritable(self.about(object, reason)))?;
+        encode(value, &mut bytes)
+            .map_err(|reason| AttachedError::Unwritable(self.about(object, reason)))?;
         // SAFETY: as in `detach`.
         Ok(unsafe { (self.functions.put)(self.field, object, stamp, bytes.as_slice().into()) })
     }
 
     #[cold]
     fn about(&self, object: u64, reason: StateError) -> Box<AboutAttached> {
-        Box::new(AboutAttached { object, name: self.name.as_ref().into(), reason: reason.to_string() })
+        Box::new(AboutAttached {
+            object,
+            name: self.name.as_ref().into(),
+            reason: reason.to_string(),
+        })
     }
 }
 
@@ -171,8 +185,8 @@ impl<T> fmt::Debug for Attached<T> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachedError {
-    /// What is attached is not of this type: somebody else uses the name, or the type was another one in an earlier version.
-    /// [`Attached::detach`] takes it away.
+    /// What is attached is not of this type: somebody else uses the name, or the type was another
+    /// one in an earlier version. [`Attached::detach`] takes it away.
     #[error("`{}` of the object {} can't be read: {}", .0.name, .0.object, .0.reason)]
     Unreadable(Box<AboutAttached>),
     /// The value can't be serialised.
@@ -196,12 +210,18 @@ pub struct AboutAttached {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Fields {
-    /// The field of that name; valid for as long as the plugin's code is mapped. First argument is the table's `owner`.
+    /// The field of that name; valid for as long as the plugin's code is mapped. First argument is
+    /// the table's `owner`.
     pub field: unsafe extern "C" fn(owner: *const (), name: RStr<'_>) -> *const (),
     /// The value of an object.
     pub get: unsafe extern "C" fn(field: *const (), object: u64) -> Stamped,
     /// Puts a value in the place of the one that has that stamp.
-    pub put: unsafe extern "C" fn(field: *const (), object: u64, stamp: u64, bytes: RSlice<'_, u8>) -> Put,
+    pub put: unsafe extern "C" fn(
+        field: *const (),
+        object: u64,
+        stamp: u64,
+        bytes: RSlice<'_, u8>,
+    ) -> Put,
     /// Takes the value of an object away.
     pub detach: unsafe extern "C" fn(field: *const (), object: u64) -> bool,
 }
@@ -209,7 +229,8 @@ pub struct Fields {
 /// The stamp of no value.
 pub const ABSENT: u64 = 0;
 
-/// A value and its stamp, which no other value of the same object and name has had. In the host's memory.
+/// A value and its stamp, which no other value of the same object and name has had. In the host's
+/// memory.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Stamped {

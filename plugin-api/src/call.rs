@@ -1,11 +1,13 @@
 //! One call over the boundary: a value or a panic, in registers where it fits.
 //!
-//! A panic must not unwind out of a plugin: through `extern "C"` it aborts, and as another library's exception it can't
-//! be caught. Nor may its payload leave: its type, its `Drop` and its text are the plugin's code and memory. Merely
-//! catching it is not enough, since the `Drop` of a payload can panic as well.
+//! A panic must not unwind out of a plugin: through `extern "C"` it aborts, and as another
+//! library's exception it can't be caught. Nor may its payload leave: its type, its `Drop` and its
+//! text are the plugin's code and memory. Merely catching it is not enough, since the `Drop` of a
+//! payload can panic as well.
 //!
-//! So each exported function catches its own panics and answers with a [`Reply`]. The text goes, copied, into a
-//! thread-local of the *host* (one in the plugin would pin its library), from where the caller of the same call takes it.
+//! So each exported function catches its own panics and answers with a [`Reply`]. The text goes,
+//! copied, into a thread-local of the *host* (one in the plugin would pin its library), from where
+//! the caller of the same call takes it.
 
 // A reply's value is there only if its status says so.
 #![allow(unsafe_code)]
@@ -66,8 +68,8 @@ pub enum Fault {
         /// The group of the request or the lease.
         group: Box<str>,
     },
-    /// A [`Callback`](crate::Callback) of one plugin was called by another, or by another version of it. The host can call it, and can
-    /// leave a callback of its own with the other that does.
+    /// A [`Callback`](crate::Callback) of one plugin was called by another, or by another version
+    /// of it. The host can call it, and can leave a callback of its own with the other that does.
     #[error("a callback of plugin `{plugin}` can be called by the host, not by another plugin")]
     ForeignCallback {
         /// The plugin that made it.
@@ -82,8 +84,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`, `nested_too_deep`,
-    /// `too_many_groups`, `wrong_group`, `revoked`, `foreign_callback`.
+    /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`,
+    /// `nested_too_deep`, `too_many_groups`, `wrong_group`, `revoked`, `foreign_callback`.
     pub fn code(&self) -> &'static str {
         match self {
             Fault::Panicked(_) => "panicked",
@@ -124,8 +126,8 @@ pub struct PanicReport {
     pub message: String,
     /// `src/lib.rs:10:5`, or empty where it is unknown.
     pub location: String,
-    /// Where it panicked and who had called that, innermost first: only of a plugin, and only where the host's
-    /// builder asked for it (`panic_frames_max`). Shown by `{:#}`.
+    /// Where it panicked and who had called that, innermost first: only of a plugin, and only where
+    /// the host's builder asked for it (`panic_frames_max`). Shown by `{:#}`.
     pub frames: Vec<Frame>,
 }
 
@@ -138,7 +140,8 @@ pub struct Frame {
     pub module: String,
     /// In the module's file, as debuggers and `addr2line` take it.
     pub offset: usize,
-    /// From the plugin's symbol table. Inlined functions go by the name of the one that they are in.
+    /// From the plugin's symbol table. Inlined functions go by the name of the one that they are
+    /// in.
     pub function: Option<String>,
 }
 
@@ -199,12 +202,14 @@ impl<E> From<Fault> for CallError<E> {
     }
 }
 
-/// Two words for a small `T`, which the C ABI returns in registers; through the caller's memory for a larger one.
+/// Two words for a small `T`, which the C ABI returns in registers; through the caller's memory for
+/// a larger one.
 #[repr(C)]
 #[derive(StableAbi)]
 #[must_use]
 pub struct Reply<T> {
-    /// INVARIANT: initialised exactly when `status` is `Returned`. Written once, by the callee; read once, in `finish_wire`.
+    /// INVARIANT: initialised exactly when `status` is `Returned`. Written once, by the callee;
+    /// read once, in `finish_wire`.
     value: MaybeUninit<T>,
     status: Status,
 }
@@ -312,8 +317,8 @@ unsafe fn refused<E>(error: E, bound: &Bound) -> CallError<E> {
     CallError::Refused(error)
 }
 
-/// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned arguments too, which is part
-/// of `body`, and that of the result.
+/// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned
+/// arguments too, which is part of `body`, and that of the result.
 #[inline(always)]
 pub fn guard<T: Given>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
     guard_wire(|| body().into_wire())
@@ -331,22 +336,26 @@ pub(crate) fn guard_wire<W>(body: impl FnOnce() -> W) -> Reply<W> {
     }
 }
 
-/// Runs a trait's default body on the side that calls, for another side that lacks the method. What the body calls meanwhile goes to the
-/// other side. A fault of such a call has no room in the body's result: it unwinds through the body, and is the answer here.
+/// Runs a trait's default body on the side that calls, for another side that lacks the method. What
+/// the body calls meanwhile goes to the other side. A fault of such a call has no room in the
+/// body's result: it unwinds through the body, and is the answer here.
 ///
 /// # Safety
 /// `bound` is what lacks the method, and is held.
 #[cold]
 #[inline(never)]
 pub unsafe fn defaulted<T>(bound: &Bound, body: impl FnOnce(Pinned) -> T) -> Result<T, Fault> {
-    // SAFETY: the body gets it as its `self`, which it can't keep: of that type it knows only that it implements the contract.
+    // SAFETY: the body gets it as its `self`, which it can't keep: of that type it knows only that
+    // it implements the contract.
     let pinned = unsafe { Pinned::new(bound) };
-    catch_unwind(AssertUnwindSafe(|| body(pinned))).map_err(|payload| match payload.downcast::<Fault>() {
-        Ok(fault) => *fault,
-        Err(payload) => {
-            contain(payload);
-            // SAFETY: the caller's.
-            unsafe { noted_panic(bound) }
+    catch_unwind(AssertUnwindSafe(|| body(pinned))).map_err(|payload| {
+        match payload.downcast::<Fault>() {
+            Ok(fault) => *fault,
+            Err(payload) => {
+                contain(payload);
+                // SAFETY: the caller's.
+                unsafe { noted_panic(bound) }
+            }
         }
     })
 }
@@ -389,7 +398,8 @@ pub unsafe fn missing(bound: &Bound, method: &'static str) -> Fault {
     Fault::MethodMissing { plugin: unsafe { &*bound.origin }.plugin.clone(), method }
 }
 
-/// Notes a panic's text and drops its payload; where that panics, drops what it brings too, and forgets what panics again.
+/// Notes a panic's text and drops its payload; where that panics, drops what it brings too, and
+/// forgets what panics again.
 #[cold]
 #[inline(never)]
 fn contain(payload: Box<dyn Any + Send>) {
@@ -401,16 +411,21 @@ fn contain(payload: Box<dyn Any + Send>) {
     {
         forget(third);
     }
-    // A note of another text is of an earlier panic, which the callee caught by itself; this one came without a hook
-    // (`resume_unwind`, or a service in a host that sets none), so that nobody knows where.
+    // A note of another text is of an earlier panic, which the callee caught by itself; this one
+    // came without a hook (`resume_unwind`, or a service in a host that sets none), so that nobody
+    // knows where.
     let noted = if noted.message == *message { noted } else { Report::default() };
     if let Some(panics) = PANICS.get() {
-        (panics.note)(message.as_str().into(), noted.location.as_str().into(), (&*noted.addresses).into());
+        (panics.note)(
+            message.as_str().into(),
+            noted.location.as_str().into(),
+            (&*noted.addresses).into(),
+        );
     }
 }
 
-/// The body of the panic hook in a plugin. It never symbolises, which would leave a mapping of the plugin's file behind,
-/// and prints nothing: the host decides what becomes of a panic.
+/// The body of the panic hook in a plugin. It never symbolises, which would leave a mapping of the
+/// plugin's file behind, and prints nothing: the host decides what becomes of a panic.
 pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
     if let Some(panics) = PANICS.get() {
         let location = panic.location().map_or_else(String::new, |at| at.to_string());
@@ -424,7 +439,8 @@ pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
 /// As many as a host can ask for.
 pub const FRAMES_MAX: usize = 128;
 
-/// The return addresses of this thread's stack, innermost first. Nothing is allocated, and nothing is looked up: that is the host's.
+/// The return addresses of this thread's stack, innermost first. Nothing is allocated, and nothing
+/// is looked up: that is the host's.
 struct Addresses {
     found: [usize; FRAMES_MAX],
     count: usize,
@@ -476,7 +492,8 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 /// Where a panic is noted. One a binary: a plugin's is the host's, given at start.
 static PANICS: OnceLock<Panics> = OnceLock::new();
 
-/// The two functions of the host's that keep a panic's text on the thread, between the callee and the caller.
+/// The two functions of the host's that keep a panic's text on the thread, between the callee and
+/// the caller.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Panics {
@@ -500,7 +517,8 @@ pub struct Report {
     pub addresses: List<usize>,
 }
 
-/// Makes this binary the one that keeps the text of panics: the host calls it once, before anything else.
+/// Makes this binary the one that keeps the text of panics: the host calls it once, before anything
+/// else.
 pub fn use_host_panics() {
     use_panics(Panics::HOST);
 }
@@ -520,7 +538,8 @@ pub(crate) fn use_panics(panics: Panics) {
     let _ = PANICS.set(panics);
 }
 
-// Touched by the host's copy of this code alone: a thread-local with a Drop, touched in a plugin, pins its library.
+// Touched by the host's copy of this code alone: a thread-local with a Drop, touched in a plugin,
+// pins its library.
 thread_local! { static LAST: RefCell<Option<Report>> = const { RefCell::new(None) }; }
 
 impl Panics {

@@ -1,9 +1,10 @@
 //! Callbacks: objects that one side leaves with the other, to be called later.
 //!
-//! A plugin that subscribes to something leaves an object with the host, and nobody can say for how long. Were it held like an
-//! [`Object`](crate::Object), the plugin would hold itself in memory for as long as the host keeps the subscription, which is for ever. So it is not
-//! held: what crosses is a handle in the memory of the *host*, each call through it asks the host whether the plugin's version still serves, and an
-//! old one's answer is [`Fault::Revoked`].
+//! A plugin that subscribes to something leaves an object with the host, and nobody can say for how
+//! long. Were it held like an [`Object`](crate::Object), the plugin would hold itself in memory for
+//! as long as the host keeps the subscription, which is for ever. So it is not held: what crosses
+//! is a handle in the memory of the *host*, each call through it asks the host whether the plugin's
+//! version still serves, and an old one's answer is [`Fault::Revoked`].
 
 // A handle is an untyped pointer beside the functions of the binary that owns it.
 #![allow(unsafe_code)]
@@ -23,10 +24,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
-/// An object that is left with another side to be called back: a listener, a timer, a task. An argument or a result of a method, alone or in an
-/// `Option`, a `Vec`, a tuple.
+/// An object that is left with another side to be called back: a listener, a timer, a task. An
+/// argument or a result of a method, alone or in an `Option`, a `Vec`, a tuple.
 ///
-/// Whoever makes it implements the contract; whoever gets it calls its methods, each of which can bring a [`Fault`].
+/// Whoever makes it implements the contract; whoever gets it calls its methods, each of which can
+/// bring a [`Fault`].
 ///
 /// ```
 /// # mod exchange {
@@ -86,18 +88,23 @@ use std::sync::Arc;
 /// # }
 /// ```
 ///
-/// Who calls a plugin's callback is the host, or the plugin itself. Another plugin that got it from the host gets [`Fault::ForeignCallback`]: the host has
-/// compared the contract with both, but nobody the two with each other. It leaves a callback of the host's own with it instead, which calls on.
+/// Who calls a plugin's callback is the host, or the plugin itself. Another plugin that got it from
+/// the host gets [`Fault::ForeignCallback`]: the host has compared the contract with both, but
+/// nobody the two with each other. It leaves a callback of the host's own with it instead, which
+/// calls on.
 ///
-/// A plugin's callback **holds nothing**. It answers while the version that made it serves: not before that is active, and after an update only to
-/// calls that come from inside of calls on the old version. Everybody else gets [`Fault::Revoked`], and the version unloads, however many handles are
-/// left. The new version subscribes anew, in its `start`.
+/// A plugin's callback **holds nothing**. It answers while the version that made it serves: not
+/// before that is active, and after an update only to calls that come from inside of calls on the
+/// old version. Everybody else gets [`Fault::Revoked`], and the version unloads, however many
+/// handles are left. The new version subscribes anew, in its `start`.
 ///
-/// The object is dropped with its last handle, or when its version is stopped, just before the plugin's own instance; a panic of its
-/// `Drop` is an event of the host's. Handles may be kept anywhere and dropped at any time.
+/// The object is dropped with its last handle, or when its version is stopped, just before the
+/// plugin's own instance; a panic of its `Drop` is an event of the host's. Handles may be kept
+/// anywhere and dropped at any time.
 ///
-/// One that the host makes, or a plugin that is linked in, is never revoked: its code stays, and so does it, until its last handle is dropped.
-/// Its methods can't answer with objects or futures, which would hold what must not be held.
+/// One that the host makes, or a plugin that is linked in, is never revoked: its code stays, and so
+/// does it, until its last handle is dropped. Its methods can't answer with objects or futures,
+/// which would hold what must not be held.
 pub struct Callback<C: Contract + ?Sized> {
     proxy: C::Proxy<CallbackGate>,
     gate: CallbackGate,
@@ -120,7 +127,9 @@ impl<C: Contract + ?Sized> Callback<C> {
             }
         };
         // SAFETY: the table is that of `T`, of which the handle is.
-        unsafe { Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(table_of::<C, T>()))) }
+        unsafe {
+            Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(table_of::<C, T>())))
+        }
     }
 
     /// # Safety
@@ -155,8 +164,8 @@ impl<C: Contract + ?Sized> fmt::Debug for Callback<C> {
 // SAFETY: a share in the handle, and a table of `C`.
 unsafe impl<C: Contract + ?Sized + 'static> Form<Callback<C>> for RawCallback<C::Table> {}
 
-// SAFETY: what is rebuilt is a share in a handle that its owner keeps, whoever else is unloaded, with an origin of the receiver's; the
-// table's address is used inside of `enter` alone.
+// SAFETY: what is rebuilt is a share in a handle that its owner keeps, whoever else is unloaded,
+// with an origin of the receiver's; the table's address is used inside of `enter` alone.
 unsafe impl<C: Contract + ?Sized + 'static> Crosses for Callback<C> {
     type Wire = RawCallback<C::Table>;
 
@@ -193,12 +202,14 @@ pub struct CallbackGate {
     /// INVARIANT: its functions are those of the handle's object.
     table: *const (),
     origin: Arc<Origin>,
-    /// Another plugin made it. The host has compared the contract with its maker, and with this plugin, but nobody the two with each
-    /// other: behind what the host knows of it they can differ.
+    /// Another plugin made it. The host has compared the contract with its maker, and with this
+    /// plugin, but nobody the two with each other: behind what the host knows of it they can
+    /// differ.
     foreign: bool,
 }
 
-// SAFETY: handles may be used from any thread, and so may the object, which is Send + Sync; the table is immutable.
+// SAFETY: handles may be used from any thread, and so may the object, which is Send + Sync; the
+// table is immutable.
 unsafe impl Send for CallbackGate {}
 // SAFETY: as above.
 unsafe impl Sync for CallbackGate {}
@@ -211,7 +222,8 @@ impl CallbackGate {
         // As for a service of the host's, where no plugin has made it.
         let plugin = if about.generation == 0 { C::NAME } else { about.plugin.as_str() };
         let origin = Origin::new(plugin, about.version.as_str(), about.generation);
-        let foreign = host().is_some_and(|host| !about.maker.is_null() && about.maker != host.owner);
+        let foreign =
+            host().is_some_and(|host| !about.maker.is_null() && about.maker != host.owner);
         CallbackGate { handle, table, origin: Arc::new(origin), foreign }
     }
 
@@ -226,16 +238,21 @@ impl fmt::Debug for CallbackGate {
     }
 }
 
-// SAFETY: `Functions::enter` runs its closure only while the object is there and its code is mapped; instance and table belong together by the
-// invariant of `table`, and the origin is owned.
+// SAFETY: `Functions::enter` runs its closure only while the object is there and its code is
+// mapped; instance and table belong together by the invariant of `table`, and the origin is owned.
 unsafe impl Gate for CallbackGate {
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         if self.foreign {
             return Err(Fault::ForeignCallback { plugin: self.origin.plugin.clone() }.into());
         }
         let mut f = Some(f);
         let mut answer = None;
-        // Nothing may unwind through the functions of the handle's owner, which can be another binary.
+        // Nothing may unwind through the functions of the handle's owner, which can be another
+        // binary.
         let entered = self.handle.enter(&mut |this| {
             let call = f.take().map(|f| catch_unwind(AssertUnwindSafe(|| f(&self.bound(this)))));
             answer = call;
@@ -267,11 +284,13 @@ pub struct Registered {
     pub functions: &'static Functions,
 }
 
-/// What can be done with a handle. Functions of the binary that owns it, which stays for as long as there are handles.
+/// What can be done with a handle. Functions of the binary that owns it, which stays for as long as
+/// there are handles.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Functions {
-    /// Runs `run` on the object, if its code is there and stays for that long. `run` does not unwind.
+    /// Runs `run` on the object, if its code is there and stays for that long. `run` does not
+    /// unwind.
     pub enter: unsafe extern "C" fn(
         handle: *const Registered,
         context: *mut (),
@@ -289,7 +308,8 @@ pub struct Functions {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct About {
-    /// The generation that made it, by what its table calls its owner; null for what the host's own binary made.
+    /// The generation that made it, by what its table calls its owner; null for what the host's own
+    /// binary made.
     pub maker: *const (),
     /// As in [`Origin`].
     pub plugin: RStr<'static>,
@@ -349,7 +369,8 @@ unsafe extern "C" fn drop_it<T>(this: *mut ()) -> Reply<()> {
 pub struct Registering {
     /// One share in a handle of the host's.
     pub handle: *const Registered,
-    /// The host has taken the object. If not, the handle is revoked already, and the object its maker's.
+    /// The host has taken the object. If not, the handle is revoked already, and the object its
+    /// maker's.
     pub taken: bool,
 }
 
@@ -407,7 +428,9 @@ impl Handle {
             f(this);
         }
         // SAFETY: its own function, and `run` takes what it is given here.
-        unsafe { (self.functions().enter)(self.registered.as_ptr(), (&raw mut *f).cast(), run::<F>) }
+        unsafe {
+            (self.functions().enter)(self.registered.as_ptr(), (&raw mut *f).cast(), run::<F>)
+        }
     }
 }
 
@@ -426,7 +449,8 @@ impl Drop for Handle {
     }
 }
 
-/// A handle in this binary's own memory, on an object whose code is this binary's own: in a host, which is never unloaded.
+/// A handle in this binary's own memory, on an object whose code is this binary's own: in a host,
+/// which is never unloaded.
 #[repr(C)]
 struct Local {
     registered: Registered,
@@ -437,8 +461,12 @@ impl Local {
     /// # Safety
     /// `left` is given away here and nowhere else.
     unsafe fn handle(left: Left) -> Handle {
-        static FUNCTIONS: Functions =
-            Functions { enter: Local::enter, clone: Local::clone, drop: Local::less, about: Local::about };
+        static FUNCTIONS: Functions = Functions {
+            enter: Local::enter,
+            clone: Local::clone,
+            drop: Local::less,
+            about: Local::about,
+        };
         let local = Arc::new(Local { registered: Registered { functions: &FUNCTIONS }, left });
         // SAFETY: the share that is given up here.
         unsafe { Handle::from_raw(Arc::into_raw(local).cast()) }

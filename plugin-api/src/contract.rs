@@ -1,12 +1,15 @@
 //! Contracts, and how a call finds the instance that serves it at this moment.
 //!
-//! A contract crate is shared by host and plugins, so it can't know how the host pins a release. It could take a
-//! `dyn Fees` that the host makes, but then the host would have to know each contract, and a call would cost two jumps.
+//! A contract crate is shared by host and plugins, so it can't know how the host pins a release. It
+//! could take a `dyn Fees` that the host makes, but then the host would have to know each contract,
+//! and a call would cost two jumps.
 //!
-//! Instead the calls of a contract ([`Contract::Proxy`]) are generic over a [`Gate`], which the host brings: what it does
-//! to enter is inlined into each method, and only the plugin's own function is called through a pointer.
+//! Instead the calls of a contract ([`Contract::Proxy`]) are generic over a [`Gate`], which the
+//! host brings: what it does to enter is inlined into each method, and only the plugin's own
+//! function is called through a pointer.
 
-// Tables and instances are untyped pointers here; only generated code pairs them with their contract again.
+// Tables and instances are untyped pointers here; only generated code pairs them with their
+// contract again.
 #![allow(unsafe_code)]
 
 use crate::call;
@@ -17,7 +20,8 @@ use abi_stable::StableAbi;
 use std::marker::PhantomData;
 use std::task::{Poll, Waker};
 
-/// A trait with [`#[contract]`](crate::contract), as the type `dyn Trait`. Implemented by that macro.
+/// A trait with [`#[contract]`](crate::contract), as the type `dyn Trait`. Implemented by that
+/// macro.
 ///
 /// ```
 /// use midflight_plugin::{Contract, contract};
@@ -40,8 +44,8 @@ use std::task::{Poll, Waker};
 )]
 ///
 /// # Safety
-/// `Table` refers to `Functions`, of which each belongs to the method of its name; `proxy` calls them with their own arguments, and through
-/// the gate that it is given.
+/// `Table` refers to `Functions`, of which each belongs to the method of its name; `proxy` calls
+/// them with their own arguments, and through the gate that it is given.
 pub unsafe trait Contract: Send + Sync + 'static {
     /// The functions.
     #[doc(hidden)]
@@ -49,8 +53,8 @@ pub unsafe trait Contract: Send + Sync + 'static {
     /// The reference to the table of functions.
     #[doc(hidden)]
     type Table: StableAbi + Copy + Send + Sync + 'static;
-    /// The methods of the contract as the caller sees them, each with a way to say that no value came back. This is
-    /// what a slot of the host and a [`Service`](crate::Service) deref to.
+    /// The methods of the contract as the caller sees them, each with a way to say that no value
+    /// came back. This is what a slot of the host and a [`Service`](crate::Service) deref to.
     type Proxy<G: Gate>;
     /// The contract's crate and trait: `exchange-contracts::Fees`.
     const NAME: &'static str;
@@ -66,8 +70,8 @@ pub unsafe trait Contract: Send + Sync + 'static {
     #[doc(hidden)]
     unsafe fn proxy<G: Gate>(gate: G) -> Self::Proxy<G>;
 
-    // Generated code calls these through the contract that it implements, and not by a path of their
-    // own, which an author could lead elsewhere. None of them is written by it.
+    // Generated code calls these through the contract that it implements, and not by a path of
+    // their own, which an author could lead elsewhere. None of them is written by it.
 
     /// [`Crosses::rebuild`], of an argument.
     #[doc(hidden)]
@@ -145,7 +149,8 @@ pub unsafe trait Contract: Send + Sync + 'static {
 
 /// `dyn Fees: ImplementedBy<FlatFees>`: `FlatFees` implements the contract `Fees`.
 ///
-/// (This way round, since a contract crate can't implement a foreign trait for every type that implements its own.)
+/// (This way round, since a contract crate can't implement a foreign trait for every type that
+/// implements its own.)
 ///
 /// # Safety
 /// The functions of `WHOLE` take a pointer to a `T` as their instance.
@@ -175,7 +180,12 @@ pub struct Origin {
 impl Origin {
     /// Nobody wants its tally.
     pub fn new(plugin: &str, version: &str, generation: u64) -> Self {
-        Origin { plugin: plugin.into(), version: version.into(), generation, tally: Tally::default() }
+        Origin {
+            plugin: plugin.into(),
+            version: version.into(),
+            generation,
+            tally: Tally::default(),
+        }
     }
 }
 
@@ -196,11 +206,12 @@ unsafe impl Send for Bound {}
 unsafe impl Sync for Bound {}
 
 impl Bound {
-    /// The functions, with their type. The first of them are there in every version; of the others, [`has`](Bound::has) says it.
+    /// The functions, with their type. The first of them are there in every version; of the others,
+    /// [`has`](Bound::has) says it.
     ///
     /// # Safety
-    /// `self.table` is a table of `C`: out of an `ImplementedBy::WHOLE`, or checked against `C`'s layout. It is used no
-    /// longer than it is held: the gate's closure is where that is sure.
+    /// `self.table` is a table of `C`: out of an `ImplementedBy::WHOLE`, or checked against `C`'s
+    /// layout. It is used no longer than it is held: the gate's closure is where that is sure.
     #[inline(always)]
     pub unsafe fn functions<C: Contract + ?Sized>(&self) -> *const C::Functions {
         // SAFETY: the caller's.
@@ -250,14 +261,21 @@ pub(crate) fn table_of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>()
 /// How a call gets at the instance that serves it at this moment.
 ///
 /// # Safety
-/// Of the `Bound` that is passed to `f`, instance and table belong together, the table is of the contract that the gate
-/// was made for, and all three pointers are valid until `f` has returned or unwound.
+/// Of the `Bound` that is passed to `f`, instance and table belong together, the table is of the
+/// contract that the gate was made for, and all three pointers are valid until `f` has returned or
+/// unwound.
 pub unsafe trait Gate {
-    /// Runs `f` on what serves now, or says why nothing does. `method` is its number in [`Contract::METHODS`].
-    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E>;
+    /// Runs `f` on what serves now, or says why nothing does. `method` is its number in
+    /// [`Contract::METHODS`].
+    fn enter<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E>;
 }
 
-/// A gate whose calls can leave something behind that belongs to what answered, and must not outlive it: a future, an object.
+/// A gate whose calls can leave something behind that belongs to what answered, and must not
+/// outlive it: a future, an object.
 ///
 /// # Safety
 /// As for [`Gate`], of the `Bound` that is passed to `f`; and what is held holds that very one.
@@ -269,7 +287,8 @@ pub unsafe trait Holding: Gate {
     /// What keeps the answer's side there.
     type Held: Hold + 'static;
 
-    /// Runs `f` on what serves now, and holds that from before `f` begins until the `Held` is dropped.
+    /// Runs `f` on what serves now, and holds that from before `f` begins until the `Held` is
+    /// dropped.
     #[track_caller]
     fn hold<R, E: From<Fault>>(
         &self,
@@ -277,7 +296,8 @@ pub unsafe trait Holding: Gate {
         f: impl FnOnce(&Bound) -> Result<R, E>,
     ) -> Result<(R, Self::Held), E>;
 
-    /// As [`hold`](Holding::hold), for the beginning of a future: where nobody is let in at this moment, the caller is told to wait, and not made to.
+    /// As [`hold`](Holding::hold), for the beginning of a future: where nobody is let in at this
+    /// moment, the caller is told to wait, and not made to.
     #[track_caller]
     fn begin<'l, R, F>(&self, method: u16, f: F) -> Begun<'l, R, Self::Held>
     where
@@ -307,11 +327,12 @@ pub unsafe trait Hold: Send + Sync {
     /// What is held.
     fn bound(&self) -> &Bound;
 
-    /// Runs `f` with what is held as the one that calls from inside of it get. It never refuses: a future that could not be entered
-    /// could not be dropped.
+    /// Runs `f` with what is held as the one that calls from inside of it get. It never refuses: a
+    /// future that could not be entered could not be dropped.
     fn within<R>(&self, f: impl FnOnce() -> R) -> R;
 
-    /// The same for a call, which can be refused: nested deeper and deeper, it would run out of stack.
+    /// The same for a call, which can be refused: nested deeper and deeper, it would run out of
+    /// stack.
     ///
     /// # Errors
     /// [`Fault::NestedTooDeep`]
@@ -321,7 +342,8 @@ pub unsafe trait Hold: Send + Sync {
     fn lost(&self, fault: Fault);
 }
 
-/// The gate of what is held already: the rest of a contract, for a default body of it that runs inside of a call.
+/// The gate of what is held already: the rest of a contract, for a default body of it that runs
+/// inside of a call.
 #[derive(Debug)]
 pub struct Pinned(Bound);
 
@@ -336,13 +358,17 @@ impl Pinned {
 // SAFETY: by `Pinned::new`, and the `Bound` is one that another gate has entered.
 unsafe impl Gate for Pinned {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.0)
     }
 }
 
-// SAFETY: as above; what it gives away is not kept longer, since the body gets this as its `self`, and of what it borrows from that
-// nothing outlives the closure.
+// SAFETY: as above; what it gives away is not kept longer, since the body gets this as its `self`,
+// and of what it borrows from that nothing outlives the closure.
 unsafe impl Holding for Pinned {
     type Held = Pinned;
 
@@ -373,8 +399,8 @@ unsafe impl Hold for Pinned {
     fn lost(&self, _: Fault) {}
 }
 
-/// A gate that is known to be of the contract `C`: what generated proxies hold. Without the type, safe code beside a
-/// contract could put the gate of one contract into the proxy of another.
+/// A gate that is known to be of the contract `C`: what generated proxies hold. Without the type,
+/// safe code beside a contract could put the gate of one contract into the proxy of another.
 pub struct Calls<C: ?Sized, G> {
     gate: G,
     contract: PhantomData<fn(&C)>,

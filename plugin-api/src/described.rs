@@ -1,8 +1,10 @@
 //! The descriptions that the layout check compares, of records and of contracts' tables.
 //!
-//! abi_stable has a derive for them, but what it writes into the author's crate says `Some`, `concat!`, `abi_stable`, and means whatever
-//! has that name there: a function `Some` of the author's own took every signature out of the comparison. So the macros write numbers,
-//! texts and types, in abi_stable's own packing, and what is made of them is made here, where no name is an author's.
+//! abi_stable has a derive for them, but what it writes into the author's crate says `Some`,
+//! `concat!`, `abi_stable`, and means whatever has that name there: a function `Some` of the
+//! author's own took every signature out of the comparison. So the macros write numbers, texts and
+//! types, in abi_stable's own packing, and what is made of them is made here, where no name is an
+//! author's.
 
 // Layouts are unsafe to implement.
 #![allow(unsafe_code)]
@@ -15,10 +17,11 @@ use crate::{Crosses, Lends, Maybe, Portable, lent};
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::stable_abi_trait::AbiConsts;
 use abi_stable::pmr::{
-    _private_MonoTypeLayoutDerive, _private_TypeLayoutDerive, CompTLFields, CompTLFunction, DiscriminantRepr,
-    FieldAccessibility, GenericTLData, GenericTLEnum, GetStaticEquivalent_, ModReflMode, MonoSharedVars,
-    MonoTLData, MonoTLEnum, PTStructLayout, PrefixRef, PrefixStableAbi, PrefixTypeTrait, ReprAttr, StartLen,
-    TLDiscriminants, TLFunctionQualifiers, TypeLayout, WithMetadata_,
+    _private_MonoTypeLayoutDerive, _private_TypeLayoutDerive, CompTLFields, CompTLFunction,
+    DiscriminantRepr, FieldAccessibility, GenericTLData, GenericTLEnum, GetStaticEquivalent_,
+    ModReflMode, MonoSharedVars, MonoTLData, MonoTLEnum, PTStructLayout, PrefixRef,
+    PrefixStableAbi, PrefixTypeTrait, ReprAttr, StartLen, TLDiscriminants, TLFunctionQualifiers,
+    TypeLayout, WithMetadata_,
 };
 use abi_stable::sabi_types::NulStr;
 use abi_stable::std_types::{RSlice, RStr};
@@ -79,8 +82,8 @@ pub const fn structure(text: Text) -> MonoTypeLayout {
     mono(text, MonoTLData::derive_struct(fields(&text, None)), ReprAttr::C)
 }
 
-/// An enum with `repr(u8)`, or `repr(C, u8)` where its variants have fields. `counts` says how many each has; the variants' names are the
-/// first `names_bytes` of the names.
+/// An enum with `repr(u8)`, or `repr(C, u8)` where its variants have fields. `counts` says how many
+/// each has; the variants' names are the first `names_bytes` of the names.
 pub const fn enumeration(text: Text, names_bytes: u16, counts: &'static [u8]) -> MonoTypeLayout {
     let names = StartLen::new(0, names_bytes);
     let variants = MonoTLEnum::new(names, RSlice::from_slice(counts), fields(&text, None));
@@ -97,7 +100,11 @@ pub const fn table(
     first_suffix: usize,
     functions: Option<&'static TLFunctions>,
 ) -> MonoTypeLayout {
-    mono(text, MonoTLData::prefix_type_derive(first_suffix, 0, fields(&text, functions)), ReprAttr::C)
+    mono(
+        text,
+        MonoTLData::prefix_type_derive(first_suffix, 0, fields(&text, functions)),
+        ReprAttr::C,
+    )
 }
 
 /// The functions of a table: `ranges` says which belong to which field.
@@ -105,8 +112,8 @@ pub const fn functions(all: &'static [CompTLFunction], ranges: &'static [u32]) -
     TLFunctions::new(RSlice::from_slice(all), RSlice::from_slice(ranges))
 }
 
-/// One function, packed: its name, where the separators of its nameless parameters are, its result and its parameters by their places in
-/// the list of types.
+/// One function, packed: its name, where the separators of its nameless parameters are, its result
+/// and its parameters by their places in the list of types.
 pub const fn function(
     name: u32,
     separators: u16,
@@ -159,11 +166,12 @@ const fn layout<T>(
     })
 }
 
-/// A struct of pointers, to functions or to nothing, whose end another version may lack. Implemented by `#[contract]`, and by
-/// `#[record(growable)]`.
+/// A struct of pointers, to functions or to nothing, whose end another version may lack.
+/// Implemented by `#[contract]`, and by `#[record(growable)]`.
 ///
 /// # Safety
-/// The type is `repr(C)`, of `COUNT` fields that are pointers, and what is said of each is true of it.
+/// The type is `repr(C)`, of `COUNT` fields that are pointers, and what is said of each is true of
+/// it.
 pub unsafe trait Described: Sized + 'static {
     /// All but the types.
     const MONO: &'static MonoTypeLayout;
@@ -173,9 +181,9 @@ pub unsafe trait Described: Sized + 'static {
     const COUNT: u32;
 
     // Generated code calls all of these through the table that it describes, and not by a path of
-    // their own, which an author could lead elsewhere. None of them is written by it. Of an argument
-    // and of an answer each takes the author's type, and a function's that has the form on the wire
-    // as the table has it: the two are compared here.
+    // their own, which an author could lead elsewhere. None of them is written by it. Of an
+    // argument and of an answer each takes the author's type, and a function's that has the form on
+    // the wire as the table has it: the two are compared here.
 
     /// What makes `MONO` and `SHARED`.
     const TELL: Tell = Tell(());
@@ -199,7 +207,8 @@ pub unsafe trait Described: Sized + 'static {
     }
 
     /// `Option<&T>`
-    extern "C" fn optional_lent<T: Lends, F: Is<for<'a> fn(Maybe<T::Wire<'a>>)>>() -> &'static TypeLayout
+    extern "C" fn optional_lent<T: Lends, F: Is<for<'a> fn(Maybe<T::Wire<'a>>)>>()
+    -> &'static TypeLayout
     where
         T::Wire<'static>: StableAbi,
     {
@@ -207,7 +216,8 @@ pub unsafe trait Described: Sized + 'static {
     }
 
     /// `&[T]`
-    extern "C" fn slice<T: Portable, F: Is<for<'a> fn(lent::RSlice<'a, T>)>>() -> &'static TypeLayout {
+    extern "C" fn slice<T: Portable, F: Is<for<'a> fn(lent::RSlice<'a, T>)>>() -> &'static TypeLayout
+    {
         <lent::RSlice<'static, T> as StableAbi>::LAYOUT
     }
 
@@ -243,7 +253,8 @@ pub unsafe trait Described: Sized + 'static {
     }
 
     /// The answer `T` of an `async fn`.
-    extern "C" fn awaited<T: Crosses, F: Is<fn() -> Reply<RawFuture<T::Wire>>>>() -> &'static TypeLayout {
+    extern "C" fn awaited<T: Crosses, F: Is<fn() -> Reply<RawFuture<T::Wire>>>>()
+    -> &'static TypeLayout {
         <Reply<RawFuture<T::Wire>> as StableAbi>::LAYOUT
     }
 }
@@ -274,12 +285,20 @@ impl Tell {
     }
 
     /// [`shared`]
-    pub const fn shared(self, mono: &'static MonoTypeLayout, types: &'static [Getter]) -> SharedVars {
+    pub const fn shared(
+        self,
+        mono: &'static MonoTypeLayout,
+        types: &'static [Getter],
+    ) -> SharedVars {
         shared(mono, types)
     }
 
     /// [`functions`]
-    pub const fn functions(self, all: &'static [CompTLFunction], ranges: &'static [u32]) -> TLFunctions {
+    pub const fn functions(
+        self,
+        all: &'static [CompTLFunction],
+        ranges: &'static [u32],
+    ) -> TLFunctions {
         functions(all, ranges)
     }
 
@@ -332,8 +351,8 @@ pub const fn reference<F: Described>(whole: &'static Whole<F>) -> Table<F> {
 #[inline(always)]
 pub(crate) unsafe fn fields_at<F: Described>(table: *const ()) -> *const F {
     let table = table.cast::<Whole<F>>();
-    // SAFETY: a place within the table, which is not read. `Fields`, and abi_stable's `AlignToUsize` around it, are transparent but for
-    // their alignment.
+    // SAFETY: a place within the table, which is not read. `Fields`, and abi_stable's
+    // `AlignToUsize` around it, are transparent but for their alignment.
     unsafe { (&raw const (*table).value).cast() }
 }
 
@@ -368,6 +387,10 @@ unsafe impl<F: Described> GetStaticEquivalent_ for Prefix<F> {
 // SAFETY: as `Described` says.
 unsafe impl<F: Described> PrefixStableAbi for Prefix<F> {
     type IsNonZeroType = False;
-    const LAYOUT: &'static TypeLayout =
-        &layout::<Self>(F::MONO, F::SHARED, Self::ABI_CONSTS, GenericTLData::prefix_type_derive(Self::THERE));
+    const LAYOUT: &'static TypeLayout = &layout::<Self>(
+        F::MONO,
+        F::SHARED,
+        Self::ABI_CONSTS,
+        GenericTLData::prefix_type_derive(Self::THERE),
+    );
 }

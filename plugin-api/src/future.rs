@@ -1,21 +1,26 @@
 //! `async fn` over the boundary: a future of one side that is polled by the other.
 //!
 //! # Who holds what
-//! The call that makes a future takes a share in what serves at that moment ([`Holding`](crate::contract::Holding)), and the future keeps
-//! it until it is dropped: so it begins, runs and ends on one version, however long that takes. Poll and drop run within what is held.
-//! Both catch their panics in the callee; a future that has panicked is not polled again, and its drop is all that is left to it.
+//! The call that makes a future takes a share in what serves at that moment
+//! ([`Holding`](crate::contract::Holding)), and the future keeps it until it is dropped: so it
+//! begins, runs and ends on one version, however long that takes. Poll and drop run within what is
+//! held. Both catch their panics in the callee; a future that has panicked is not polled again, and
+//! its drop is all that is left to it.
 //!
 //! # Wakers
-//! A waker is a pointer and four functions, and whoever stores it calls them later. What the host polls a plugin's future with is the
-//! host's: it crosses as a [handle](Handle), whose functions are the host's, and stays good whatever becomes of the plugin.
+//! A waker is a pointer and four functions, and whoever stores it calls them later. What the host
+//! polls a plugin's future with is the host's: it crosses as a [handle](Handle), whose functions
+//! are the host's, and stays good whatever becomes of the plugin.
 //!
-//! The other direction is a trap. Where a plugin awaits a service of the host's, what it polls that with can be the plugin's own
-//! waker (that of a `join!`, a `FuturesUnordered`, a runtime in the plugin), which a timer of the host's keeps, and calls after the
-//! plugin is unmapped. So a plugin's own waker never crosses. The host makes a waker of its own that stands for it
-//! ([`Wakers`]), which asks before each wake whether the plugin is still there. A waker that came from the host is handed back as it
-//! is, which is the usual case and costs nothing.
+//! The other direction is a trap. Where a plugin awaits a service of the host's, what it polls that
+//! with can be the plugin's own waker (that of a `join!`, a `FuturesUnordered`, a runtime in the
+//! plugin), which a timer of the host's keeps, and calls after the plugin is unmapped. So a
+//! plugin's own waker never crosses. The host makes a waker of its own that stands for it
+//! ([`Wakers`]), which asks before each wake whether the plugin is still there. A waker that came
+//! from the host is handed back as it is, which is the usual case and costs nothing.
 
-// Futures and wakers are untyped pointers on their way; only generated code pairs them with their types again.
+// Futures and wakers are untyped pointers on their way; only generated code pairs them with their
+// types again.
 #![allow(unsafe_code)]
 
 use crate::call::{Reply, guard, guard_wire};
@@ -56,7 +61,8 @@ where
 }
 
 /// # Safety
-/// `state` is that of a future of this type; nobody else uses it meanwhile. `waker` is a handle, lent for the call.
+/// `state` is that of a future of this type; nobody else uses it meanwhile. `waker` is a handle,
+/// lent for the call.
 unsafe extern "C" fn poll<F, T>(state: *mut (), waker: *const ()) -> Reply<Maybe<T::Wire>>
 where
     F: Future<Output = T> + Send,
@@ -135,8 +141,9 @@ where
 
 /// The answer of an `async fn` of a contract, to be awaited on any executor.
 ///
-/// The call has begun: what serves it was chosen when this was made, and is kept, like by a lease, until it has brought its value or
-/// is dropped. Dropping it cancels the call. Where a plugin's state was being handed over at that time, the call begins after that, at a poll.
+/// The call has begun: what serves it was chosen when this was made, and is kept, like by a lease,
+/// until it has brought its value or is dropped. Dropping it cancels the call. Where a plugin's
+/// state was being handed over at that time, the call begins after that, at a poll.
 ///
 /// ```
 /// # midflight_plugin::contract_crate!();
@@ -180,16 +187,19 @@ struct Running<H: Hold, W> {
     hold: H,
 }
 
-// SAFETY: `begin` demands of every future that it is Send; the rest is, and `W` is made by the poll that hands it over.
+// SAFETY: `begin` demands of every future that it is Send; the rest is, and `W` is made by the poll
+// that hands it over.
 unsafe impl<H: Hold, W> Send for Running<H, W> {}
 
 impl<H: Hold, W> Running<H, W> {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<W, Fault>> {
         let Running { raw, stand_in, hold } = self;
         let bound = hold.bound();
-        // SAFETY: it is held, and `&mut self` is the only way to it. The handle lives for the length of the call.
-        let reply =
-            hold.within(|| with_handle(waker, stand_in, |handle| unsafe { (raw.poll)(raw.state, handle) }));
+        // SAFETY: it is held, and `&mut self` is the only way to it. The handle lives for the
+        // length of the call.
+        let reply = hold.within(|| {
+            with_handle(waker, stand_in, |handle| unsafe { (raw.poll)(raw.state, handle) })
+        });
         // SAFETY: held.
         match unsafe { reply.finish_wire(bound) } {
             Ok(Maybe::None) => Poll::Pending,
@@ -251,8 +261,8 @@ impl<H: Hold, O: Outcome> Future for Answer<'_, H, O> {
                 State::Running(running) => match running.poll(cx.waker()) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(wire)) => {
-                        // Held until it is the caller's own; then there is nothing left to hold it for.
-                        // SAFETY: held.
+                        // Held until it is the caller's own; then there is nothing left to hold it
+                        // for. SAFETY: held.
                         let origin = unsafe { &*running.hold.bound().origin };
                         Ok(running.hold.within(|| O::of(wire, &origin.tally)))
                     }
@@ -305,7 +315,8 @@ static FOREIGN: RawWakerVTable =
     RawWakerVTable::new(clone_foreign, wake_foreign, wake_foreign_by_ref, drop_foreign);
 
 /// # Safety
-/// Of this and the four below: `handle` is a handle, for `wake_foreign` and `drop_foreign` an owned one.
+/// Of this and the four below: `handle` is a handle, for `wake_foreign` and `drop_foreign` an owned
+/// one.
 unsafe fn functions(handle: *const ()) -> &'static Functions {
     // SAFETY: that is what a handle begins with.
     unsafe { &*handle.cast::<Handle>() }.functions
@@ -342,13 +353,16 @@ static OWN: Functions =
     Functions { clone: clone_own, wake: wake_own, wake_by_ref: wake_own_by_ref, drop: drop_own };
 
 /// # Safety
-/// Of this and the three below: `handle` is an `Own`, for `wake_own` and `drop_own` a boxed one, and this its last use.
+/// Of this and the three below: `handle` is an `Own`, for `wake_own` and `drop_own` a boxed one,
+/// and this its last use.
 unsafe extern "C" fn clone_own(handle: *const ()) -> *const () {
     // SAFETY: the caller's.
     let own = unsafe { &*handle.cast::<Own>() };
     let mut waker = Waker::noop().clone();
     let _: Reply<()> = guard(|| waker = Waker::clone(&own.waker));
-    Box::into_raw(Box::new(Own { functions: &OWN, waker: ManuallyDrop::new(waker) })).cast_const().cast()
+    Box::into_raw(Box::new(Own { functions: &OWN, waker: ManuallyDrop::new(waker) }))
+        .cast_const()
+        .cast()
 }
 
 unsafe extern "C" fn wake_own(handle: *const ()) {
@@ -370,7 +384,11 @@ unsafe extern "C" fn drop_own(handle: *const ()) {
 }
 
 /// Runs `f` with a handle that stands for `waker`.
-fn with_handle<R>(waker: &Waker, stand_in: &mut Option<StandIn>, f: impl FnOnce(*const ()) -> R) -> R {
+fn with_handle<R>(
+    waker: &Waker,
+    stand_in: &mut Option<StandIn>,
+    f: impl FnOnce(*const ()) -> R,
+) -> R {
     if ptr::eq(waker.vtable(), &raw const FOREIGN) {
         return f(waker.data());
     }
@@ -387,20 +405,22 @@ fn with_handle<R>(waker: &Waker, stand_in: &mut Option<StandIn>, f: impl FnOnce(
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Wakers {
-    /// Makes a handle, owned by whoever asks. `keep` and `wake` are for `target`: `keep` counts one share in it more, and `wake`
-    /// wakes it and takes that share back. They are called until `end`, and only while the plugin `owner` is there.
+    /// Makes a handle, owned by whoever asks. `keep` and `wake` are for `target`: `keep` counts one
+    /// share in it more, and `wake` wakes it and takes that share back. They are called until
+    /// `end`, and only while the plugin `owner` is there.
     pub stand_in: unsafe extern "C" fn(
         owner: *const (),
         target: *const (),
         keep: unsafe extern "C" fn(*const ()),
         wake: unsafe extern "C" fn(*const ()),
     ) -> *const (),
-    /// Ends a handle of `stand_in`. From its return on neither of the two is called for it any more, but for a `wake` whose share is
-    /// counted.
+    /// Ends a handle of `stand_in`. From its return on neither of the two is called for it any
+    /// more, but for a `wake` whose share is counted.
     pub end: unsafe extern "C" fn(handle: *const ()),
 }
 
-/// A handle of the host's own, on a waker that its maker keeps an eye on. For the host's half of [`Wakers`].
+/// A handle of the host's own, on a waker that its maker keeps an eye on. For the host's half of
+/// [`Wakers`].
 ///
 /// It is valid for as long as the value is not moved.
 #[repr(C)]
@@ -429,7 +449,12 @@ struct StandIn {
 
 impl StandIn {
     /// The handle that stands for `waker` now.
-    fn of(this: &mut Option<StandIn>, waker: &Waker, wakers: Wakers, owner: *const ()) -> *const () {
+    fn of(
+        this: &mut Option<StandIn>,
+        waker: &Waker,
+        wakers: Wakers,
+        owner: *const (),
+    ) -> *const () {
         if let Some(stand_in) = this {
             let mut own = stand_in.own.lock().unwrap_or_else(PoisonError::into_inner);
             if !own.will_wake(waker) {

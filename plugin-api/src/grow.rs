@@ -1,11 +1,13 @@
 //! Records and enums that may grow.
 //!
-//! A record's bytes are read as they are, so both sides must have the same fields. Growing one anyway takes two things: the
-//! beginning of each version is the whole of the one before, which the layout check compares, and whoever receives a value learns how
-//! much of it is there. So such a record never lies inside of another value, where it would move what comes behind it: it crosses by
-//! itself, behind a pointer, with its number of fields.
+//! A record's bytes are read as they are, so both sides must have the same fields. Growing one
+//! anyway takes two things: the beginning of each version is the whole of the one before, which the
+//! layout check compares, and whoever receives a value learns how much of it is there. So such a
+//! record never lies inside of another value, where it would move what comes behind it: it crosses
+//! by itself, behind a pointer, with its number of fields.
 //!
-//! What the receiver doesn't know stays the sender's, and what the sender lacks gets its default in the receiver.
+//! What the receiver doesn't know stays the sender's, and what the sender lacks gets its default in
+//! the receiver.
 
 // Values of another version are read field by field through pointers.
 #![allow(unsafe_code)]
@@ -21,16 +23,17 @@ use std::ops::Deref;
 ///
 /// # Safety
 /// The fields are `FIELDS` many and stand in the order of their numbers, and `take` takes each of
-/// them by `taken_from`, and `complete` copies them by `copied`. A version with more fields has these as its first ones, if `Described` of
-/// both fits. The three functions do to each field what they say.
+/// them by `taken_from`, and `complete` copies them by `copied`. A version with more fields has
+/// these as its first ones, if `Described` of both fits. The three functions do to each field what
+/// they say.
 pub unsafe trait Grows: Sized + 'static {
     /// A table with a pointer to each field's type: what the layout check compares.
     type Described: StableAbi + 'static;
     /// How many fields there are.
     const FIELDS: u32;
 
-    /// Makes a value of `from`'s fields, of which there are `fields`, as this side's own. `taken` says, even when it unwinds, how many of
-    /// them are moved out.
+    /// Makes a value of `from`'s fields, of which there are `fields`, as this side's own. `taken`
+    /// says, even when it unwinds, how many of them are moved out.
     ///
     /// # Safety
     /// `from` points to a version of this type with so many fields, which are moved out.
@@ -55,10 +58,12 @@ pub unsafe trait Grows: Sized + 'static {
         unsafe { std::ptr::copy_nonoverlapping(from, to, 1) };
     }
 
-    /// Copies the bytes of `from`'s fields, of which there are `fields`, to `to`, and gives the others their default.
+    /// Copies the bytes of `from`'s fields, of which there are `fields`, to `to`, and gives the
+    /// others their default.
     ///
     /// # Safety
-    /// As for `take`, but that the fields stay `from`'s. `to` is writable, and what is written is not dropped but by `drop_from`.
+    /// As for `take`, but that the fields stay `from`'s. `to` is writable, and what is written is
+    /// not dropped but by `drop_from`.
     unsafe fn complete(from: *const Self, fields: u32, to: *mut Self);
 
     /// Drops the fields from the one with number `from` on.
@@ -102,7 +107,8 @@ impl<'a, D> GrownRef<'a, D> {
     pub unsafe fn receive<T: Grows>(self) -> HeldGrown<'a, T> {
         let value = self.value.cast::<T>();
         if self.fields >= T::FIELDS {
-            // SAFETY: its first fields are those of `T`, so that it is at least as large and as strictly aligned; lent for 'a.
+            // SAFETY: its first fields are those of `T`, so that it is at least as large and as
+            // strictly aligned; lent for 'a.
             return HeldGrown::Whole(unsafe { &*value });
         }
         let mut own = MaybeUninit::uninit();
@@ -170,7 +176,8 @@ impl<D> GrownBox<D> {
     pub fn of<T: Grows<Described = D>>(value: T) -> Self {
         unsafe extern "C" fn free<T: Grows>(value: *mut (), taken: u32) {
             let value = value.cast::<T>();
-            // SAFETY: by the invariant, and from `into_raw` below. A box of the same layout drops no field.
+            // SAFETY: by the invariant, and from `into_raw` below. A box of the same layout drops
+            // no field.
             unsafe {
                 T::drop_from(value, taken);
                 drop(Box::from_raw(value.cast::<ManuallyDrop<T>>()));

@@ -2,10 +2,11 @@
 //!
 //! [`export!`](crate::export) defines the functions of the system that leave something behind
 //! (destructors, keys, threads, handlers of signals and of exits), that the copies of std race for
-//! (the environment), or that find such functions (`dlsym`), as hidden
-//! symbols of the cdylib. The linker then binds the references of std, and of C objects in the same cdylib, to those. Each jumps
-//! to one of the functions here, which asks the host through the table whose address the host wrote into the file: also for
-//! constructors, which run before anything else could tell them. Where there is no host, the real function is called.
+//! (the environment), or that find such functions (`dlsym`), as hidden symbols of the cdylib. The
+//! linker then binds the references of std, and of C objects in the same cdylib, to those. Each
+//! jumps to one of the functions here, which asks the host through the table whose address the host
+//! wrote into the file: also for constructors, which run before anything else could tell them.
+//! Where there is no host, the real function is called.
 //!
 //! Which functions those are, a table of all that the C library exports decides:
 //! `host/inspect/glibc-symbols.txt`.
@@ -39,7 +40,8 @@ pub type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void
 /// `dlvsym`
 pub type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
 
-/// The host's answers. Each gets the table's `owner` first, and is otherwise like the function that it stands for.
+/// The host's answers. Each gets the table's `owner` first, and is otherwise like the function that
+/// it stands for.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Hooks {
@@ -47,7 +49,8 @@ pub struct Hooks {
     pub key_create: unsafe extern "C" fn(*const (), *mut u32, Option<Destructor>) -> c_int,
     pub key_delete: unsafe extern "C" fn(*const (), u32) -> c_int,
     pub key_set: unsafe extern "C" fn(*const (), u32, *const c_void) -> c_int,
-    pub thread: unsafe extern "C" fn(*const (), *mut c_ulong, *const c_void, Routine, *mut c_void) -> c_int,
+    pub thread:
+        unsafe extern "C" fn(*const (), *mut c_ulong, *const c_void, Routine, *mut c_void) -> c_int,
     /// Is this thread one of the plugin's own, and in no call?
     pub may_exit: unsafe extern "C" fn(*const ()) -> bool,
     /// Is it one of the plugin's own threads?
@@ -80,7 +83,12 @@ pub struct Site {
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn local(site: Site, run: Destructor, object: *mut c_void, library: *mut c_void) -> c_int {
+pub unsafe fn local(
+    site: Site,
+    run: Destructor,
+    object: *mut c_void,
+    library: *mut c_void,
+) -> c_int {
     type Real = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
     // SAFETY: the caller's; the real function has this type.
     unsafe {
@@ -170,10 +178,12 @@ pub unsafe fn c11_thread(
     routine: C11Routine,
     argument: *mut c_void,
 ) -> c_int {
-    // No value with a Drop lives in this frame: a forced unwind (thrd_exit, cancellation) passes through it.
+    // No value with a Drop lives in this frame: a forced unwind (thrd_exit, cancellation) passes
+    // through it.
     unsafe extern "C-unwind" fn run(both: *mut c_void) -> *mut c_void {
         // SAFETY: from below, for one thread.
-        let (routine, argument) = *unsafe { Box::from_raw(both.cast::<(C11Routine, *mut c_void)>()) };
+        let (routine, argument) =
+            *unsafe { Box::from_raw(both.cast::<(C11Routine, *mut c_void)>()) };
         // SAFETY: the caller's routine and argument.
         std::ptr::without_provenance_mut(unsafe { routine(argument) }.cast_unsigned() as usize)
     }
@@ -190,7 +200,8 @@ pub unsafe fn c11_thread(
 /// The host's table, if a host has written its address into this file.
 fn host(site: Site) -> Option<&'static HostTable> {
     let table = std::ptr::with_exposed_provenance::<HostTable>(site.place.table.load(Relaxed));
-    // SAFETY: 0, or what the host wrote before the file was mapped: a table that outlives the library.
+    // SAFETY: 0, or what the host wrote before the file was mapped: a table that outlives the
+    // library.
     unsafe { table.as_ref() }
 }
 

@@ -1,7 +1,8 @@
 //! What contracts and plugins of Midflight link.
 //!
-//! Three kinds of crates use it. A *contract crate* holds the traits and records that host and plugins share. A plugin's
-//! *logic* is an ordinary library crate that implements them. Its *cdylib* is a crate of one line, [`export!`].
+//! Three kinds of crates use it. A *contract crate* holds the traits and records that host and
+//! plugins share. A plugin's *logic* is an ordinary library crate that implements them. Its
+//! *cdylib* is a crate of one line, [`export!`].
 //!
 //! ```
 //! # mod contract {
@@ -56,16 +57,18 @@
 //! | `String`, `Vec<T>`, `Option<T>`, `Result<T, E>`, tuples, maps, sets, `Duration` by value | the receiver rebuilds it |
 //! | [`Sink`], [`TextSink`] | the callee appends to a buffer of the caller's |
 //!
-//! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is in [`docs::evolution`].
-//! What a plugin keeps, and hands over to its next version, is in [`docs::state`]. How a build
-//! stamps the plugin's file, so that damage to it is seen, is in [`docs::stamps`].
-//! What exists once for each copy of std, and so once for each plugin, is in [`docs::copies`].
+//! The whole table is in [`docs::boundary`]; what may change between two versions of a contract is
+//! in [`docs::evolution`]. What a plugin keeps, and hands over to its next version, is in
+//! [`docs::state`]. How a build stamps the plugin's file, so that damage to it is seen, is in
+//! [`docs::stamps`]. What exists once for each copy of std, and so once for each plugin, is in
+//! [`docs::copies`].
 //!
-//! Nothing that crosses can hold a reference, a function or memory of the other side's once the call has ended: whatever
-//! could is refused by the compiler, with the reason. Each method's call can also bring a [`Fault`].
+//! Nothing that crosses can hold a reference, a function or memory of the other side's once the
+//! call has ended: whatever could is refused by the compiler, with the reason. Each method's call
+//! can also bring a [`Fault`].
 //!
-//! What is *not* promised: a plugin is native code in the host's process, and is trusted as such. It must produce valid
-//! values, and it can do whatever the host can.
+//! What is *not* promised: a plugin is native code in the host's process, and is trusted as such.
+//! It must produce valid values, and it can do whatever the host can.
 
 // What abi_stable's derive names in this crate itself.
 extern crate abi as abi_stable;
@@ -123,8 +126,9 @@ pub use state::{Handed, State, StateError};
 pub use table::{Key, Table};
 pub use text::{Text, TextEdit};
 
-/// Stood at the root of every crate that has `#[record]` types or `#[contract]` traits, and is needed no more: generated code finds all
-/// that it names by itself. It stays, and does nothing, so that crates that say it compile.
+/// Stood at the root of every crate that has `#[record]` types or `#[contract]` traits, and is
+/// needed no more: generated code finds all that it names by itself. It stays, and does nothing, so
+/// that crates that say it compile.
 ///
 /// ```
 /// midflight_plugin::contract_crate!();
@@ -135,9 +139,11 @@ macro_rules! contract_crate {
     () => {};
 }
 
-/// Makes a cdylib crate a plugin: its entry, its note, and the place where the host writes its table's address.
+/// Makes a cdylib crate a plugin: its entry, its note, and the place where the host writes its
+/// table's address.
 ///
-/// It stands once, in a crate that is nothing but a cdylib. Name and version are the crate's own unless they are given.
+/// It stands once, in a crate that is nothing but a cdylib. Name and version are the crate's own
+/// unless they are given.
 ///
 /// ```
 /// # midflight_plugin::contract_crate!();
@@ -162,10 +168,18 @@ macro_rules! export {
         );
     };
     ($plugin:ty, name = $name:expr $(,)?) => {
-        $crate::export!($plugin, name = $name, version = $crate::rt::core::env!("CARGO_PKG_VERSION"));
+        $crate::export!(
+            $plugin,
+            name = $name,
+            version = $crate::rt::core::env!("CARGO_PKG_VERSION")
+        );
     };
     ($plugin:ty, version = $version:expr $(,)?) => {
-        $crate::export!($plugin, name = $crate::rt::core::env!("CARGO_PKG_NAME"), version = $version);
+        $crate::export!(
+            $plugin,
+            name = $crate::rt::core::env!("CARGO_PKG_NAME"),
+            version = $version
+        );
     };
     ($plugin:ty, name = $name:expr, version = $version:expr $(,)?) => {
         const _: () = {
@@ -230,7 +244,8 @@ pub mod rt {
         defaulted_result, guard, missing, use_host_panics, use_symboliser,
     };
     pub use crate::callback::{
-        About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered, Registering,
+        About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered,
+        Registering,
     };
     pub use crate::contract::{Begun, Bound, Calls, Gate, Hold, Holding, Later, Origin, Pinned};
     pub use crate::described;

@@ -121,7 +121,8 @@ impl<T> Drop for List<T> {
             // SAFETY: by the invariant, once. Should one of them panic, the others are dropped as a
             // slice drops them, and then the buffer.
             unsafe {
-                std::ptr::slice_from_raw_parts_mut(self.buffer.first.as_ptr(), self.length).drop_in_place()
+                std::ptr::slice_from_raw_parts_mut(self.buffer.first.as_ptr(), self.length)
+                    .drop_in_place()
             };
         }
     }
@@ -271,7 +272,11 @@ impl<T> List<T> {
         // SAFETY: `own` has room for `length` elements. They are moved, not copied: `self` forgets
         // them before anything that could unwind, so that none has two owners.
         unsafe {
-            std::ptr::copy_nonoverlapping(self.buffer.first.as_ptr(), own.as_mut_ptr(), self.length);
+            std::ptr::copy_nonoverlapping(
+                self.buffer.first.as_ptr(),
+                own.as_mut_ptr(),
+                self.length,
+            );
             own.set_len(take(&mut self.length));
         }
         own
@@ -312,8 +317,12 @@ impl<T> From<Vec<T>> for List<T> {
         let mut elements = ManuallyDrop::new(elements);
         // SAFETY: a `Vec` has no null pointer.
         let first = unsafe { NonNull::new_unchecked(elements.as_mut_ptr()) };
-        let buffer =
-            Buffer { first, capacity: elements.capacity(), memory: &raw const OWN, owns: PhantomData };
+        let buffer = Buffer {
+            first,
+            capacity: elements.capacity(),
+            memory: &raw const OWN,
+            owns: PhantomData,
+        };
         List { buffer, length: elements.len() }
     }
 }
@@ -327,7 +336,9 @@ impl<T> From<List<T>> for Vec<T> {
         }
         let list = ManuallyDrop::new(list);
         // SAFETY: a `Vec` of this binary was taken apart into them, and `list` is dropped no more.
-        unsafe { Vec::from_raw_parts(list.buffer.first.as_ptr(), list.length, list.buffer.capacity) }
+        unsafe {
+            Vec::from_raw_parts(list.buffer.first.as_ptr(), list.length, list.buffer.capacity)
+        }
     }
 }
 
@@ -345,7 +356,9 @@ impl<T> IntoIter<T> {
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: by the invariants. `add` moves nothing where `T` has no size, so that the pointer
         // stays aligned.
-        unsafe { slice::from_raw_parts(self.buffer.first.as_ptr().add(self.start), self.end - self.start) }
+        unsafe {
+            slice::from_raw_parts(self.buffer.first.as_ptr().add(self.start), self.end - self.start)
+        }
     }
 }
 
@@ -408,7 +421,11 @@ impl<T> IntoIterator for List<T> {
     fn into_iter(self) -> IntoIter<T> {
         let list = ManuallyDrop::new(self);
         // SAFETY: `list` is neither used nor dropped any more.
-        IntoIter { buffer: unsafe { std::ptr::read(&raw const list.buffer) }, start: 0, end: list.length }
+        IntoIter {
+            buffer: unsafe { std::ptr::read(&raw const list.buffer) },
+            start: 0,
+            end: list.length,
+        }
     }
 }
 

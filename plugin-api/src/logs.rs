@@ -1,8 +1,9 @@
 //! Logs: a plugin's events and spans, handed to the host.
 //!
-//! A cdylib has statics of its own, and among them its own idea of who listens to `tracing` and `log`: nobody. So each plugin
-//! gets a subscriber that passes everything on. What is disabled in the host is disabled here, by the callsite's own cache, and costs what a
-//! disabled event always costs; after a change of the host's filters it is asked anew.
+//! A cdylib has statics of its own, and among them its own idea of who listens to `tracing` and
+//! `log`: nobody. So each plugin gets a subscriber that passes everything on. What is disabled in
+//! the host is disabled here, by the callsite's own cache, and costs what a disabled event always
+//! costs; after a change of the host's filters it is asked anew.
 //!
 //! The subscriber is the global default: a scoped one sits in a thread-local with a destructor.
 #![allow(
@@ -31,9 +32,15 @@ pub struct Logs {
     pub enabled: unsafe extern "C" fn(site: *const ()) -> bool,
     /// The most verbose level that anybody listens to: 0 for none, 1 for errors, 5 for traces.
     pub level_max: extern "C" fn() -> u8,
-    pub event: unsafe extern "C" fn(*const (), site: *const (), Parent, &Place<'_>, RSlice<'_, Value<'_>>),
-    pub span:
-        unsafe extern "C" fn(*const (), site: *const (), Parent, &Place<'_>, RSlice<'_, Value<'_>>) -> u64,
+    pub event:
+        unsafe extern "C" fn(*const (), site: *const (), Parent, &Place<'_>, RSlice<'_, Value<'_>>),
+    pub span: unsafe extern "C" fn(
+        *const (),
+        site: *const (),
+        Parent,
+        &Place<'_>,
+        RSlice<'_, Value<'_>>,
+    ) -> u64,
     pub record: unsafe extern "C" fn(span: u64, site: *const (), RSlice<'_, Value<'_>>),
     pub follows_from: extern "C" fn(span: u64, follows: u64),
     pub enter: extern "C" fn(span: u64),
@@ -91,7 +98,8 @@ pub enum Value<'a> {
     Written(RStr<'a>),
 }
 
-/// Makes the host the listener of this binary. Once: a second call, or a plugin that set a subscriber of its own, changes nothing.
+/// Makes the host the listener of this binary. Once: a second call, or a plugin that set a
+/// subscriber of its own, changes nothing.
 pub(crate) fn forward(host: &'static HostTable) {
     let forward = Forward { host, sites: RwLock::default() };
     let _ = tracing_core::dispatcher::set_global_default(Dispatch::new(forward));
@@ -132,7 +140,8 @@ impl Forward {
 
 impl Subscriber for Forward {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let fields: Vec<RStr<'_>> = metadata.fields().iter().map(|field| field.name().into()).collect();
+        let fields: Vec<RStr<'_>> =
+            metadata.fields().iter().map(|field| field.name().into()).collect();
         let site = Site {
             target: metadata.target().into(),
             name: metadata.name().into(),
@@ -154,7 +163,8 @@ impl Subscriber for Forward {
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // SAFETY: the host's record of this callsite, which stays for good.
-        self.site(&metadata.callsite()).is_some_and(|site| unsafe { (self.host.logs.enabled)(site) })
+        self.site(&metadata.callsite())
+            .is_some_and(|site| unsafe { (self.host.logs.enabled)(site) })
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -176,7 +186,9 @@ impl Subscriber for Forward {
         let parent = parent(event.parent(), event.is_root());
         values.pass(metadata.fields().len(), |values| {
             // SAFETY: the host's record of this callsite, with values in the order of its fields.
-            unsafe { (self.host.logs.event)(self.host.owner, site, parent, &place(metadata), values) }
+            unsafe {
+                (self.host.logs.event)(self.host.owner, site, parent, &place(metadata), values)
+            }
         });
     }
 
@@ -188,7 +200,9 @@ impl Subscriber for Forward {
         let parent = parent(span.parent(), span.is_root());
         let made = values.pass(metadata.fields().len(), |values| {
             // SAFETY: as in `event`.
-            unsafe { (self.host.logs.span)(self.host.owner, site, parent, &place(metadata), values) }
+            unsafe {
+                (self.host.logs.span)(self.host.owner, site, parent, &place(metadata), values)
+            }
         });
         id(made)
     }
@@ -245,7 +259,10 @@ fn parent(parent: Option<&Id>, is_root: bool) -> Parent {
 }
 
 fn place<'a>(metadata: &Metadata<'a>) -> Place<'a> {
-    Place { file: metadata.file().unwrap_or_default().into(), line: metadata.line().unwrap_or_default() }
+    Place {
+        file: metadata.file().unwrap_or_default().into(),
+        line: metadata.line().unwrap_or_default(),
+    }
 }
 
 fn level(level: &tracing_core::Level) -> u8 {
@@ -330,7 +347,8 @@ impl Visit for Values {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
-        // Writing to a string fails only where the value's own Debug does: what it wrote until then is kept.
+        // Writing to a string fails only where the value's own Debug does: what it wrote until then
+        // is kept.
         let _ = write!(text, "{value:?}");
         self.keep(field, Kept::Written(text));
     }
@@ -366,10 +384,14 @@ impl log::Log for Records {
         let Some((host, site)) = Self::site(record.metadata()) else { return };
         let text = record.args().to_string();
         let values = [Value::Written(text.as_str().into())];
-        let place =
-            Place { file: record.file().unwrap_or_default().into(), line: record.line().unwrap_or_default() };
+        let place = Place {
+            file: record.file().unwrap_or_default().into(),
+            line: record.line().unwrap_or_default(),
+        };
         // SAFETY: the host's record, with its one field.
-        unsafe { (host.logs.event)(host.owner, site, Parent::Current, &place, values.as_slice().into()) }
+        unsafe {
+            (host.logs.event)(host.owner, site, Parent::Current, &place, values.as_slice().into())
+        }
     }
 
     fn flush(&self) {}

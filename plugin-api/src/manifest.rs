@@ -1,8 +1,8 @@
 //! What a plugin's file says about itself before any of it runs.
 //!
-//! Asking a library for its version means loading it, and loading it runs its constructors. So the manifest is an ELF
-//! note, put together by the compiler, that can be read from the bytes alone. It is a claim: what has to be true is
-//! checked again when the library is loaded.
+//! Asking a library for its version means loading it, and loading it runs its constructors. So the
+//! manifest is an ELF note, put together by the compiler, that can be read from the bytes alone. It
+//! is a claim: what has to be true is checked again when the library is loaded.
 
 use crate::plugin::{Export, Exported};
 use crate::version::is_version;
@@ -42,7 +42,10 @@ impl<const N: usize> Note<N> {
 
 /// `key=value` lines, padded with line breaks.
 const fn text<X: Export, const N: usize>() -> Text<N> {
-    assert!(is_name(X::NAME), "a plugin's name is 1 to 64 of the letters a to z, digits, `-` and `_`");
+    assert!(
+        is_name(X::NAME),
+        "a plugin's name is 1 to 64 of the letters a to z, digits, `-` and `_`"
+    );
     assert!(
         X::Plugin::GROUP.is_empty() || is_name(X::Plugin::GROUP),
         "a group's name is 1 to 64 of the letters a to z, digits, `-` and `_`"

@@ -1,8 +1,9 @@
 //! A map in a record.
 //!
-//! std's maps have no fixed layout, and one that had would still be a tree or a table that only its own code can walk. A list of
-//! entries that is sorted by key is read by anybody. Nothing relies on the order but the search: a key whose `Ord` differs
-//! between two versions is not found, and that is all.
+//! std's maps have no fixed layout, and one that had would still be a tree or a table that only its
+//! own code can walk. A list of entries that is sorted by key is read by anybody. Nothing relies on
+//! the order but the search: a key whose `Ord` differs between two versions is not found, and that
+//! is all.
 
 // `Portable` is unsafe to implement.
 #![allow(unsafe_code)]
@@ -14,9 +15,11 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A map in a record: a list of entries, sorted by key. In a method's signature `BTreeMap` and `HashMap` stand themselves.
+/// A map in a record: a list of entries, sorted by key. In a method's signature `BTreeMap` and
+/// `HashMap` stand themselves.
 ///
-/// Looking up takes O(log n), inserting O(n) beside the append at the end: to build a large one, collect it.
+/// Looking up takes O(log n), inserting O(n) beside the append at the end: to build a large one,
+/// collect it.
 ///
 /// ```
 /// use midflight_plugin::{Map, Text};
@@ -167,7 +170,11 @@ impl<K, V> IntoIterator for Map<K, V> {
     type Item = (K, V);
     type IntoIter = std::vec::IntoIter<(K, V)>;
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter().map(|entry| (entry.key, entry.value)).collect::<Vec<_>>().into_iter()
+        self.entries
+            .into_iter()
+            .map(|entry| (entry.key, entry.value))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 

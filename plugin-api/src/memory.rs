@@ -1,17 +1,18 @@
 //! Memory: what a generation holds, counted where it is allocated.
 //!
-//! Nobody outside can tell whose a leaked block is: the plugin's allocations and the host's come out of one heap. So a plugin that wants to
-//! be counted puts a [`Counted`] around its allocator.
+//! Nobody outside can tell whose a leaked block is: the plugin's allocations and the host's come
+//! out of one heap. So a plugin that wants to be counted puts a [`Counted`] around its allocator.
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// An allocator that counts what a plugin holds, for the host's status: now, at most, and what was never freed when its library
-/// was unmapped.
+/// An allocator that counts what a plugin holds, for the host's status: now, at most, and what was
+/// never freed when its library was unmapped.
 ///
-/// It stands in the cdylib's own crate, over the system's allocator or over one of the plugin's choice:
+/// It stands in the cdylib's own crate, over the system's allocator or over one of the plugin's
+/// choice:
 ///
 /// ```
 /// use midflight_plugin::Counted;
@@ -20,9 +21,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// static ALLOCATOR: Counted = Counted::new();
 /// ```
 ///
-/// It costs an atomic addition for each allocation, and one for each that is freed, on one cache line: threads that allocate all the time
-/// feel each other. A plugin has one global allocator, and so one count; in a binary that links a plugin in, it counts
-/// for nobody.
+/// It costs an atomic addition for each allocation, and one for each that is freed, on one cache
+/// line: threads that allocate all the time feel each other. A plugin has one global allocator, and
+/// so one count; in a binary that links a plugin in, it counts for nobody.
 #[derive(Debug, Default)]
 pub struct Counted<A = System>(A);
 
@@ -67,7 +68,8 @@ impl Counts {
     }
 }
 
-// SAFETY: every block comes from the allocator inside and goes back to it, with the layout that it was asked for with.
+// SAFETY: every block comes from the allocator inside and goes back to it, with the layout that it
+// was asked for with.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.

@@ -1,9 +1,10 @@
 //! Objects: what a method answers with when the answer is not a value but something to call.
 //!
-//! A session, a cursor, a subscription has methods of its own. As `Box<dyn Session>` it could not cross: its vtable has no stable layout,
-//! and dropped after its library is gone it is a crash. So the two halves of a box cross on their own terms: the functions as
-//! the table of the contract `Session`, whose layout is compared, and the rest as one function that drops it.
-//! The caller gets an [`Object`], which holds what it came from for as long as it lives.
+//! A session, a cursor, a subscription has methods of its own. As `Box<dyn Session>` it could not
+//! cross: its vtable has no stable layout, and dropped after its library is gone it is a crash. So
+//! the two halves of a box cross on their own terms: the functions as the table of the contract
+//! `Session`, whose layout is compared, and the rest as one function that drops it. The caller gets
+//! an [`Object`], which holds what it came from for as long as it lives.
 
 // The sender's object is an untyped pointer beside the functions that know it.
 #![allow(unsafe_code)]
@@ -19,8 +20,9 @@ use std::sync::Arc;
 
 /// An object that a method of a contract has handed out, with the methods of its own contract.
 ///
-/// The method's author returns `Box<dyn Session>`, `Option` of it or `Result<Box<dyn Session>, E>`; its caller gets an `Object<dyn Session>` in
-/// the same place. It is a cheap clone, `Send` and `Sync`, and can be kept, moved and dropped anywhere.
+/// The method's author returns `Box<dyn Session>`, `Option` of it or `Result<Box<dyn Session>, E>`;
+/// its caller gets an `Object<dyn Session>` in the same place. It is a cheap clone, `Send` and
+/// `Sync`, and can be kept, moved and dropped anywhere.
 ///
 /// ```
 /// # mod exchange {
@@ -66,12 +68,13 @@ use std::sync::Arc;
 /// # fn main() {}
 /// ```
 ///
-/// It **holds its version** as a lease does: calls on it run on the version that made it, and so do calls that they make back into the
-/// group; after an update that version stays in memory until its last object is dropped. Keep objects as long as what they stand for, and
-/// for what must survive updates keep a number or a name instead, and ask the slot anew.
+/// It **holds its version** as a lease does: calls on it run on the version that made it, and so do
+/// calls that they make back into the group; after an update that version stays in memory until its
+/// last object is dropped. Keep objects as long as what they stand for, and for what must survive
+/// updates keep a number or a name instead, and ask the slot anew.
 ///
-/// The last clone's drop runs the object's own `Drop`, on that thread. A panic there is an event of the host's. An object that was made by
-/// an object holds that one too.
+/// The last clone's drop runs the object's own `Drop`, on that thread. A panic there is an event of
+/// the host's. An object that was made by an object holds that one too.
 pub struct Object<C: Contract + ?Sized> {
     proxy: C::Proxy<ObjectGate>,
     gate: ObjectGate,
@@ -87,7 +90,8 @@ impl<C: Contract + ?Sized> Object<C> {
         let RawObject { this, table, drop } = handed.raw;
         let bound = Bound { this, table: erase_table::<C>(table), origin: held.bound().origin };
         let gate = ObjectGate(Arc::new(Kept { bound, drop, held: Box::new(held) }));
-        // SAFETY: instance and table are of `C` by `HandedObject::of`, whose type says so on both sides and was compared.
+        // SAFETY: instance and table are of `C` by `HandedObject::of`, whose type says so on both
+        // sides and was compared.
         unsafe { Object::through(gate) }
     }
 
@@ -132,7 +136,8 @@ impl fmt::Debug for ObjectGate {
 
 /// The one owner of the other side's object.
 struct Kept {
-    /// INVARIANT: of an object that lives until `self` is dropped; its code, and its origin, stay while `held` does.
+    /// INVARIANT: of an object that lives until `self` is dropped; its code, and its origin, stay
+    /// while `held` does.
     bound: Bound,
     drop: unsafe extern "C" fn(*mut ()) -> Reply<()>,
     held: Box<dyn ErasedHold>,
@@ -142,7 +147,8 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let Kept { bound, drop, held } = &*self;
         held.run_within(&mut || {
-            // SAFETY: the object's own function, once; its code is held, here and until the field `held` goes after this.
+            // SAFETY: the object's own function, once; its code is held, here and until the field
+            // `held` goes after this.
             if let Err(fault) = unsafe { drop(bound.this.cast_mut()).finish::<()>(bound) } {
                 held.tell(fault);
             }
@@ -153,7 +159,11 @@ impl Drop for Kept {
 // SAFETY: by the invariant of `bound`; `self` holds it.
 unsafe impl Gate for ObjectGate {
     #[inline]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         Hold::enter(self, || f(&self.0.bound))
     }
 }
@@ -194,7 +204,8 @@ unsafe impl Hold for ObjectGate {
     }
 }
 
-/// A [`Hold`] whose type is forgotten, so that an object is of one type whatever it came through. It never leaves its binary.
+/// A [`Hold`] whose type is forgotten, so that an object is of one type whatever it came through.
+/// It never leaves its binary.
 trait ErasedHold: Send + Sync {
     fn run_within(&self, f: &mut dyn FnMut());
     fn run_entered(&self, f: &mut dyn FnMut()) -> Result<(), Fault>;
@@ -218,7 +229,8 @@ impl<H: Hold> ErasedHold for H {
     }
 }
 
-/// A contract whose objects can be a result, as `Box<dyn Trait>`. Implemented by [`contract`](crate::contract).
+/// A contract whose objects can be a result, as `Box<dyn Trait>`. Implemented by
+/// [`contract`](crate::contract).
 #[diagnostic::on_unimplemented(
     message = "`Box<{Self}>` can't be a contract's result",
     label = "`{Self}` is no contract whose objects can be handed out",
@@ -226,7 +238,8 @@ impl<H: Hold> ErasedHold for H {
 )]
 pub trait HandedOut: ImplementedBy<Box<Self>> {}
 
-/// A box on its way. On the side that receives it, it is a pointer that nobody follows, until generated code makes it an [`Object`].
+/// A box on its way. On the side that receives it, it is a pointer that nobody follows, until
+/// generated code makes it an [`Object`].
 pub struct HandedObject<C: Contract + ?Sized> {
     raw: RawObject<C::Table>,
 }
@@ -260,10 +273,12 @@ pub struct RawObject<T> {
     drop: unsafe extern "C" fn(*mut ()) -> Reply<()>,
 }
 
-/// What a method gives: what [`Crosses`], or an object, alone, in an `Option`, in a `Result`, or in an `Option` in a `Result`.
+/// What a method gives: what [`Crosses`], or an object, alone, in an `Option`, in a `Result`, or in
+/// an `Option` in a `Result`.
 ///
-/// An object is no value, and must not cross as one: kept while its library goes, and handed out by the next as its own, it would be a
-/// pointer into what is unmapped. So it is a result that generated code gives, and nothing else.
+/// An object is no value, and must not cross as one: kept while its library goes, and handed out by
+/// the next as its own, it would be a pointer into what is unmapped. So it is a result that
+/// generated code gives, and nothing else.
 pub trait Given: Sized + sealed::Given {
     /// The form in which it is passed.
     type Wire: StableAbi;
@@ -290,8 +305,8 @@ impl<T: Crosses> Given for T {
     }
 }
 
-// What arrives does belong to its sender, but nothing that is safe follows its pointers: no method, no `Drop`. `Object::new` asks for what
-// holds the sender.
+// What arrives does belong to its sender, but nothing that is safe follows its pointers: no method,
+// no `Drop`. `Object::new` asks for what holds the sender.
 impl<C: Contract + ?Sized> sealed::Given for HandedObject<C> {}
 impl<C: Contract + ?Sized> Given for HandedObject<C> {
     type Wire = RawObject<C::Table>;

@@ -7,7 +7,8 @@ use crate::Portable;
 use abi_stable::StableAbi;
 use std::time::Duration;
 
-/// A `Duration` in a record: to and from it with `into`. In a method's signature `Duration` stands itself.
+/// A `Duration` in a record: to and from it with `into`. In a method's signature `Duration` stands
+/// itself.
 ///
 /// ```
 /// use midflight_plugin::Period;

@@ -1,8 +1,9 @@
 //! A plugin: how it starts, what it gets from the host, and what its library exports.
 //!
-//! A library could export one symbol a function, but a symbol has no type, and a host that believes it calls into
-//! nowhere. So a library exports one table, [`Entry`]: a number that fixes the table's own format, then each contract
-//! that it offers with the layout of its functions, which the host compares before it calls any of them.
+//! A library could export one symbol a function, but a symbol has no type, and a host that believes
+//! it calls into nowhere. So a library exports one table, [`Entry`]: a number that fixes the
+//! table's own format, then each contract that it offers with the layout of its functions, which
+//! the host compares before it calls any of them.
 
 // The tables that host and plugin exchange, and the instance behind them.
 #![allow(unsafe_code)]
@@ -61,11 +62,12 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
     note = "write `impl Plugin for {Self}` with `fn start(cx: &Context<'_>) -> Result<Self, StartError>`"
 )]
 pub trait Plugin: Send + Sync + Sized + 'static {
-    /// Makes the instance. It runs before the switch: where it fails or panics, the old version serves on.
+    /// Makes the instance. It runs before the switch: where it fails or panics, the old version
+    /// serves on.
     fn start(cx: &Context<'_>) -> Result<Self, StartError>;
 
-    /// Runs once after `start`, before the switch: to fill caches, and to check that the instance works. Where it fails or panics, the
-    /// old version serves on.
+    /// Runs once after `start`, before the switch: to fill caches, and to check that the instance
+    /// works. Where it fails or panics, the old version serves on.
     ///
     /// # Errors
     /// Whatever should keep this instance from serving.
@@ -73,28 +75,33 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Runs once when new calls go elsewhere for good: a newer version has taken over, this one was rolled back, or the host ends. An
-    /// instance that never served is not told.
+    /// Runs once when new calls go elsewhere for good: a newer version has taken over, this one was
+    /// rolled back, or the host ends. An instance that never served is not told.
     ///
-    /// Calls that began before may still be running, and the host waits for them before it drops the instance. So begin no new work,
-    /// stop timers, end threads, and wake up calls that wait for something: they hold this version in memory.
+    /// Calls that began before may still be running, and the host waits for them before it drops
+    /// the instance. So begin no new work, stop timers, end threads, and wake up calls that wait
+    /// for something: they hold this version in memory.
     ///
-    /// It must return: the instance is kept until it has, and past the host's `retire_deadline` the status says so. A panic in it is
-    /// told as an event and does no harm.
+    /// It must return: the instance is kept until it has, and past the host's `retire_deadline` the
+    /// status says so. A panic in it is told as an event and does no harm.
     fn retiring(&self) {}
 
-    /// The last step of this plugin's preparation, while the old versions still serve. To close what this version
-    /// takes over, or to refuse while refusing costs nothing. Where it is followed by no switch, or by a return, [`after_return`](Plugin::after_return)
-    /// undoes it.
+    /// The last step of this plugin's preparation, while the old versions still serve. To close
+    /// what this version takes over, or to refuse while refusing costs nothing. Where it is
+    /// followed by no switch, or by a return, [`after_return`](Plugin::after_return) undoes it.
     ///
     /// # Order
-    /// The hooks of an update are those of the versions that come, in the order of the release: every plugin's `before_switch`, then the
-    /// switch, then every plugin's `after_switch`. The hooks of a return are those of the versions that are left, in reverse: every plugin's
-    /// `before_return`, then the switch back, then every plugin's `after_return`. Versions that are replaced, or returned to, run none.
+    /// The hooks of an update are those of the versions that come, in the order of the release:
+    /// every plugin's `before_switch`, then the switch, then every plugin's `after_switch`. The
+    /// hooks of a return are those of the versions that are left, in reverse: every plugin's
+    /// `before_return`, then the switch back, then every plugin's `after_return`. Versions that are
+    /// replaced, or returned to, run none.
     ///
-    /// Where a `before_switch` fails, nothing is switched, and those that ran before it are undone by their `after_return`, in reverse. Where an
-    /// `after_switch` fails, those that ran before it are undone by their `before_return`, in reverse; the old version is brought back, and
-    /// every plugin's `after_return` runs, in reverse. A hook that failed is not undone by itself: it leaves things as they were.
+    /// Where a `before_switch` fails, nothing is switched, and those that ran before it are undone
+    /// by their `after_return`, in reverse. Where an `after_switch` fails, those that ran before it
+    /// are undone by their `before_return`, in reverse; the old version is brought back, and every
+    /// plugin's `after_return` runs, in reverse. A hook that failed is not undone by itself: it
+    /// leaves things as they were.
     ///
     /// | what happens | runs, for the plugins a and b of a group |
     /// |---|---|
@@ -109,8 +116,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. The order is told at
-    /// [`before_switch`](Plugin::before_switch).
+    /// New calls run on this version. [`before_return`](Plugin::before_return) undoes it. The order
+    /// is told at [`before_switch`](Plugin::before_switch).
     ///
     /// # Errors
     /// Whatever should bring the old version back. So does a panic.
@@ -118,12 +125,13 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// This version still serves, and is about to be left for the one before it. It can't refuse: a panic in it is told as an event. The order
-    /// is told at [`before_switch`](Plugin::before_switch).
+    /// This version still serves, and is about to be left for the one before it. It can't refuse: a
+    /// panic in it is told as an event. The order is told at
+    /// [`before_switch`](Plugin::before_switch).
     fn before_return(&self) {}
 
-    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is told as an event. The order is told at
-    /// [`before_switch`](Plugin::before_switch).
+    /// The version before serves again, or never stopped serving. It can't refuse: a panic in it is
+    /// told as an event. The order is told at [`before_switch`](Plugin::before_switch).
     fn after_return(&self) {}
 
     /// Is this version well? Asked again and again while it is on probation, beside its calls.
@@ -174,17 +182,20 @@ impl Context<'_> {
     /// The host provides no such object, or its contract has another layout than this plugin's.
     pub fn service<C: Contract + ?Sized>(&self) -> Result<Service<C>, StartError> {
         let host = self.host;
-        // SAFETY: the host's own function with the host's own owner; both are valid while the plugin starts.
-        let found = unsafe { (host.service)(host.owner, C::NAME.into(), <C::Table as StableAbi>::LAYOUT) };
+        // SAFETY: the host's own function with the host's own owner; both are valid while the
+        // plugin starts.
+        let found =
+            unsafe { (host.service)(host.owner, C::NAME.into(), <C::Table as StableAbi>::LAYOUT) };
         match found {
-            // SAFETY: the host paired instance and table, compared the table's layout with the one given to it, and
-            // keeps both until this library is unmapped.
+            // SAFETY: the host paired instance and table, compared the table's layout with the one
+            // given to it, and keeps both until this library is unmapped.
             RResult::ROk(raw) => Ok(unsafe { Service::new(raw) }),
             RResult::RErr(reason) => Err(StartError::new(reason.as_str())),
         }
     }
 
-    /// The plugin's configuration, which its operator wrote as toml. Where there is none, it is an empty table.
+    /// The plugin's configuration, which its operator wrote as toml. Where there is none, it is an
+    /// empty table.
     ///
     /// ```
     /// use midflight_plugin::{Context, Plugin, StartError};
@@ -210,7 +221,8 @@ impl Context<'_> {
     /// No toml, or not of this type: with the line, the column and what was expected there.
     #[cfg(feature = "config")]
     pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, StartError> {
-        toml::from_str(self.config).map_err(|error| StartError::new(format!("the configuration: {error}")))
+        toml::from_str(self.config)
+            .map_err(|error| StartError::new(format!("the configuration: {error}")))
     }
 
     /// The configuration's text, for plugins that read it by themselves.
@@ -274,8 +286,8 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     reason
 }
 
-/// A handle on an object of the host's, with the methods of its contract. Cheap to clone, and valid as long as the
-/// plugin's instance. See [`Context::service`].
+/// A handle on an object of the host's, with the methods of its contract. Cheap to clone, and valid
+/// as long as the plugin's instance. See [`Context::service`].
 pub struct Service<C: Contract + ?Sized> {
     proxy: C::Proxy<ServiceGate>,
     gate: ServiceGate,
@@ -331,7 +343,11 @@ pub struct ServiceGate {
 // SAFETY: by `Service::new`; the origin is owned.
 unsafe impl Gate for ServiceGate {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.bound)
     }
 }
@@ -370,8 +386,8 @@ unsafe impl Hold for ServiceGate {
 /// What `#[plugin]` adds to the author's type.
 ///
 /// # Safety
-/// Each of `OFFERS` is made by [`Offered::of`] for this type, and `STATE` by [`StateTable::of`] for a field of it: the host passes an
-/// instance of it to their functions.
+/// Each of `OFFERS` is made by [`Offered::of`] for this type, and `STATE` by [`StateTable::of`] for
+/// a field of it: the host passes an instance of it to their functions.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no plugin",
     note = "put `#[plugin(implements(…))]` on the type"
@@ -387,7 +403,8 @@ pub unsafe trait Exported: Plugin {
     const STATE: Option<&'static StateTable>;
     /// Its `start` may run in a preflight, a child process of the service's, as well.
     const PREFLIGHT_START: bool = false;
-    /// The version of the author's crate: that of a plugin that is linked in. A library says its own.
+    /// The version of the author's crate: that of a plugin that is linked in. A library says its
+    /// own.
     const VERSION: &'static str;
 }
 
@@ -421,7 +438,10 @@ pub struct Entry {
     /// The contracts that it implements.
     pub offers: RSlice<'static, Offered>,
     /// Makes the instance; once. The table of the host's is valid until the library is unmapped.
-    pub start: unsafe extern "C" fn(host: *const HostTable, config: RStr<'_>) -> Reply<RResult<usize, Text>>,
+    pub start: unsafe extern "C" fn(
+        host: *const HostTable,
+        config: RStr<'_>,
+    ) -> Reply<RResult<usize, Text>>,
     /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`.
     pub retiring: unsafe extern "C" fn(this: *const ()) -> Reply<()>,
     /// Drops the instance that `start` made; once, when no call is running and none can come.
@@ -467,8 +487,8 @@ const _: () = {
 };
 
 impl Entry {
-    /// Says that the library is closed: what its allocator has given out and never got back is freed at its end, if that is a
-    /// [`Reclaimed`](crate::Reclaimed).
+    /// Says that the library is closed: what its allocator has given out and never got back is
+    /// freed at its end, if that is a [`Reclaimed`](crate::Reclaimed).
     ///
     /// # Safety
     /// Nothing of it will run any more but its exit handlers.
@@ -554,7 +574,8 @@ unsafe extern "C" fn start<X: Export>(
     })
 }
 
-/// The host's table, in a library that was started: not in a host, nor in a plugin that is linked into one.
+/// The host's table, in a library that was started: not in a host, nor in a plugin that is linked
+/// into one.
 static HOST: AtomicPtr<HostTable> = AtomicPtr::new(std::ptr::null_mut());
 
 pub(crate) fn host() -> Option<&'static HostTable> {
@@ -582,12 +603,15 @@ pub struct Linked {
     pub group: &'static str,
     /// [`Exported::OFFERS`]
     pub offers: &'static [Offered],
-    /// Makes the instance. It may panic, since both are one binary. The table is a host's own, and what it gives stays for as long
-    /// as the instance.
-    pub start: unsafe fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
-    /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It may panic.
+    /// Makes the instance. It may panic, since both are one binary. The table is a host's own, and
+    /// what it gives stays for as long as the instance.
+    pub start:
+        unsafe fn(host: &HostTable, name: &str, config: &str) -> Result<*const (), StartError>,
+    /// Tells the instance that `start` made that it gets no new calls; once, and before `stop`. It
+    /// may panic.
     pub retiring: unsafe fn(this: *const ()),
-    /// Drops the instance that `start` made; once, when no call is running and none can come. It may panic.
+    /// Drops the instance that `start` made; once, when no call is running and none can come. It
+    /// may panic.
     pub stop: unsafe fn(this: *const ()),
     /// As [`Entry::hook`]: it does not unwind.
     pub hook: unsafe extern "C" fn(this: *const (), which: Hook) -> Reply<RResult<(), Text>>,
@@ -676,8 +700,8 @@ pub struct HostTable {
     pub owner: *const (),
     /// Where the plugin's panics are noted: [`Panics::HOST`].
     pub panics: Panics,
-    /// The host's object of the contract with this name, if its functions fit this layout. It never unwinds; what it
-    /// gives is kept until the library is unmapped.
+    /// The host's object of the contract with this name, if its functions fit this layout. It never
+    /// unwinds; what it gives is kept until the library is unmapped.
     pub service: unsafe extern "C" fn(
         owner: *const (),
         name: RStr<'_>,
@@ -716,7 +740,8 @@ unsafe impl Send for RawService {}
 unsafe impl Sync for RawService {}
 
 impl RawService {
-    /// An object as an implementation of `C`. Whoever gives it away keeps the object for as long as it is used.
+    /// An object as an implementation of `C`. Whoever gives it away keeps the object for as long as
+    /// it is used.
     pub fn of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>(object: &T) -> Self {
         RawService { this: (&raw const *object).cast(), table: erase::<C, T>() }
     }
@@ -752,8 +777,9 @@ impl Offered {
     }
 }
 
-/// A word in the file, exported as `midflight_place`, into which the host writes the address of the generation's table
-/// before it maps the file. The magic keeps it out of `.bss`, which has no bytes in the file.
+/// A word in the file, exported as `midflight_place`, into which the host writes the address of the
+/// generation's table before it maps the file. The magic keeps it out of `.bss`, which has no bytes
+/// in the file.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Place {

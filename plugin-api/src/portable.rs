@@ -1,12 +1,13 @@
 //! Plain data that may outlive the library that made it.
 //!
-//! A value that a plugin made can hold three things that vanish with the plugin: memory of its allocator, addresses of
-//! its functions, and references into its constants. The layout check sees none of them, since a function pointer has a
-//! perfectly stable layout. Handing such a value on works until the day of the first update.
+//! A value that a plugin made can hold three things that vanish with the plugin: memory of its
+//! allocator, addresses of its functions, and references into its constants. The layout check sees
+//! none of them, since a function pointer has a perfectly stable layout. Handing such a value on
+//! works until the day of the first update.
 //!
-//! So a type says of itself that it is plain data ([`Portable`]), and whoever receives a value builds it anew from its
-//! own memory while the other side is still held. [`Crosses`] extends that to the std types of
-//! signatures.
+//! So a type says of itself that it is plain data ([`Portable`]), and whoever receives a value
+//! builds it anew from its own memory while the other side is still held. [`Crosses`] extends that
+//! to the std types of signatures.
 
 // `Portable` and `Crosses` are unsafe to implement.
 #![allow(unsafe_code)]
@@ -63,14 +64,16 @@ unsafe impl<T: Portable, const N: usize> Portable for [T; N] {
     }
 }
 
-/// What a contract's method takes by value and returns: [`Portable`] types, and `String`, `Vec<T>`, `Option<T>`,
-/// `Result<T, E>` of what crosses.
+/// What a contract's method takes by value and returns: [`Portable`] types, and `String`, `Vec<T>`,
+/// `Option<T>`, `Result<T, E>` of what crosses.
 ///
-/// The sender turns the value into its form on the wire, and the receiver rebuilds it as its own while the sender is
-/// held, so that neither ever keeps the other's memory: not even the host a plugin's, which it was given as an argument.
+/// The sender turns the value into its form on the wire, and the receiver rebuilds it as its own
+/// while the sender is held, so that neither ever keeps the other's memory: not even the host a
+/// plugin's, which it was given as an argument.
 ///
 /// # Safety
-/// `rebuild` leaves nothing behind in its result that belongs to the sender, and the result borrows nothing.
+/// `rebuild` leaves nothing behind in its result that belongs to the sender, and the result borrows
+/// nothing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a contract's argument or result",
     label = "neither plain data nor `String`, `Vec`, `Option` or `Result` of what is",
@@ -91,9 +94,10 @@ pub unsafe trait Crosses: Sized + 'static {
     }
 }
 
-/// A form in which a `T` may be passed: this crate's word that it holds nothing but what a `T` is to
-/// be rebuilt from, and that `T` is what may be rebuilt from it. What generated code says of itself
-/// names this crate by a path, which an author can lead elsewhere; here the two types meet for good.
+/// A form in which a `T` may be passed: this crate's word that it holds nothing but what a `T` is
+/// to be rebuilt from, and that `T` is what may be rebuilt from it. What generated code says of
+/// itself names this crate by a path, which an author can lead elsewhere; here the two types meet
+/// for good.
 ///
 /// # Safety
 /// As it says.
@@ -119,7 +123,8 @@ unsafe impl<T: Portable> Crosses for T {
     }
 }
 
-/// What a contract's method takes as `&T`: [`Portable`] types, as they are, and records that may grow.
+/// What a contract's method takes as `&T`: [`Portable`] types, as they are, and records that may
+/// grow.
 ///
 /// # Safety
 /// What `receive` gives is what was lent, and borrows nothing but that.

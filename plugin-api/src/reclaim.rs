@@ -1,23 +1,28 @@
 //! Giving back: what a generation never freed, freed when its library goes.
 //!
-//! Statics are never dropped. What stands behind one (a table in a `LazyLock`, std's buffer of standard output, the subscriber that this
-//! crate installs) was meant to live until the process ends, and is lost when a library ends before it. One generation loses
-//! little; thousands of them lose more than a service has.
+//! Statics are never dropped. What stands behind one (a table in a `LazyLock`, std's buffer of
+//! standard output, the subscriber that this crate installs) was meant to live until the process
+//! ends, and is lost when a library ends before it. One generation loses little; thousands of them
+//! lose more than a service has.
 //!
 //! # Why it is sound
-//! The blocks are freed by the last function that the loader runs of a library, and only after the host has said that it closes it. By then:
+//! The blocks are freed by the last function that the loader runs of a library, and only after the
+//! host has said that it closes it. By then:
 //!
-//! - no thread runs code of the library, and none ever will: that is what the host proves before it closes one. Its threads are gone, its destructors
-//!   have run or are dead, its keys are deleted, nobody is inside of a call;
-//! - its own exit handlers and those of its C and C++ objects have run. The entry below is the first in `.fini_array`, which is run from its
-//!   end; the one that calls `__cxa_finalize` comes after it, and so runs before it;
-//! - the host holds nothing that the library allocated. Results are rebuilt as the host's own while the call is held, and so are reports,
-//!   log records, and the names of callsites.
+//! - no thread runs code of the library, and none ever will: that is what the host proves before it
+//!   closes one. Its threads are gone, its destructors have run or are dead, its keys are deleted,
+//!   nobody is inside of a call;
+//! - its own exit handlers and those of its C and C++ objects have run. The entry below is the
+//!   first in `.fini_array`, which is run from its end; the one that calls `__cxa_finalize` comes
+//!   after it, and so runs before it;
+//! - the host holds nothing that the library allocated. Results are rebuilt as the host's own while
+//!   the call is held, and so are reports, log records, and the names of callsites.
 //!
-//! What is left to believe is that nobody else holds a pointer: the C library (`openlog`, `putenv`), the kernel (a buffer that an
-//! `io_uring` still writes to), a library of others. Such a pointer is fine in a program that leaks what it points to, and nobody can see it
-//! from outside. So [`Reclaimed::new`] is `unsafe`: the author says that there is none. It is what has to be true of the
-//! library's code and statics anyway.
+//! What is left to believe is that nobody else holds a pointer: the C library (`openlog`,
+//! `putenv`), the kernel (a buffer that an `io_uring` still writes to), a library of others. Such a
+//! pointer is fine in a program that leaks what it points to, and nobody can see it from outside.
+//! So [`Reclaimed::new`] is `unsafe`: the author says that there is none. It is what has to be true
+//! of the library's code and statics anyway.
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -26,10 +31,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, PoisonError};
 
-/// An allocator that frees what is left of it when its library is unmapped: what hangs on the plugin's statics, and what it leaked.
+/// An allocator that frees what is left of it when its library is unmapped: what hangs on the
+/// plugin's statics, and what it leaked.
 ///
-/// It goes inside of [`Counted`](crate::Counted), so that status and events still say what a generation left behind, before
-/// it was given back:
+/// It goes inside of [`Counted`](crate::Counted), so that status and events still say what a
+/// generation left behind, before it was given back:
 ///
 /// ```
 /// use midflight_plugin::{Counted, Reclaimed};
@@ -39,8 +45,9 @@ use std::sync::{Mutex, PoisonError};
 /// static ALLOCATOR: Counted<Reclaimed> = Counted::over(unsafe { Reclaimed::new() });
 /// ```
 ///
-/// It costs 32 bytes a block, and a lock that is rarely waited for when one is allocated, freed or grown: some 15 ns for both ends of a
-/// block's life, beside the 9 that the system's allocator takes.
+/// It costs 32 bytes a block, and a lock that is rarely waited for when one is allocated, freed or
+/// grown: some 15 ns for both ends of a block's life, beside the 9 that the system's allocator
+/// takes.
 #[derive(Debug)]
 pub struct Reclaimed<A = System>(A);
 
@@ -58,8 +65,9 @@ impl<A: GlobalAlloc + 'static> Reclaimed<A> {
     /// Over another allocator.
     ///
     /// # Safety
-    /// It is (or is inside of) the library's global allocator, and the only one of its type. When the library is unmapped, nothing outside of it holds a
-    /// pointer to a block of it that will be followed: neither the C library, nor another, nor the kernel.
+    /// It is (or is inside of) the library's global allocator, and the only one of its type. When
+    /// the library is unmapped, nothing outside of it holds a pointer to a block of it that will be
+    /// followed: neither the C library, nor another, nor the kernel.
     pub const unsafe fn over(allocator: A) -> Self {
         Reclaimed(allocator)
     }
@@ -107,7 +115,8 @@ impl Chain {
     const EMPTY: Chain = Chain { first: null_mut(), owner: None };
 
     fn of<R>(block: *mut u8, run: impl FnOnce(&mut Chain) -> R) -> R {
-        // All bits have a say: threads allocate at the same places in heaps of their own, 64 MiB apart.
+        // All bits have a say: threads allocate at the same places in heaps of their own, 64 MiB
+        // apart.
         let mixed = (block.addr() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let shard = &SHARDS[mixed as usize % SHARDS_COUNT];
         // Nothing in here allocates or panics.
@@ -129,8 +138,8 @@ impl<A: GlobalAlloc> Reclaimed<A> {
             if chain.owner.is_none() {
                 chain.owner = Some(((&raw const self.0).cast(), dealloc::<A>));
             }
-            // SAFETY: the header is in the allocation, before the block and aligned as it is; the first of the chain is a live
-            // block's, by the lock.
+            // SAFETY: the header is in the allocation, before the block and aligned as it is; the
+            // first of the chain is a live block's, by the lock.
             unsafe {
                 header.write(Header { previous: null_mut(), next: chain.first, layout });
                 if let Some(next) = chain.first.as_mut() {
@@ -147,7 +156,8 @@ impl<A: GlobalAlloc> Reclaimed<A> {
     unsafe fn unlink(block: *mut u8) {
         let header = header(block);
         Chain::of(block, |chain| {
-            // SAFETY: the header is as `link` wrote it, and its neighbours are live blocks', by the lock.
+            // SAFETY: the header is as `link` wrote it, and its neighbours are live blocks', by the
+            // lock.
             unsafe {
                 let Header { previous, next, .. } = *header;
                 match previous.as_mut() {
@@ -173,7 +183,8 @@ unsafe fn dealloc<A: GlobalAlloc>(of: *const (), start: *mut u8, whole: Layout) 
     unsafe { (*of.cast::<A>()).dealloc(start, whole) };
 }
 
-// SAFETY: every block lies in one of the allocator's inside, behind its header, with the size and alignment that it was asked for with.
+// SAFETY: every block lies in one of the allocator's inside, behind its header, with the size and
+// alignment that it was asked for with.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Reclaimed<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some((whole, at)) = whole(layout) else { return null_mut() };
@@ -199,7 +210,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Reclaimed<A> {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some((old, at)) = whole(layout) else { return null_mut() };
         let new = Layout::from_size_align(size, layout.align()).ok();
-        let Some((new, (grown, _))) = new.and_then(|new| Some((new, whole(new)?))) else { return null_mut() };
+        let Some((new, (grown, _))) = new.and_then(|new| Some((new, whole(new)?))) else {
+            return null_mut();
+        };
         // SAFETY: as in `dealloc`; where it can't be grown it is as it was, and is linked again.
         unsafe {
             Self::unlink(block);
@@ -216,7 +229,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Reclaimed<A> {
 /// The host sets it when nothing of this library will run any more but its exit handlers.
 pub(crate) static CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The last function of the library that runs. At a process's end, where other threads still run, it does nothing.
+/// The last function of the library that runs. At a process's end, where other threads still run,
+/// it does nothing.
 ///
 /// # Safety
 /// The loader calls it, among the library's exit handlers.
@@ -235,7 +249,8 @@ unsafe fn free_all() {
         let Chain { mut first, owner } = std::mem::replace(&mut *chain, Chain::EMPTY);
         let Some((owner, dealloc)) = owner else { continue };
         while !first.is_null() {
-            // SAFETY: a live block's header, read before it is freed, with the layout that it was allocated with.
+            // SAFETY: a live block's header, read before it is freed, with the layout that it was
+            // allocated with.
             unsafe {
                 let Header { next, layout, .. } = *first;
                 if let Some((whole, at)) = whole(layout) {
@@ -281,7 +296,8 @@ mod tests {
         let work = |thread: usize| {
             for at in 0..EACH {
                 let layout = layout(thread, at);
-                // SAFETY: each block is used within its size, with the layout that it has at that time, and freed once or never.
+                // SAFETY: each block is used within its size, with the layout that it has at that
+                // time, and freed once or never.
                 unsafe {
                     let block = ALLOCATOR.alloc_zeroed(layout);
                     assert!(block.addr().is_multiple_of(layout.align()));
@@ -291,14 +307,16 @@ mod tests {
                     assert!(grown.addr().is_multiple_of(layout.align()));
                     assert!((0..layout.size()).all(|at| *grown.add(at) == thread as u8));
                     if at % 3 == 0 {
-                        let layout =
-                            Layout::from_size_align(3 * layout.size(), layout.align()).expect("a layout");
+                        let layout = Layout::from_size_align(3 * layout.size(), layout.align())
+                            .expect("a layout");
                         ALLOCATOR.dealloc(grown, layout);
                     }
                 }
             }
         };
-        std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+        std::thread::scope(|scope| {
+            (0..4).for_each(|thread| drop(scope.spawn(move || work(thread))))
+        });
         assert!(GIVEN.load(SeqCst) > 4 * EACH * 1_000, "something is left");
         // SAFETY: no block of this test's is used any more.
         unsafe { last() };

@@ -1,8 +1,9 @@
 //! The proof that a record lies in memory as its description says.
 //!
-//! `#[record]` chooses `repr(C)`, or `repr(C, u8)` for an enum, and describes the fields that it sees. An attribute behind it sees the item
-//! later, and can make another of it. So generated code says of the type as it is where each field lies, and this compares it, while
-//! the compiler runs, with where those representations put it.
+//! `#[record]` chooses `repr(C)`, or `repr(C, u8)` for an enum, and describes the fields that it
+//! sees. An attribute behind it sees the item later, and can make another of it. So generated code
+//! says of the type as it is where each field lies, and this compares it, while the compiler runs,
+//! with where those representations put it.
 
 // A value with nothing but a tag.
 #![allow(unsafe_code)]
@@ -88,7 +89,8 @@ impl Tagged {
     }
 }
 
-/// A value of the enum `T` with this tag, and nothing else: while the compiler runs, whoever reads more than the tag is refused.
+/// A value of the enum `T` with this tag, and nothing else: while the compiler runs, whoever reads
+/// more than the tag is refused.
 pub const fn tagged<T>(tag: u8) -> MaybeUninit<T> {
     assert!(size_of::<T>() > 0, "{}", ANOTHER);
     let mut value = MaybeUninit::<T>::uninit();

@@ -1,10 +1,11 @@
 //! The std types of signatures.
 //!
-//! Their bytes have no fixed order, so they can't be read by the other side. By value that is no loss: what is handed over is rebuilt
-//! anyway, and so it crosses in a form of its own, made of the boundary's types. A map is rebuilt by collecting it, with the
-//! receiver's idea of order and hash: no table of the sender's is believed. So all maps are one
-//! form, and all sets another, and neither is a list: one side's `HashMap<K, V>` is the other's
-//! `BTreeMap<K, V>` or `Map<K, V>`, and never its `Vec<(K, V)>`.
+//! Their bytes have no fixed order, so they can't be read by the other side. By value that is no
+//! loss: what is handed over is rebuilt anyway, and so it crosses in a form of its own, made of the
+//! boundary's types. A map is rebuilt by collecting it, with the receiver's idea of order and hash:
+//! no table of the sender's is believed. So all maps are one form, and all sets another, and
+//! neither is a list: one side's `HashMap<K, V>` is the other's `BTreeMap<K, V>` or `Map<K, V>`,
+//! and never its `Vec<(K, V)>`.
 
 // `Crosses` is unsafe to implement.
 #![allow(unsafe_code)]

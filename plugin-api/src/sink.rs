@@ -1,8 +1,9 @@
 //! Sinks: a large result, written into memory that the caller has already.
 //!
-//! A result that is returned is built by the callee and rebuilt by the caller. For a large one, a frame to render or a
-//! report, that is twice the memory and twice the copying. But memory of the caller's can't be handed over as `&mut Vec<u8>`: the callee's
-//! allocator would grow it. So the callee gets a function of the caller's that appends, for the length of the call.
+//! A result that is returned is built by the callee and rebuilt by the caller. For a large one, a
+//! frame to render or a report, that is twice the memory and twice the copying. But memory of the
+//! caller's can't be handed over as `&mut Vec<u8>`: the callee's allocator would grow it. So the
+//! callee gets a function of the caller's that appends, for the length of the call.
 
 // The caller's buffer is an untyped pointer beside the function that knows it.
 #![allow(unsafe_code)]
@@ -14,7 +15,8 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-/// Where a method writes bytes: a `Vec<u8>` of the caller's, which grows, and which the caller can use again.
+/// Where a method writes bytes: a `Vec<u8>` of the caller's, which grows, and which the caller can
+/// use again.
 ///
 /// A method takes it by value, and its caller passes `&mut Vec<u8>`, or a sink of its own:
 ///
@@ -49,11 +51,12 @@ use std::marker::PhantomData;
 /// # fn main() {}
 /// ```
 ///
-/// What a method has written when it panics stays: look at the answer before you look at the buffer. A sink can't be kept, since it
-/// is lent for the call, nor read.
+/// What a method has written when it panics stays: look at the answer before you look at the
+/// buffer. A sink can't be kept, since it is lent for the call, nor read.
 pub struct Sink<'a>(RawSink<'a>);
 
-/// Where a method writes text: a `String` of the caller's. Otherwise as [`Sink`]; `write!` works on it.
+/// Where a method writes text: a `String` of the caller's. Otherwise as [`Sink`]; `write!` works on
+/// it.
 pub struct TextSink<'a>(RawTextSink<'a>);
 
 macro_rules! sinks {
@@ -74,7 +77,8 @@ macro_rules! sinks {
             /// # Panics
             /// The buffer can't grow that far.
             pub fn append(&mut self, part: &$part) {
-                // SAFETY: the two belong together since `from`, and the buffer is borrowed by this sink alone.
+                // SAFETY: the two belong together since `from`, and the buffer is borrowed by this
+                // sink alone.
                 let appended = unsafe { (self.0.append)(self.0.buffer, $wire::$from(part)) };
                 assert!(appended.is_returned(), "the caller's buffer can't grow by {} bytes", part.len());
             }
@@ -107,7 +111,8 @@ macro_rules! sinks {
             fn from(buffer: &'a mut $buffer) -> Self {
                 unsafe extern "C" fn append(buffer: *mut (), part: $wire<'_>) -> Reply<()> {
                     guard(|| {
-                        // SAFETY: `from` pairs this function with a buffer that is borrowed for as long as the sink lives.
+                        // SAFETY: `from` pairs this function with a buffer that is borrowed for as
+                        // long as the sink lives.
                         unsafe { &mut *buffer.cast::<$buffer>() }.$append(part.$back());
                     })
                 }

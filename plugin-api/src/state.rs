@@ -1,13 +1,15 @@
 //! Handed-over state: what a plugin keeps, saved by the old generation and restored by the new one.
 //!
-//! What a plugin keeps in its memory goes with its library. The new version can't be given the memory: its types may have another
-//! layout, and its code is other code. So the old one writes its state down, the host keeps the bytes, and the new one reads them.
-//! A state has a schema with a number. Whoever knows both schemas migrates: forward the new code, which reads the old one's
+//! What a plugin keeps in its memory goes with its library. The new version can't be given the
+//! memory: its types may have another layout, and its code is other code. So the old one writes its
+//! state down, the host keeps the bytes, and the new one reads them. A state has a schema with a
+//! number. Whoever knows both schemas migrates: forward the new code, which reads the old one's
 //! schema, and back again the same code, which writes it. See [`docs::state`](crate::docs::state).
 //!
-//! Writing takes time, and changes made meanwhile must not be lost. The naive answer, nobody calls while the state is written and read,
-//! makes every caller wait as long as the state is large. [`Table`](crate::Table) is copied while it is used, and only what has changed meanwhile
-//! is written while callers wait.
+//! Writing takes time, and changes made meanwhile must not be lost. The naive answer, nobody calls
+//! while the state is written and read, makes every caller wait as long as the state is large.
+//! [`Table`](crate::Table) is copied while it is used, and only what has changed meanwhile is
+//! written while callers wait.
 
 // The table that host and plugin exchange.
 #![allow(unsafe_code)]
@@ -24,7 +26,8 @@ use std::mem;
 use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// What a plugin keeps and hands over to its next version. Derived for serde types, with the version of their schema:
+/// What a plugin keeps and hands over to its next version. Derived for serde types, with the
+/// version of their schema:
 ///
 /// ```
 /// use midflight_plugin::State;
@@ -37,8 +40,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// }
 /// ```
 ///
-/// A later version also names the schema before it, and how to get there and back: [`docs::state`](crate::docs::state) has an example.
-/// For a state of many items there is [`Table`](crate::Table). By hand it is implemented for what has a form of its own.
+/// A later version also names the schema before it, and how to get there and back:
+/// [`docs::state`](crate::docs::state) has an example. For a state of many items there is
+/// [`Table`](crate::Table). By hand it is implemented for what has a form of its own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no state",
     label = "nobody knows its schema",
@@ -52,14 +56,17 @@ pub trait State: Sized + Send + Sync + 'static {
     /// The oldest schema that `save` writes.
     const SAVES_TO: u32;
 
-    /// Appends its bytes in the schema `version`, which is between [`SAVES_TO`](State::SAVES_TO) and [`VERSION`](State::VERSION).
+    /// Appends its bytes in the schema `version`, which is between [`SAVES_TO`](State::SAVES_TO)
+    /// and [`VERSION`](State::VERSION).
     ///
     /// # Errors
-    /// The schema is unknown, or this value can't be said in it. What was appended by then counts for nothing.
+    /// The schema is unknown, or this value can't be said in it. What was appended by then counts
+    /// for nothing.
     fn save(&self, version: u32, bytes: &mut Vec<u8>) -> Result<(), StateError>;
 
-    /// Takes a value from the front of `bytes`, in the schema `version`, which is between [`RESTORES_FROM`](State::RESTORES_FROM) and
-    /// [`VERSION`](State::VERSION). The bytes after it are another's.
+    /// Takes a value from the front of `bytes`, in the schema `version`, which is between
+    /// [`RESTORES_FROM`](State::RESTORES_FROM) and [`VERSION`](State::VERSION). The bytes after it
+    /// are another's.
     ///
     /// # Errors
     /// The schema is unknown, the bytes are none of it, or there is no way from there to this one.
@@ -75,13 +82,20 @@ pub trait State: Sized + Send + Sync + 'static {
         match part {
             Part::Whole => self.save(version, bytes).map(|()| false),
             Part::Forget => Ok(false),
-            Part::First | Part::Next | Part::Rest => Err(StateError::new("this state is saved as a whole")),
+            Part::First | Part::Next | Part::Rest => {
+                Err(StateError::new("this state is saved as a whole"))
+            }
         }
     }
 
     /// Takes a part other than the whole.
     #[doc(hidden)]
-    fn restore_part(&mut self, _version: u32, _part: Part, _bytes: &mut &[u8]) -> Result<(), StateError> {
+    fn restore_part(
+        &mut self,
+        _version: u32,
+        _part: Part,
+        _bytes: &mut &[u8],
+    ) -> Result<(), StateError> {
         Err(StateError::new("this state is restored as a whole"))
     }
 }
@@ -121,10 +135,11 @@ pub trait State: Sized + Send + Sync + 'static {
 /// # fn main() {}
 /// ```
 ///
-/// It is a lock for many readers or one writer. A panic while it is held does not poison it: the next caller finds what the panic left.
+/// It is a lock for many readers or one writer. A panic while it is held does not poison it: the
+/// next caller finds what the panic left.
 ///
-/// `start` and `warm_up` find in it what they put there. What is handed over comes later, and is all there when
-/// [`after_switch`](crate::Plugin::after_switch) and the first call run.
+/// `start` and `warm_up` find in it what they put there. What is handed over comes later, and is
+/// all there when [`after_switch`](crate::Plugin::after_switch) and the first call run.
 #[derive(Debug, Default)]
 pub struct Handed<S>(RwLock<S>);
 
@@ -139,8 +154,8 @@ impl<S: State> Handed<S> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To change it. Waits for all others, a save among them: one of a [`Table`](crate::Table) that is copied while it is used reads some
-    /// thousand items at a time.
+    /// To change it. Waits for all others, a save among them: one of a [`Table`](crate::Table) that
+    /// is copied while it is used reads some thousand items at a time.
     pub fn write(&self) -> RwLockWriteGuard<'_, S> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,11 +196,14 @@ fn known(version: u32, schemas: RangeInclusive<u32>, does: &str) -> Result<(), S
 pub(crate) fn all_read(bytes: &[u8]) -> Result<(), StateError> {
     match bytes.len() {
         0 => Ok(()),
-        left => Err(StateError::new(format!("{left} bytes are left over: they are of another schema"))),
+        left => {
+            Err(StateError::new(format!("{left} bytes are left over: they are of another schema")))
+        }
     }
 }
 
-/// Why a state can't be saved or restored. Any error becomes one with `?`, its sources included in the text.
+/// Why a state can't be saved or restored. Any error becomes one with `?`, its sources included in
+/// the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateError(String);
 
@@ -220,9 +238,11 @@ pub struct StateTable {
     pub saves_to: u32,
     /// Can it be copied while calls use it? Else [`Part::Whole`] is all that may be asked for.
     pub ahead: bool,
-    /// One part of the instance's state in the schema `version`, and whether more is to come. The instance keeps what it has; one save at a time.
+    /// One part of the instance's state in the schema `version`, and whether more is to come. The
+    /// instance keeps what it has; one save at a time.
     pub save: unsafe extern "C" fn(this: *const (), version: u32, part: Part) -> Reply<SavedWire>,
-    /// Gives one part to the instance, which was saved in the schema `version`. The bytes are lent for the call.
+    /// Gives one part to the instance, which was saved in the schema `version`. The bytes are lent
+    /// for the call.
     pub restore: unsafe extern "C" fn(
         this: *const (),
         version: u32,
@@ -249,7 +269,8 @@ pub(crate) type SavedWire = RResult<Tuple2<List<u8>, bool>, Text>;
 pub enum Part {
     /// Everything at once.
     Whole = 0,
-    /// The first chunk of a copy ahead. From now on changes are logged; an earlier copy is given up.
+    /// The first chunk of a copy ahead. From now on changes are logged; an earlier copy is given
+    /// up.
     First = 1,
     /// The next chunk.
     Next = 2,
@@ -280,7 +301,8 @@ impl StateTable {
     }
 }
 
-/// What `#[plugin(state = …)]` says of the author's type, by a type of its own: the field's may be private, and the author's need not be.
+/// What `#[plugin(state = …)]` says of the author's type, by a type of its own: the field's may be
+/// private, and the author's need not be.
 pub trait HandsOver {
     /// The author's type.
     type Plugin;
@@ -314,7 +336,11 @@ type StateOf<P> = <<P as HandsOver>::Cell as Cell>::State;
 
 /// # Safety
 /// As [`Entry::retiring`](crate::rt::Entry::retiring) says of `this`, which is a `P::Plugin`.
-unsafe extern "C" fn save<P: HandsOver>(this: *const (), version: u32, part: Part) -> Reply<SavedWire> {
+unsafe extern "C" fn save<P: HandsOver>(
+    this: *const (),
+    version: u32,
+    part: Part,
+) -> Reply<SavedWire> {
     guard(|| {
         // SAFETY: by the caller's promise.
         let plugin = unsafe { &*this.cast::<P::Plugin>() };
@@ -355,7 +381,9 @@ where
     S: State,
     D: State + for<'a> TryFrom<&'a S, Error: Display>,
 {
-    D::try_from(state).map_err(|reason| migration(S::VERSION, D::VERSION, &reason))?.save(version, bytes)
+    D::try_from(state)
+        .map_err(|reason| migration(S::VERSION, D::VERSION, &reason))?
+        .save(version, bytes)
 }
 
 /// Takes a state in the schema `version` by way of the schema before its own.
@@ -364,7 +392,8 @@ where
     S: State + TryFrom<U, Error: Display>,
     U: State,
 {
-    S::try_from(U::restore(version, bytes)?).map_err(|reason| migration(U::VERSION, S::VERSION, &reason))
+    S::try_from(U::restore(version, bytes)?)
+        .map_err(|reason| migration(U::VERSION, S::VERSION, &reason))
 }
 
 /// There is no way from or to that schema.

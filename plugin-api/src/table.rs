@@ -1,7 +1,8 @@
 //! A table: a state of many items, which is copied while it is used.
 //!
-//! While a copy is under way the table logs which keys of what was copied already have changed since. What is not yet copied need not be logged: the
-//! copy comes by, in the order of the keys. So the log is at most as large as the table has had keys, and the wait of a hand-over is as long
+//! While a copy is under way the table logs which keys of what was copied already have changed
+//! since. What is not yet copied need not be logged: the copy comes by, in the order of the keys.
+//! So the log is at most as large as the table has had keys, and the wait of a hand-over is as long
 //! as the log, however large the table is.
 
 use crate::state::{Part, decode, encode};
@@ -16,11 +17,12 @@ use std::sync::{Mutex, PoisonError};
 
 /// Items are copied in chunks of at most so many, each of which holds the table's lock.
 const CHUNK_ITEMS: u64 = 1_000;
-/// A chunk that has so many bytes ends there, with items beyond a size that makes the lock's time the matter.
+/// A chunk that has so many bytes ends there, with items beyond a size that makes the lock's time
+/// the matter.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// An ordered map from keys to values that are a [`State`] each, as a plugin's state: its schema is that of its values, and each is
-/// migrated by itself.
+/// An ordered map from keys to values that are a [`State`] each, as a plugin's state: its schema is
+/// that of its values, and each is migrated by itself.
 ///
 /// ```
 /// use midflight_plugin::{Handed, State, Table};
@@ -38,14 +40,17 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// assert_eq!(accounts.read().get("alice").map(|account| account.balance), Some(3));
 /// ```
 ///
-/// It is handed over while calls use it: they wait for what has changed meanwhile to be copied, not for the whole table.
+/// It is handed over while calls use it: they wait for what has changed meanwhile to be copied, not
+/// for the whole table.
 ///
-/// A value is changed by [`insert`](Table::insert) and [`update`](Table::update) alone. One that changes by itself, an atomic, is copied as
-/// it was at some time during the copy: what it changed to later is lost.
+/// A value is changed by [`insert`](Table::insert) and [`update`](Table::update) alone. One that
+/// changes by itself, an atomic, is copied as it was at some time during the copy: what it changed
+/// to later is lost.
 #[derive(Debug)]
 pub struct Table<K, V> {
     items: BTreeMap<K, V>,
-    /// INVARIANT: while there is one, every key that it has passed and that changed since is in its log.
+    /// INVARIANT: while there is one, every key that it has passed and that changed since is in its
+    /// log.
     ahead: Mutex<Option<Ahead<K>>>,
 }
 
@@ -97,8 +102,13 @@ impl<K: Key, V> Table<K, V> {
         Some(value)
     }
 
-    /// Changes the value of `key`, and returns what `change` does; `None`, and nothing is changed, where there is no such key.
-    pub fn update<Q: Ord + ?Sized, R>(&mut self, key: &Q, change: impl FnOnce(&mut V) -> R) -> Option<R>
+    /// Changes the value of `key`, and returns what `change` does; `None`, and nothing is changed,
+    /// where there is no such key.
+    pub fn update<Q: Ord + ?Sized, R>(
+        &mut self,
+        key: &Q,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> Option<R>
     where
         K: Borrow<Q>,
     {
@@ -152,7 +162,8 @@ impl<K: Key> Ahead<K> {
     }
 }
 
-/// How many items, 8 bytes; then each, its key before its value. Those of the rest have a byte between them: is there a value?
+/// How many items, 8 bytes; then each, its key before its value. Those of the rest have a byte
+/// between them: is there a value?
 impl<K: Key, V: State> State for Table<K, V> {
     const VERSION: u32 = V::VERSION;
     const RESTORES_FROM: u32 = V::RESTORES_FROM;
@@ -189,9 +200,10 @@ impl<K: Key, V: State> State for Table<K, V> {
         let ahead = match part {
             Part::Whole => return self.save(version, bytes).map(|()| false),
             Part::Forget => return Ok(false),
-            Part::First => {
-                Ahead { upto: self.save_chunk(Unbounded, version, bytes)?, changed: BTreeSet::new() }
-            }
+            Part::First => Ahead {
+                upto: self.save_chunk(Unbounded, version, bytes)?,
+                changed: BTreeSet::new(),
+            },
             Part::Next => {
                 let Ahead { upto, changed } = begun()?;
                 let last = upto.ok_or_else(|| StateError::new("the copy is at its end"))?;
@@ -209,7 +221,12 @@ impl<K: Key, V: State> State for Table<K, V> {
         Ok(more)
     }
 
-    fn restore_part(&mut self, version: u32, part: Part, bytes: &mut &[u8]) -> Result<(), StateError> {
+    fn restore_part(
+        &mut self,
+        version: u32,
+        part: Part,
+        bytes: &mut &[u8],
+    ) -> Result<(), StateError> {
         match part {
             Part::Whole | Part::First => *self = Table::restore(version, bytes)?,
             Part::Next => {
@@ -222,12 +239,16 @@ impl<K: Key, V: State> State for Table<K, V> {
                 for _ in 0..restore_count(bytes)? {
                     let key: K = decode(bytes)?;
                     match decode(bytes)? {
-                        true => self.items.insert(key.clone(), restore_value(&key, version, bytes)?),
+                        true => {
+                            self.items.insert(key.clone(), restore_value(&key, version, bytes)?)
+                        }
                         false => self.items.remove(&key),
                     };
                 }
             }
-            Part::Forget => return Err(StateError::new("nothing is restored of a copy that was given up")),
+            Part::Forget => {
+                return Err(StateError::new("nothing is restored of a copy that was given up"));
+            }
         }
         Ok(())
     }
@@ -315,7 +336,11 @@ fn save_value<K: Key, V: State>(
     value.save(version, bytes).map_err(|error| named(key, &error))
 }
 
-fn restore_value<K: Key, V: State>(key: &K, version: u32, bytes: &mut &[u8]) -> Result<V, StateError> {
+fn restore_value<K: Key, V: State>(
+    key: &K,
+    version: u32,
+    bytes: &mut &[u8],
+) -> Result<V, StateError> {
     V::restore(version, bytes).map_err(|error| named(key, &error))
 }
 

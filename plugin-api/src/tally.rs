@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Counts the calls that panicked or were refused, while somebody wants to know.
 ///
-/// On the way of errors alone, and written there only while it is wanted: an answer costs nothing more, and once a version is committed
-/// its errors write no line that threads share.
+/// On the way of errors alone, and written there only while it is wanted: an answer costs nothing
+/// more, and once a version is committed its errors write no line that threads share.
 #[derive(Debug, Default)]
 pub struct Tally {
     wanted: AtomicBool,

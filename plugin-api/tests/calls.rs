@@ -1,12 +1,13 @@
-//! Calls through generated code, with no library in between: what each side gets, and what a panic leaves behind.
+//! Calls through generated code, with no library in between: what each side gets, and what a panic
+//! leaves behind.
 
 // The gate of the test holds what it enters by owning it.
 #![allow(unsafe_code, missing_docs)]
 
 use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService, StableAbi};
 use midflight_plugin::{
-    CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Sink, Text, TextSink,
-    contract, record,
+    CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Sink, Text,
+    TextSink, contract, record,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -204,10 +205,16 @@ impl Every for Instance {
         string: String,
         numbers: Vec<u64>,
     ) -> Vec<usize> {
-        let owned =
-            [owned.symbol.as_ptr().addr(), owned.tags[0].as_ptr().addr(), owned.fills.as_ptr().addr()];
+        let owned = [
+            owned.symbol.as_ptr().addr(),
+            owned.tags[0].as_ptr().addr(),
+            owned.fills.as_ptr().addr(),
+        ];
         let lent = [lent.symbol.as_ptr().addr(), text.as_ptr().addr()];
-        lent.into_iter().chain(owned).chain([string.as_ptr().addr(), numbers.as_ptr().addr()]).collect()
+        lent.into_iter()
+            .chain(owned)
+            .chain([string.as_ptr().addr(), numbers.as_ptr().addr()])
+            .collect()
     }
     fn leak_address(&self) -> String {
         let text = String::from("going back");
@@ -296,7 +303,8 @@ thread_local! { static ALIVE: Cell<i64> = const { Cell::new(0) }; }
 /// So that a value that is dropped twice, or not at all, can be seen.
 static BRITTLE_BORN: AtomicI64 = AtomicI64::new(0);
 
-/// Panics when it is rebuilt. (A record can't have a Drop; this one says by hand that it is portable.)
+/// Panics when it is rebuilt. (A record can't have a Drop; this one says by hand that it is
+/// portable.)
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 pub struct Brittle {
@@ -341,9 +349,14 @@ impl<T: Send + Sync + 'static> Served<T> {
     }
 }
 
-// SAFETY: `new` pairs instance and table, and what they are lives in boxes for as long as the gate is borrowed.
+// SAFETY: `new` pairs instance and table, and what they are lives in boxes for as long as the gate
+// is borrowed.
 unsafe impl<T> Gate for &Served<T> {
-    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         self.called.set(Some(method));
         f(&self.bound)
     }
@@ -381,7 +394,10 @@ fn every_kind_of_argument_and_result_arrives() {
     let served = instance();
     let every = calls(&served);
     assert_eq!(every.nothing(), Ok(()));
-    assert_eq!(every.numbers(true, -2, 10, 0.5, (), [1, 2, 3]), Ok(1.0 - 2.0 + 10.0 + 0.5 + 6.0 + 3.0));
+    assert_eq!(
+        every.numbers(true, -2, 10, 0.5, (), [1, 2, 3]),
+        Ok(1.0 - 2.0 + 10.0 + 0.5 + 6.0 + 3.0)
+    );
     assert_eq!(every.text("abc é"), Ok("ABC É".into()));
     assert_eq!(every.text(""), Ok(String::new()));
     assert_eq!(every.slice(&[1, 2], &["abc".into()]), Ok(6));
@@ -457,10 +473,16 @@ fn a_panic_is_a_fault_with_its_text_and_whose_it_is() {
     assert_eq!(report(every.panics(How::Text).unwrap_err()), expected("plain"));
     assert_eq!(report(every.panics(How::Formatted).unwrap_err()), expected("1 and 3"));
     assert_eq!(report(every.panics(How::Resumed).unwrap_err()), expected("resumed"));
-    assert_eq!(report(every.panics(How::NoText).unwrap_err()), expected("a payload that is no text"));
+    assert_eq!(
+        report(every.panics(How::NoText).unwrap_err()),
+        expected("a payload that is no text")
+    );
     // One panic's text is not left for the next.
     assert_eq!(every.nothing(), Ok(()));
-    assert_eq!(report(every.panics(How::NoText).unwrap_err()), expected("a payload that is no text"));
+    assert_eq!(
+        report(every.panics(How::NoText).unwrap_err()),
+        expected("a payload that is no text")
+    );
 }
 
 #[test]
@@ -468,7 +490,10 @@ fn payloads_whose_drops_panic_stay_inside() {
     let served = instance();
     let every = calls(&served);
     for _ in 0..3 {
-        assert_eq!(report(every.panics(How::Bomb).unwrap_err()).message, "a payload that is no text");
+        assert_eq!(
+            report(every.panics(How::Bomb).unwrap_err()).message,
+            "a payload that is no text"
+        );
     }
     assert_eq!(every.nothing(), Ok(()));
 }
@@ -478,7 +503,8 @@ fn a_panic_while_an_argument_is_rebuilt_is_the_callees_and_drops_each_value_once
     let served = instance();
     let every = calls(&served);
     let before = ALIVE.get();
-    let list = |breaks_at| (0..5).map(|number| Brittle::new(number, breaks_at)).collect::<List<_>>();
+    let list =
+        |breaks_at| (0..5).map(|number| Brittle::new(number, breaks_at)).collect::<List<_>>();
     assert_eq!(every.brittle(list(99), "four".into()), Ok(9));
     assert_eq!(ALIVE.get(), before);
     for breaks_at in 0..5 {
@@ -497,7 +523,10 @@ fn a_panic_while_a_result_is_rebuilt_is_the_callers_and_drops_each_value_once() 
     for breaks_at in 0..5 {
         let payload: Box<dyn Any + Send> =
             catch_unwind(AssertUnwindSafe(|| every.brittle_result(breaks_at))).unwrap_err();
-        assert_eq!(payload.downcast_ref::<String>().unwrap(), &format!("number {breaks_at} breaks"));
+        assert_eq!(
+            payload.downcast_ref::<String>().unwrap(),
+            &format!("number {breaks_at} breaks")
+        );
         assert_eq!(ALIVE.get(), before, "at {breaks_at}");
     }
     assert!(BRITTLE_BORN.load(SeqCst) > 0);
@@ -555,7 +584,10 @@ fn faults_speak_and_have_stable_codes() {
         }))
     };
     let check = |fault: Fault, code: &str, plugin: Option<&str>, text: &str| {
-        assert_eq!((fault.code(), fault.plugin(), fault.to_string().as_str()), (code, plugin, text));
+        assert_eq!(
+            (fault.code(), fault.plugin(), fault.to_string().as_str()),
+            (code, plugin, text)
+        );
         assert_eq!(CallError::<Refused>::from(fault.clone()).to_string(), text);
         assert_eq!(CallError::<Refused>::from(fault.clone()), CallError::Fault(fault));
     };
@@ -579,7 +611,12 @@ fn faults_speak_and_have_stable_codes() {
         flat,
         "plugin `flat-fees` is not loaded",
     );
-    check(Fault::NestedTooDeep { bound: 64 }, "nested_too_deep", None, "calls are nested deeper than 64");
+    check(
+        Fault::NestedTooDeep { bound: 64 },
+        "nested_too_deep",
+        None,
+        "calls are nested deeper than 64",
+    );
     check(
         Fault::TooManyGroups { bound: 8 },
         "too_many_groups",
@@ -612,13 +649,17 @@ fn maps_are_rebuilt_by_their_receiver() {
     let served = instance();
     let every = calls(&served);
     let ordered = BTreeMap::from([("b".to_owned(), vec![2, 3]), (String::new(), vec![])]);
-    let hashed: HashMap<_, _, Backwards> = [(Way::Down, BTreeSet::from([1, 2]))].into_iter().collect();
+    let hashed: HashMap<_, _, Backwards> =
+        [(Way::Down, BTreeSet::from([1, 2]))].into_iter().collect();
     let set = HashSet::from([(1, 2), (3, 4)]);
     let (mut got_ordered, got_hashed, mut got_set) =
         every.maps(ordered.clone(), hashed, set.clone()).unwrap();
     assert_eq!(got_ordered.remove("a"), Some(vec![1]));
     assert_eq!(got_ordered, ordered);
-    assert_eq!((got_hashed[&Way::Up].len(), got_hashed[&Way::Down].len(), got_hashed.len()), (1, 2, 2));
+    assert_eq!(
+        (got_hashed[&Way::Up].len(), got_hashed[&Way::Down].len(), got_hashed.len()),
+        (1, 2, 2)
+    );
     assert!(got_set.remove(&(0, 0)));
     assert_eq!(got_set, set);
 
@@ -656,7 +697,8 @@ fn a_map_is_a_map() {
     assert!(Map::<u8, u8>::default().is_empty());
 }
 
-/// Ordered by the test's word, which can change between one side and the other, and in the middle of a search.
+/// Ordered by the test's word, which can change between one side and the other, and in the middle
+/// of a search.
 #[record]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fickle(u8);
@@ -706,7 +748,10 @@ fn a_sink_writes_into_the_callers_buffer() {
     let (mut text, mut bytes) = (String::with_capacity(256), vec![7]);
     let buffer = text.as_ptr();
     every.write(3, &mut text, &mut bytes).unwrap();
-    assert_eq!((text.as_str(), bytes.as_slice()), ("0,1,2,", &[7, 0, 0, 255, 1, 0, 255, 2, 0, 255][..]));
+    assert_eq!(
+        (text.as_str(), bytes.as_slice()),
+        ("0,1,2,", &[7, 0, 0, 255, 1, 0, 255, 2, 0, 255][..])
+    );
     assert_eq!(text.as_ptr(), buffer, "no other buffer while it fits");
     // A panic leaves what was written.
     text.clear();

@@ -1,5 +1,5 @@
-//! What a library exports, called as a host calls it: start, its context, its services, stop. Starting sets a panic hook,
-//! so that these tests have a binary of their own.
+//! What a library exports, called as a host calls it: start, its context, its services, stop.
+//! Starting sets a panic hook, so that these tests have a binary of their own.
 
 // The tests are the host here.
 #![allow(unsafe_code, missing_docs)]
@@ -7,8 +7,8 @@
 use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
 use midflight_plugin::rt::{
-    self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult, RSlice,
-    RStr, RawService, Routine, SignalStyle, StableAbi, TypeLayout, Wakers,
+    self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult,
+    RSlice, RStr, RawService, Routine, SignalStyle, StableAbi, TypeLayout, Wakers,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
@@ -161,7 +161,8 @@ unsafe extern "C" fn service(
     // SAFETY: `table` passes the prices.
     let prices = unsafe { &*owner.cast::<Prices>() };
     let own = <<dyn Book as Contract>::Table as StableAbi>::LAYOUT;
-    let fits = check_layout_compatibility_with_globals(own, layout, &CheckingGlobals::new()).is_ok();
+    let fits =
+        check_layout_compatibility_with_globals(own, layout, &CheckingGlobals::new()).is_ok();
     match name.as_str() == <dyn Book>::NAME && fits {
         true => RResult::ROk(RawService::of::<dyn Book, Prices>(prices)),
         false => RResult::RErr(format!("the host provides no {name}").into()),
@@ -267,7 +268,19 @@ fn deaf() -> Logs {
     extern "C" fn close(_: u64) -> bool {
         unreachable!()
     }
-    Logs { register, enabled, level_max, event, span, record, follows_from, enter, exit: enter, clone, close }
+    Logs {
+        register,
+        enabled,
+        level_max,
+        event,
+        span,
+        record,
+        follows_from,
+        enter,
+        exit: enter,
+        clone,
+        close,
+    }
 }
 
 /// Nothing here asks for them: they belong to `export!`.
@@ -293,7 +306,12 @@ fn no_hooks() -> Hooks {
     ) -> c_int {
         unreachable!()
     }
-    unsafe extern "C" fn sigaction(_: *const (), _: c_int, _: *const c_void, _: *mut c_void) -> c_int {
+    unsafe extern "C" fn sigaction(
+        _: *const (),
+        _: c_int,
+        _: *const c_void,
+        _: *mut c_void,
+    ) -> c_int {
         unreachable!()
     }
     unsafe extern "C" fn signal(_: *const (), _: SignalStyle, _: c_int, _: usize) -> usize {
@@ -308,7 +326,12 @@ fn no_hooks() -> Hooks {
     unsafe extern "C" fn getenv(_: *const (), _: *const c_char) -> *const c_char {
         unreachable!()
     }
-    unsafe extern "C" fn setenv(_: *const (), _: *const c_char, _: *const c_char, _: c_int) -> c_int {
+    unsafe extern "C" fn setenv(
+        _: *const (),
+        _: *const c_char,
+        _: *const c_char,
+        _: c_int,
+    ) -> c_int {
         unreachable!()
     }
     unsafe extern "C" fn unsetenv(_: *const (), _: *const c_char) -> c_int {
@@ -434,7 +457,10 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
     };
     let told = report("neither");
     assert_eq!(told.message, "neither is no way to fail (\"flat-fees\", \"2.0.0\", 7)");
-    assert_eq!((told.plugin.as_str(), told.version.as_str(), told.generation), ("flat-fees", "2.0.0", 7));
+    assert_eq!(
+        (told.plugin.as_str(), told.version.as_str(), told.generation),
+        ("flat-fees", "2.0.0", 7)
+    );
 
     // The hook has noted where.
     let check = |how: &str, message: &str, located: bool| {
@@ -473,7 +499,10 @@ fn a_start_that_fails_says_why() {
     let failed = |generation| start(table(&prices, generation)).unwrap_err().to_string();
     assert_eq!(failed(101), "refused: \"invalid digit found in string\"");
     let panicked = failed(102);
-    assert!(panicked.starts_with("plugin `flat-fees` 2.0.0 (generation 7) panicked at "), "{panicked}");
+    assert!(
+        panicked.starts_with("plugin `flat-fees` 2.0.0 (generation 7) panicked at "),
+        "{panicked}"
+    );
     assert!(panicked.ends_with(": no start at 102"), "{panicked}");
     let missing = <dyn other::Missing>::NAME;
     assert_eq!(failed(103), format!("refused: \"the host provides no {missing}\""));
@@ -502,7 +531,13 @@ fn each_hook_is_the_plugins_own_and_its_reason_comes_back() {
     HOOKED.lock().unwrap().clear();
     assert_eq!(all.map(|which| hook(well, which)), [(); 5].map(Ok));
     let ran = std::mem::take(&mut *HOOKED.lock().unwrap());
-    let order = ["before the switch", "after the switch", "before the return", "after the return", "health"];
+    let order = [
+        "before the switch",
+        "after the switch",
+        "before the return",
+        "after the return",
+        "health",
+    ];
     assert_eq!(ran, order);
     stop(well).unwrap();
 
@@ -546,22 +581,39 @@ fn reasons_of_a_failed_start_keep_their_sources() {
 #[test]
 fn the_note_is_one_elf_note_of_lines() {
     static NOTE: rt::Note<{ rt::Note::len::<Here>() }> = rt::Note::of::<Here>();
-    // SAFETY: repr(C), of numbers and bytes, with no padding: its parts are multiples of four bytes.
-    let bytes = unsafe { std::slice::from_raw_parts((&raw const NOTE).cast::<u8>(), size_of_val(&NOTE)) };
+    // SAFETY: repr(C), of numbers and bytes, with no padding: its parts are multiples of four
+    // bytes.
+    let bytes =
+        unsafe { std::slice::from_raw_parts((&raw const NOTE).cast::<u8>(), size_of_val(&NOTE)) };
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     assert_eq!((word(0), word(4) as usize, word(8)), (10, bytes.len() - 24, FORMAT));
     assert_eq!(&bytes[12..24], b"midflight\0\0\0");
     let text = std::str::from_utf8(&bytes[24..]).unwrap();
-    let lines: Vec<_> = text.trim_end().split('\n').map(|line| line.split_once('=').unwrap()).collect();
+    let lines: Vec<_> =
+        text.trim_end().split('\n').map(|line| line.split_once('=').unwrap()).collect();
     let keys: Vec<_> = lines.iter().map(|line| line.0).collect();
-    let expected =
-        ["name", "version", "group", "contracts", "rustc", "target", "optimisation", "panic", "commit"];
+    let expected = [
+        "name",
+        "version",
+        "group",
+        "contracts",
+        "rustc",
+        "target",
+        "optimisation",
+        "panic",
+        "commit",
+    ];
     assert_eq!(keys[..9], expected);
     assert_eq!(lines[9..], [("preflight_start", ""), ("cpu", "avx,bmi1")]);
     let contracts = format!("{}@{}", <dyn Fees>::NAME, <dyn Fees>::VERSION);
     assert_eq!(
         lines[..4],
-        [("name", "flat-fees"), ("version", "2.0.0"), ("group", "exchange"), ("contracts", &contracts)]
+        [
+            ("name", "flat-fees"),
+            ("version", "2.0.0"),
+            ("group", "exchange"),
+            ("contracts", &contracts)
+        ]
     );
     assert!(lines[4].1.starts_with("rustc 1."), "{}", lines[4].1);
     assert_eq!(lines[5].1, rt::TARGET);
@@ -570,7 +622,11 @@ fn the_note_is_one_elf_note_of_lines() {
 struct Held(Bound);
 // SAFETY: the tests stop the plugin after their last call.
 unsafe impl rt::Gate for Held {
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.0)
     }
 }

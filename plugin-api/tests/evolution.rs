@@ -146,7 +146,11 @@ impl<T: Send + Sync + 'static> Served<T> {
 // SAFETY: `new` pairs instance and table; a table of `first` is the beginning of one of `second`,
 // as host/tests/layouts shows.
 unsafe impl<T> Gate for &Served<T> {
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         self.called.set(self.called.get() + 1);
         f(&self.bound)
     }
@@ -285,7 +289,8 @@ fn bodies_are_not_listed_as_methods() {
     assert_eq!(<dyn second::Fees>::METHODS.len(), 10);
 }
 
-/// Values that are counted, whose default and whose rebuilding can panic. (By hand: a record has no `Drop`.)
+/// Values that are counted, whose default and whose rebuilding can panic. (By hand: a record has no
+/// `Drop`.)
 #[repr(C)]
 #[derive(rt::StableAbi, Debug, PartialEq)]
 pub struct Counted(u32);
@@ -406,7 +411,8 @@ impl narrow::Risk for Instance {
         format!("{limits:?} {:?}", maybe.map(|limits| limits.counted.0))
     }
     fn owned(&self, limits: narrow::Limits, more: Vec<(u8, narrow::Limits)>) -> u64 {
-        more.iter().map(|(_, limits)| u64::from(limits.counted.0)).sum::<u64>() + u64::from(limits.small)
+        more.iter().map(|(_, limits)| u64::from(limits.counted.0)).sum::<u64>()
+            + u64::from(limits.small)
     }
     fn result(&self) -> narrow::Limits {
         narrow_limits(1)
@@ -425,7 +431,8 @@ impl wide::Risk for Instance {
         format!("{limits:?} {:?}", maybe.map(|limits| limits.later.0))
     }
     fn owned(&self, limits: wide::Limits, more: Vec<(u8, wide::Limits)>) -> u64 {
-        more.iter().map(|(_, limits)| u64::from(limits.later.0)).sum::<u64>() + u64::from(limits.burst)
+        more.iter().map(|(_, limits)| u64::from(limits.later.0)).sum::<u64>()
+            + u64::from(limits.burst)
     }
     fn result(&self) -> wide::Limits {
         wide_limits(10)
@@ -465,12 +472,16 @@ fn an_older_side_lacks_the_later_fields_and_defaults_stand_for_them() {
     none_left(|| {
         // The caller is older.
         let served = Served::new::<dyn wide::Risk>(Instance);
-        // SAFETY: the beginning of each description is the other's, as host/src/layout/tests.rs shows.
+        // SAFETY: the beginning of each description is the other's, as host/src/layout/tests.rs
+        // shows.
         let risk = unsafe { <dyn narrow::Risk>::proxy(&served) };
         let seen = risk.lent(&narrow_limits(5), Some(&narrow_limits(6))).unwrap();
         let expected = r#"Limits { name: "narrow", counted: Counted(5), small: 3, burst: 7, later: Counted(100), tags: [], map: {1: "one"} }"#;
         assert_eq!(seen, format!("{expected} Some(100)"));
-        assert_eq!(risk.owned(narrow_limits(5), vec![(1, narrow_limits(6)), (2, narrow_limits(7))]), Ok(207));
+        assert_eq!(
+            risk.owned(narrow_limits(5), vec![(1, narrow_limits(6)), (2, narrow_limits(7))]),
+            Ok(207)
+        );
         // Its results lose what it doesn't know.
         let result = risk.result().unwrap();
         assert_eq!((result.name.as_str(), result.counted.0, result.small), ("wide", 10, 4));
@@ -485,7 +496,10 @@ fn an_older_side_lacks_the_later_fields_and_defaults_stand_for_them() {
         assert_eq!(seen, r#"Limits { name: "wide", counted: Counted(5), small: 4 } None"#);
         assert_eq!(risk.owned(wide_limits(5), vec![(1, wide_limits(6))]), Ok(10));
         let result = risk.result().unwrap();
-        assert_eq!((result.counted.0, result.burst, result.later.0, result.map.len()), (1, 7, 100, 1));
+        assert_eq!(
+            (result.counted.0, result.burst, result.later.0, result.map.len()),
+            (1, 7, 100, 1)
+        );
         drop(result);
         let result = risk.refused().unwrap().unwrap();
         assert_eq!((result.counted.0, result.later.0), (2, 100));
@@ -497,7 +511,10 @@ fn an_older_side_takes_a_newer_variant_for_the_unknown_one() {
     let served = Served::new::<dyn wide::Risk>(Instance);
     // SAFETY: as above.
     let risk = unsafe { <dyn narrow::Risk>::proxy(&served) };
-    assert_eq!(risk.reason(narrow::Reason::Closed, &narrow::Reason::Closed), Ok(narrow::Reason::Other));
+    assert_eq!(
+        risk.reason(narrow::Reason::Closed, &narrow::Reason::Closed),
+        Ok(narrow::Reason::Other)
+    );
     let served = Served::new::<dyn narrow::Risk>(Instance);
     // SAFETY: as above.
     let risk = unsafe { <dyn wide::Risk>::proxy(&served) };
@@ -526,7 +543,8 @@ fn what_panics_while_a_record_is_received_leaves_each_field_with_one_owner() {
         none_left(|| {
             let wire = wide_limits(10).into_wire();
             BREAKS.set(breaks);
-            let rebuilt = catch_unwind(AssertUnwindSafe(|| <wide::Limits as Crosses>::rebuild(wire)));
+            let rebuilt =
+                catch_unwind(AssertUnwindSafe(|| <wide::Limits as Crosses>::rebuild(wire)));
             BREAKS.set(u32::MAX);
             assert!(rebuilt.is_err());
         });

@@ -264,7 +264,8 @@ fn s03_a_some_of_the_authors_hides_no_signature() {
     assert_eq!(<dyn one::Names>::NAME, "midflight-plugin::Names");
 }
 
-/// Names of our own locals, of methods that every handle has, and of the prelude's traits, as methods and as arguments.
+/// Names of our own locals, of methods that every handle has, and of the prelude's traits, as
+/// methods and as arguments.
 mod words {
     #![allow(deprecated)]
     macro_rules! words {

@@ -1,11 +1,14 @@
-//! Objects and callbacks through generated code, with no library in between: who holds whom, and who drops what.
+//! Objects and callbacks through generated code, with no library in between: who holds whom, and
+//! who drops what.
 
 // The gate of the test holds what it enters by owning it.
 #![allow(unsafe_code, missing_docs)]
 
 use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use midflight_plugin::rt::{Bound, Gate, Hold, Holding, Origin, RawService, StableAbi};
-use midflight_plugin::{CallError, Callback, Contract, Fault, ImplementedBy, Object, TextSink, contract};
+use midflight_plugin::{
+    CallError, Callback, Contract, Fault, ImplementedBy, Object, TextSink, contract,
+};
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -36,7 +39,10 @@ pub trait Gateway {
     fn panics(&self) -> Box<dyn Session>;
     fn subscribe(&self, one: Callback<dyn Listener>, more: Vec<Callback<dyn Listener>>) -> u64;
     fn first(&self) -> Option<Callback<dyn Listener>>;
-    fn pair(&self, pair: (u8, Option<Callback<dyn Listener>>)) -> Result<Callback<dyn Listener>, u8>;
+    fn pair(
+        &self,
+        pair: (u8, Option<Callback<dyn Listener>>),
+    ) -> Result<Callback<dyn Listener>, u8>;
 }
 
 #[contract]
@@ -78,7 +84,10 @@ impl Session for Open {
         write!(out, "{} writes", self.name).unwrap();
     }
     fn child(&self, name: &str) -> Box<dyn Session> {
-        Box::new(Open { name: format!("{} of {}", name, self.name), story: Arc::clone(&self.story) })
+        Box::new(Open {
+            name: format!("{} of {}", name, self.name),
+            story: Arc::clone(&self.story),
+        })
     }
     fn parent(&self, name: &str) -> Result<Box<dyn Session>, String> {
         Err(format!("{name} is no parent"))
@@ -128,7 +137,10 @@ impl Gateway for Simple {
     fn first(&self) -> Option<Callback<dyn Listener>> {
         self.left.lock().unwrap().first().cloned()
     }
-    fn pair(&self, pair: (u8, Option<Callback<dyn Listener>>)) -> Result<Callback<dyn Listener>, u8> {
+    fn pair(
+        &self,
+        pair: (u8, Option<Callback<dyn Listener>>),
+    ) -> Result<Callback<dyn Listener>, u8> {
         pair.1.ok_or(pair.0)
     }
 }
@@ -200,7 +212,11 @@ impl Drop for Share {
 
 // SAFETY: it owns what it enters.
 unsafe impl Gate for Own {
-    fn enter<R, E: From<Fault>>(&self, _: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         f(&self.0.bound)
     }
 }
@@ -259,7 +275,10 @@ fn an_object_answers_and_is_dropped_within_what_it_holds() {
     let other = session.clone();
     drop(session);
     story.is(&[]);
-    assert_eq!(format!("{other:?} {}", other.name().unwrap()), "Object(midflight-plugin::Session) ann");
+    assert_eq!(
+        format!("{other:?} {}", other.name().unwrap()),
+        "Object(midflight-plugin::Session) ann"
+    );
     std::thread::spawn(move || drop(other)).join().unwrap();
     story.is(&["within", "ann dropped", "without"]);
     assert_eq!(own.held(), 0);
@@ -301,7 +320,10 @@ fn an_object_of_an_object_holds_both() {
     let session = gateway.open("ann").unwrap();
     let child = session.child("kid").unwrap();
     let later = child.later().unwrap().unwrap();
-    assert_eq!(session.parent("kid").map(drop), Err(CallError::Refused("kid is no parent".to_owned())));
+    assert_eq!(
+        session.parent("kid").map(drop),
+        Err(CallError::Refused("kid is no parent".to_owned()))
+    );
     drop((session, child));
     story.is(&[]);
     assert_eq!((later.name().unwrap().as_str(), own.held()), ("later of kid of ann", 1));
@@ -309,7 +331,11 @@ fn an_object_of_an_object_holds_both() {
     assert_eq!(own.held(), 0);
     let lines = std::mem::take(&mut *story.0.lock().unwrap());
     let dropped: Vec<_> = lines.iter().filter(|line| line.ends_with("dropped")).collect();
-    assert_eq!(dropped, ["later of kid of ann dropped", "kid of ann dropped", "ann dropped"], "{lines:?}");
+    assert_eq!(
+        dropped,
+        ["later of kid of ann dropped", "kid of ann dropped", "ann dropped"],
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -330,8 +356,9 @@ fn panics_of_objects() {
 fn what_is_held_can_refuse_a_call_but_no_drop() {
     let (gateway, own, story) = gateway();
     let session = gateway.open("ann").unwrap();
-    for call in [&|| session.name().map(drop) as Result<(), Fault>, &|| session.child("kid").map(drop)]
-        as [&dyn Fn() -> Result<(), Fault>; 2]
+    for call in
+        [&|| session.name().map(drop) as Result<(), Fault>, &|| session.child("kid").map(drop)]
+            as [&dyn Fn() -> Result<(), Fault>; 2]
     {
         story.add("refuse");
         assert_eq!(call(), Err(Fault::NestedTooDeep { bound: 7 }));
@@ -352,13 +379,17 @@ fn an_object_that_is_forgotten_holds_for_good() {
 #[test]
 fn a_callback_answers_until_its_last_handle_is_dropped() {
     let (gateway, _, story) = gateway();
-    let listener = |number| Callback::<dyn Listener>::new(Adds { number, story: Arc::clone(&story) });
+    let listener =
+        |number| Callback::<dyn Listener>::new(Adds { number, story: Arc::clone(&story) });
     let own = listener(10);
     assert_eq!(own.tick(1), Ok(11), "where it was made, too");
     assert_eq!(own.twice(1), Ok(21));
     assert_eq!(own.refused(), Err(CallError::Refused("refused".to_owned())));
     let Err(Fault::Panicked(report)) = own.panics() else { panic!("a fault") };
-    assert_eq!(report.to_string(), "service `midflight-plugin::Listener` panicked: a listener panics");
+    assert_eq!(
+        report.to_string(),
+        "service `midflight-plugin::Listener` panicked: a listener panics"
+    );
 
     assert_eq!(gateway.subscribe(own.clone(), vec![listener(20), listener(30)]), Ok(63));
     let first = gateway.first().unwrap().unwrap();

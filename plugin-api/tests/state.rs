@@ -4,7 +4,9 @@
 #![allow(unsafe_code, missing_docs)]
 
 use midflight_plugin::rt::{self, Bound, Exported, Origin, Part, StateTable};
-use midflight_plugin::{CallError, Context, Handed, Plugin, StartError, State, StateError, contract, plugin};
+use midflight_plugin::{
+    CallError, Context, Handed, Plugin, StartError, State, StateError, contract, plugin,
+};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ptr::null;
@@ -45,7 +47,12 @@ impl TryFrom<&LedgerV2> for LedgerV1 {
             let narrow = i32::try_from(*amount).map_err(|_| format!("{name} has {amount}"))?;
             Ok((name.clone(), narrow))
         };
-        newer.lines.iter().map(narrow).collect::<Result<_, String>>().map(|lines| LedgerV1 { lines })
+        newer
+            .lines
+            .iter()
+            .map(narrow)
+            .collect::<Result<_, String>>()
+            .map(|lines| LedgerV1 { lines })
     }
 }
 
@@ -115,7 +122,8 @@ fn restore<P: Exported>(plugin: &P, version: u32, part: Part, bytes: &[u8]) -> R
     let bound = Bound { this: null(), table: null(), origin: &origin };
     // SAFETY: as in `save`.
     unsafe {
-        (table::<P>().restore)((&raw const *plugin).cast(), version, part, bytes.into()).finish_result(&bound)
+        (table::<P>().restore)((&raw const *plugin).cast(), version, part, bytes.into())
+            .finish_result(&bound)
     }
     .map_err(words)
 }
@@ -180,11 +188,16 @@ fn a_failure_leaves_the_state_as_it_was() {
     check(ledger(&[], ""), &saves(4), "this code saves the schemas 1 to 3, not 4");
     check(ledger(&[], ""), &saves(0), "this code saves the schemas 1 to 3, not 0");
 
-    let restores = |version, bytes: Vec<u8>| move |till: &Till| restore(till, version, Part::Whole, &bytes);
+    let restores =
+        |version, bytes: Vec<u8>| move |till: &Till| restore(till, version, Part::Whole, &bytes);
     let mut whole = save(&till(ledger(&[("alice", 5)], "note")), 3, Part::Whole).unwrap().0;
     let nameless = save(&till(ledger(&[("", 5)], "")), 2, Part::Whole).unwrap().0;
     let kept = || ledger(&[("carol", 1)], "kept");
-    check(kept(), &restores(2, nameless), "the migration from schema 2 to 3: a line without a name");
+    check(
+        kept(),
+        &restores(2, nameless),
+        "the migration from schema 2 to 3: a line without a name",
+    );
     check(kept(), &restores(4, whole.clone()), "this code restores the schemas 1 to 3, not 4");
     check(kept(), &restores(3, whole[..whole.len() - 1].to_vec()), "end of buffer");
     whole.push(0);
@@ -230,7 +243,8 @@ impl State for Counter {
         Ok(())
     }
     fn restore(_: u32, bytes: &mut &[u8]) -> Result<Self, StateError> {
-        let (number, rest) = bytes.split_first_chunk().ok_or_else(|| StateError::new("too short"))?;
+        let (number, rest) =
+            bytes.split_first_chunk().ok_or_else(|| StateError::new("too short"))?;
         *bytes = rest;
         Ok(Counter(u64::from_le_bytes(*number)))
     }

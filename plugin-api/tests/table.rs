@@ -105,7 +105,8 @@ fn apply(table: &mut Accounts, changes: &[Change]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Three or four chunks, with changes before, between and after them, in the own schema and by way of the older one.
+    /// Three or four chunks, with changes before, between and after them, in the own schema and by
+    /// way of the older one.
     #[test]
     fn a_copy_ahead_ends_equal_to_what_it_copied(
         count in 2_500_u16..3_200,
@@ -237,8 +238,7 @@ fn a_migration_that_fails_names_the_item_and_leaves_the_table_as_it_was() {
     let mut table: Accounts = (0..3_000).map(|key| (key, account(5))).collect();
     table.insert(1_700, account(i64::MAX));
     let before = whole(&table);
-    let reason =
-        "the item 1700: the migration from schema 2 to 1: out of range integral type conversion attempted";
+    let reason = "the item 1700: the migration from schema 2 to 1: out of range integral type conversion attempted";
     assert_eq!(part(&table, 1, Part::Whole).unwrap_err().to_string(), reason);
     part(&table, 1, Part::First).unwrap();
     assert_eq!(part(&table, 1, Part::Next).unwrap_err().to_string(), reason);
@@ -252,7 +252,8 @@ fn a_migration_that_fails_names_the_item_and_leaves_the_table_as_it_was() {
     assert_eq!(part(&table, 1, Part::Rest).unwrap_err().to_string(), reason);
     assert_eq!(whole(&table), before);
 
-    let older: Table<u16, AccountV1> = (0..9).map(|key| (key, AccountV1 { balance: i32::MIN })).collect();
+    let older: Table<u16, AccountV1> =
+        (0..9).map(|key| (key, AccountV1 { balance: i32::MIN })).collect();
     let error = give(&mut table, 1, Part::Whole, &whole(&older)).unwrap_err().to_string();
     assert_eq!(error, "the item 0: the migration from schema 1 to 2: a balance that nobody has");
     assert_eq!(whole(&table), before);

@@ -220,7 +220,8 @@ fn s01_a_guard_or_an_iterator_that_is_forgotten_leaves_what_is_safe() {
 }
 
 fn is_aligned<T>(slice: &[T]) -> bool {
-    slice.as_ptr().is_aligned() && slice.iter().all(|element| std::ptr::from_ref(element).is_aligned())
+    slice.as_ptr().is_aligned()
+        && slice.iter().all(|element| std::ptr::from_ref(element).is_aligned())
 }
 
 #[test]
@@ -413,7 +414,9 @@ macro_rules! apply {
                 $edit.rotate_left(index);
                 vec![]
             }
-            Change::Forward(count) => std::mem::take(&mut $list).into_iter().skip(count).step_by(2).collect(),
+            Change::Forward(count) => {
+                std::mem::take(&mut $list).into_iter().skip(count).step_by(2).collect()
+            }
         }
     };
 }
@@ -465,7 +468,9 @@ proptest! {
 fn text_of(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,
-        Err(payload) => payload.downcast::<&str>().map_or_else(|_| String::new(), |text| text.to_string()),
+        Err(payload) => {
+            payload.downcast::<&str>().map_or_else(|_| String::new(), |text| text.to_string())
+        }
     }
 }
 
@@ -514,7 +519,9 @@ fn they_compare_with_what_they_stand_for() {
     assert_eq!(text, String::from("ab"));
     assert!(text == *"ab" && "ab" == text);
     assert!(
-        text < Text::from("b") && text.to_string() == "ab" && format!("{text:>3}|{text:?}") == " ab|\"ab\""
+        text < Text::from("b")
+            && text.to_string() == "ab"
+            && format!("{text:>3}|{text:?}") == " ab|\"ab\""
     );
     let none = Maybe::<u8>::None;
     assert!(none == None && Maybe::Some(1) == Some(1) && Maybe::Some(2) != Some(1));
@@ -553,7 +560,10 @@ fn they_are_made_of_what_they_stand_for() {
 
 #[test]
 fn they_are_serialised_as_what_they_stand_for() {
-    fn same<A: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(ours: A, std: impl Serialize) {
+    fn same<A: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug>(
+        ours: A,
+        std: impl Serialize,
+    ) {
         let bytes = postcard::to_allocvec(&ours).expect("bytes");
         assert_eq!(bytes, postcard::to_allocvec(&std).expect("bytes"));
         assert_eq!(postcard::from_bytes::<A>(&bytes), Ok(ours));

@@ -1,5 +1,6 @@
-//! The stubs of the plugin's runtime, for aarch64, with no core: that of another machine need not be installed. `.ci/aarch64` puts
-//! the macro and the list of `plugin-api/src/hooks.rs` at the end, as they are; here is what they need of the language.
+//! The stubs of the plugin's runtime, for aarch64, with no core: that of another machine need not
+//! be installed. `.ci/aarch64` puts the macro and the list of `plugin-api/src/hooks.rs` at the end,
+//! as they are; here is what they need of the language.
 
 #![feature(no_core, lang_items, rustc_attrs, decl_macro, auto_traits)]
 #![allow(internal_features, dead_code)]

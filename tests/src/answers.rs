@@ -30,7 +30,10 @@ pub(crate) fn check<G: Gate>(probe: &ProbeCalls<G>, version: u32, way: Way) {
     assert_eq!(probe.fee(&trade(20)), Ok(20 * build));
     assert_eq!(probe.total(&[trade(1), trade(2), trade(3)]), Ok(6 * build));
     assert_eq!(probe.total(&[]), Ok(0));
-    assert_eq!(probe.names("n", &[0, u64::MAX]), Ok(vec!["n0".to_owned(), format!("n{}", u64::MAX)]));
+    assert_eq!(
+        probe.names("n", &[0, u64::MAX]),
+        Ok(vec!["n0".to_owned(), format!("n{}", u64::MAX)])
+    );
     assert_eq!(probe.maybe(4), Ok(Some(format!("4 is even for {version}"))));
     assert_eq!(probe.maybe(5), Ok(None));
     let tagged = probe.tagged(trade(5), "y".to_owned()).expect("a trade");
@@ -45,7 +48,8 @@ pub(crate) fn check<G: Gate>(probe: &ProbeCalls<G>, version: u32, way: Way) {
     assert_eq!(probe.quote(""), Err(CallError::Refused(Refused::Closed)));
     let generation = probe.generation().expect("a generation");
     assert_eq!(probe.nested(3), Ok(vec![generation; 4]));
-    let fault = probe.panic(crate::desk::OPEN, probe_contracts::Panic::Formatted).expect_err("a panic");
+    let fault =
+        probe.panic(crate::desk::OPEN, probe_contracts::Panic::Formatted).expect_err("a panic");
     let Fault::Panicked(report) = fault else { panic!("{fault:?} is no panic") };
     assert_eq!(report.message, format!("a panic of build {version}"));
     assert!(way.knows(&report.location), "{report}");

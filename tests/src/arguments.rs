@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The values of `--name N` for each of `names`, in their order, with these defaults; and whether `--json` was given.
+/// The values of `--name N` for each of `names`, in their order, with these defaults; and whether
+/// `--json` was given.
 ///
 /// # Errors
 /// Something else was given, which was said on standard error: the exit code 2.

@@ -1,7 +1,7 @@
 //! Children: a test's body in a process of its own.
 //!
-//! Tests share a process, so one that counts mappings counts those of all. The child is this very test binary, told to run this
-//! very test; what it leaves behind is an exit status and its output.
+//! Tests share a process, so one that counts mappings counts those of all. The child is this very
+//! test binary, told to run this very test; what it leaves behind is an exit status and its output.
 
 use crate::fixture;
 use std::any::type_name;
@@ -11,11 +11,13 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// The child's environment: the test that it runs, with the argument of its body, and where the fixtures are.
+/// The child's environment: the test that it runs, with the argument of its body, and where the
+/// fixtures are.
 const CHILD: &str = "MIDFLIGHT_TESTS_CHILD";
 /// Where the built fixtures lie.
 pub const FIXTURES: &str = "MIDFLIGHT_TESTS_FIXTURES";
-/// What the child prints when its body has returned. An exit status of 0 alone could be a child that ran no test at all.
+/// What the child prints when its body has returned. An exit status of 0 alone could be a child
+/// that ran no test at all.
 const RETURNED: &str = "the child's body has returned";
 /// A child that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -32,8 +34,8 @@ pub fn in_child<F: FnOnce()>(body: F) {
     }
 }
 
-/// As [`in_child`], many times: `parent`, the test function's own closure, starts the children that it wants with
-/// [`run_child`]. They run `body` with their argument.
+/// As [`in_child`], many times: `parent`, the test function's own closure, starts the children that
+/// it wants with [`run_child`]. They run `body` with their argument.
 pub fn with_children<F: FnOnce(&'static str)>(body: impl FnOnce(&str), parent: F) {
     let test = name_of::<F>();
     match argument(test) {
@@ -117,8 +119,12 @@ fn run(
     command.args(words).args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CHILD, format!("{test} {argument}")).env(FIXTURES, fixture::directory());
     prepare(&mut command);
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a child");
     let pid = rustix::process::Pid::from_child(&child);
     let (send, ended) = channel();
     std::thread::spawn(move || send.send(child.wait_with_output()));
@@ -131,8 +137,9 @@ fn run(
         }
     };
     let output = output.expect("the child's output");
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     Exit { status: output.status, output: text }
 }
 

@@ -1,4 +1,5 @@
-//! The desk: what the test provides to its plugins, and through which it stands inside of their calls, starts and stops.
+//! The desk: what the test provides to its plugins, and through which it stands inside of their
+//! calls, starts and stops.
 
 use crate::log::WITHIN;
 use midflight::{Fault, Slot};
@@ -17,7 +18,8 @@ type Between = Box<dyn FnMut(u32) + Send>;
 /// What a start does besides, with its generation.
 type Starting = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// The service behind the plugins of one [`Rig`](crate::Rig). All that may block here does so for [`WITHIN`] at most.
+/// The service behind the plugins of one [`Rig`](crate::Rig). All that may block here does so for
+/// [`WITHIN`] at most.
 #[derive(Default)]
 pub struct Desk {
     state: Mutex<State>,
@@ -164,7 +166,8 @@ impl Desk {
         *self.between.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(between));
     }
 
-    /// The generations that were told to go on in their start, and those that were stopped, in order.
+    /// The generations that were told to go on in their start, and those that were stopped, in
+    /// order.
     pub fn lives(&self) -> (Vec<u64>, Vec<u64>) {
         let state = self.state();
         (state.started.clone(), state.stopped.clone())
@@ -245,7 +248,9 @@ impl Contract for Desk {
         let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         self.state().inside.insert(token, thread);
         self.changed.notify_all();
-        self.until(&format!("leave for token {token}"), |state| state.let_go.contains(&token).then_some(()));
+        self.until(&format!("leave for token {token}"), |state| {
+            state.let_go.contains(&token).then_some(())
+        });
         self.state().inside.remove(&token);
     }
 

@@ -1,9 +1,10 @@
 //! Fixtures: the libraries that the tests load.
 //!
-//! They are real builds, and a dozen of them. A build for each test, or for each run, would cost more than all tests; a build that is
-//! checked in would prove nothing about today's macros. So they are built when one is asked for and something that they are
-//! made of has changed, into a directory that is named after the digest of it all. Tests run in many processes (cargo nextest, children
-//! of tests): the first holds a lock, the others find the directory.
+//! They are real builds, and a dozen of them. A build for each test, or for each run, would cost
+//! more than all tests; a build that is checked in would prove nothing about today's macros. So
+//! they are built when one is asked for and something that they are made of has changed, into a
+//! directory that is named after the digest of it all. Tests run in many processes (cargo nextest,
+//! children of tests): the first holds a lock, the others find the directory.
 
 use crate::child::FIXTURES;
 use cargo_metadata::{Message, TargetKind};
@@ -184,7 +185,8 @@ impl Fixture {
         bytes
     }
 
-    /// Builds some alone, for a program that needs no others, into `directory`, and gives their paths.
+    /// Builds some alone, for a program that needs no others, into `directory`, and gives their
+    /// paths.
     pub fn build<const N: usize>(fixtures: [Fixture; N], directory: &Path) -> [PathBuf; N] {
         Place::of_this_test().build_all(&fixtures, directory);
         fixtures.map(|fixture| directory.join(fixture.file()))
@@ -295,8 +297,8 @@ struct Place {
 }
 
 impl Place {
-    /// Tests lie in `<target>/[<triple>/]<profile>/deps`. Under a triple RUSTFLAGS are for the target alone, not for build
-    /// scripts and macros, and so it has to stay for plugins.
+    /// Tests lie in `<target>/[<triple>/]<profile>/deps`. Under a triple RUSTFLAGS are for the
+    /// target alone, not for build scripts and macros, and so it has to stay for plugins.
     fn of_this_test() -> Place {
         let test = std::env::current_exe().expect("the path of this test");
         let directory = test.parent().expect("a directory").to_owned();
@@ -304,12 +306,14 @@ impl Place {
             true => directory.parent().expect("…/deps/<test>").to_owned(),
             false => directory, // a program's
         };
-        let profile = artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
+        let profile =
+            artifacts.file_name().and_then(|name| name.to_str()).expect("a profile's directory");
         let above = artifacts.parent().expect("…/<profile>/deps/<test>");
         let triple = above.ends_with(TARGET);
         Place {
             profile: if profile == "debug" { "dev" } else { profile }.to_owned(),
-            target: if triple { above.parent().expect("a target directory") } else { above }.to_owned(),
+            target: if triple { above.parent().expect("a target directory") } else { above }
+                .to_owned(),
             artifacts,
             triple,
         }
@@ -321,7 +325,9 @@ impl Place {
             let library = self.build(&fixture.recipe());
             let copy = directory.join(fixture.file());
             match fixture {
-                Fixture::NoPlugin => drop(fs::copy(&library, copy).expect("a copy of what was built")),
+                Fixture::NoPlugin => {
+                    drop(fs::copy(&library, copy).expect("a copy of what was built"))
+                }
                 _ => drop(stamp_file(&library, &copy).expect("a stamped copy of what was built")),
             }
         }
@@ -334,11 +340,24 @@ impl Place {
                 .expect("a copy of the lock file");
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&workspace).args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
-        cargo.args(["--profile", &self.profile, "--package", recipe.package, "--features", recipe.features]);
+        cargo.current_dir(&workspace).args([
+            "build",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+        ]);
+        cargo.args([
+            "--profile",
+            &self.profile,
+            "--package",
+            recipe.package,
+            "--features",
+            recipe.features,
+        ]);
         cargo.arg("--target-dir").arg(&self.target);
-        // The debug information of std alone makes libraries of 12 MB, which the tests read and write thousands of times.
-        let strip = format!("profile.{}.package.{}.strip=\"debuginfo\"", self.profile, recipe.package);
+        // The debug information of std alone makes libraries of 12 MB, which the tests read and
+        // write thousands of times.
+        let strip =
+            format!("profile.{}.package.{}.strip=\"debuginfo\"", self.profile, recipe.package);
         cargo.args(["--config", &strip]);
         if self.triple {
             cargo.args(["--target", TARGET]);
@@ -346,8 +365,8 @@ impl Place {
         let mut build = cargo.stdout(Stdio::piped()).spawn().expect("cargo");
         let messages = BufReader::new(build.stdout.take().expect("cargo's output"));
         // To the end, or cargo's pipe breaks.
-        let libraries =
-            Message::parse_stream(messages).filter_map(|message| library(message.ok()?, recipe.package));
+        let libraries = Message::parse_stream(messages)
+            .filter_map(|message| library(message.ok()?, recipe.package));
         let library = libraries.last();
         let status = build.wait().expect("cargo's end");
         assert!(status.success(), "{cargo:?}: {status}");
@@ -357,19 +376,21 @@ impl Place {
 
 fn library(message: Message, package: &str) -> Option<PathBuf> {
     let Message::CompilerArtifact(artifact) = message else { return None };
-    let ours =
-        artifact.target.is_kind(TargetKind::CDyLib) && artifact.target.name.replace('_', "-") == package;
+    let ours = artifact.target.is_kind(TargetKind::CDyLib)
+        && artifact.target.name.replace('_', "-") == package;
     let mut files = artifact.filenames.into_iter().filter(|file| file.extension() == Some("so"));
     files.next().filter(|_| ours).map(Into::into)
 }
 
-/// Of all that a fixture is made of, but for the compiler and the libraries of others, which Cargo.lock names.
+/// Of all that a fixture is made of, but for the compiler and the libraries of others, which
+/// Cargo.lock names.
 fn digest() -> u64 {
     let mut digest = DefaultHasher::new();
     for fixture in Fixture::ALL {
         (fixture.file(), fixture.recipe()).hash(&mut digest);
     }
-    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "RUSTC_BOOTSTRAP"] {
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "RUSTC_BOOTSTRAP"]
+    {
         std::env::var_os(variable).hash(&mut digest);
     }
     for source in [
@@ -393,8 +414,10 @@ fn add(path: &Path, digest: &mut DefaultHasher) {
     }
     path.hash(digest);
     if path.is_dir() {
-        let mut entries: Vec<_> =
-            fs::read_dir(path).expect("sources").map(|entry| entry.expect("sources").path()).collect();
+        let mut entries: Vec<_> = fs::read_dir(path)
+            .expect("sources")
+            .map(|entry| entry.expect("sources").path())
+            .collect();
         entries.sort();
         entries.iter().for_each(|entry| add(entry, digest));
     } else {

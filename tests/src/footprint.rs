@@ -8,7 +8,8 @@ use std::time::Instant;
 /// What this process holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Footprint {
-    /// Lines of `/proc/self/maps`; under AddressSanitizer, which maps as it allocates and keeps what was freed, those of files.
+    /// Lines of `/proc/self/maps`; under AddressSanitizer, which maps as it allocates and keeps
+    /// what was freed, those of files.
     pub mappings: usize,
     /// Open file descriptors.
     pub descriptors: usize,
@@ -38,7 +39,8 @@ impl Footprint {
         }
     }
 
-    /// The C library keeps the stacks of threads that have ended: up to 40 MB, which are 20 of those that std asks for. So more end here.
+    /// The C library keeps the stacks of threads that have ended: up to 40 MB, which are 20 of
+    /// those that std asks for. So more end here.
     pub fn settle() {
         const THREADS: usize = 24;
         let all_are_there = Arc::new(Barrier::new(THREADS));
@@ -51,8 +53,9 @@ impl Footprint {
     }
 }
 
-/// New keys get the lowest numbers that are free: the numbers that enough of them leave out are in use. Their order says nothing, since a
-/// generation makes its keys while the one before it still has its own.
+/// New keys get the lowest numbers that are free: the numbers that enough of them leave out are in
+/// use. Their order says nothing, since a generation makes its keys while the one before it still
+/// has its own.
 #[expect(unsafe_code, reason = "keys have no safe face")]
 fn keys() -> u32 {
     const ENOUGH: u32 = 64;

@@ -1,8 +1,9 @@
 //! What the acceptance tests share.
 //!
-//! A test gets a [`Rig`]: a host of its own with a [`Desk`] behind its plugins, directories that vanish with it, and a [`Log`] to wait on. Plugins
-//! come from real builds ([`Fixture`]), or are linked in where the case allows it ([`Way`]). Where a test asserts something about the whole process, it does so in one of its own
-//! ([`in_child`]).
+//! A test gets a [`Rig`]: a host of its own with a [`Desk`] behind its plugins, directories that
+//! vanish with it, and a [`Log`] to wait on. Plugins come from real builds ([`Fixture`]), or are
+//! linked in where the case allows it ([`Way`]). Where a test asserts something about the whole
+//! process, it does so in one of its own ([`in_child`]).
 
 mod answers;
 mod arguments;
@@ -20,7 +21,9 @@ mod way;
 
 pub use answers::{check_answers, trade};
 pub use arguments::arguments;
-pub use child::{Exit, FIXTURES, in_child, run_child, run_child_with, run_child_with_mounts, with_children};
+pub use child::{
+    Exit, FIXTURES, in_child, run_child, run_child_with, run_child_with_mounts, with_children,
+};
 pub use desk::Desk;
 pub use fixture::{Fixture, fixtures_for};
 pub use footprint::Footprint;

@@ -29,7 +29,9 @@ impl Log {
     #[track_caller]
     pub fn wait(&self, name: &str, generation: u64) -> Event {
         let what = format!("{name} of generation {generation}");
-        self.wait_for(&what, |event| event.kind.name() == name && event.generation == Some(generation))
+        self.wait_for(&what, |event| {
+            event.kind.name() == name && event.generation == Some(generation)
+        })
     }
 
     /// Waits for an event that is `wanted`; if one has happened already, for nothing.
@@ -40,7 +42,9 @@ impl Log {
             return event.clone();
         }
         let deadline = Instant::now() + WITHIN;
-        while let Some(event) = kept.events.next_timeout(deadline.saturating_duration_since(Instant::now())) {
+        while let Some(event) =
+            kept.events.next_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
             if kept.keep(&event) && wanted(&event) {
                 return event;
             }

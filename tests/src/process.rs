@@ -27,7 +27,8 @@ pub fn threads() -> Vec<String> {
     tasks.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
 
-/// A deadline that is to be short and long enough: AddressSanitizer makes what it is for some twenty times slower.
+/// A deadline that is to be short and long enough: AddressSanitizer makes what it is for some
+/// twenty times slower.
 pub fn scaled(deadline: Duration) -> Duration {
     if has_address_sanitizer() { deadline * 20 } else { deadline }
 }

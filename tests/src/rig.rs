@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// A host with a [`Desk`], a slot for the plugin `probe`, and a directory for everything, which is removed with it.
+/// A host with a [`Desk`], a slot for the plugin `probe`, and a directory for everything, which is
+/// removed with it.
 pub struct Rig {
     /// The host.
     pub host: Host,
@@ -37,7 +38,10 @@ impl Rig {
     }
 
     /// A host that watches a directory ([`plugins`](Rig::plugins)) in which `fixtures` lie.
-    pub fn watching(fixtures: &[(Fixture, &str)], configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
+    pub fn watching(
+        fixtures: &[(Fixture, &str)],
+        configure: impl FnOnce(HostBuilder) -> HostBuilder,
+    ) -> Rig {
         let home = tempfile::tempdir().expect("a directory");
         let plugins = home.path().join("plugins");
         fs::create_dir(&plugins).expect("a directory for plugins");
@@ -50,7 +54,11 @@ impl Rig {
 
     /// A host on which `plugins` serve, in this order.
     #[track_caller]
-    pub fn of(way: Way, plugins: &[Either], configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Rig {
+    pub fn of(
+        way: Way,
+        plugins: &[Either],
+        configure: impl FnOnce(HostBuilder) -> HostBuilder,
+    ) -> Rig {
         let rig = Rig::try_of(way, plugins, Arc::default(), configure);
         rig.unwrap_or_else(|refusal| panic!("{refusal}"))
     }
@@ -85,8 +93,9 @@ impl Rig {
         home: TempDir,
         configure: impl FnOnce(HostBuilder) -> HostBuilder,
     ) -> Result<Rig, Refusal> {
-        let builder =
-            Host::builder().provide::<dyn DeskContract, _>(Arc::clone(&desk)).contract::<dyn Probe>();
+        let builder = Host::builder()
+            .provide::<dyn DeskContract, _>(Arc::clone(&desk))
+            .contract::<dyn Probe>();
         let builder = builder.run_directory(home.path().join("images"));
         let host = way.start(configure(builder), plugins)?;
         let probe = host.slot::<dyn Probe>("probe").expect("a slot");
@@ -97,13 +106,16 @@ impl Rig {
     /// Applies `fixture`, which must work, and gives its generation.
     #[track_caller]
     pub fn apply(&self, fixture: Fixture) -> u64 {
-        let applied =
-            self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
+        let applied = self
+            .host
+            .apply(fixture.path())
+            .unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
         assert!(applied.switched, "{fixture:?} was active already");
         applied.generation
     }
 
-    /// Tries `update`, which must be refused, with `probe` serving before and after it just the same.
+    /// Tries `update`, which must be refused, with `probe` serving before and after it just the
+    /// same.
     #[track_caller]
     pub fn refused(&self, update: impl FnOnce(&Host) -> Result<Applied, Refusal>) -> Refusal {
         let before = (self.probe.version().expect("a version"), self.probe.generation());
@@ -144,7 +156,8 @@ impl Rig {
 
     /// Puts `fixture` into the plugins' directory as one should: written beside, renamed in.
     pub fn install(&self, fixture: Fixture, name: &str) {
-        fs::rename(self.copy(fixture, "new"), self.plugins().join(name)).expect("a new file in its place");
+        fs::rename(self.copy(fixture, "new"), self.plugins().join(name))
+            .expect("a new file in its place");
     }
 
     /// What became of a generation.
@@ -153,19 +166,23 @@ impl Rig {
         let status = self.host.status();
         let mut generations = status.generations.iter();
         let found = generations.find(|record| record.generation == generation);
-        found.unwrap_or_else(|| panic!("no generation {generation} in {status:#?}")).residency.clone()
+        found
+            .unwrap_or_else(|| panic!("no generation {generation} in {status:#?}"))
+            .residency
+            .clone()
     }
 
     /// The lines of `/proc/self/maps` that a generation of `probe` has in them.
     pub fn mappings(&self, generation: u64) -> Vec<String> {
-        let (home, image) = (self.home.path().display().to_string(), format!("/probe.{generation}."));
+        let (home, image) =
+            (self.home.path().display().to_string(), format!("/probe.{generation}."));
         let mut mappings = process::mappings();
         mappings.retain(|line| line.contains(&home) && line.contains(&image));
         mappings
     }
 
-    /// Ends the host, and asserts that nothing is left: each instance was stopped once, each generation is unmapped or linked in, and calls
-    /// say so.
+    /// Ends the host, and asserts that nothing is left: each instance was stopped once, each
+    /// generation is unmapped or linked in, and calls say so.
     #[track_caller]
     pub fn end(self) {
         let status = self.host.shutdown(WITHIN);

@@ -1,7 +1,8 @@
 //! The two ways into a host: as a library that is loaded, and linked into its binary.
 //!
-//! A service may be built either way, and its calls are to behave alike. So a case that needs no file, no update and no unload is written
-//! once, as a function of its [`Way`], and [`both_ways!`](crate::both_ways) makes two tests of it.
+//! A service may be built either way, and its calls are to behave alike. So a case that needs no
+//! file, no update and no unload is written once, as a function of its [`Way`], and
+//! [`both_ways!`](crate::both_ways) makes two tests of it.
 
 use crate::Fixture;
 use crate::answers::check;
@@ -15,7 +16,8 @@ pub enum Way {
     /// Each is a library, which the started host loads.
     Dynamic,
     /// Each is a type of this binary, which the host starts with. By design it differs in this:
-    /// - What it does not start with is an error of the host's start, and nothing replaces it later.
+    /// - What it does not start with is an error of the host's start, and nothing replaces it
+    ///   later.
     /// - Its version is its crate's, since no `export!` names another.
     /// - Where it panicked is unknown: the host sets no panic hook, and no other plugin's is its.
     /// - When it is stopped its code stays, and says so.
@@ -23,8 +25,8 @@ pub enum Way {
     Linked,
 }
 
-/// Makes two tests of each function, `dynamic::…` and `linked::…`. The bodies of those that are `in child` run in
-/// [a process of their own](crate::in_child).
+/// Makes two tests of each function, `dynamic::…` and `linked::…`. The bodies of those that are `in
+/// child` run in [a process of their own](crate::in_child).
 #[macro_export]
 macro_rules! both_ways {
     ($($test:ident $(in $child:ident)?),* $(,)?) => {

@@ -13,7 +13,8 @@ use bench_relib_shared::exports::Exports;
 relib_interface::include_exports!();
 relib_interface::include_imports!();
 
-// Every module has one, by relib's guide; it also brings the library in that tells the host what built it.
+// Every module has one, by relib's guide; it also brings the library in that tells the host what
+// built it.
 #[relib_module::export]
 fn main() {}
 

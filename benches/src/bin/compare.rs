@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Times calls, reloads and switches of midflight, of what one could write by hand, and of other libraries that reload code.
+/// Times calls, reloads and switches of midflight, of what one could write by hand, and of other
+/// libraries that reload code.
 #[derive(Parser)]
 struct Options {
     /// Print the figures as JSON.

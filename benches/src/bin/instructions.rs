@@ -1,8 +1,10 @@
-//! `cargo run --release -p midflight-benches --bin instructions`: how many instructions a call takes, counted by callgrind.
+//! `cargo run --release -p midflight-benches --bin instructions`: how many instructions a call
+//! takes, counted by callgrind.
 //!
-//! Times on a shared machine wander by more than a careless change costs; instructions don't. So this is the gate: a call through a
-//! slot may take so many more than the same call with no pin, and no more than that. The limit's own count is bounded
-//! too, or the difference could be kept by making both worse.
+//! Times on a shared machine wander by more than a careless change costs; instructions don't. So
+//! this is the gate: a call through a slot may take so many more than the same call with no pin,
+//! and no more than that. The limit's own count is bounded too, or the difference could be kept by
+//! making both worse.
 
 use midflight::Fault;
 use midflight_benches::gates;
@@ -18,7 +20,8 @@ const CALLS: u64 = 6_400;
 /// The most instructions a call may take, its loop's and the plugin's own included.
 ///
 /// Raise one only with the reason in the commit: it is what every user pays for every call.
-const BOUNDS: [(&str, f64); 4] = [("limit", 15.5), ("slot", 41.5), ("request", 19.5), ("lease", 33.5)];
+const BOUNDS: [(&str, f64); 4] =
+    [("limit", 15.5), ("slot", 41.5), ("request", 19.5), ("lease", 33.5)];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -37,7 +40,9 @@ fn main() -> ExitCode {
 
 fn gate() -> ExitCode {
     if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("instructions: valgrind is missing, so nothing was counted: .ci/instructions installs it");
+        eprintln!(
+            "instructions: valgrind is missing, so nothing was counted: .ci/instructions installs it"
+        );
         return ExitCode::from(2);
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -56,14 +61,20 @@ fn gate() -> ExitCode {
 fn count(lane: &str, directory: &Path) -> f64 {
     let out: PathBuf = directory.join(lane);
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no", "--toggle-collect=counted_loop_*"]);
+    valgrind.args([
+        "--quiet",
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        "--toggle-collect=counted_loop_*",
+    ]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display()));
     valgrind.arg(env::current_exe().expect("the path of this program")).args(["--counted", lane]);
     let run = valgrind.output().expect("valgrind runs");
     assert!(run.status.success(), "{valgrind:?}: {}", String::from_utf8_lossy(&run.stderr));
     let counts = fs::read_to_string(out).expect("callgrind's file");
-    let total =
-        counts.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+    let total = counts
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
     let total: f64 = total.and_then(|total| total.trim().parse().ok()).expect("callgrind's total");
     assert!(total > CALLS as f64, "{lane}: callgrind collected nothing");
     total

@@ -1,7 +1,9 @@
-//! The contracts of the example's exchange: all that its service and its plugins know of each other.
+//! The contracts of the example's exchange: all that its service and its plugins know of each
+//! other.
 //!
 //! [`Fees`] is what a plugin offers, [`Book`] what the host offers to plugins. The records travel by reference at no cost;
-//! whatever comes back is rebuilt as the caller's own, so nothing here has a lifetime or can dangle.
+//! whatever comes back is rebuilt as the caller's own, so nothing here has a lifetime or can
+//! dangle.
 
 midflight_plugin::contract_crate!();
 
@@ -11,7 +13,8 @@ use std::fmt;
 /// An order's number.
 #[cfg(not(feature = "changed-record"))]
 pub type OrderId = u64;
-/// An order's number as one plugin alone has it. Every field stays where it was, so nothing but the layout check can tell.
+/// An order's number as one plugin alone has it. Every field stays where it was, so nothing but the
+/// layout check can tell.
 #[cfg(feature = "changed-record")]
 pub type OrderId = u32;
 
@@ -95,9 +98,11 @@ pub trait Fees {
     /// The generation that answers, as the plugin was told when it was started.
     fn served_by(&self) -> u64;
 
-    /// The generation that answers when this plugin asks the host's [`Book`], and the book asks the fees in turn.
+    /// The generation that answers when this plugin asks the host's [`Book`], and the book asks the
+    /// fees in turn.
     ///
-    /// However many updates happen meanwhile, it is the one that [`served_by`](Fees::served_by) names.
+    /// However many updates happen meanwhile, it is the one that [`served_by`](Fees::served_by)
+    /// names.
     fn served_by_through_the_book(&self) -> Option<u64>;
 }
 

@@ -23,7 +23,8 @@ struct Sides {
 }
 
 impl OrderBook {
-    /// Tells the book whom to ask about fees: the slot exists only once the host does, which has the book by then.
+    /// Tells the book whom to ask about fees: the slot exists only once the host does, which has
+    /// the book by then.
     pub(crate) fn ask(&self, fees: Slot<dyn Fees>) {
         let _ = self.fees.set(fees);
     }
@@ -48,7 +49,9 @@ impl OrderBook {
         let mut open = u64::from(order.quantity);
         while open > 0 {
             let best = match order.side {
-                Side::Buy => sides.offers.first_entry().filter(|offer| *offer.key() <= order.price_ticks),
+                Side::Buy => {
+                    sides.offers.first_entry().filter(|offer| *offer.key() <= order.price_ticks)
+                }
                 Side::Sell => sides.bids.last_entry().filter(|bid| *bid.key() >= order.price_ticks),
             };
             let Some(mut best) = best else { break };
@@ -89,7 +92,8 @@ impl Book for OrderBook {
         self.best(symbol, side).map_or(0, |(_, depth)| depth)
     }
 
-    // An ordinary call of the slot. Made on the thread of a call that is under way, it goes to the release of that call.
+    // An ordinary call of the slot. Made on the thread of a call that is under way, it goes to the
+    // release of that call.
     fn fees_served_by(&self) -> Option<u64> {
         self.fees.get()?.served_by().ok()
     }
@@ -109,9 +113,15 @@ mod tests {
         let book = OrderBook::default();
         enter(&book, Side::Sell, 100, 12);
         enter(&book, Side::Sell, 50, 10);
-        assert_eq!((book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)), (Some(10), 50));
+        assert_eq!(
+            (book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)),
+            (Some(10), 50)
+        );
         enter(&book, Side::Buy, 80, 12);
-        assert_eq!((book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)), (Some(12), 70));
+        assert_eq!(
+            (book.best_price("ABC", Side::Sell), book.depth("ABC", Side::Sell)),
+            (Some(12), 70)
+        );
         assert_eq!(book.best_price("ABC", Side::Buy), None);
     }
 
@@ -121,15 +131,23 @@ mod tests {
         enter(&book, Side::Buy, 10, 9);
         enter(&book, Side::Buy, 10, 9);
         enter(&book, Side::Sell, 10, 10);
-        assert_eq!((book.best_price("ABC", Side::Buy), book.depth("ABC", Side::Buy)), (Some(9), 20));
+        assert_eq!(
+            (book.best_price("ABC", Side::Buy), book.depth("ABC", Side::Buy)),
+            (Some(9), 20)
+        );
         assert_eq!(book.best_price("XYZ", Side::Buy), None);
     }
 
     #[test]
     fn orders_are_numbered_from_one() {
         let book = OrderBook::default();
-        let order =
-            NewOrder { symbol: "ABC".into(), side: Side::Buy, quantity: 1, price_ticks: 1, settle_us: 0 };
+        let order = NewOrder {
+            symbol: "ABC".into(),
+            side: Side::Buy,
+            quantity: 1,
+            price_ticks: 1,
+            settle_us: 0,
+        };
         assert_eq!([book.number(&order).id, book.number(&order).id], [1, 2]);
     }
 }

@@ -24,8 +24,9 @@ impl Exchange {
     }
 }
 
-// A plugin's code runs on this thread, and how long it takes is its author's business. `block_in_place` lets the runtime take its
-// other connections elsewhere meanwhile. `spawn_blocking` would do so too, at the price of a hop to another thread and back.
+// A plugin's code runs on this thread, and how long it takes is its author's business.
+// `block_in_place` lets the runtime take its other connections elsewhere meanwhile.
+// `spawn_blocking` would do so too, at the price of a hop to another thread and back.
 async fn orders(
     State(exchange): State<Exchange>,
     Json(new): Json<NewOrder>,
@@ -52,8 +53,8 @@ async fn status(State(exchange): State<Exchange>) -> Json<Value> {
     Json(status.generations.iter().map(generation).collect())
 }
 
-/// What a client hears of a call that brought no answer: the plugin's own refusal is 422 and the client's business; a fault is 503
-/// and the operator's, and says which plugin it was.
+/// What a client hears of a call that brought no answer: the plugin's own refusal is 422 and the
+/// client's business; a fault is 503 and the operator's, and says which plugin it was.
 pub fn declined(error: CallError<Refused>) -> Response {
     match error {
         CallError::Refused(refused) => {
@@ -61,8 +62,7 @@ pub fn declined(error: CallError<Refused>) -> Response {
                 .into_response()
         }
         CallError::Fault(fault) => {
-            let body =
-                json!({ "fault": fault.code(), "plugin": fault.plugin(), "message": fault.to_string() });
+            let body = json!({ "fault": fault.code(), "plugin": fault.plugin(), "message": fault.to_string() });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }

@@ -1,8 +1,9 @@
 //! An exchange whose fees are replaced while orders come in.
 //!
-//! The order book is the state. It lives here, in the host, and never moves. What an order costs is logic: it lives in a plugin,
-//! `flat-fees`, and is replaced by renaming another build of it into a directory. No connection is closed, no order waits and
-//! none is charged half by one version and half by the other.
+//! The order book is the state. It lives here, in the host, and never moves. What an order costs is
+//! logic: it lives in a plugin, `flat-fees`, and is replaced by renaming another build of it into a
+//! directory. No connection is closed, no order waits and none is charged half by one version and
+//! half by the other.
 //!
 //! ```sh
 //! mkdir -p plugins
@@ -20,10 +21,12 @@
 //! ```
 //!
 //! Four things are worth a look:
-//! - [`Exchange::start`]: the host is given the book, and a handle on the fees is taken before there is any plugin.
+//! - [`Exchange::start`]: the host is given the book, and a handle on the fees is taken before
+//!   there is any plugin.
 //! - [`Exchange::place`]: one request, several calls, one release through all of them.
 //! - [`OrderBook`]: a service of the host that plugins call, and that calls them back.
-//! - [`router`](Exchange::router): what becomes of a plugin's own *no* (422) and of its faults (503).
+//! - [`router`](Exchange::router): what becomes of a plugin's own *no* (422) and of its faults
+//!   (503).
 
 mod book;
 mod http;
@@ -49,7 +52,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens the exchange on a host that says where its plugins come from. Without a plugin every order is a fault, `not_loaded`.
+    /// Opens the exchange on a host that says where its plugins come from. Without a plugin every
+    /// order is a fault, `not_loaded`.
     pub fn start(host: HostBuilder) -> anyhow::Result<Self> {
         let book = Arc::new(OrderBook::default());
         let host = host
@@ -63,8 +67,9 @@ impl Exchange {
 
     /// Takes an order: what it costs, and its place in the book.
     ///
-    /// All calls inside of the request go to one release, whatever is published meanwhile, and so do those that the plugin makes
-    /// through the book. The answer says who gave it at each step, so that a client can check.
+    /// All calls inside of the request go to one release, whatever is published meanwhile, and so
+    /// do those that the plugin makes through the book. The answer says who gave it at each step,
+    /// so that a client can check.
     pub fn place(&self, new: NewOrder) -> Result<Receipt, CallError<Refused>> {
         let order = self.book.number(&new);
         self.group.request(|r| {
@@ -77,7 +82,11 @@ impl Exchange {
                 fee,
                 version: fees.label()?,
                 generation: r.generation(&self.fees),
-                served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
+                served_by: [
+                    Some(before),
+                    Some(fees.served_by()?),
+                    fees.served_by_through_the_book()?,
+                ],
                 release: r.release(),
                 release_after: self.group.release(),
             })
@@ -129,7 +138,8 @@ pub struct NewOrder {
     pub quantity: u32,
     /// The limit price of one share.
     pub price_ticks: i64,
-    /// How long the exchange's own work on it takes, in microseconds: stands for a credit check elsewhere.
+    /// How long the exchange's own work on it takes, in microseconds: stands for a credit check
+    /// elsewhere.
     #[serde(default)]
     pub settle_us: u32,
 }
@@ -145,7 +155,8 @@ pub struct Receipt {
     pub version: String,
     /// The generation that the host bound the request to.
     pub generation: Option<u64>,
-    /// The generation in the plugin's own words: before the exchange's work, after it, and through the book.
+    /// The generation in the plugin's own words: before the exchange's work, after it, and through
+    /// the book.
     pub served_by: [Option<u64>; 3],
     /// The release that the request ran on.
     pub release: u64,

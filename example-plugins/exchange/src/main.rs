@@ -1,4 +1,5 @@
-//! `exchange [PLUGINS] [ADDRESS]`: the service by itself, until Ctrl-C. `RUST_LOG=midflight=debug` shows every stage of an update.
+//! `exchange [PLUGINS] [ADDRESS]`: the service by itself, until Ctrl-C. `RUST_LOG=midflight=debug`
+//! shows every stage of an update.
 
 use anyhow::Context;
 use exchange::Exchange;
@@ -18,7 +19,8 @@ async fn main() -> anyhow::Result<()> {
 
     let exchange = Exchange::start(Host::builder().plugins(&plugins))
         .with_context(|| format!("no host on the plugins in `{plugins}`"))?;
-    let listener = TcpListener::bind(&address).await.with_context(|| format!("can't listen on {address}"))?;
+    let listener =
+        TcpListener::bind(&address).await.with_context(|| format!("can't listen on {address}"))?;
     println!("taking orders on http://{}, fees from `{plugins}`", listener.local_addr()?);
 
     axum::serve(listener, exchange.router())

@@ -38,7 +38,8 @@ impl Plugin for StartHangs {
     }
 }
 
-/// The new rule of [`Panics`]: one tick at least for each full lot. Its author forgot that there may be no full lot at all.
+/// The new rule of [`Panics`]: one tick at least for each full lot. Its author forgot that there
+/// may be no full lot at all.
 fn with_minimum(order: &Order) -> Result<u64, Refused> {
     const LOT: u64 = 100;
     const MINIMUM_PER_LOT: u64 = 1;

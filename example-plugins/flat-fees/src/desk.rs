@@ -19,7 +19,8 @@ impl Desk {
         })
     }
 
-    /// A book that can't be reached has no offers: a fault of the host's service is a value here, too.
+    /// A book that can't be reached has no offers: a fault of the host's service is a value here,
+    /// too.
     pub(crate) fn quote(
         &self,
         symbol: &str,

@@ -1,4 +1,5 @@
-//! Version 1, with a bug that its customers can see: what is traded is worked out in 32 bits, so that large orders are nearly free.
+//! Version 1, with a bug that its customers can see: what is traded is worked out in 32 bits, so
+//! that large orders are nearly free.
 
 use crate::RATE_BASIS_POINTS;
 use crate::desk::{Desk, sound};
@@ -41,7 +42,8 @@ impl Fees for FlatFees {
 
 fn fee(order: &Order) -> Result<u64, Refused> {
     sound(order)?;
-    // The bug. Release builds wrap where `*` overflows; said openly, so that debug builds show the same wrong fee.
+    // The bug. Release builds wrap where `*` overflows; said openly, so that debug builds show the
+    // same wrong fee.
     let traded = order.quantity.wrapping_mul(order.price_ticks as u32);
     Ok(u64::from(traded) * RATE_BASIS_POINTS / 10_000)
 }

@@ -1,7 +1,7 @@
 //! What the example's game server and its rules know of each other.
 //!
-//! The world is the server's: who plays, and where each player is. What the rules keep of their own are the points, which they hand over
-//! from version to version.
+//! The world is the server's: who plays, and where each player is. What the rules keep of their own
+//! are the points, which they hand over from version to version.
 
 midflight_plugin::contract_crate!();
 

@@ -1,6 +1,7 @@
 //! The rules of the example's game, in two versions.
 //!
-//! In real life the versions would be commits of one file; here they stand side by side, so that a single checkout can build both.
+//! In real life the versions would be commits of one file; here they stand side by side, so that a
+//! single checkout can build both.
 
 pub mod v1;
 pub mod v2;
@@ -22,6 +23,9 @@ mod tests {
     #[test]
     fn the_ring_has_no_end() {
         let moves = |at, thrust| step(Move { player: 0, at, thrust }, 2);
-        assert_eq!((moves(10, 3), moves(999, 1), moves(1, -1), moves(0, i32::MIN)), (16, 1, 999, 704));
+        assert_eq!(
+            (moves(10, 3), moves(999, 1), moves(1, -1), moves(0, i32::MIN)),
+            (16, 1, 999, 704)
+        );
     }
 }

@@ -48,7 +48,8 @@ impl Rules for Running {
     fn play(&self, moves: &[Move]) -> Played {
         let mut scores = self.scores.write();
         let play = |step_of: &Move| {
-            let Score { points, forward, run } = scores.get(&step_of.player).cloned().unwrap_or_default();
+            let Score { points, forward, run } =
+                scores.get(&step_of.player).cloned().unwrap_or_default();
             let goes_forward = step_of.thrust >= 0;
             let run = if goes_forward == forward { (run + 1).min(RUN_MAX) } else { 0 };
             let score = Score { points: points + 1, forward: goes_forward, run };

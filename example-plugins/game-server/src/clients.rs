@@ -1,4 +1,5 @@
-//! The clients: each answers a snapshot with an input, and looks whether a snapshot is missing and whether its inputs are played.
+//! The clients: each answers a snapshot with an input, and looks whether a snapshot is missing and
+//! whether its inputs are played.
 
 use crate::frame::{Input, SNAPSHOT_MAX, Snapshot};
 use std::net::SocketAddr;
@@ -28,9 +29,13 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn start(server: SocketAddr, clients: u32) -> anyhow::Result<Self> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("clients").enable_all().build()?;
-        let clients = (0..clients).map(|number| runtime.spawn(play(server, u64::from(number)))).collect();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("clients")
+            .enable_all()
+            .build()?;
+        let clients =
+            (0..clients).map(|number| runtime.spawn(play(server, u64::from(number)))).collect();
         Ok(Clients { runtime, clients })
     }
 
@@ -40,7 +45,11 @@ impl Clients {
         let mut all = Seen::default();
         for client in clients {
             // One that panicked has seen nothing, and is dropped.
-            let seen = runtime.block_on(client).unwrap_or(Seen { clients: 1, dropped: 1, ..Seen::default() });
+            let seen = runtime.block_on(client).unwrap_or(Seen {
+                clients: 1,
+                dropped: 1,
+                ..Seen::default()
+            });
             all.clients += seen.clients;
             all.dropped += seen.dropped;
             all.snapshots += seen.snapshots;

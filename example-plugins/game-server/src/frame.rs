@@ -20,7 +20,10 @@ impl Input {
 
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
         let mut bytes = &bytes[..];
-        Input { number: u64::from_le_bytes(take(&mut bytes)), thrust: i32::from_le_bytes(take(&mut bytes)) }
+        Input {
+            number: u64::from_le_bytes(take(&mut bytes)),
+            thrust: i32::from_le_bytes(take(&mut bytes)),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A game server: sixty ticks a second on several threads, hundreds of clients over sockets, and rules that are replaced between two ticks.
+//! A game server: sixty ticks a second on several threads, hundreds of clients over sockets, and
+//! rules that are replaced between two ticks.
 //!
 //! ```text
 //! cargo run --release -p game-server -- --seconds 20
@@ -9,11 +10,14 @@
 //!                           director ──apply──▶ host
 //! ```
 //!
-//! The world is the server's: players and their places. The points are the rules' own, and handed over from version to version. A tick takes one lease and gives
-//! it to all shards, so that it is played by one version; it is let go of before the switch point, since a state moves when nobody holds the old version.
+//! The world is the server's: players and their places. The points are the rules' own, and handed
+//! over from version to version. A tick takes one lease and gives it to all shards, so that it is
+//! played by one version; it is let go of before the switch point, since a state moves when nobody
+//! holds the old version.
 //!
-//! What it prints is what it has found out by itself: each client looks whether a snapshot is missing and whether its inputs arrive, the server knows
-//! how many points each player must have, and asks for them after every switch.
+//! What it prints is what it has found out by itself: each client looks whether a snapshot is
+//! missing and whether its inputs arrive, the server knows how many points each player must have,
+//! and asks for them after every switch.
 
 mod clients;
 mod director;
@@ -83,14 +87,16 @@ fn main() -> ExitCode {
 fn play(arguments: &Arguments) -> anyhow::Result<Report> {
     let home = tempfile::tempdir()?;
     let libraries = Libraries::build(home.path())?;
-    let host = Host::builder().run_directory(home.path().join("run")).publish(Publish::Manual).start()?;
+    let host =
+        Host::builder().run_directory(home.path().join("run")).publish(Publish::Manual).start()?;
     let rules = host.slot::<dyn Rules>("rules")?;
     load_first(&host, &libraries)?;
 
     let sockets = sockets::Sockets::open(arguments.clients)?;
     let clients = clients::Clients::start(sockets.address()?, arguments.clients)?;
     let (players, inputs) = sockets.accept().context("the clients can't connect")?;
-    let director = Director::start(host.clone(), libraries, Duration::from_millis(arguments.swap_every))?;
+    let director =
+        Director::start(host.clone(), libraries, Duration::from_millis(arguments.swap_every))?;
 
     let tells = !arguments.json && io::stderr().is_terminal();
     let game = Game::new(host.clone(), rules, arguments.shards, players, inputs)?;

@@ -1,4 +1,5 @@
-//! The server's side of the sockets: what comes in is queued for the tick thread, what goes out has a bounded queue for each client.
+//! The server's side of the sockets: what comes in is queued for the tick thread, what goes out has
+//! a bounded queue for each client.
 
 use crate::frame::Input;
 use anyhow::Context;
@@ -14,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// So many snapshots wait for a client; one that is further behind is dropped, so that it holds up nobody.
+/// So many snapshots wait for a client; one that is further behind is dropped, so that it holds up
+/// nobody.
 const BEHIND_MAX: usize = 120;
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
@@ -60,9 +62,13 @@ pub(crate) struct Players {
 
 impl Sockets {
     pub(crate) fn open(clients: u32) -> anyhow::Result<Self> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("sockets").enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("sockets")
+            .enable_all()
+            .build()?;
+        let listener =
+            runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
         Ok(Sockets { runtime, listener, clients })
     }
 

@@ -57,7 +57,8 @@ struct Player {
     at: u32,
     /// Not played yet. Of one player one is played in a tick.
     waiting: VecDeque<Input>,
-    /// The number of the last input that was played, which is how many were: the points that the player must have.
+    /// The number of the last input that was played, which is how many were: the points that the
+    /// player must have.
     played: u64,
     points: u64,
     dropped: bool,
@@ -90,7 +91,8 @@ impl Game {
             let work = move || {
                 for Job { lease, players, moves } in orders {
                     let played = lease.get(&rules).play(&moves);
-                    // Before the answer: the tick thread comes to a switch point when it has all answers.
+                    // Before the answer: the tick thread comes to a switch point when it has all
+                    // answers.
                     drop(lease);
                     if answers.send((players, played)).is_err() {
                         break;
@@ -130,7 +132,10 @@ impl Game {
             if tick == planned {
                 director.stop();
             }
-            if closing && director.has_stopped() && self.sockets.connections.iter().all(Connection::is_gone) {
+            if closing
+                && director.has_stopped()
+                && self.sockets.connections.iter().all(Connection::is_gone)
+            {
                 break;
             }
             let due = began + period * tick;

@@ -6,7 +6,8 @@ use std::process::Command;
 #[test]
 fn nothing_is_lost_while_the_rules_are_replaced() {
     let mut game = Command::new(env!("CARGO_BIN_EXE_game-server"));
-    let played = game.args(["--seconds", "4", "--clients", "50", "--swap-every", "100", "--json"]).output();
+    let played =
+        game.args(["--seconds", "4", "--clients", "50", "--swap-every", "100", "--json"]).output();
     let played = played.expect("it runs");
     let report: Value = serde_json::from_slice(&played.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&played.stderr)));
@@ -36,8 +37,10 @@ fn nothing_is_lost_while_the_rules_are_replaced() {
 
 #[test]
 fn wrong_usage_is_told() {
-    let told =
-        Command::new(env!("CARGO_BIN_EXE_game-server")).args(["--clients", "0"]).output().expect("it runs");
+    let told = Command::new(env!("CARGO_BIN_EXE_game-server"))
+        .args(["--clients", "0"])
+        .output()
+        .expect("it runs");
     assert_eq!(told.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&told.stderr).contains("--clients"));
 }

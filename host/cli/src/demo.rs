@@ -1,8 +1,10 @@
-//! The demo: a service under real traffic, whose plugin is replaced again and again while clients check every answer.
+//! The demo: a service under real traffic, whose plugin is replaced again and again while clients
+//! check every answer.
 //!
-//! A demo that counts in the place where it acts can't fail. So those who check stand outside: the clients hold formulas of their
-//! own and judge each answer by what the wire and the event stream tell them; nothing of the service counts anything. `--plant`
-//! breaks the service on purpose, and the same clients have to find it.
+//! A demo that counts in the place where it acts can't fail. So those who check stand outside: the
+//! clients hold formulas of their own and judge each answer by what the wire and the event stream
+//! tell them; nothing of the service counts anything. `--plant` breaks the service on purpose, and
+//! the same clients have to find it.
 
 mod answers;
 mod director;
@@ -34,11 +36,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use traffic::Traffic;
 
-/// A start that hangs is given up after this long: the demo has one, and would rather not wait for the usual deadline.
+/// A start that hangs is given up after this long: the demo has one, and would rather not wait for
+/// the usual deadline.
 const START_DEADLINE: Duration = Duration::from_millis(500);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Swap two versions of a plugin under real HTTP traffic, try bad ones, and prove that the old ones are gone.
+/// Swap two versions of a plugin under real HTTP traffic, try bad ones, and prove that the old ones
+/// are gone.
 ///
 /// Builds the example's plugins first, so it runs inside of a checkout of Midflight.
 #[derive(clap::Args)]
@@ -62,7 +66,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let plugins = workplace.path().join("plugins");
     fs::create_dir(&plugins)?;
 
-    let exchange = Exchange::start(Host::builder().plugins(&plugins).start_deadline(START_DEADLINE))?;
+    let exchange =
+        Exchange::start(Host::builder().plugins(&plugins).start_deadline(START_DEADLINE))?;
     let ledger = Arc::new(Ledger::new());
     let observer = Observer::start(exchange.host(), ledger.clone());
     let mut director = Director::new(exchange.host(), &libraries, &plugins, &ledger, &observer);
@@ -71,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     director.open()?;
     let capacity = traffic::calibrate(service.address)?;
     let traffic = Traffic::start(service.address, capacity / 2.0, ledger.clone())?;
-    let live = (!arguments.json).then(|| Live::start(ledger.clone(), observer.scene(), capacity / 2.0));
+    let live =
+        (!arguments.json).then(|| Live::start(ledger.clone(), observer.scene(), capacity / 2.0));
     for window in plan::windows(Duration::from_secs(arguments.seconds)) {
         director.run(window);
     }
@@ -96,7 +102,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(shortcomings.is_empty())
 }
 
-/// The exchange on a port of its own, on a runtime of its own: what the clients do must not wait for it, nor it for them.
+/// The exchange on a port of its own, on a runtime of its own: what the clients do must not wait
+/// for it, nor it for them.
 struct Service {
     address: SocketAddr,
     runtime: Runtime,
@@ -106,9 +113,12 @@ struct Service {
 
 impl Service {
     fn start(exchange: &Exchange, plant: Option<Plant>) -> anyhow::Result<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().thread_name("service").enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("service")
+            .enable_all()
+            .build()?;
+        let listener =
+            runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let serve = axum::serve(listener, plant::router(exchange, plant));

@@ -109,7 +109,8 @@ fn what_is_no_plugin_is_named_and_the_others_are_stamped() {
     let mark = 20 + 3000;
     other[mark] ^= 4;
     place.file("other.so", &other);
-    let roomless = "other.so: refused at inspect [not_a_plugin]: it has no room for a stamp, which …";
+    let roomless =
+        "other.so: refused at inspect [not_a_plugin]: it has no room for a stamp, which …";
     // The code's own stage is another one.
     check(&place, &["other.so"], 1, "", &roomless.replace("at inspect", "at manifest"));
 }

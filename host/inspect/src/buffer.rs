@@ -1,7 +1,8 @@
 //! Buffers: the memory that a library's bytes are read into, kept for the next.
 //!
-//! It is mapped, not allocated: of buffers of many megabytes, on ever new threads, the allocator would keep some for good. And one is
-//! kept, since to get fresh pages takes longer than to read, hash and inspect what goes into them.
+//! It is mapped, not allocated: of buffers of many megabytes, on ever new threads, the allocator
+//! would keep some for good. And one is kept, since to get fresh pages takes longer than to read,
+//! hash and inspect what goes into them.
 
 use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
@@ -12,7 +13,8 @@ use std::sync::{Arc, Weak};
 /// The largest buffer that is kept.
 const KEPT_MAX: usize = 16 * 1024 * 1024;
 
-/// A buffer that is free, if there is one. Those who share it read into it in turn; who finds it taken gets another.
+/// A buffer that is free, if there is one. Those who share it read into it in turn; who finds it
+/// taken gets another.
 #[derive(Clone, Default)]
 pub struct Spare(Arc<Mutex<Option<MmapMut>>>);
 
@@ -82,7 +84,10 @@ mod tests {
         assert_eq!(larger.len(), 100_000);
         drop(larger);
         drop((second, third));
-        assert!(spare.0.lock().as_ref().is_some_and(|kept| kept.len() == 100_000), "the largest stays");
+        assert!(
+            spare.0.lock().as_ref().is_some_and(|kept| kept.len() == 100_000),
+            "the largest stays"
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The inspection: what the bytes of a library say before any of it runs.
 //!
-//! The loader trusts the headers. A file that was cut is mapped and the first touch beyond its end is a SIGBUS; a
-//! damaged program header moves code, thread-local data or unwind tables, and the process dies in a place that has
-//! nothing to do with it. And the constructors have run before the loader's caller can look at anything.
-//! Linkers describe a file twice, in segments for the loader and in sections for tools, so we read both as data and
-//! demand that they agree ([`segments`]), follow the dynamic section and its symbols as the loader would ([`dynamic`]), and
-//! only then believe the plugin's own note.
+//! The loader trusts the headers. A file that was cut is mapped and the first touch beyond its end
+//! is a SIGBUS; a damaged program header moves code, thread-local data or unwind tables, and the
+//! process dies in a place that has nothing to do with it. And the constructors have run before the
+//! loader's caller can look at anything. Linkers describe a file twice, in segments for the loader
+//! and in sections for tools, so we read both as data and demand that they agree ([`segments`]),
+//! follow the dynamic section and its symbols as the loader would ([`dynamic`]), and only then
+//! believe the plugin's own note.
 
 mod dynamic;
 mod hash;
@@ -45,11 +46,13 @@ pub struct Inspection {
     pub build_id: Option<String>,
     /// Where the host's table goes.
     pub place: Place,
-    /// Offset in the file of the 64-bit value of DT_FLAGS_1, where that has DF_1_NODELETE ([`DF_1_NODELETE`]).
+    /// Offset in the file of the 64-bit value of DT_FLAGS_1, where that has DF_1_NODELETE
+    /// ([`DF_1_NODELETE`]).
     pub nodelete: Option<usize>,
     /// Every library that it needs, as it names them.
     pub needed: Vec<String>,
-    /// Those of them that can keep pointers into the plugin: all but the C library's own and libgcc.
+    /// Those of them that can keep pointers into the plugin: all but the C library's own and
+    /// libgcc.
     pub unfamiliar: Vec<String>,
     /// Functions that run inside dlopen.
     pub constructors: usize,
@@ -66,7 +69,8 @@ pub const DF_1_NODELETE: u64 = elf::DF_1_NODELETE.0;
 /// Where the host writes the address of its table before the library is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Offset in the file of the 8-byte word behind the magic. The word is 0 and aligned, and is mapped writable.
+    /// Offset in the file of the 8-byte word behind the magic. The word is 0 and aligned, and is
+    /// mapped writable.
     pub table_offset: usize,
 }
 
@@ -140,7 +144,10 @@ fn manifest(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Manifest, Refusal> {
 }
 
 fn build_id(elf: &Elf<'_>) -> Result<Option<String>, Refusal> {
-    let id = elf.notes()?.into_iter().find(|note| note.name == b"GNU" && note.kind == elf::NT_GNU_BUILD_ID.0);
+    let id = elf
+        .notes()?
+        .into_iter()
+        .find(|note| note.name == b"GNU" && note.kind == elf::NT_GNU_BUILD_ID.0);
     let hex = |note: Note<'_>| note.text.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(id.filter(|note| !note.text.is_empty()).map(hex))
 }
@@ -155,7 +162,9 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
             _ => return Err(missing(&format!("the dynamic symbols have `{name}` twice"))),
         };
         if symbol.kind != elf::STT_OBJECT || symbol.bind != elf::STB_GLOBAL || !symbol.defined {
-            return Err(missing(&format!("`{name}` is no static that this file defines and exports")));
+            return Err(missing(&format!(
+                "`{name}` is no static that this file defines and exports"
+            )));
         }
         Ok(symbol)
     };
@@ -168,7 +177,10 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
         return Err(missing(&reason));
     }
     if !place.address.is_multiple_of(WORD) {
-        return Err(missing(&format!("`midflight_place` at {:#x} is not aligned to {WORD}", place.address)));
+        return Err(missing(&format!(
+            "`midflight_place` at {:#x} is not aligned to {WORD}",
+            place.address
+        )));
     }
     let Some((load, offset)) = elf.in_file(place.address, size) else {
         let reason = format!("`midflight_place` at {:#x} has no bytes in the file", place.address);
@@ -184,7 +196,8 @@ fn place(elf: &Elf<'_>, symbols: &Symbols) -> Result<Place, Refusal> {
     if word.iter().any(|byte| *byte != 0) {
         return Err(missing("the word in `midflight_place` is set already, expected 0"));
     }
-    let table_offset = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(PLACE_MAGIC.len()));
+    let table_offset =
+        usize::try_from(offset).ok().and_then(|offset| offset.checked_add(PLACE_MAGIC.len()));
     let table_offset = table_offset.ok_or_else(|| missing("`midflight_place` is out of reach"))?;
     Ok(Place { table_offset })
 }

@@ -1,8 +1,8 @@
 //! The manifest: what a plugin says about itself before any of its code runs.
 //!
-//! A library could be asked for its name by calling into it, but then its constructors have run before anyone knew
-//! whether it is a plugin at all. So the build writes a note into the file, and the host reads it as bytes.
-//! It is a claim: types are proved later, by the layout check.
+//! A library could be asked for its name by calling into it, but then its constructors have run
+//! before anyone knew whether it is a plugin at all. So the build writes a note into the file, and
+//! the host reads it as bytes. It is a claim: types are proved later, by the layout check.
 
 use crate::refusal::{Code, Refusal};
 use midflight_format::{FORMAT, NOTE_NAME, TARGET, cpu_features};
@@ -58,7 +58,9 @@ impl Manifest {
             let found = &manifest.panic;
             return refuse(
                 Code::PanicAbort,
-                format!("the plugin was built with panic = \"{found}\", this host needs \"unwind\""),
+                format!(
+                    "the plugin was built with panic = \"{found}\", this host needs \"unwind\""
+                ),
             );
         }
         if manifest.target != target {
@@ -73,14 +75,17 @@ impl Manifest {
             let names = missing.join(", ");
             return refuse(
                 Code::CpuFeaturesMissing,
-                format!("the plugin was built for a CPU with {names}, this machine's has none of that"),
+                format!(
+                    "the plugin was built for a CPU with {names}, this machine's has none of that"
+                ),
             );
         }
         Ok(manifest)
     }
 }
 
-/// Those of `wanted` that are not known to be there: the first instruction of theirs ends the process.
+/// Those of `wanted` that are not known to be there: the first instruction of theirs ends the
+/// process.
 fn missing<'a>(wanted: &'a [String], detected: &[(&str, bool)]) -> Vec<&'a str> {
     let is_there = |name: &str| detected.contains(&(name, true));
     wanted.iter().map(String::as_str).filter(|name| !is_there(name)).collect()
@@ -90,15 +95,20 @@ fn missing<'a>(wanted: &'a [String], detected: &[(&str, bool)]) -> Vec<&'a str> 
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 const NAME_CHARS_MAX: usize = 64;
 
-/// The `key=value` lines. Unknown keys are kept unread, so that a later release may add some within the same format.
+/// The `key=value` lines. Unknown keys are kept unread, so that a later release may add some within
+/// the same format.
 struct Fields<'a>(HashMap<&'a str, &'a str>);
 
 impl<'a> Fields<'a> {
     fn split(text: &'a [u8]) -> Result<Self, Refusal> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(invalid(format!("it has {} bytes, at most {TEXT_BYTES_MAX} are read", text.len())));
+            return Err(invalid(format!(
+                "it has {} bytes, at most {TEXT_BYTES_MAX} are read",
+                text.len()
+            )));
         }
-        let text = std::str::from_utf8(text).map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
+        let text = std::str::from_utf8(text)
+            .map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
         let mut fields = HashMap::new();
         for line in text.split('\n').filter(|line| !line.is_empty()) {
             if line.chars().any(char::is_control) {
@@ -122,12 +132,16 @@ impl<'a> Fields<'a> {
         if let Some(group) = group {
             check_name("group", group)?;
         }
-        let contracts = self.optional("contracts")?.map(parse_contracts).transpose()?.unwrap_or_default();
+        let contracts =
+            self.optional("contracts")?.map(parse_contracts).transpose()?.unwrap_or_default();
         let one_of = |key, known: &[&str]| {
             let value = self.value(key)?;
             match known.contains(&value) {
                 true => Ok(value.to_owned()),
-                false => Err(invalid(format!("`{key}` is {value:?}, expected one of {}", known.join(", ")))),
+                false => Err(invalid(format!(
+                    "`{key}` is {value:?}, expected one of {}",
+                    known.join(", ")
+                ))),
             }
         };
         Ok(Manifest {
@@ -154,7 +168,9 @@ impl<'a> Fields<'a> {
         };
         let names: Vec<_> = list.split(',').filter(|_| !list.is_empty()).collect();
         match names.iter().find(|name| !is_name(name)) {
-            Some(odd) => Err(invalid(format!("`{key}` has {odd:?}, which names no feature of a CPU"))),
+            Some(odd) => {
+                Err(invalid(format!("`{key}` has {odd:?}, which names no feature of a CPU")))
+            }
             None => Ok(names.into_iter().map(str::to_owned).collect()),
         }
     }
@@ -232,7 +248,8 @@ pub(crate) mod tests {
     /// Parses the good text with `from` replaced, and compares the refusal's code and reason.
     fn check(from: &str, to: &str, code: Code, reason: &str) {
         assert!(TEXT.contains(from), "{from:?} is not in the text");
-        let refusal = Manifest::parse(FORMAT, TEXT.replacen(from, to, 1).as_bytes(), OURS).unwrap_err();
+        let refusal =
+            Manifest::parse(FORMAT, TEXT.replacen(from, to, 1).as_bytes(), OURS).unwrap_err();
         assert_eq!(refusal.code(), code, "{refusal}");
         assert!(refusal.reason().contains(reason), "{refusal}");
     }
@@ -244,7 +261,10 @@ pub(crate) mod tests {
             name: "flat-fees".into(),
             version: Version::new(1, 2, 0),
             group: Some("exchange".into()),
-            contracts: vec![("shop::Fees".into(), "1.0.0".into()), ("shop::Risk".into(), "0.2.0".into())],
+            contracts: vec![
+                ("shop::Fees".into(), "1.0.0".into()),
+                ("shop::Risk".into(), "0.2.0".into()),
+            ],
             rustc: "rustc 1.95.0 (59807616e 2026-04-14)".into(),
             target: OURS.into(),
             cpu: Vec::new(),
@@ -285,7 +305,10 @@ pub(crate) mod tests {
         for name in absent.iter().map(|(name, _)| *name).chain(["a-feature-of-later"]) {
             let list = [&names[..], &[name]].concat().join(",");
             let refusal = parse(&format!("cpu={list}\n")).unwrap_err();
-            assert_eq!((refusal.code(), refusal.plugin()), (Code::CpuFeaturesMissing, Some("flat-fees")));
+            assert_eq!(
+                (refusal.code(), refusal.plugin()),
+                (Code::CpuFeaturesMissing, Some("flat-fees"))
+            );
             assert!(refusal.reason().contains(&format!("a CPU with {name}, this")), "{refusal}");
         }
         let odd = parse("cpu=avx,,\n").unwrap_err();
@@ -308,7 +331,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_cannot_be_read_names_the_key() {
-        let refused = |from: &str, to: &str, reason: &str| check(from, to, Code::ManifestInvalid, reason);
+        let refused =
+            |from: &str, to: &str, reason: &str| check(from, to, Code::ManifestInvalid, reason);
         refused("name=flat-fees\n", "", "the key `name` is missing");
         refused("commit=abc", "", "the key `commit` is missing");
         refused("commit=abc", "name=b", "the key `name` is there twice");

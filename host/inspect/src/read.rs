@@ -1,7 +1,8 @@
 //! Reading: a file's bytes, taken once.
 //!
-//! Whoever checks a file and then opens it again has checked another file. So there is one open and one read, into
-//! memory; what is checked, hashed and written to the private image is this buffer and nothing else.
+//! Whoever checks a file and then opens it again has checked another file. So there is one open and
+//! one read, into memory; what is checked, hashed and written to the private image is this buffer
+//! and nothing else.
 
 use crate::buffer::{Buffer, Spare};
 use crate::refusal::{Code, Refusal};
@@ -19,9 +20,11 @@ pub struct Bytes {
     pub file: PathBuf,
 }
 
-/// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on what is no file.
+/// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on
+/// what is no file.
 pub fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
-    let data = read_whole(path, library_bytes_max, spare, || {}).map_err(|refusal| refusal.in_file(path))?;
+    let data = read_whole(path, library_bytes_max, spare, || {})
+        .map_err(|refusal| refusal.in_file(path))?;
     Ok(Bytes { data, file: path.to_owned() })
 }
 
@@ -32,12 +35,15 @@ fn read_whole(
     spare: &Spare,
     meanwhile: impl FnOnce(),
 ) -> Result<Buffer, Refusal> {
-    let unreadable = |error: io::Error| Refusal::new(Code::FileUnreadable, format!("can't read it: {error}"));
+    let unreadable =
+        |error: io::Error| Refusal::new(Code::FileUnreadable, format!("can't read it: {error}"));
     let mut file = match open(path) {
         Ok(file) => file,
         // A socket can't be opened at all.
         Err(error) => match std::fs::metadata(path) {
-            Ok(found) if !found.is_file() && !found.is_dir() => return Err(not_a_file(found.file_type())),
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                return Err(not_a_file(found.file_type()));
+            }
             _ => return Err(unreadable(error)),
         },
     };
@@ -49,7 +55,8 @@ fn read_whole(
         return Err(Refusal::new(Code::FileEmpty, "the file has no bytes"));
     }
     let too_large = |bytes: u64| {
-        let reason = format!("the file has {bytes} bytes, library_bytes_max is {library_bytes_max}");
+        let reason =
+            format!("the file has {bytes} bytes, library_bytes_max is {library_bytes_max}");
         Refusal::new(Code::LibraryTooLarge, reason)
     };
     if before.len() > library_bytes_max {
@@ -81,7 +88,8 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// Without blocking: opening a FIFO for reading would wait for its writer, and a terminal would become ours.
+/// Without blocking: opening a FIFO for reading would wait for its writer, and a terminal would
+/// become ours.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
@@ -177,7 +185,8 @@ mod tests {
         check(directory.path(), Code::NotAFile, "a directory");
         check(Path::new("/dev/null"), Code::NotAFile, "a character device");
         let fifo = directory.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+            .unwrap();
         check(&fifo, Code::NotAFile, "a FIFO");
         let socket = directory.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
@@ -191,9 +200,11 @@ mod tests {
         let changed = |change: &dyn Fn(&mut File)| {
             std::fs::write(&path, [7; 50]).unwrap();
             let mut writer = File::options().write(true).open(&path).unwrap();
-            // The clock of a file moves by ticks of some milliseconds: what was written long ago has another time.
+            // The clock of a file moves by ticks of some milliseconds: what was written long ago
+            // has another time.
             writer.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-            let refusal = read_whole(&path, 100, &Spare::default(), || change(&mut writer)).err().unwrap();
+            let refusal =
+                read_whole(&path, 100, &Spare::default(), || change(&mut writer)).err().unwrap();
             assert_eq!(refusal.code(), Code::FileChanged, "{refusal}");
             refusal.reason().to_owned()
         };

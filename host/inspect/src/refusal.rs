@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// What stopped an update. Nothing was switched: the release that served before serves on.
 ///
-/// The [`code`](Refusal::code) is stable and for machines; [`reason`](Refusal::reason) and [`advice`](Refusal::advice) are for people.
+/// The [`code`](Refusal::code) is stable and for machines; [`reason`](Refusal::reason) and
+/// [`advice`](Refusal::advice) are for people.
 #[derive(Debug, Clone)]
 pub struct Refusal(Box<Inner>);
 
@@ -20,7 +21,8 @@ struct Inner {
 }
 
 impl Refusal {
-    /// A refusal for `reason`, of no plugin and no file yet. The reason is told as [`text`] tells: on one line, in 2 KiB at most.
+    /// A refusal for `reason`, of no plugin and no file yet. The reason is told as [`text`] tells:
+    /// on one line, in 2 KiB at most.
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
         let reason = text::told(&reason.into());
         Refusal(Box::new(Inner { code, reason, plugin: None, version: None, file: None }))
@@ -49,8 +51,9 @@ impl Refusal {
         self.0.code.stage()
     }
 
-    /// What was found, with both sides named where two things disagree. On one line of at most 2 KiB: what is not printed is escaped
-    /// in it, and from the middle of a longer one is left out, with how much that was.
+    /// What was found, with both sides named where two things disagree. On one line of at most 2
+    /// KiB: what is not printed is escaped in it, and from the middle of a longer one is left out,
+    /// with how much that was.
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
@@ -78,7 +81,14 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused at {} [{}]: {}; {}", self.stage(), self.code(), self.reason(), self.advice())
+        write!(
+            f,
+            "refused at {} [{}]: {}; {}",
+            self.stage(),
+            self.code(),
+            self.reason(),
+            self.advice()
+        )
     }
 }
 
@@ -196,7 +206,8 @@ codes! {
     HeadersInconsistent "headers_inconsistent" at Inspect, "the file is damaged or edited: build or copy it again";
     /// It would make all stacks of the process executable.
     StackExecutable "stack_executable" at Inspect, "link the plugin with -z noexecstack, or give its assembly a section .note.GNU-stack";
-    /// Each thread that enters it would get more, or more strictly aligned, thread-locals than a host gives.
+    /// Each thread that enters it would get more, or more strictly aligned, thread-locals than a
+    /// host gives.
     TlsTooLarge "tls_too_large" at Inspect, "keep large thread-locals on the heap: thread_local! { static BUFFER: Vec<u8> }";
     /// A library that it needs is named by a path.
     NeededPath "needed_path" at Inspect, "link that library by its name (-l), and give it a soname without a slash";
@@ -228,7 +239,8 @@ codes! {
     /// It exports a name that the process has already: the plugin's own definition would never run.
     ExportTaken "export_taken" at Load, "give it another name, drop #[no_mangle], or link the host without --export-dynamic";
 
-    /// Its thread-locals must lie in the static TLS block, of which a process has some hundred bytes left, and which is not given back in order.
+    /// Its thread-locals must lie in the static TLS block, of which a process has some hundred
+    /// bytes left, and which is not given back in order.
     StaticTls "static_tls" at Inspect, "build what uses initial-exec TLS with another model: mimalloc's feature local_dynamic_tls, jemalloc's disable_initial_exec_tls, -ftls-model=global-dynamic for C";
 
     /// `generations_max` of the plugin are in memory already.
@@ -303,17 +315,20 @@ codes! {
 
     /// `before_switch` returned an error or panicked.
     SwitchRefused "switch_refused" at Publish, "the reason is the plugin's own";
-    /// `after_switch` returned an error, panicked or did not return: what served before serves again.
+    /// `after_switch` returned an error, panicked or did not return: what served before serves
+    /// again.
     AfterSwitchFailed "after_switch_failed" at Publish, "the version was switched out again and is held; apply one that is fixed";
     /// What serves keeps a state that this version can't take over.
     StateIncompatible "state_incompatible" at Publish, "give the version a migration from the schema of the state that serves";
     /// The state could not be saved or restored.
     HandoverFailed "handover_failed" at Publish, "the reason is the plugin's own; the state is as it was";
-    /// Calls or leases held what serves for longer than `handover_wait_max`, or the hand-over took that long.
+    /// Calls or leases held what serves for longer than `handover_wait_max`, or the hand-over took
+    /// that long.
     HandoverTimedOut "handover_timed_out" at Publish, "try again when no call or lease lasts that long, or raise handover_wait_max";
     /// The journal or the store can't be written: what can't be remembered is not switched in.
     JournalUnavailable "journal_unavailable" at Publish, "the reason names the file and what to do";
-    /// Its group has a canary, and a state that goes from version to version, which can't be in two.
+    /// Its group has a canary, and a state that goes from version to version, which can't be in
+    /// two.
     CanaryWithState "canary_with_state" at Publish, "keep the state in the host, or start the host without a canary for this group";
     /// Another plugin of the same release was refused.
     ReleaseRefused "release_refused" at Publish, "a release is applied whole or not at all: see the plugin that was refused";
@@ -321,7 +336,8 @@ codes! {
     Cancelled "cancelled" at Publish, "apply it again when you want it";
     /// A health check failed on probation or in a canary: what served before serves again.
     Unhealthy "unhealthy" at Probation, "the version was switched out again and is held; apply one that is fixed";
-    /// More calls panicked or returned errors than they may on probation or in a canary, or they took longer: what served before serves again.
+    /// More calls panicked or returned errors than they may on probation or in a canary, or they
+    /// took longer: what served before serves again.
     BudgetExceeded "budget_exceeded" at Probation, "the version was switched out again and is held; apply one that is fixed, or raise panics_max, errors_max or latency_max";
 }
 

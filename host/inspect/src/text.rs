@@ -1,12 +1,14 @@
 //! Texts as they are told: escaped, and of a bounded length.
 //!
-//! What a refusal, an event or a line of the log says is mostly somebody else's: a name out of a file, the loader's words, a
-//! plugin's own panic, a path. Left as it is, a newline in it begins a line of the log that nobody wrote, an escape sequence
-//! is obeyed by the terminal that shows it, a character that turns the direction of writing makes it read as something else,
-//! and a name of 300 KB is 300 KB in each log. So each such text goes through [`told`] where it becomes part of what is told.
+//! What a refusal, an event or a line of the log says is mostly somebody else's: a name out of a
+//! file, the loader's words, a plugin's own panic, a path. Left as it is, a newline in it begins a
+//! line of the log that nobody wrote, an escape sequence is obeyed by the terminal that shows it, a
+//! character that turns the direction of writing makes it read as something else, and a name of 300
+//! KB is 300 KB in each log. So each such text goes through [`told`] where it becomes part of what
+//! is told.
 //!
-//! Texts are put together of texts that were told already. So to tell one twice is to tell it once: a backslash is left as it is, and
-//! what was cut is short enough.
+//! Texts are put together of texts that were told already. So to tell one twice is to tell it once:
+//! a backslash is left as it is, and what was cut is short enough.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,8 +21,9 @@ pub const NAME_BYTES_MAX: usize = 256;
 
 /// `text` on one line that shows all of it: in at most [`BYTES_MAX`] bytes.
 ///
-/// Characters that are not printed (of control, of direction, of no width, unassigned ones) are told as `\n` or `\u{1b}`. Of a text
-/// that is too long the middle is left out, with how much that was.
+/// Characters that are not printed (of control, of direction, of no width, unassigned ones) are
+/// told as `\n` or `\u{1b}`. Of a text that is too long the middle is left out, with how much that
+/// was.
 pub fn told(text: &str) -> String {
     within(text, BYTES_MAX)
 }
@@ -60,7 +63,8 @@ pub fn list(texts: Vec<String>, max: usize) -> Vec<String> {
 /// `bytes_max` has no room for the mark of a cut.
 pub fn within(text: &str, bytes_max: usize) -> String {
     assert!(bytes_max > MARK_BYTES_MAX, "a text is told in more than {MARK_BYTES_MAX} bytes");
-    // A character takes no less room escaped than plain, so a longer text need not be told to be known as too long.
+    // A character takes no less room escaped than plain, so a longer text need not be told to be
+    // known as too long.
     if text.len() <= bytes_max {
         let told = escaped(text);
         if told.len() <= bytes_max {
@@ -126,13 +130,17 @@ mod tests {
             assert_eq!(told(text), expected);
             assert_eq!(told(expected), expected, "told twice");
         };
-        check("plain, with \"quotes\", a `tick` and a \\", "plain, with \"quotes\", a `tick` and a \\");
+        check(
+            "plain, with \"quotes\", a `tick` and a \\",
+            "plain, with \"quotes\", a `tick` and a \\",
+        );
         check("Gebühr für 手数料, cafe\u{301} 🚀", "Gebühr für 手数料, cafe\u{301} 🚀");
         check("line\nanother\r\tend\0", "line\\nanother\\r\\tend\\0");
         check("\u{1b}[2J\u{9b}31m\u{7f}", "\\u{1b}[2J\\u{9b}31m\\u{7f}");
-        for turned in
-            ["\u{202e}", "\u{2066}", "\u{200f}", "\u{61c}", "\u{2028}", "\u{2029}", "\u{200b}", "\u{feff}"]
-        {
+        for turned in [
+            "\u{202e}", "\u{2066}", "\u{200f}", "\u{61c}", "\u{2028}", "\u{2029}", "\u{200b}",
+            "\u{feff}",
+        ] {
             check(turned, &turned.escape_unicode().to_string());
         }
         check("\u{e0041}\u{e000}", "\\u{e0041}\\u{e000}");
@@ -157,7 +165,11 @@ mod tests {
                 let text: String = std::iter::repeat_n(letter, length).collect();
                 for max in [MARK_BYTES_MAX + 1, NAME_BYTES_MAX, BYTES_MAX] {
                     let told = within(&text, max);
-                    assert!(told.len() <= max, "{letter:?} {length} times in {max}: {}", told.len());
+                    assert!(
+                        told.len() <= max,
+                        "{letter:?} {length} times in {max}: {}",
+                        told.len()
+                    );
                     assert_eq!(within(&told, max), told);
                     assert!(!told.contains(['\n', '\u{1b}', '\u{202e}']));
                 }

@@ -32,11 +32,16 @@ impl Control {
     pub(super) fn tell(&mut self, number: u64, took: Duration, kind: EventKind) {
         self.show();
         if let Some(record) = self.records.get(&number) {
-            self.shared.events.add(about(&record.plugin, &record.version, Some(number)), took, kind);
+            self.shared.events.add(
+                about(&record.plugin, &record.version, Some(number)),
+                took,
+                kind,
+            );
         }
     }
 
-    /// Whoever is told of a change finds it in the status: so this comes before the event and the answer.
+    /// Whoever is told of a change finds it in the status: so this comes before the event and the
+    /// answer.
     pub(super) fn show(&mut self) {
         if mem::take(&mut self.changed) {
             self.count_memory();
@@ -52,7 +57,8 @@ impl Control {
             group.ready.iter().chain(tried).map(|ready| &ready.generation).chain(&group.active)
         });
         let retiring = self.retiring.iter().map(|retiring| &retiring.generation);
-        let started = serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
+        let started =
+            serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
         let leaving = self.ending.iter().filter_map(|(number, ending)| match &ending.phase {
             Phase::Leaving(stopped) => Some((*number, stopped.memory())),
             _ => None,
@@ -69,12 +75,18 @@ impl Control {
             name: name.to_string(),
             group: plugin.group.to_string(),
             active: plugin.active,
-            version: plugin.active.and_then(|active| Some(self.records.get(&active)?.version.clone())),
+            version: plugin
+                .active
+                .and_then(|active| Some(self.records.get(&active)?.version.clone())),
             rollback_to: match &plugin.last_good {
                 Some(good) => Some(good.image.version.to_string()),
                 None => self.good_before(name).map(|member| member.version.clone()),
             },
-            held: plugin.held.iter().map(|digest| blake3::Hash::from(*digest).to_hex().to_string()).collect(),
+            held: plugin
+                .held
+                .iter()
+                .map(|digest| blake3::Hash::from(*digest).to_hex().to_string())
+                .collect(),
         });
         Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }
     }

@@ -1,14 +1,17 @@
-//! Canaries: what is prepared runs for a share of what comes before it is switched in for all; and what it is compared with is measured.
+//! Canaries: what is prepared runs for a share of what comes before it is switched in for all; and
+//! what it is compared with is measured.
 //!
 //! ```text
 //! prepared ─▶ Canary: a fork is published ──its time is over──▶ the switch, as without one
 //!               │ unhealthy, over a budget, rolled back, cancelled, or a newer one came
 //!               └─▶ withdrawn: what served serves all again; after_return, and it retires
 //! ```
-//! A canary has its own instance and state, and nothing is handed over to it: a group that hands a state over can have none.
-//! With a budget of latency and no canary it is the same with a share of nothing: what serves is measured for one check's interval.
+//! A canary has its own instance and state, and nothing is handed over to it: a group that hands a
+//! state over can have none. With a budget of latency and no canary it is the same with a share of
+//! nothing: what serves is measured for one check's interval.
 //!
-//! It stands beside a group's trial, and is no part of it: each of the two may end first, and what is published is made of both.
+//! It stands beside a group's trial, and is no part of it: each of the two may end first, and what
+//! is published is made of both.
 
 use super::books::record;
 use super::publish::Ready;
@@ -73,13 +76,15 @@ impl Control {
             return ready;
         }
         let wants = |ready: &Ready| {
-            let replaces = state.active.iter().any(|active| active.plugin == ready.generation.plugin);
+            let replaces =
+                state.active.iter().any(|active| active.plugin == ready.generation.plugin);
             replaces && !ready.was_tried && !ready.update.rollback
         };
         // A release is tried as a whole.
         let with = |one: &Ready| {
-            let of_its =
-                |other: &&Ready| one.update.release.is_some() && one.update.release == other.update.release;
+            let of_its = |other: &&Ready| {
+                one.update.release.is_some() && one.update.release == other.update.release
+            };
             wants(one) || ready.iter().filter(of_its).any(wants)
         };
         let tried: Vec<_> = ready.iter().map(with).collect();
@@ -108,7 +113,8 @@ impl Control {
             ready.update.reply = None;
         }
         let Some(state) = self.groups.get_mut(group) else { return };
-        let newer = |canary: &Canary| members.iter().any(|ready| canary.has(&ready.generation.plugin));
+        let newer =
+            |canary: &Canary| members.iter().any(|ready| canary.has(&ready.generation.plugin));
         match &state.canary {
             Some(canary) if newer(canary) => {
                 let refusal = Refusal::new(Code::Superseded, "a newer version of it is prepared");
@@ -119,7 +125,9 @@ impl Control {
             None => {}
         }
         let refused = match share {
-            Some(_) => self.refuse_state(group, &members).or_else(|| self.note_trial(group, &members).err()),
+            Some(_) => self
+                .refuse_state(group, &members)
+                .or_else(|| self.note_trial(group, &members).err()),
             None => None,
         };
         if let Some(refusal) = refused {
@@ -133,8 +141,16 @@ impl Control {
         let latency = measures.then(|| Latency::new(&self.slots, of_it));
         let length = share.map_or(self.shared.bounds.check_interval, |share| share.length);
         let new: Vec<_> = members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
-        let canary =
-            Canary { number, members, share, began: now, length, checking: false, checked: now, latency };
+        let canary = Canary {
+            number,
+            members,
+            share,
+            began: now,
+            length,
+            checking: false,
+            checked: now,
+            latency,
+        };
         if let Some(state) = self.groups.get_mut(group) {
             state.canary = Some(canary);
         }
@@ -174,16 +190,23 @@ impl Control {
         };
         let measured = state.canary.as_ref().and_then(|canary| canary.latency.as_ref());
         let before = measured.map(|latency| &latency.before);
-        let serves =
-            release(state.active.clone(), before.or(state.latency.as_ref().map(|latency| &latency.now)));
-        let Some((canary, share)) = state.canary.as_ref().and_then(|canary| Some((canary, canary.share?)))
+        let serves = release(
+            state.active.clone(),
+            before.or(state.latency.as_ref().map(|latency| &latency.now)),
+        );
+        let Some((canary, share)) =
+            state.canary.as_ref().and_then(|canary| Some((canary, canary.share?)))
         else {
             return serves;
         };
         let tried = release(canary.beside(&state.active), measured.map(|latency| &latency.now));
         *releases += 1;
         // Saturates, and a share is less than 1.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
         let share = (share.of_all * u64::MAX as f64) as u64;
         let (serves, tried, salt) = (Arc::new(serves), Arc::new(tried), canary.number);
         Release::leading(*releases, Detour::Fork(Fork { serves, tried, share, salt }))
@@ -191,11 +214,14 @@ impl Control {
 
     /// The time-driven part.
     pub(super) fn look_at_canaries(&mut self) {
-        let groups = self.groups.iter().filter(|(_, state)| state.canary.is_some() && !state.is_switching());
+        let groups =
+            self.groups.iter().filter(|(_, state)| state.canary.is_some() && !state.is_switching());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
-        let (hooks, interval) = (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
+        let (hooks, interval) =
+            (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
         for group in groups {
-            let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut()) else {
+            let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut())
+            else {
                 continue;
             };
             if canary.share.is_some() {
@@ -215,21 +241,29 @@ impl Control {
                 self.switch_tried(&group);
             } else if canary.share.is_some() && canary.checked.elapsed() >= interval {
                 (canary.checking, canary.checked) = (true, Instant::now());
-                let members = canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
+                let members =
+                    canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
                 self.ask_health(number, &group, members);
             }
         }
     }
 
     /// Its health, as a worker has found it. False: there is no such canary.
-    pub(super) fn canary_checked(&mut self, number: u64, result: &Result<(), (usize, String)>) -> bool {
-        let of_it = |state: &GroupState| state.canary.as_ref().is_some_and(|canary| canary.number == number);
+    pub(super) fn canary_checked(
+        &mut self,
+        number: u64,
+        result: &Result<(), (usize, String)>,
+    ) -> bool {
+        let of_it = |state: &GroupState| {
+            state.canary.as_ref().is_some_and(|canary| canary.number == number)
+        };
         let Some(group) =
             self.groups.iter().find(|(_, state)| of_it(state)).map(|(group, _)| Arc::clone(group))
         else {
             return false;
         };
-        let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut()) else {
+        let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut())
+        else {
             return false;
         };
         (canary.checking, canary.checked) = (false, Instant::now());
@@ -253,7 +287,8 @@ impl Control {
             ready.latency.clone_from(&latency);
         }
         let manual = members.iter().any(|ready| ready.update.publish == Publish::Manual);
-        // Nothing switches before the switch point: until then, what served serves all. And what was only measured is measured no more.
+        // Nothing switches before the switch point: until then, what served serves all. And what
+        // was only measured is measured no more.
         if manual || share.is_none() {
             self.publish(group);
         }
@@ -279,7 +314,8 @@ impl Control {
         self.publish(group);
         let served = canary.serves();
         if served {
-            let left: Vec<_> = canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
+            let left: Vec<_> =
+                canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
             self.note_withdrawn(&left, refusal);
         }
         let serving = |ready: &Ready| {
@@ -306,7 +342,8 @@ impl Control {
         }
     }
 
-    /// What has served in a canary and is not switched in is held, unless a newer one has come or the host ends.
+    /// What has served in a canary and is not switched in is held, unless a newer one has come or
+    /// the host ends.
     pub(super) fn note_withdrawn(&mut self, left: &[Arc<Generation>], refusal: &Refusal) {
         let of = left.first().and_then(|left| self.plugins.get(&left.plugin));
         let Some(group) = of.map(|plugin| Arc::clone(&plugin.group)) else { return };
@@ -335,7 +372,8 @@ impl Control {
     pub(super) fn note_canary(&mut self, group: &Arc<str>) {
         let Some(state) = self.groups.get_mut(group) else { return };
         let Some(canary) = state.canary.take() else { return };
-        let failed = if canary.serves() { self.note_trial(group, &canary.members).err() } else { None };
+        let failed =
+            if canary.serves() { self.note_trial(group, &canary.members).err() } else { None };
         self.tell_journal(canary.members.first().map(|ready| ready.generation.number), failed);
         if let Some(state) = self.groups.get_mut(group) {
             state.canary = Some(canary);

@@ -1,4 +1,5 @@
-//! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for, reported, or given up.
+//! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for,
+//! reported, or given up.
 
 use super::books::record;
 use super::worker::{answer, post, spawn};
@@ -72,7 +73,9 @@ impl Retiring {
 impl Control {
     /// It served, and gets no new calls: its plugin is told.
     pub(super) fn retire(&mut self, generation: Arc<Generation>) {
-        self.drain_and(generation, |generation| generation.retiring().map_err(|fault| fault.to_string()));
+        self.drain_and(generation, |generation| {
+            generation.retiring().map_err(|fault| fault.to_string())
+        });
     }
 
     /// It never served: its plugin is told no more than that.
@@ -107,7 +110,9 @@ impl Control {
 
     fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
         // One that never became active has none yet, and is in memory all the same.
-        self.records.entry(generation.number).or_insert_with(|| record(&generation, Residency::Retiring));
+        self.records
+            .entry(generation.number)
+            .or_insert_with(|| record(&generation, Residency::Retiring));
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
         self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None, telling });
@@ -119,7 +124,8 @@ impl Control {
             self.tell(number, Duration::ZERO, EventKind::RetiringFailed { reason });
         }
         // It may have been given up meanwhile.
-        let retiring = self.retiring.iter_mut().find(|retiring| retiring.generation.number == number);
+        let retiring =
+            self.retiring.iter_mut().find(|retiring| retiring.generation.number == number);
         let was = retiring.map(|retiring| mem::replace(&mut retiring.telling, Telling::Over));
         if was == Some(Telling::Late) {
             self.mark(number, Residency::Retiring);
@@ -145,7 +151,8 @@ impl Control {
             match draining.retired.look() {
                 Ok(sides) => {
                     let (since, given_up) = (draining.since, draining.given_up);
-                    let side = |retired| Draining { retired, since, by_lease: Vec::new(), given_up };
+                    let side =
+                        |retired| Draining { retired, since, by_lease: Vec::new(), given_up };
                     self.draining.extend(sides.into_iter().map(side));
                 }
                 Err(retired) => self.draining.push(Draining { retired, ..draining }),
@@ -200,9 +207,9 @@ impl Control {
             release.holds.add_to(&mut holders.holds, now);
             shares += draining.retired.leases().saturating_sub(release.holds.count());
             let inside = draining.retired.inside();
-            draining
-                .by_lease
-                .retain(|(tid, _)| inside.iter().any(|inside| inside.by_lease && inside.tid == *tid));
+            draining.by_lease.retain(|(tid, _)| {
+                inside.iter().any(|inside| inside.by_lease && inside.tid == *tid)
+            });
             for Inside { tid, call, by_lease } in inside {
                 let since = match draining.by_lease.iter().find(|(seen, _)| *seen == tid) {
                     Some((_, since)) => *since,
@@ -212,9 +219,11 @@ impl Control {
                     }
                     None => draining.since,
                 };
-                let called = call.method().and_then(|(slot, method)| Some((self.slots.get(slot)?, method)));
+                let called =
+                    call.method().and_then(|(slot, method)| Some((self.slots.get(slot)?, method)));
                 let plugin = called.map_or(&generation.plugin, |(wanted, _)| &wanted.plugin);
-                let method = called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
+                let method =
+                    called.and_then(|(wanted, method)| wanted.contract.methods.get(method));
                 holders.calls.push(Holder {
                     tid,
                     thread: text::name(&threads::comm(tid).unwrap_or_default()),
@@ -227,7 +236,12 @@ impl Control {
         }
         if shares > 0 {
             let what = "share".to_owned();
-            holders.holds.push(Held { what, count: shares, oldest: Duration::ZERO, taken_at: String::new() });
+            holders.holds.push(Held {
+                what,
+                count: shares,
+                oldest: Duration::ZERO,
+                taken_at: String::new(),
+            });
         }
         holders
     }
@@ -238,14 +252,21 @@ impl Control {
                 answer(&awaiting.reply, Some(holders.clone()));
                 continue;
             }
-            let retiring =
-                self.retiring.iter().find(|retiring| retiring.generation.number == awaiting.generation);
+            let retiring = self
+                .retiring
+                .iter()
+                .find(|retiring| retiring.generation.number == awaiting.generation);
             match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
                 // On standby it waits for the commit first.
-                None if self.is_standby(awaiting.generation) => match Instant::now() >= awaiting.until {
-                    true => answer(&awaiting.reply, Some(Holders { standby: true, ..Holders::default() })),
-                    false => self.awaiting.push(awaiting),
-                },
+                None if self.is_standby(awaiting.generation) => {
+                    match Instant::now() >= awaiting.until {
+                        true => answer(
+                            &awaiting.reply,
+                            Some(Holders { standby: true, ..Holders::default() }),
+                        ),
+                        false => self.awaiting.push(awaiting),
+                    }
+                }
                 None => answer(&awaiting.reply, None),
                 Some((generation, telling)) if Instant::now() >= awaiting.until => {
                     let holders = self.holders(&generation, telling);
@@ -271,7 +292,8 @@ impl Control {
         for draining in &mut self.draining {
             draining.given_up |= draining.retired.release().has(&generation);
         }
-        // A share that is never given back: what holds it may let go yet, and then its release goes, but not its code.
+        // A share that is never given back: what holds it may let go yet, and then its release
+        // goes, but not its code.
         mem::forget(generation);
         self.mark(number, Residency::Resident(vec![format!("given up while held by {holders}")]));
         self.given_up.insert(number, holders.clone());

@@ -1,5 +1,5 @@
-//! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and its absence proven. Or it stays, with
-//! its reasons, and is looked at again.
+//! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and
+//! its absence proven. Or it stays, with its reasons, and is looked at again.
 
 use super::worker::{post, spawn};
 use super::{Command, Control, Reply};
@@ -50,7 +50,10 @@ impl Control {
         let job = move |generation: Generation| {
             let (result, stopped) = generation.stop();
             let panic = result.err().map(|fault| fault.to_string());
-            post(&commands, Command::Stopped { generation: number, panic, stopped: Box::new(stopped) });
+            post(
+                &commands,
+                Command::Stopped { generation: number, panic, stopped: Box::new(stopped) },
+            );
         };
         self.work(number, "midflight-retire", generation, job);
     }
@@ -62,7 +65,12 @@ impl Control {
     }
 
     /// No instance is left, or never was. What is left is what its code gave to threads.
-    pub(super) fn leave(&mut self, number: u64, stopped: Stopped, refused: Option<(Refusal, Option<Reply>)>) {
+    pub(super) fn leave(
+        &mut self,
+        number: u64,
+        stopped: Stopped,
+        refused: Option<(Refusal, Option<Reply>)>,
+    ) {
         self.ending.insert(number, Ending::new(Phase::Leaving(stopped), refused));
         self.look_at_ending(number);
     }
@@ -84,9 +92,14 @@ impl Control {
     }
 
     pub(super) fn look_at_endings(&mut self) {
-        let due = |ending: &Ending| ending.reasons.is_empty() || ending.looked.elapsed() >= RESIDENT_POLL;
-        let due: Vec<_> =
-            self.ending.iter().filter(|(_, ending)| due(ending)).map(|(number, _)| *number).collect();
+        let due =
+            |ending: &Ending| ending.reasons.is_empty() || ending.looked.elapsed() >= RESIDENT_POLL;
+        let due: Vec<_> = self
+            .ending
+            .iter()
+            .filter(|(_, ending)| due(ending))
+            .map(|(number, _)| *number)
+            .collect();
         for number in due {
             self.look_at_ending(number);
         }
@@ -134,7 +147,8 @@ impl Control {
         self.mark(number, Residency::Unmapped);
         let memory = self.records.get(&number).and_then(|record| record.memory);
         self.tell(number, Duration::ZERO, EventKind::Unmapped { memory });
-        let mut unmapped = self.records.values().filter(|record| record.residency == Residency::Unmapped);
+        let mut unmapped =
+            self.records.values().filter(|record| record.residency == Residency::Unmapped);
         let oldest = unmapped.next().map(|record| record.generation);
         if unmapped.count() >= UNMAPPED_KEPT_MAX
             && let Some(oldest) = oldest
@@ -181,10 +195,12 @@ impl Control {
         }
     }
 
-    /// A plugin that can never be unloaded is told so at its first update, not when there is no room for the next.
+    /// A plugin that can never be unloaded is told so at its first update, not when there is no
+    /// room for the next.
     fn advise(&mut self, number: u64, reasons: &[String], ways_out: Vec<String>) {
         let record = self.records.get(&number);
-        let Some(plugin) = record.and_then(|record| self.plugins.get_mut(record.plugin.as_str())) else {
+        let Some(plugin) = record.and_then(|record| self.plugins.get_mut(record.plugin.as_str()))
+        else {
             return;
         };
         let new: Vec<_> =
@@ -200,7 +216,8 @@ impl Control {
         self.tell(number, Duration::ZERO, EventKind::Resident(reasons));
     }
 
-    /// A worker for what may not be dropped where no worker can be had: that stays mapped, and says so.
+    /// A worker for what may not be dropped where no worker can be had: that stays mapped, and says
+    /// so.
     fn work<T: Send + 'static>(
         &mut self,
         number: u64,

@@ -1,4 +1,5 @@
-//! Releases that name several plugins: prepared one after the other, then switched in with one store, or not at all.
+//! Releases that name several plugins: prepared one after the other, then switched in with one
+//! store, or not at all.
 
 use super::publish::Ready;
 use super::update::Update;
@@ -40,7 +41,8 @@ impl Gathering {
 impl Control {
     pub(super) fn begin_release(&mut self, group: &Arc<str>, named: Vec<Named>, publish: Publish) {
         self.jobs += 1;
-        let gathering = Gathering { number: self.jobs, publish, named: named.into(), ready: Vec::new() };
+        let gathering =
+            Gathering { number: self.jobs, publish, named: named.into(), ready: Vec::new() };
         if let Some(state) = self.groups.get_mut(group) {
             state.gathering = Some(gathering);
         }
@@ -57,12 +59,15 @@ impl Control {
             let manifest = candidate.manifest();
             let version: Arc<str> = manifest.version.to_string().into();
             let plugin = self.plugins.get_key_value(manifest.name.as_str());
-            let Some((plugin, state)) = plugin.map(|(name, state)| (Arc::clone(name), state)) else {
+            let Some((plugin, state)) = plugin.map(|(name, state)| (Arc::clone(name), state))
+            else {
                 continue;
             };
             let config = config.unwrap_or_else(|| Arc::clone(&state.config));
             let serving = self.groups.get(group).and_then(|state| state.newest(&plugin));
-            let same = |of: &&Arc<Generation>| of.image.digest == candidate.digest() && of.config == config;
+            let same = |of: &&Arc<Generation>| {
+                of.image.digest == candidate.digest() && of.config == config
+            };
             if let Some(serving) = serving.filter(same) {
                 answer(&reply, Ok(Applied { switched: false, ..self.applied(serving, took) }));
                 continue;
@@ -104,19 +109,23 @@ impl Control {
 
     /// One of a release is prepared.
     pub(super) fn gathered(&mut self, group: &Arc<str>, ready: Ready) {
-        if let Some(gathering) = self.groups.get_mut(group).and_then(|state| state.gathering.as_mut()) {
+        if let Some(gathering) =
+            self.groups.get_mut(group).and_then(|state| state.gathering.as_mut())
+        {
             gathering.ready.push(ready);
         }
         self.gather(group);
     }
 
-    /// One of the release was refused, so none is switched in: those that are prepared are undone, the last first.
+    /// One of the release was refused, so none is switched in: those that are prepared are undone,
+    /// the last first.
     pub(super) fn scatter(&mut self, group: &Arc<str>, release: u64) {
         let Some(state) = self.groups.get_mut(group) else { return };
         let mut ready = Vec::new();
         for list in [&mut state.ready, &mut state.behind] {
-            let (of_it, others) =
-                mem::take(list).into_iter().partition(|ready| ready.update.release == Some(release));
+            let (of_it, others) = mem::take(list)
+                .into_iter()
+                .partition(|ready| ready.update.release == Some(release));
             *list = others;
             ready.extend::<Vec<Ready>>(of_it);
         }
@@ -129,7 +138,11 @@ impl Control {
             self.withdraw(ready, Code::ReleaseRefused, why);
         }
         for Named { candidate, reply, .. } in named {
-            self.refuse(None, candidate.refused(Refusal::new(Code::ReleaseRefused, why)), Some(reply));
+            self.refuse(
+                None,
+                candidate.refused(Refusal::new(Code::ReleaseRefused, why)),
+                Some(reply),
+            );
         }
         self.next(group);
     }

@@ -1,11 +1,13 @@
-//! Hand-over: a plugin's state goes from the generation that is left to the one that comes, while nobody uses it.
+//! Hand-over: a plugin's state goes from the generation that is left to the one that comes, while
+//! nobody uses it.
 //!
 //! ```text
 //! Ahead ──a copy is made while calls go on──▶ Closing ──the last call has left──▶ Moving ──saved, restored──▶ the store; the door opens
 //!                                               └── handover_wait_max ──▶ given up: the door opens on what served ◀── failed ──┘
 //! ```
-//! On the way back from a trial it is the same with the sides exchanged, and nothing gives the way back up: where the state can't be moved, what
-//! was on standby has it as it was at the switch, and an event says so.
+//! On the way back from a trial it is the same with the sides exchanged, and nothing gives the way
+//! back up: where the state can't be moved, what was on standby has it as it was at the switch, and
+//! an event says so.
 
 use super::publish::Ready;
 use super::worker::{post, spawn};
@@ -28,7 +30,8 @@ pub(super) struct HandOver {
     phase: Phase,
     /// When the phase began; with the door shut, from when it was.
     shut: Instant,
-    /// Who is first: a worker that restores, or whoever gives up. Nothing is restored into what serves again.
+    /// Who is first: a worker that restores, or whoever gives up. Nothing is restored into what
+    /// serves again.
     claimed: Arc<AtomicBool>,
 }
 
@@ -79,12 +82,15 @@ impl Pair {
             {
                 Ok(Some(pair(old.version, ahead && old.ahead)))
             }
-            Some(Schema { version, ahead, .. }) if (old.saves_to..old.version).contains(&version) => {
+            Some(Schema { version, ahead, .. })
+                if (old.saves_to..old.version).contains(&version) =>
+            {
                 Ok(Some(pair(version, ahead && old.ahead)))
             }
-            Some(Schema { version, .. }) => {
-                Err(format!("there is no migration from schema {} of the state to {version}", old.version))
-            }
+            Some(Schema { version, .. }) => Err(format!(
+                "there is no migration from schema {} of the state to {version}",
+                old.version
+            )),
         }
     }
 
@@ -128,7 +134,8 @@ impl HandOver {
 }
 
 impl Control {
-    /// Switches `ready` in, with the state of what it replaces. How many were switched, unless a hand-over comes first.
+    /// Switches `ready` in, with the state of what it replaces. How many were switched, unless a
+    /// hand-over comes first.
     pub(super) fn switch(&mut self, group: &Arc<str>, ready: Vec<Ready>) -> usize {
         let ready = self.try_first(group, ready);
         if ready.is_empty() {
@@ -137,7 +144,8 @@ impl Control {
         let (Some(state), count) = (self.groups.get(group), ready.len()) else { return 0 };
         let pairs: Result<Vec<_>, _> = (ready.iter())
             .filter_map(|ready| {
-                let from = state.active.iter().find(|active| active.plugin == ready.generation.plugin)?;
+                let from =
+                    state.active.iter().find(|active| active.plugin == ready.generation.plugin)?;
                 Pair::of(from, &ready.generation).transpose()
             })
             .collect();
@@ -170,7 +178,9 @@ impl Control {
 
     /// What the trial has made of the state goes back with it.
     pub(super) fn hand_back(&mut self, group: &Arc<str>, failed: Option<String>) {
-        let Some(trial) = self.groups.get(group).and_then(|state| state.trial.as_ref()) else { return };
+        let Some(trial) = self.groups.get(group).and_then(|state| state.trial.as_ref()) else {
+            return;
+        };
         let mut pairs = Vec::new();
         let mut lost = Vec::new();
         for tried in &trial.members {
@@ -194,7 +204,8 @@ impl Control {
     }
 
     fn hand_over(&mut self, group: &Arc<str>, pairs: Vec<Pair>, way: Way) {
-        // Going back, a copy that failed half-way would have overwritten what the standby still has.
+        // Going back, a copy that failed half-way would have overwritten what the standby still
+        // has.
         let up = matches!(way, Way::Up(_));
         let number = self.next_job();
         let claimed: Arc<AtomicBool> = Arc::default();
@@ -206,7 +217,8 @@ impl Control {
         let ahead: Vec<_> = pairs.iter().filter(|pair| pair.ahead).cloned().collect();
         let Some(state) = self.groups.get_mut(group) else { return };
         let phase = Phase::Ahead;
-        state.handover = Some(HandOver { number, pairs, way, phase, shut: Instant::now(), claimed });
+        state.handover =
+            Some(HandOver { number, pairs, way, phase, shut: Instant::now(), claimed });
         match ahead.is_empty() {
             true => self.shut(group),
             false => self.carry(number, ahead, Pair::copy_ahead),
@@ -227,7 +239,9 @@ impl Control {
     }
 
     pub(super) fn carried(&mut self, number: u64, result: Result<usize, String>) {
-        let of_it = |state: &super::GroupState| state.handover.as_ref().is_some_and(|it| it.number == number);
+        let of_it = |state: &super::GroupState| {
+            state.handover.as_ref().is_some_and(|it| it.number == number)
+        };
         let found = self.groups.iter().find(|(_, state)| of_it(state));
         let Some(group) = found.map(|(group, _)| Arc::clone(group)) else { return };
         let handover = self.groups.get(&group).and_then(|state| state.handover.as_ref());
@@ -267,8 +281,10 @@ impl Control {
             }
             let shut = handover.shut.elapsed();
             if shut >= wait_max {
-                // Half restored is worse than late: what was on standby must not be changed once it serves.
-                let restoring = matches!(handover.way, Way::Back(_)) && handover.claimed.swap(true, AcqRel);
+                // Half restored is worse than late: what was on standby must not be changed once it
+                // serves.
+                let restoring =
+                    matches!(handover.way, Way::Back(_)) && handover.claimed.swap(true, AcqRel);
                 if restoring && shut < wait_max.saturating_add(hooks) {
                     continue;
                 }
@@ -276,11 +292,16 @@ impl Control {
                     Phase::Moving => "the state was not saved and restored",
                     _ => "calls or leases were still inside after",
                 };
-                self.give_state_up(&group, Code::HandoverTimedOut, &format!("{what} within {wait_max:?}"));
+                self.give_state_up(
+                    &group,
+                    Code::HandoverTimedOut,
+                    &format!("{what} within {wait_max:?}"),
+                );
                 continue;
             }
-            let inside =
-                |pair: &Pair| self.draining.iter().any(|draining| draining.retired.release().has(&pair.from));
+            let inside = |pair: &Pair| {
+                self.draining.iter().any(|draining| draining.retired.release().has(&pair.from))
+            };
             if matches!(handover.phase, Phase::Closing) && !handover.pairs.iter().any(inside) {
                 handover.phase = Phase::Moving;
                 let (number, pairs) = (handover.number, handover.pairs.clone());
@@ -310,7 +331,8 @@ impl Control {
     fn give_state_up(&mut self, group: &Arc<str>, code: Code, reason: &str) {
         let Some((handover, door)) = self.end_handover(group) else { return };
         let HandOver { number, pairs, way, .. } = handover;
-        let standby: Vec<_> = pairs.iter().map(|pair| (pair.to.number, reason.to_owned())).collect();
+        let standby: Vec<_> =
+            pairs.iter().map(|pair| (pair.to.number, reason.to_owned())).collect();
         // What cannot be told so keeps a list of what changes, until it is asked for a copy again.
         let _ = spawn("midflight-state", move || {
             for pair in pairs.iter().filter(|pair| pair.ahead) {
@@ -348,7 +370,9 @@ impl Control {
     pub(super) fn end_handovers(&mut self) {
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let why = "the host is ending";
-            let Some((HandOver { number, way, .. }, door)) = self.end_handover(&group) else { continue };
+            let Some((HandOver { number, way, .. }, door)) = self.end_handover(&group) else {
+                continue;
+            };
             self.at_point(number, 0);
             self.publish(&group);
             open(door);
@@ -363,7 +387,8 @@ impl Control {
     /// An operator does not want it any more.
     pub(super) fn cancel_handover(&mut self, group: &Arc<str>, plugin: &str) -> bool {
         let handover = self.groups.get(group).and_then(|state| state.handover.as_ref());
-        let found = handover.is_some_and(|it| it.ready().iter().any(|it| *it.update.plugin == *plugin));
+        let found =
+            handover.is_some_and(|it| it.ready().iter().any(|it| *it.update.plugin == *plugin));
         if found {
             self.give_state_up(group, Code::Cancelled, "an operator cancelled it");
         }

@@ -1,11 +1,13 @@
 //! The control plane: one thread that owns every transition of a host.
 //!
-//! It never waits for anything but its queue. What runs a plugin's code or may block there goes to a worker, which answers through the
-//! same queue and is given up at its deadline; so a start that hangs holds up its own group's updates and nothing else.
+//! It never waits for anything but its queue. What runs a plugin's code or may block there goes to
+//! a worker, which answers through the same queue and is given up at its deadline; so a start that
+//! hangs holds up its own group's updates and nothing else.
 //!
-//! The life of an update: an `Operation` in the queue of its group → `Update`, in a `Transition`, on a worker → `Ready` → published → the old
-//! generation `Retiring` (is told, drains) → `Ending` (stops, waits for what it left with threads, closes) → unmapped, or resident with its
-//! reasons. Each has its file here, and each file its part of `Control`.
+//! The life of an update: an `Operation` in the queue of its group → `Update`, in a `Transition`,
+//! on a worker → `Ready` → published → the old generation `Retiring` (is told, drains) → `Ending`
+//! (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
+//! Each has its file here, and each file its part of `Control`.
 
 mod books;
 pub(crate) mod canary;
@@ -67,7 +69,8 @@ const FILTERS_SETTLE: Duration = Duration::from_millis(20);
 
 pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
-/// What arrives in the control plane's queue: from handles and the watcher above, from workers below.
+/// What arrives in the control plane's queue: from handles and the watcher above, from workers
+/// below.
 pub(crate) enum Command {
     Update {
         candidate: Box<Candidate>,
@@ -304,8 +307,9 @@ impl Control {
         }
     }
 
-    /// The thread's body. Code of the service's is contained where it runs, so a panic that comes here is a bug of ours: the thread
-    /// ends, who waits for it is told that the host has ended, and everybody else by an event.
+    /// The thread's body. Code of the service's is contained where it runs, so a panic that comes
+    /// here is a bug of ours: the thread ends, who waits for it is told that the host has ended,
+    /// and everybody else by an event.
     pub(crate) fn run_contained(setup: Setup, commands: &Receiver<Command>) {
         let events = Arc::clone(&setup.shared.events);
         if let Err(panic) = contained(|| Control::new(setup).run(commands)) {
@@ -339,7 +343,9 @@ impl Control {
             Command::Release { named, publish } => self.release(named, publish),
             Command::Rollback { plugin, reply } => self.rollback(&plugin, reply),
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
-            Command::Implementers { contract, reply } => answer(&reply, self.implementers(contract)),
+            Command::Implementers { contract, reply } => {
+                answer(&reply, self.implementers(contract))
+            }
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
             Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
             Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
@@ -355,7 +361,9 @@ impl Control {
             Command::Prepared { generation, result } => self.prepared(generation, result),
             Command::Compared { job, result } => self.compared(job, result),
             Command::Told { generation, result } => self.told(&generation, result),
-            Command::Stopped { generation, panic, stopped } => self.stopped(generation, panic, *stopped),
+            Command::Stopped { generation, panic, stopped } => {
+                self.stopped(generation, panic, *stopped)
+            }
             Command::Hooked { trial, ran, failed } => self.hooked(trial, ran, failed),
             Command::Carried { number, result } => self.carried(number, result),
             Command::Checked { trial, result } => self.checked(trial, result),
@@ -390,7 +398,8 @@ impl Control {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
-        let working = self.groups.values().any(|state| state.transition.is_some() || state.is_timed());
+        let working =
+            self.groups.values().any(|state| state.transition.is_some() || state.is_timed());
         if working || self.shutdown.is_some() || self.relisten.is_some() {
             return Duration::from_millis(10);
         }
@@ -412,8 +421,8 @@ impl Control {
     }
 }
 
-/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That also holds where it ends by a
-/// panic of ours: releases that are only pinned must not be freed.
+/// What is left when the thread ends stays as it is: mapped, with all that its code may use. That
+/// also holds where it ends by a panic of ours: releases that are only pinned must not be freed.
 impl Drop for Control {
     fn drop(&mut self) {
         // Who waits for an answer is told that none will come.
@@ -424,7 +433,9 @@ impl Drop for Control {
             let tried = state.trial.iter_mut().flat_map(|trial| &mut trial.members);
             let canary = state.canary.iter_mut().flat_map(|canary| &mut canary.members);
             let ready = state.ready.iter_mut().chain(&mut state.behind).chain(canary);
-            ready.chain(tried.map(|tried| &mut tried.ready)).for_each(|ready| ready.update.reply = None);
+            ready
+                .chain(tried.map(|tried| &mut tried.ready))
+                .for_each(|ready| ready.update.reply = None);
         }
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
@@ -481,7 +492,8 @@ impl GroupState {
     /// What serves, or will from the next switch point on.
     fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
         let ready = self.behind.iter().rev().chain(&self.ready).map(|ready| &ready.generation);
-        let canary = self.canary.iter().flat_map(|canary| &canary.members).map(|ready| &ready.generation);
+        let canary =
+            self.canary.iter().flat_map(|canary| &canary.members).map(|ready| &ready.generation);
         ready.chain(canary).chain(&self.active).find(|generation| *generation.plugin == *plugin)
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Control {
-    /// Nobody applies a watched file a second time, so it waits for generations that are only on their way out.
+    /// Nobody applies a watched file a second time, so it waits for generations that are only on
+    /// their way out.
     pub(super) fn park(&mut self, name: &str, candidate: Box<Candidate>, took: Duration) {
         let version = candidate.manifest().version.to_string();
         if let Some(plugin) = self.plugins.get_mut(name) {
@@ -45,7 +46,8 @@ impl Control {
 
     /// Is a generation of `plugin` draining or ending, and within its deadlines?
     pub(super) fn is_making_room(&self, plugin: &str) -> bool {
-        let of_it = |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
+        let of_it =
+            |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
         let mut draining = self.retiring.iter().filter(|retiring| retiring.is_in_time());
         let mut ending = self.ending.iter().filter(|(_, ending)| ending.reasons.is_empty());
         draining.any(|retiring| *retiring.generation.plugin == *plugin)

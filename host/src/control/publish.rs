@@ -50,7 +50,8 @@ impl Control {
     /// Of one plugin the newest waits; what it overtakes never served.
     pub(super) fn await_switch_point(&mut self, group: &Arc<str>, ready: Ready) {
         self.shared.waiting.store(true, SeqCst);
-        self.records.insert(ready.generation.number, record(&ready.generation, Residency::Prepared));
+        self.records
+            .insert(ready.generation.number, record(&ready.generation, Residency::Prepared));
         self.changed = true;
         self.await_turn(group, ready, |state| &mut state.ready);
     }
@@ -99,7 +100,8 @@ impl Control {
             if let Some(ready) = ready.filter(|ready| !ready.is_empty()) {
                 switched += self.switch(&group, ready);
                 let state = self.groups.get(&group);
-                pending.extend(state.and_then(|state| state.handover.as_ref()).map(HandOver::number));
+                pending
+                    .extend(state.and_then(|state| state.handover.as_ref()).map(HandOver::number));
             }
         }
         // What comes behind hooks that are running waits for the next one.
@@ -112,7 +114,8 @@ impl Control {
         }
     }
 
-    /// The hand-over `number` is over: who waits at a switch point for the last of its own is told how many were switched.
+    /// The hand-over `number` is over: who waits at a switch point for the last of its own is told
+    /// how many were switched.
     pub(super) fn at_point(&mut self, number: u64, switched: usize) {
         for mut point in mem::take(&mut self.points) {
             if let Some(at) = point.pending.iter().position(|pending| *pending == number) {
@@ -140,7 +143,8 @@ impl Control {
             self.keeping.begin();
         }
         let on_probation = self.shared.bounds.probation > Duration::ZERO;
-        state.latency = ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
+        state.latency =
+            ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
         let release = self.publish(group);
         let mut members = Vec::new();
         let mut superseded = Vec::new();
@@ -150,7 +154,8 @@ impl Control {
             let took = ready.update.began.elapsed();
             let previous = old.as_ref().map(|old| old.number);
             let applied = Applied { previous, ..self.applied(new, took) };
-            let mut last_good = self.plugins.get(&new.plugin).and_then(|plugin| plugin.last_good.clone());
+            let mut last_good =
+                self.plugins.get(&new.plugin).and_then(|plugin| plugin.last_good.clone());
             // What was on probation was never committed: the way back leads to what was before it.
             let mut standby = old;
             if let Some(tried) = previous.and_then(|previous| trial.as_mut()?.take(previous)) {

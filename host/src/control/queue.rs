@@ -35,7 +35,8 @@ impl Control {
             && let Some(state) = self.groups.get(&group)
             && (state.transition.is_some() || !state.waiting.is_empty() || state.is_switching())
         {
-            let refusal = Refusal::new(Code::Busy, format!("another update of group {group} is under way"));
+            let refusal =
+                Refusal::new(Code::Busy, format!("another update of group {group} is under way"));
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
         // Of watched files only the newest waits.
@@ -60,8 +61,9 @@ impl Control {
         let other = groups.iter().find(|(_, group)| *group != groups[0].1);
         if let (None, Some((name, group))) = (&refused, other) {
             let (first, of_first) = &groups[0];
-            let reason =
-                format!("{first} is of group {of_first}, {name} of {group}: a release is of one group");
+            let reason = format!(
+                "{first} is of group {of_first}, {name} of {group}: a release is of one group"
+            );
             refused = Some(Refusal::new(Code::ReleaseInvalid, reason));
         }
         if let Some(refusal) = refused {
@@ -73,7 +75,9 @@ impl Control {
 
     pub(super) fn link(&mut self, name: &str, linked: Linked, reply: Reply) {
         match self.admit_to_group(name, Some(linked.group).filter(|group| !group.is_empty())) {
-            Ok(group) => self.enqueue(&group, Operation::Link { plugin: name.into(), linked, reply }),
+            Ok(group) => {
+                self.enqueue(&group, Operation::Link { plugin: name.into(), linked, reply })
+            }
             Err(refusal) => self.refuse(None, refusal.of(name, linked.version), Some(reply)),
         }
     }
@@ -84,7 +88,11 @@ impl Control {
     }
 
     pub(super) fn configure(&mut self, plugin: &str, config: Arc<str>, reply: Reply) {
-        self.enqueue_for(plugin, reply, |plugin, reply| Operation::Configure { plugin, config, reply });
+        self.enqueue_for(plugin, reply, |plugin, reply| Operation::Configure {
+            plugin,
+            config,
+            reply,
+        });
     }
 
     fn enqueue_for(
@@ -106,7 +114,8 @@ impl Control {
         }
     }
 
-    /// The group of a plugin whose author names `authors`: it is made at need, and stays the same once the plugin has run.
+    /// The group of a plugin whose author names `authors`: it is made at need, and stays the same
+    /// once the plugin has run.
     fn admit_to_group(&mut self, name: &str, authors: Option<&str>) -> Result<Arc<str>, Refusal> {
         let chosen = self.overrides.get(name).map(String::as_str);
         let group: Arc<str> = chosen.or(authors).unwrap_or(name).into();
@@ -114,7 +123,8 @@ impl Control {
             Some(plugin) if plugin.linked => return Err(linked_in(name)),
             Some(plugin) if plugin.group == group => return Ok(group),
             Some(plugin) if plugin.active.is_some() || self.is_coming(name, &plugin.group) => {
-                let reason = format!("it runs in group {}, this version names {group}", plugin.group);
+                let reason =
+                    format!("it runs in group {}, this version names {group}", plugin.group);
                 return Err(Refusal::new(Code::GroupChanged, reason));
             }
             _ => {}
@@ -124,7 +134,8 @@ impl Control {
         self.groups.entry(Arc::clone(&group)).or_insert_with(|| GroupState::new(cell));
         let config = self.configs.get(&*name).cloned().unwrap_or_default();
         let held = self.held_before(&name).collect();
-        let state = PluginState { group: Arc::clone(&group), config, held, ..PluginState::default() };
+        let state =
+            PluginState { group: Arc::clone(&group), config, held, ..PluginState::default() };
         self.plugins.insert(name, state);
         Ok(group)
     }
@@ -132,8 +143,7 @@ impl Control {
     /// Is a version of it on its way to serve in `group`?
     fn is_coming(&self, name: &str, group: &str) -> bool {
         let Some(state) = self.groups.get(group) else { return false };
-        let now =
-            matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
+        let now = matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
         let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
         let tried = state.canary.as_ref().is_some_and(|canary| canary.has(name));
         let waiting = state.waiting.iter().any(
@@ -148,7 +158,9 @@ impl Control {
             return;
         };
         state.waiting.retain(|operation| match operation {
-            Operation::Update { candidate, by: By::Watcher, took } if candidate.manifest().name == *name => {
+            Operation::Update { candidate, by: By::Watcher, took }
+                if candidate.manifest().name == *name =>
+            {
                 let version = candidate.manifest().version.to_string();
                 self.shared.events.add(about(name, &version, None), *took, EventKind::Superseded);
                 false
@@ -189,7 +201,8 @@ impl Control {
         }
     }
 
-    /// Begins the group's next operation that a worker must do; those that need none are done on the way.
+    /// Begins the group's next operation that a worker must do; those that need none are done on
+    /// the way.
     pub(super) fn next(&mut self, group: &Arc<str>) {
         while let Some(state) = self.groups.get_mut(group)
             && state.transition.is_none()
@@ -197,13 +210,17 @@ impl Control {
             && let Some(operation) = state.waiting.pop_front()
         {
             match operation {
-                Operation::Update { candidate, by, took } => self.begin_update(group, candidate, by, took),
+                Operation::Update { candidate, by, took } => {
+                    self.begin_update(group, candidate, by, took)
+                }
                 Operation::Release { named, publish } => self.begin_release(group, named, publish),
                 Operation::Rollback { plugin, reply } => self.begin_rollback(group, &plugin, reply),
                 Operation::Configure { plugin, config, reply } => {
                     self.begin_configure(group, &plugin, config, reply);
                 }
-                Operation::Link { plugin, linked, reply } => self.begin_link(group, plugin, linked, reply),
+                Operation::Link { plugin, linked, reply } => {
+                    self.begin_link(group, plugin, linked, reply)
+                }
                 Operation::Slot { wanted, reply } => self.begin_slot(group, wanted, reply),
             }
         }

@@ -1,7 +1,9 @@
-//! Recall: what the journal is told of each group's sets, and what it knew when the host was started.
+//! Recall: what the journal is told of each group's sets, and what it knew when the host was
+//! started.
 //!
-//! A switch is written down before its store, as a trial: so what was switched in when the process died is known at the next start. Its commit
-//! and its way back are written down when they are decided. Each is one line, appended and synced on the control thread: a disk that hangs holds up
+//! A switch is written down before its store, as a trial: so what was switched in when the process
+//! died is known at the next start. Its commit and its way back are written down when they are
+//! decided. Each is one line, appended and synced on the control thread: a disk that hangs holds up
 //! transitions, not calls.
 
 use super::publish::Ready;
@@ -64,13 +66,16 @@ fn member(generation: &Generation) -> Member {
 }
 
 impl Control {
-    /// What serves `group`, with `ready` in the place of what they replace. What is linked in comes with the binary.
+    /// What serves `group`, with `ready` in the place of what they replace. What is linked in comes
+    /// with the binary.
     fn set(&self, group: &Arc<str>, ready: &[Ready]) -> Vec<Member> {
         let Some(state) = self.groups.get(group) else { return Vec::new() };
-        let stays =
-            |active: &&Arc<Generation>| ready.iter().all(|ready| ready.generation.plugin != active.plugin);
+        let stays = |active: &&Arc<Generation>| {
+            ready.iter().all(|ready| ready.generation.plugin != active.plugin)
+        };
         let linked = |plugin: &str| self.plugins.get(plugin).is_some_and(|plugin| plugin.linked);
-        let all = state.active.iter().filter(stays).chain(ready.iter().map(|ready| &ready.generation));
+        let all =
+            state.active.iter().filter(stays).chain(ready.iter().map(|ready| &ready.generation));
         let mut set: Vec<_> = all.filter(|it| !linked(&it.plugin)).map(|it| member(it)).collect();
         set.sort_by(|one, other| one.plugin.cmp(&other.plugin));
         set
@@ -104,8 +109,10 @@ impl Control {
             records.push(Record::Committed { group: group.to_string(), set });
         }
         for tried in members.iter().filter(|tried| tried.ready.update.rollback) {
-            let left =
-                tried.standby.as_ref().filter(|old| old.image.digest != tried.ready.generation.image.digest);
+            let left = tried
+                .standby
+                .as_ref()
+                .filter(|old| old.image.digest != tried.ready.generation.image.digest);
             records.extend(left.map(|old| Record::Held {
                 plugin: old.plugin.to_string(),
                 digest: old.image.digest.into(),
@@ -122,11 +129,13 @@ impl Control {
         self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
     }
 
-    /// What `plugin` could go back to by the journal alone: what was committed before this process began.
+    /// What `plugin` could go back to by the journal alone: what was committed before this process
+    /// began.
     pub(super) fn good_before(&self, plugin: &str) -> Option<&Member> {
         let recall = self.recall.as_ref()?;
         let group = &self.plugins.get(plugin)?.group;
-        let serving = self.groups.get(group)?.active.iter().find(|active| *active.plugin == *plugin)?;
+        let serving =
+            self.groups.get(group)?.active.iter().find(|active| *active.plugin == *plugin)?;
         let set = recall.journal.state().before.get(&**group)?;
         let digest = Digest::from(serving.image.digest);
         set.iter().find(|member| member.plugin == plugin && member.digest != digest)
@@ -165,7 +174,8 @@ impl Control {
         });
     }
 
-    /// What serves, is tried, or is on its way, may be committed next: its libraries stay in the store.
+    /// What serves, is tried, or is on its way, may be committed next: its libraries stay in the
+    /// store.
     fn in_use(&self) -> BTreeSet<Digest> {
         let mut in_use = BTreeSet::new();
         for state in self.groups.values() {
@@ -174,10 +184,16 @@ impl Control {
             let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
             let moved = state.handover.iter().flat_map(|handover| handover.ready());
             let tried = state.canary.iter().flat_map(|canary| &canary.members);
-            let ready = state.ready.iter().chain(&state.behind).chain(gathered).chain(moved).chain(tried);
-            let prepared = ready.chain(trial.map(|tried| &tried.ready)).map(|ready| &ready.generation);
-            in_use
-                .extend(prepared.chain(standby).chain(&state.active).map(|it| Digest::from(it.image.digest)));
+            let ready =
+                state.ready.iter().chain(&state.behind).chain(gathered).chain(moved).chain(tried);
+            let prepared =
+                ready.chain(trial.map(|tried| &tried.ready)).map(|ready| &ready.generation);
+            in_use.extend(
+                prepared
+                    .chain(standby)
+                    .chain(&state.active)
+                    .map(|it| Digest::from(it.image.digest)),
+            );
             if let Some(Transition::Update { update, .. }) = &state.transition {
                 in_use.extend(update.digest.map(Digest::from));
             }
@@ -201,8 +217,10 @@ impl Control {
     /// It went back.
     pub(super) fn note_return(&mut self, group: &Arc<str>, left: &[Arc<Generation>], reason: &str) {
         let Some(recall) = &mut self.recall else { return };
-        let version =
-            |it: &Arc<Generation>| Version { plugin: it.plugin.to_string(), digest: it.image.digest.into() };
+        let version = |it: &Arc<Generation>| Version {
+            plugin: it.plugin.to_string(),
+            digest: it.image.digest.into(),
+        };
         let known = recall.journal.state().committed.get(&**group);
         // Another configuration of what is committed holds nothing.
         let new = |it: &&Arc<Generation>| {

@@ -28,7 +28,8 @@ impl Control {
             return;
         }
         self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
-        let parked: Vec<_> = self.plugins.values_mut().filter_map(|plugin| plugin.parked.take()).collect();
+        let parked: Vec<_> =
+            self.plugins.values_mut().filter_map(|plugin| plugin.parked.take()).collect();
         for (candidate, took) in parked {
             self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
         }
@@ -50,7 +51,8 @@ impl Control {
             let (gathered, named) =
                 gathering.map(|gathering| (gathering.ready, gathering.named)).unwrap_or_default();
             ready.extend(gathered);
-            waiting.push_front(Operation::Release { named: named.into(), publish: Publish::AtOnce });
+            waiting
+                .push_front(Operation::Release { named: named.into(), publish: Publish::AtOnce });
             for operation in waiting {
                 self.turn_away(operation);
             }
@@ -74,7 +76,8 @@ impl Control {
         }
     }
 
-    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the reasons for what is left.
+    /// Answers who waits for the end: when all that can go is gone, or at the deadline, with the
+    /// reasons for what is left.
     pub(super) fn look_at_shutdown(&mut self) {
         let Some(shutdown) = &self.shutdown else { return };
         if shutdown.replies.is_empty() {
@@ -129,12 +132,11 @@ impl Control {
         }
     }
 
-    /// Nothing will come any more that this thread would have to see to. Else it lives on behind the handles' back, so that what
-    /// ends late is taken down as it should be.
+    /// Nothing will come any more that this thread would have to see to. Else it lives on behind
+    /// the handles' back, so that what ends late is taken down as it should be.
     pub(super) fn is_over(&self) -> bool {
         let Some(shutdown) = &self.shutdown else { return false };
-        let stays =
-            |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
+        let stays = |ending: &Ending| matches!(&ending.phase, Phase::Leaving(stopped) if stopped.is_for_good());
         shutdown.replies.is_empty()
             && self.is_settled()
             && self.lost.is_empty()

@@ -38,7 +38,8 @@ impl Control {
     ) {
         let Some(state) = self.groups.get(group) else { return };
         let tried = state.canary.iter().flat_map(|canary| &canary.members);
-        let ready = state.ready.iter().chain(&state.behind).chain(tried).map(|ready| &ready.generation);
+        let ready =
+            state.ready.iter().chain(&state.behind).chain(tried).map(|ready| &ready.generation);
         let unchecked: Vec<_> = (state.active.iter().chain(ready))
             .filter(|generation| {
                 generation.plugin == wanted.plugin && !generation.is_checked(&wanted.contract)
@@ -58,7 +59,9 @@ impl Control {
             post(&commands, Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
-            (Ok(_), Some(state)) => state.transition = Some(Transition::Slot { job, wanted, reply }),
+            (Ok(_), Some(state)) => {
+                state.transition = Some(Transition::Slot { job, wanted, reply })
+            }
             (Ok(_), None) => {}
             (Err(refusal), _) => answer(&reply, Err(refusal)),
         }
@@ -89,8 +92,9 @@ impl Control {
 
     /// The index of what a slot asks for; the same for the same question.
     fn index_of(&mut self, wanted: Wanted) -> usize {
-        let same =
-            |slot: &Wanted| slot.plugin == wanted.plugin && slot.contract.layout == wanted.contract.layout;
+        let same = |slot: &Wanted| {
+            slot.plugin == wanted.plugin && slot.contract.layout == wanted.contract.layout
+        };
         if let Some(index) = self.slots.iter().position(same) {
             return index;
         }

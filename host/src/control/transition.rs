@@ -81,7 +81,8 @@ impl Control {
                 generation.loader = loader;
                 let took = step_began.elapsed();
                 let Update { plugin, version, publish, .. } = &update;
-                let (plugin, version, publish) = (Arc::clone(plugin), Arc::clone(version), *publish);
+                let (plugin, version, publish) =
+                    (Arc::clone(plugin), Arc::clone(version), *publish);
                 let prepared = about(&plugin, &version, Some(number));
                 let ready = Ready::new(Arc::new(*generation), update);
                 if let Some(reply) = cancelled {
@@ -127,7 +128,9 @@ impl Control {
                     None => self.refuse(Some(number), refusal, update.reply),
                 }
             }
-            Err(Refused { refusal, stopped: None }) => self.refuse(Some(number), refusal, update.reply),
+            Err(Refused { refusal, stopped: None }) => {
+                self.refuse(Some(number), refusal, update.reply)
+            }
             Err(Refused { refusal, stopped: Some(stopped) }) => {
                 self.leave(number, *stopped, Some((refusal, update.reply)));
             }

@@ -1,6 +1,7 @@
 //! Trials: from the store to the commit, or back to what served before.
 //!
-//! What a switch replaces is not let go with the store: it stays started, on standby, so that going back is one store too.
+//! What a switch replaces is not let go with the store: it stays started, on standby, so that going
+//! back is one store too.
 //!
 //! ```text
 //! store ─▶ Following ──all after_switch returned──▶ Probation ──its time is over──▶ committed: the standby retires
@@ -130,7 +131,8 @@ impl Trial {
 
     /// Takes the member out whose new generation this is.
     pub(super) fn take(&mut self, generation: u64) -> Option<Tried> {
-        let at = self.members.iter().position(|tried| tried.ready.generation.number == generation)?;
+        let at =
+            self.members.iter().position(|tried| tried.ready.generation.number == generation)?;
         Some(self.members.remove(at))
     }
 
@@ -145,16 +147,27 @@ impl Trial {
 }
 
 impl Control {
-    /// The members were switched in. `inherited` are those of a trial that this one supersedes and does not replace.
-    pub(super) fn begin_trial(&mut self, group: &Arc<str>, members: Vec<Tried>, inherited: Vec<Tried>) {
-        let hooks =
-            members.iter().map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterSwitch)).collect();
+    /// The members were switched in. `inherited` are those of a trial that this one supersedes and
+    /// does not replace.
+    pub(super) fn begin_trial(
+        &mut self,
+        group: &Arc<str>,
+        members: Vec<Tried>,
+        inherited: Vec<Tried>,
+    ) {
+        let hooks = members
+            .iter()
+            .map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterSwitch))
+            .collect();
         let (number, now) = (self.next_job(), Instant::now());
         let members: Vec<_> = members.into_iter().chain(inherited).collect();
         // A first version has nothing to go back to, and what goes back was good.
         let on_probation = |tried: &Tried| tried.standby.is_some() && !tried.ready.update.rollback;
-        let probation =
-            if members.iter().any(on_probation) { self.shared.bounds.probation } else { Duration::ZERO };
+        let probation = if members.iter().any(on_probation) {
+            self.shared.bounds.probation
+        } else {
+            Duration::ZERO
+        };
         let phase = Phase::Following;
         let trial = Trial {
             number,
@@ -202,7 +215,9 @@ impl Control {
 
     pub(super) fn hooked(&mut self, number: u64, ran: usize, failed: Option<String>) {
         let Some(group) = self.group_on_trial(number) else { return };
-        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         match &trial.phase {
             Phase::Following => {
                 for tried in trial.members.iter_mut().take(ran) {
@@ -213,7 +228,10 @@ impl Control {
                     Some(reason) => {
                         let refusal = trial.refusal(Code::AfterSwitchFailed, ran, reason);
                         let then = trial.then.take();
-                        self.leave_trial(&group, Back { refusal, asked: then.and_then(|then| then.asked) });
+                        self.leave_trial(
+                            &group,
+                            Back { refusal, asked: then.and_then(|then| then.asked) },
+                        );
                     }
                 }
             }
@@ -223,9 +241,12 @@ impl Control {
         }
     }
 
-    /// The hooks have returned well: whoever asked for the update is told, and the probation begins.
+    /// The hooks have returned well: whoever asked for the update is told, and the probation
+    /// begins.
     fn followed(&mut self, group: &Arc<str>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         if let Some(back) = trial.then.take() {
             return self.leave_trial(group, back);
         }
@@ -233,8 +254,11 @@ impl Control {
         trial.since = Instant::now();
         trial.phase = Phase::Probation { checking: false, checked: Instant::now() };
         let new: Vec<_> = trial.members.iter().map(|tried| tried.ready.generation.number).collect();
-        let standby: Vec<_> =
-            trial.members.iter().filter_map(|tried| tried.standby.as_ref().map(|old| old.number)).collect();
+        let standby: Vec<_> = trial
+            .members
+            .iter()
+            .filter_map(|tried| tried.standby.as_ref().map(|old| old.number))
+            .collect();
         if probation > Duration::ZERO {
             standby.iter().for_each(|number| self.mark(*number, Residency::Standby));
             new.iter().for_each(|number| self.tell(*number, Duration::ZERO, EventKind::Probation));
@@ -249,7 +273,10 @@ impl Control {
 
     /// Nobody goes back from here in one store: what was on standby retires.
     fn commit(&mut self, group: &Arc<str>) {
-        let Some(mut trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else { return };
+        let Some(mut trial) = self.groups.get_mut(group).and_then(|state| state.trial.take())
+        else {
+            return;
+        };
         self.note_commit(group, &trial.members);
         self.note_canary(group);
         // What serves is not measured any more.
@@ -260,7 +287,11 @@ impl Control {
         for tried in &mut trial.members {
             tried.ready.generation.tally().want(false);
             if on_probation {
-                self.tell(tried.ready.generation.number, trial.began.elapsed(), EventKind::Committed);
+                self.tell(
+                    tried.ready.generation.number,
+                    trial.began.elapsed(),
+                    EventKind::Committed,
+                );
             }
             // Before the answer: who has it may wait for the old one.
             if let Some(old) = tried.standby.take() {
@@ -292,9 +323,12 @@ impl Control {
 
     /// The time-driven part: checks, the end of the probation, hooks that don't return.
     pub(super) fn look_at_trials(&mut self) {
-        let (hooks, interval) = (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
-        let groups =
-            self.groups.iter().filter(|(_, state)| state.trial.is_some() && state.handover.is_none());
+        let (hooks, interval) =
+            (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
+        let groups = self
+            .groups
+            .iter()
+            .filter(|(_, state)| state.trial.is_some() && state.handover.is_none());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
         for group in groups {
             let Some(state) = self.groups.get_mut(&group) else { continue };
@@ -319,8 +353,12 @@ impl Control {
                     self.checked(number, Err((0, reason())));
                 }
                 Phase::Probation { checking: true, .. } => {}
-                Phase::Probation { .. } if trial.since.elapsed() >= trial.probation => self.commit(&group),
-                Phase::Probation { checked, .. } if checked.elapsed() >= interval => self.check(&group),
+                Phase::Probation { .. } if trial.since.elapsed() >= trial.probation => {
+                    self.commit(&group)
+                }
+                Phase::Probation { checked, .. } if checked.elapsed() >= interval => {
+                    self.check(&group)
+                }
                 Phase::Probation { .. } => {}
                 _ if late => {
                     // Who is left behind in it answers for no trial any more.
@@ -336,21 +374,30 @@ impl Control {
 
     /// Asks the host's checks and the plugins' own, on a worker.
     fn check(&mut self, group: &Arc<str>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         trial.phase = Phase::Probation { checking: true, checked: Instant::now() };
         let number = trial.number;
-        let plugins: Vec<_> = trial.members.iter().map(|tried| Arc::clone(&tried.ready.generation)).collect();
+        let plugins: Vec<_> =
+            trial.members.iter().map(|tried| Arc::clone(&tried.ready.generation)).collect();
         self.ask_health(number, group, plugins);
     }
 
     /// On a worker, which answers to whoever has this number.
-    pub(super) fn ask_health(&mut self, number: u64, group: &Arc<str>, plugins: Vec<Arc<Generation>>) {
+    pub(super) fn ask_health(
+        &mut self,
+        number: u64,
+        group: &Arc<str>,
+        plugins: Vec<Arc<Generation>>,
+    ) {
         let (checks, group) = (Arc::clone(&self.shared.checks), Arc::clone(group));
         let commands = self.shared.commands();
         let started = spawn("midflight-check", move || {
             let mut own = plugins.iter().enumerate();
-            let own =
-                own.try_for_each(|(at, plugin)| plugin.hook(Hook::Health).map_err(|reason| (at, reason)));
+            let own = own.try_for_each(|(at, plugin)| {
+                plugin.hook(Hook::Health).map_err(|reason| (at, reason))
+            });
             let result = own.and_then(|()| checks.ask(&group).map_err(|reason| (0, reason)));
             drop(plugins);
             post(&commands, Command::Checked { trial: number, result });
@@ -365,7 +412,9 @@ impl Control {
             return;
         }
         let Some(group) = self.group_on_trial(number) else { return };
-        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         let Phase::Probation { checking, checked } = &mut trial.phase else { return };
         (*checking, *checked) = (false, Instant::now());
         if let Err((at, reason)) = result {
@@ -384,7 +433,9 @@ impl Control {
 
     /// Goes back from a trial, now or when its hooks have returned.
     pub(super) fn go_back(&mut self, group: &Arc<str>, refusal: Refusal, asked: Asked) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         let back = Back { refusal, asked: Some(asked) };
         match (&trial.phase, &trial.then) {
             (Phase::Following, None) => trial.then = Some(back),
@@ -397,27 +448,36 @@ impl Control {
         }
     }
 
-    /// The way back begins: `before_return` of those whose `after_switch` has returned well, the last first.
+    /// The way back begins: `before_return` of those whose `after_switch` has returned well, the
+    /// last first.
     fn leave_trial(&mut self, group: &Arc<str>, back: Back) {
         let number = self.next_job();
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else { return };
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+            return;
+        };
         trial.number = number;
         trial.since = Instant::now();
         trial.phase = Phase::Leaving(back);
         let followed = trial.members.iter().rev().filter(|tried| tried.followed);
-        let hooks = followed.map(|tried| (Arc::clone(&tried.ready.generation), Hook::BeforeReturn)).collect();
+        let hooks = followed
+            .map(|tried| (Arc::clone(&tried.ready.generation), Hook::BeforeReturn))
+            .collect();
         self.run_hooks(number, hooks);
     }
 
     /// Ends what is not committed of `plugin`: on a worker, at a switch point, or on trial.
     pub(super) fn cancel(&mut self, plugin: &str, reply: SyncSender<Result<(), Refusal>>) {
         let why = "an operator cancelled it";
-        let nothing = || Refusal::new(Code::NothingToCancel, format!("nothing of {plugin} is on its way"));
+        let nothing =
+            || Refusal::new(Code::NothingToCancel, format!("nothing of {plugin} is on its way"));
         let Some(group) = self.plugins.get(plugin).map(|plugin| Arc::clone(&plugin.group)) else {
             return answer(&reply, Err(nothing()));
         };
-        let Some(state) = self.groups.get_mut(&group) else { return answer(&reply, Err(nothing())) };
-        if let Some(Transition::Update { update, cancelled: cancelled @ None, .. }) = &mut state.transition
+        let Some(state) = self.groups.get_mut(&group) else {
+            return answer(&reply, Err(nothing()));
+        };
+        if let Some(Transition::Update { update, cancelled: cancelled @ None, .. }) =
+            &mut state.transition
             && (*update.plugin == *plugin
                 || state.gathering.as_ref().is_some_and(|gathering| gathering.has(plugin)))
         {
@@ -430,7 +490,8 @@ impl Control {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let of_it = |ready: &Ready| *ready.update.plugin == *plugin;
         let waiting = [&mut state.ready, &mut state.behind].into_iter();
-        let waiting = waiting.filter_map(|list| Some(list.remove(list.iter().position(of_it)?))).next();
+        let waiting =
+            waiting.filter_map(|list| Some(list.remove(list.iter().position(of_it)?))).next();
         if let Some(ready) = waiting {
             let release = ready.update.release;
             self.withdraw(ready, Code::Cancelled, why);
@@ -439,8 +500,17 @@ impl Control {
             }
             return answer(&reply, Ok(()));
         }
-        if self.groups.get(&group).and_then(|state| state.canary.as_ref()).is_some_and(|it| it.has(plugin)) {
-            return self.end_canary(&group, &Refusal::new(Code::Cancelled, why), Some(Asked::Cancel(reply)));
+        if self
+            .groups
+            .get(&group)
+            .and_then(|state| state.canary.as_ref())
+            .is_some_and(|it| it.has(plugin))
+        {
+            return self.end_canary(
+                &group,
+                &Refusal::new(Code::Cancelled, why),
+                Some(Asked::Cancel(reply)),
+            );
         }
         match self.is_on_trial(&group, plugin) {
             true => self.go_back(&group, Refusal::new(Code::Cancelled, why), Asked::Cancel(reply)),
@@ -463,7 +533,8 @@ impl Control {
             state.active.extend(tried.standby.clone());
         }
         let hooks = trial.members.iter().rev();
-        let hooks = hooks.map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterReturn)).collect();
+        let hooks =
+            hooks.map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterReturn)).collect();
         let mut changed = Vec::new();
         for tried in &mut trial.members {
             let new = &tried.ready.generation;
@@ -510,7 +581,8 @@ impl Control {
         }
         match back.asked {
             Some(Asked::Rollback(reply)) => {
-                let serving = changed.iter().find_map(|(new, standby, ..)| Some((new, standby.as_ref()?)));
+                let serving =
+                    changed.iter().find_map(|(new, standby, ..)| Some((new, standby.as_ref()?)));
                 let applied = serving.map(|(new, old)| Applied {
                     previous: Some(new.number),
                     ..self.applied(old, began.elapsed())
@@ -527,7 +599,9 @@ impl Control {
     }
 
     fn returned(&mut self, group: &Arc<str>, failed: Option<String>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else { return };
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else {
+            return;
+        };
         let mut failed = failed;
         for tried in trial.members {
             let left = tried.ready.generation;
@@ -564,14 +638,20 @@ impl Control {
 }
 
 /// The first of `members` of which more calls came to nothing than may.
-pub(super) fn over_budget<'a>(members: impl Iterator<Item = &'a Ready>, bounds: &Bounds) -> Option<Refusal> {
+pub(super) fn over_budget<'a>(
+    members: impl Iterator<Item = &'a Ready>,
+    bounds: &Bounds,
+) -> Option<Refusal> {
     let mut over = members.filter_map(|Ready { generation, .. }| {
         let tally = generation.tally();
         let (panics, errors) = (tally.panics(), tally.errors());
         let reason = if panics > bounds.panics_max {
             format!("{panics} of its calls panicked on probation, and {} may", bounds.panics_max)
         } else if errors > bounds.errors_max {
-            format!("{errors} of its calls returned errors on probation, and {} may", bounds.errors_max)
+            format!(
+                "{errors} of its calls returned errors on probation, and {} may",
+                bounds.errors_max
+            )
         } else {
             return None;
         };
@@ -580,7 +660,8 @@ pub(super) fn over_budget<'a>(members: impl Iterator<Item = &'a Ready>, bounds: 
     over.next()
 }
 
-/// The first of `members` whose calls take longer than those of the version before, and than they may.
+/// The first of `members` whose calls take longer than those of the version before, and than they
+/// may.
 pub(super) fn too_slow<'a>(
     mut members: impl Iterator<Item = &'a Ready>,
     latency: Option<&Latency>,
@@ -588,7 +669,8 @@ pub(super) fn too_slow<'a>(
     bounds: &Bounds,
 ) -> Option<Refusal> {
     let (plugin, reason) = latency?.over(slots, bounds.latency_max?)?;
-    let of_it = |ready: &&Ready| plugin.as_ref().is_none_or(|plugin| ready.generation.plugin == *plugin);
+    let of_it =
+        |ready: &&Ready| plugin.as_ref().is_none_or(|plugin| ready.generation.plugin == *plugin);
     let Ready { generation, .. } = members.find(of_it)?;
     Some(Refusal::new(Code::BudgetExceeded, reason).of(&generation.plugin, &generation.version))
 }

@@ -52,7 +52,8 @@ impl Control {
         took: Duration,
     ) {
         let version: Arc<str> = candidate.manifest().version.to_string().into();
-        let Some((name, plugin)) = self.plugins.get_key_value(candidate.manifest().name.as_str()) else {
+        let Some((name, plugin)) = self.plugins.get_key_value(candidate.manifest().name.as_str())
+        else {
             return;
         };
         let name = Arc::clone(name);
@@ -108,7 +109,12 @@ impl Control {
             let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
             return self.go_back(group, refusal, Asked::Rollback(reply));
         }
-        if self.groups.get(group).and_then(|state| state.canary.as_ref()).is_some_and(|it| it.has(name)) {
+        if self
+            .groups
+            .get(group)
+            .and_then(|state| state.canary.as_ref())
+            .is_some_and(|it| it.has(name))
+        {
             let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
             return self.end_canary(group, &refusal, Some(Asked::Rollback(reply)));
         }
@@ -119,7 +125,8 @@ impl Control {
         match before {
             Some(member) => self.begin_rollback_to(group, name, member, reply),
             None => {
-                let reason = format!("no version of {name} was replaced since it was last rolled back");
+                let reason =
+                    format!("no version of {name} was replaced since it was last rolled back");
                 self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
             }
         }
@@ -168,7 +175,13 @@ impl Control {
         });
     }
 
-    pub(super) fn begin_link(&mut self, group: &Arc<str>, name: Arc<str>, linked: Linked, reply: Reply) {
+    pub(super) fn begin_link(
+        &mut self,
+        group: &Arc<str>,
+        name: Arc<str>,
+        linked: Linked,
+        reply: Reply,
+    ) {
         let Some(plugin) = self.plugins.get_mut(&name) else { return };
         plugin.linked = true;
         let config = Arc::clone(&plugin.config);
@@ -199,7 +212,9 @@ impl Control {
         &mut self,
         group: &Arc<str>,
         update: Update,
-        prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused> + Send + 'static,
+        prepare: impl FnOnce(Order, &mut dyn FnMut(Step)) -> Result<Generation, Refused>
+        + Send
+        + 'static,
     ) {
         let generation = update.generation;
         let store = self.recall.as_ref().map(|recall| Arc::clone(&recall.store));
@@ -219,8 +234,13 @@ impl Control {
         };
         if let Some(state) = self.groups.get_mut(group) {
             let step_began = Instant::now();
-            state.transition =
-                Some(Transition::Update { update, step: None, step_began, loader: None, cancelled: None });
+            state.transition = Some(Transition::Update {
+                update,
+                step: None,
+                step_began,
+                loader: None,
+                cancelled: None,
+            });
         }
         let commands = self.shared.commands();
         let kept = Arc::clone(&self.keeping.kept);
@@ -260,7 +280,12 @@ impl Control {
         self.generations
     }
 
-    pub(super) fn refuse(&mut self, generation: Option<u64>, refusal: Refusal, reply: Option<Reply>) {
+    pub(super) fn refuse(
+        &mut self,
+        generation: Option<u64>,
+        refusal: Refusal,
+        reply: Option<Reply>,
+    ) {
         let (plugin, version) = (refusal.plugin().unwrap_or(""), refusal.version().unwrap_or(""));
         let about = about(plugin, version, generation);
         self.shared.events.add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));

@@ -1,4 +1,5 @@
-//! Workers: threads for what runs a plugin's code or may block there, and the way back for what they have to say.
+//! Workers: threads for what runs a plugin's code or may block there, and the way back for what
+//! they have to say.
 
 use super::Command;
 use crate::refusal::{Code, Refusal};
@@ -7,10 +8,15 @@ use std::mem;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::thread::JoinHandle;
 
-/// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals ends too.
-pub(super) fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Refusal> {
+/// A thread for one job. It ends with the job, so that what a plugin leaves in its thread-locals
+/// ends too.
+pub(super) fn spawn(
+    name: &str,
+    job: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Refusal> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
-    let failed = |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
+    let failed =
+        |error| Refusal::new(Code::ThreadUnavailable, format!("can't start a thread: {error}"));
     spawned.map_err(failed)
 }
 
@@ -21,7 +27,8 @@ pub(super) fn post(commands: &Sender<Command>, command: Command) {
 }
 
 impl Command {
-    /// Drops what may be dropped. A generation whose end nobody is left to see stays mapped, with what its code may use.
+    /// Drops what may be dropped. A generation whose end nobody is left to see stays mapped, with
+    /// what its code may use.
     fn leave(self) {
         match self {
             Command::Prepared { result: Ok(generation), .. } => mem::forget(generation),

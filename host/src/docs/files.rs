@@ -3,15 +3,15 @@
 //! # What is not promised
 //!
 //! - A file that nobody stamped can be damaged in its code, its constants, the addends of its
-//!   relocations and its tables of exceptions: the bytes there are the author's, and nothing else in
-//!   the file says what they should be. Such a file is loaded, and what it does is undefined. A
+//!   relocations and its tables of exceptions: the bytes there are the author's, and nothing else
+//!   in the file says what they should be. Such a file is loaded, and what it does is undefined. A
 //!   stamp finds all of it (`file_damaged`); `HostBuilder::stamps_required` asks for one.
-//! - Two things besides. On x86-64 the slots of a thread-local can be made those of its other dialect
-//!   (`R_X86_64_TLSDESC`), which kills. And where a pointer is to be written (`r_offset` of a
-//!   relocation) may be another
-//!   word of the same section, which nothing else writes and which is zero, as a pointer's is. The
-//!   damaged pointer is then null or missing. `HostBuilder::preflight_start` has a child start and
-//!   stop what was loaded; what a call alone follows is found by a stamp alone.
+//! - Two things besides. On x86-64 the slots of a thread-local can be made those of its other
+//!   dialect (`R_X86_64_TLSDESC`), which kills. And where a pointer is to be written (`r_offset` of
+//!   a relocation) may be another word of the same section, which nothing else writes and which is
+//!   zero, as a pointer's is. The damaged pointer is then null or missing.
+//!   `HostBuilder::preflight_start` has a child start and stop what was loaded; what a call alone
+//!   follows is found by a stamp alone.
 //! - It filters damage, not malice: a plugin's code can do whatever the host can.
 //!
 //! # What is looked at
@@ -27,13 +27,13 @@
 //!   `RUNPATH` are `runpath_set`. Those of the C library and libgcc are opened where the C library
 //!   lies before a plugin has the loader search for them: another `libm.so.6` in `LD_LIBRARY_PATH`
 //!   does not run because of a plugin. Of all other names `LD_LIBRARY_PATH` and the system decide.
-//! - **Thread-locals**: 16 MiB for each thread, aligned to 64 KiB at most; else `tls_too_large`. The
-//!   loader allocates them, for each thread that enters the plugin, and ends the process where it
-//!   can't. What is as large belongs on the heap.
+//! - **Thread-locals**: 16 MiB for each thread, aligned to 64 KiB at most; else `tls_too_large`.
+//!   The loader allocates them, for each thread that enters the plugin, and ends the process where
+//!   it can't. What is as large belongs on the heap.
 //! - **CPU features**: the note says for which ones the plugin was built (`-C target-cpu`,
 //!   `-C target-feature`), and a machine without one of them refuses it by name
 //!   (`cpu_features_missing`): its first such instruction would end the process.
 //! - **Executable stacks** are `stack_executable`: the loader would make those of all threads so.
 //!
-//! `strip`, `objcopy` and `patchelf` keep both descriptions, and what they make is accepted. `strip`
-//! with `--strip-section-headers` takes the second one away, and is refused.
+//! `strip`, `objcopy` and `patchelf` keep both descriptions, and what they make is accepted.
+//! `strip` with `--strip-section-headers` takes the second one away, and is refused.

@@ -6,15 +6,17 @@
 //! .ci/instructions                                                  # instructions a call, by callgrind, against a bound
 //! ```
 //!
-//! `benches/README.md` says what each lane is, and how it is timed. Everything below is from one run of `compare -- --quick` on two cores of
-//! an AMD EPYC (Zen 4) in a virtual machine. Ratios compare; times are of that machine at that hour.
+//! `benches/README.md` says what each lane is, and how it is timed. Everything below is from one
+//! run of `compare -- --quick` on two cores of an AMD EPYC (Zen 4) in a virtual machine. Ratios
+//! compare; times are of that machine at that hour.
 //!
 //! # A call
 //!
-//! To the *limit*: one load of a pointer and a call of the very function that a slot calls, with nothing that keeps it loaded. No way that
-//! can be switched is faster. `tight` is a loop of calls that don't depend on each other, the hardest case for a pin: the
-//! processor overlaps whatever can be overlapped. In `dependent` each argument comes from the result before, through some 40 cycles of work: what
-//! a service's own code looks like.
+//! To the *limit*: one load of a pointer and a call of the very function that a slot calls, with
+//! nothing that keeps it loaded. No way that can be switched is faster. `tight` is a loop of calls
+//! that don't depend on each other, the hardest case for a pin: the processor overlaps whatever can
+//! be overlapped. In `dependent` each argument comes from the result before, through some 40 cycles
+//! of work: what a service's own code looks like.
 //!
 //! | to the limit (median of rounds) | tight, 1 thread | tight, 2 threads | dependent, 1 thread | dependent, 2 threads |
 //! |---|---|---|---|---|
@@ -26,19 +28,24 @@
 //! | hot-lib-reloader, to a *slot* | 21 | 105 | 4.8 | 25 |
 //! | dynamic_reload, to a *slot* | 20 | 101 | 4.6 | 25 |
 //!
-//! In parentheses: what eight of ten rounds lay between. The limit was 2.4 ns in the tight loop and 11 ns in the other.
+//! In parentheses: what eight of ten rounds lay between. The limit was 2.4 ns in the tight loop and
+//! 11 ns in the other.
 //!
-//! **How much of that is luck:** a tight loop takes a cycle (0.27 ns) more or less as the linker places it, the limit's too. With the limit at 2.17 ns and the
-//! slot at 2.71, as other builds of the same code had it, the same comparison says 1.26; a call in a request then says 1.06. Now and then a
-//! whole process is slower: a slot's call took a nanosecond more in one of twenty, perhaps by where its stack and the thread's record lie to each other.
+//! **How much of that is luck:** a tight loop takes a cycle (0.27 ns) more or less as the linker
+//! places it, the limit's too. With the limit at 2.17 ns and the slot at 2.71, as other builds of
+//! the same code had it, the same comparison says 1.26; a call in a request then says 1.06. Now and
+//! then a whole process is slower: a slot's call took a nanosecond more in one of twenty, perhaps
+//! by where its stack and the thread's record lie to each other.
 //!
-//! A slot's call takes no lock, allocates nothing, and writes to lines of its own thread alone; a test counts that (`cargo test --release -p midflight-benches`).
-//! It takes 26 instructions more than the limit's.
+//! A slot's call takes no lock, allocates nothing, and writes to lines of its own thread alone; a
+//! test counts that (`cargo test --release -p midflight-benches`). It takes 26 instructions more
+//! than the limit's.
 //!
 //! # What a call carries
 //!
-//! Lent arguments cost nothing. What comes out and owns memory is rebuilt as the host's own: 32 bytes of text take 44 ns where the plugin alone takes
-//! 12, 64 numbers 54 where it takes 23. A [`Sink`](midflight_plugin::Sink) into a buffer of the caller's avoids that.
+//! Lent arguments cost nothing. What comes out and owns memory is rebuilt as the host's own: 32
+//! bytes of text take 44 ns where the plugin alone takes 12, 64 numbers 54 where it takes 23. A
+//! [`Sink`](midflight_plugin::Sink) into a buffer of the caller's avoids that.
 //!
 //! An event of `tracing` in a plugin that no subscriber wants costs a quarter of a nanosecond.
 //!
@@ -52,14 +59,18 @@
 //! | hot-lib-reloader, with its default debounce | 625 ms | |
 //! | dynamic_reload, with the debounce of its documentation | 2,500 ms | |
 //!
-//! The library has 640 kB. The new file is on the disk before the rename, and the old one is kept open until after: a rename that has to write the one and free
-//! the other took half a millisecond more on ext4, whoever watches.
+//! The library has 640 kB. The new file is on the disk before the rename, and the old one is kept
+//! open until after: a rename that has to write the one and free the other took half a millisecond
+//! more on ext4, whoever watches.
 //!
-//! While one thread calls and another publishes a thousand times a second, the p99.9 of 1,000 calls is 0.99 of what it is without. Half of all
-//! drains were over 0.4 µs after the publication; where more threads want to run than there are cores, a drain waits for the scheduler.
+//! While one thread calls and another publishes a thousand times a second, the p99.9 of 1,000 calls
+//! is 0.99 of what it is without. Half of all drains were over 0.4 µs after the publication; where
+//! more threads want to run than there are cores, a drain waits for the scheduler.
 //!
 //! # What is meant to hold
 //!
-//! In the tight loop a slot's call at 1.3 of the limit at most and one in an open request at 1.1, a reload at twice its floor, the p99.9 under publishing at
-//! 1.1 of quiet. Five runs of three builds had 1.01 to 1.26 on one thread and 1.03 to 1.44 on two, 0.92 to 1.06, 1.6 to 2.1, and 0.95 to 1.14. What is over is put
-//! down to a neighbour on the machine or to where the linker put a loop; that was not shown.
+//! In the tight loop a slot's call at 1.3 of the limit at most and one in an open request at 1.1, a
+//! reload at twice its floor, the p99.9 under publishing at 1.1 of quiet. Five runs of three builds
+//! had 1.01 to 1.26 on one thread and 1.03 to 1.44 on two, 0.92 to 1.06, 1.6 to 2.1, and 0.95 to
+//! 1.14. What is over is put down to a neighbour on the machine or to where the linker put a loop;
+//! that was not shown.

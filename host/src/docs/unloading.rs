@@ -2,8 +2,9 @@
 //!
 //! # What is not promised
 //!
-//! A library is unmapped when nothing will ever call into it. The host can see what goes through the plugin's own runtime, which `export!` puts
-//! into the cdylib; it can't see what goes past it. These are left:
+//! A library is unmapped when nothing will ever call into it. The host can see what goes through
+//! the plugin's own runtime, which `export!` puts into the cdylib; it can't see what goes past it.
+//! These are left:
 //!
 //! | the plugin | what happens | how one would notice, and the way out |
 //! |---|---|---|
@@ -29,8 +30,8 @@
 //! | is cancelled (`pthread_cancel`) in a call, by the host or another library, or on a thread of its own that is in a call | the unwinding can't pass the boundary: std aborts the process | "exception not rethrown". End threads by a flag |
 //! | jumps out of a call (`longjmp`, `setcontext`) | frames of the host's are skipped, and their pins stay | a drain that never ends, or a crash |
 //!
-//! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading` and
-//! `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0.
+//! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading`
+//! and `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0.
 //!
 //! # The C library, name by name
 //!
@@ -102,40 +103,52 @@
 //! | leaks, or keeps memory behind statics | given back after its last exit handler, with `Reclaimed` | `what_a_generation_never_freed_is_given_back` |
 //! | uses tokio and shuts it down, bundled SQLite, regex, rand, parking_lot, crossbeam-epoch | unmapped | `crates_that_are_known_to_break_unloading` |
 //!
-//! The host's own binary holds none of the functions that plugins interpose (`a65_the_host_…`), and its own thread-locals are destroyed as ever
-//! (`a65_the_hosts_own_…`).
+//! The host's own binary holds none of the functions that plugins interpose (`a65_the_host_…`), and
+//! its own thread-locals are destroyed as ever (`a65_the_hosts_own_…`).
 //!
 //! # What a caller may feel
 //!
-//! The value of a thread-local can be destroyed on its own thread alone, so an update borrows threads of the host's: a thread that has used a retired
-//! plugin destroys what it has of it at the beginning of its next *outermost* call of any plugin, request or lease, or at
-//! [`Host::checkpoint`](crate::Host::checkpoint). Never inside of another call, and never inside of another such destructor. It follows:
+//! The value of a thread-local can be destroyed on its own thread alone, so an update borrows
+//! threads of the host's: a thread that has used a retired plugin destroys what it has of it at the
+//! beginning of its next *outermost* call of any plugin, request or lease, or at
+//! [`Host::checkpoint`](crate::Host::checkpoint). Never inside of another call, and never inside of
+//! another such destructor. It follows:
 //!
-//! - **They run under the locks that the caller holds** at that moment. A destructor that calls a service which takes one of them waits for its own
-//!   thread, for ever. The same can happen at a thread's end with what is held there. A host whose services take a lock that is also held
-//!   around calls of plugins has that problem with every call that calls back; with destructors it also has it where the call itself would not.
-//!   How one would notice: a thread that hangs in `attend` below `enter`, and its generation `resident(tls: tid …)`. The way out:
-//!   call `checkpoint` where nothing is held, at the head of the loop, so that no call is the first to pass.
-//! - **That call takes longer**, by what the destructors take. They run one after another, and nothing bounds them.
-//! - **They run at a place of the host's choice**, in the middle of whatever the thread does, with its thread-locals (a current span, a scoped
-//!   subscriber) as they are.
+//! - **They run under the locks that the caller holds** at that moment. A destructor that calls a
+//!   service which takes one of them waits for its own thread, for ever. The same can happen at a
+//!   thread's end with what is held there. A host whose services take a lock that is also held
+//!   around calls of plugins has that problem with every call that calls back; with destructors it
+//!   also has it where the call itself would not. How one would notice: a thread that hangs in
+//!   `attend` below `enter`, and its generation `resident(tls: tid …)`. The way out: call
+//!   `checkpoint` where nothing is held, at the head of the loop, so that no call is the first to
+//!   pass.
+//! - **That call takes longer**, by what the destructors take. They run one after another, and
+//!   nothing bounds them.
+//! - **They run at a place of the host's choice**, in the middle of whatever the thread does, with
+//!   its thread-locals (a current span, a scoped subscriber) as they are.
 //! - A panic in one of them aborts the process, as it does at a thread's end. That is std's doing.
-//! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still asked to pass by: until then it
-//!   counts among the reasons.
+//! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still
+//!   asked to pass by: until then it counts among the reasons.
 //!
-//! The host's own events are told on the thread that switches and unloads. A subscriber that panics there is contained, as health checks and wakers
-//! are: updates go on, and one event, `subscriber_panicked`, says so (`s15_…`). A layer of the process's `tracing` subscriber that calls a slot there,
-//! or drops the last of an object, runs a plugin's code on it: then a call that doesn't return holds up every update. Follow
-//! [`Host::events`](crate::Host::events) from a thread of your own instead.
+//! The host's own events are told on the thread that switches and unloads. A subscriber that panics
+//! there is contained, as health checks and wakers are: updates go on, and one event,
+//! `subscriber_panicked`, says so (`s15_…`). A layer of the process's `tracing` subscriber that
+//! calls a slot there, or drops the last of an object, runs a plugin's code on it: then a call that
+//! doesn't return holds up every update. Follow [`Host::events`](crate::Host::events) from a thread
+//! of your own instead.
 //!
 //! # Why static TLS is refused at once, and not counted
 //!
-//! glibc keeps some hundred bytes of the static TLS block for libraries that are loaded late, for all of them together, and uses a gap between two
-//! again only at its end. Updates overlap, so gaps are never at the end: some update would fail, and which one depends on everything
-//! else in the process. A library that could be replaced a few times is worse than one that is refused when it is first tried.
+//! glibc keeps some hundred bytes of the static TLS block for libraries that are loaded late, for
+//! all of them together, and uses a gap between two again only at its end. Updates overlap, so gaps
+//! are never at the end: some update would fail, and which one depends on everything else in the
+//! process. A library that could be replaced a few times is worse than one that is refused when it
+//! is first tried.
 //!
 //! # Machines
 //!
-//! All of this is tested on x86-64 with glibc 2.36. The hooks for aarch64 are the same functions behind another jump. `.ci/aarch64`
-//! has rustc assemble those jumps, links them into a shared library with C code in the place of std and of the runtime, sees that every reference is
-//! bound inside of it, and runs it under qemu-user. The rest was not run there: std's and glibc's behaviour, the runtime, the gate.
+//! All of this is tested on x86-64 with glibc 2.36. The hooks for aarch64 are the same functions
+//! behind another jump. `.ci/aarch64` has rustc assemble those jumps, links them into a shared
+//! library with C code in the place of std and of the runtime, sees that every reference is bound
+//! inside of it, and runs it under qemu-user. The rest was not run there: std's and glibc's
+//! behaviour, the runtime, the gate.

@@ -1,8 +1,9 @@
 //! Group cells: which release a group's calls enter, and the way out of one that was replaced.
 //!
 //! # Who owns a release
-//! A share (`Arc`) in it is in `owner` while it is current, in [`Retired`] while it drains, and in each lease. `current`
-//! owns nothing: it mirrors `owner` for the gate, which could not afford to count.
+//! A share (`Arc`) in it is in `owner` while it is current, in [`Retired`] while it drains, and in
+//! each lease. `current` owns nothing: it mirrors `owner` for the gate, which could not afford to
+//! count.
 //!
 //! A lease is a share that is taken while pinned. Calls through a lease are pinned no better
 //! than the lease holds; what those call from within is pinned as any call is, and in a
@@ -20,16 +21,18 @@
 //! the second one does not see it yet, and a call that was made under it outlasts it behind the
 //! scan.
 //!
-//! `publish` swaps `owner` before `current`, but either order would do: both releases are owned throughout, the new one by
-//! `owner`, the old one by what `publish` returns. What would not do is two publishers: `owner` could be swapped in one
-//! order and `current` stored in the other, and the group would be entered through a release that was retired.
+//! `publish` swaps `owner` before `current`, but either order would do: both releases are owned
+//! throughout, the new one by `owner`, the old one by what `publish` returns. What would not do is
+//! two publishers: `owner` could be swapped in one order and `current` stored in the other, and the
+//! group would be entered through a release that was retired.
 
 use super::pin::{self, GroupNumber, Inside};
 use super::sync::{Arc, Count, Mirror, Owner};
 use crate::release::Release;
 use std::sync::atomic::Ordering::{Acquire, Release as Releasing};
 
-/// One group's current release. Made once per group and kept for as long as the host's `Shared` lives.
+/// One group's current release. Made once per group and kept for as long as the host's `Shared`
+/// lives.
 pub(crate) struct GroupCell {
     pub(crate) name: Box<str>,
     pub(super) number: GroupNumber,
@@ -57,13 +60,15 @@ impl GroupCell {
         }
     }
 
-    /// The one store that switches a group. From its return on, no call enters the release that it returns.
+    /// The one store that switches a group. From its return on, no call enters the release that it
+    /// returns.
     ///
     /// INVARIANT: one caller at a time. The control plane is the only one.
     pub(crate) fn publish(&self, new: Arc<Release>) -> Retired {
         let current = Arc::as_ptr(&new).cast_mut();
         let old = self.owner.swap(new);
-        // Release: who enters sees what it was made of. What orders it against the pins is the scan's fence.
+        // Release: who enters sees what it was made of. What orders it against the pins is the
+        // scan's fence.
         self.current.store(current, Releasing);
         Retired { release: old }
     }
@@ -92,8 +97,9 @@ impl Shares {
 /// # Safety
 /// `release` is one of a cell's, and is entered, or held by another share.
 pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
-    // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`, or in a release that was published. While it is pinned that
-    // `Arc` is alive: in `owner`, in the `Retired` that waits for the pin, in the lease that entered it, or in what leads to it.
+    // SAFETY: every release of a cell came out of an `Arc` in `publish` or `new`, or in a release
+    // that was published. While it is pinned that `Arc` is alive: in `owner`, in the `Retired` that
+    // waits for the pin, in the lease that entered it, or in what leads to it.
     let share = unsafe {
         Arc::increment_strong_count(release);
         Arc::from_raw(release)
@@ -105,14 +111,16 @@ pub(super) unsafe fn share(release: &Release) -> Arc<Release> {
 
 /// A release that was replaced: no call enters it any more, and calls and leases may still hold it.
 ///
-/// Dropped, it would take its share away from under calls. It is left by [`look`](Retired::look), or forgotten.
+/// Dropped, it would take its share away from under calls. It is left by [`look`](Retired::look),
+/// or forgotten.
 #[must_use = "calls may be inside"]
 pub(crate) struct Retired {
     release: Arc<Release>,
 }
 
 impl Retired {
-    /// Frees the release, if nothing holds it any more. What it led to, calls may still be in: that is retired with it.
+    /// Frees the release, if nothing holds it any more. What it led to, calls may still be in: that
+    /// is retired with it.
     pub(crate) fn look(self) -> Result<Vec<Retired>, Retired> {
         let taken = self.release.shares.taken();
         // In this order: see above. The scan's fence acquires what was done by the last lease.

@@ -1,4 +1,5 @@
-//! The door of a group whose state is being handed over: who comes waits before it, and is let in by the release that comes after.
+//! The door of a group whose state is being handed over: who comes waits before it, and is let in
+//! by the release that comes after.
 
 use crate::contained::contained;
 use parking_lot::{Condvar, Mutex};
@@ -28,7 +29,8 @@ impl Door {
         self.opened.wait_while(&mut waiting, |waiting| !waiting.is_open);
     }
 
-    /// Is it open? If not, `waker` is woken when it is; `place` is where that is kept, for one who asks again.
+    /// Is it open? If not, `waker` is woken when it is; `place` is where that is kept, for one who
+    /// asks again.
     #[cold]
     pub(crate) fn is_open(&self, place: &mut Option<usize>, waker: &Waker) -> bool {
         let mut waiting = self.waiting.lock();
@@ -55,7 +57,8 @@ impl Door {
         if wakers.is_empty() {
             return;
         }
-        // A waker is somebody else's code, and what stands behind it may be a plugin's: not on the thread that opens doors, where another is to be had.
+        // A waker is somebody else's code, and what stands behind it may be a plugin's: not on the
+        // thread that opens doors, where another is to be had.
         let wakers = Arc::new(Mutex::new(wakers));
         let theirs = Arc::clone(&wakers);
         let wake = |wakers: &Mutex<Vec<Waker>>| {
@@ -64,7 +67,8 @@ impl Door {
                 let _ = contained(|| waker.wake());
             }
         };
-        let started = thread::Builder::new().name("midflight-wake".to_owned()).spawn(move || wake(&theirs));
+        let started =
+            thread::Builder::new().name("midflight-wake".to_owned()).spawn(move || wake(&theirs));
         if started.is_err() {
             wake(&wakers);
         }

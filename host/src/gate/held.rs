@@ -1,8 +1,9 @@
 //! What a call leaves with its caller holds its release: futures and objects of a plugin's.
 //!
-//! A call's pin ends with the call, a lease is the caller's to take. What a plugin hands out has code and memory of the plugin's for
-//! as long as it lives, so it brings its own share in the release along, and whatever it runs there, its drop above all, it runs
-//! with that release as the one that calls from inside of it get.
+//! A call's pin ends with the call, a lease is the caller's to take. What a plugin hands out has
+//! code and memory of the plugin's for as long as it lives, so it brings its own share in the
+//! release along, and whatever it runs there, its drop above all, it runs with that release as the
+//! one that calls from inside of it get.
 
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
@@ -89,7 +90,9 @@ unsafe impl Holding for SlotGate {
     ) -> Result<(R, Held), E> {
         let at = Location::caller();
         let mut f = Some(f);
-        self.reach(self.link.cell(), method, |cell, release| self.held_in(cell, release, method, at, &mut f))
+        self.reach(self.link.cell(), method, |cell, release| {
+            self.held_in(cell, release, method, at, &mut f)
+        })
     }
 
     #[track_caller]
@@ -101,8 +104,9 @@ unsafe impl Holding for SlotGate {
         let at = Location::caller();
         let mut f = Some(f);
         let mut begin = move |gate: &SlotGate| {
-            let mut held =
-                |cell: &GroupCell, release: &Release| gate.held_in(cell, release, method, at, &mut f);
+            let mut held = |cell: &GroupCell, release: &Release| {
+                gate.held_in(cell, release, method, at, &mut f)
+            };
             match gate.try_reach(gate.link.cell(), method, &mut held) {
                 Ok(Settled::In(begun)) => Ok(Ok(begun)),
                 Ok(Settled::Shut(door)) => Err(door),
@@ -128,7 +132,8 @@ unsafe impl Holding for SlotGate {
 }
 
 impl SlotGate {
-    /// Runs `f` on what serves in `release`, which is entered, with a share in that; `None` where nothing does.
+    /// Runs `f` on what serves in `release`, which is entered, with a share in that; `None` where
+    /// nothing does.
     fn held_in<R, E: From<Fault>>(
         &self,
         cell: &GroupCell,
@@ -140,7 +145,8 @@ impl SlotGate {
         let Some(bound) = release.serving(self.target.index) else { return Ok(None) };
         let call = self.target.call.of(method);
         // SAFETY: pinned; and the bound is in it.
-        let held = unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
+        let held =
+            unsafe { Held::new(bound, cell::share(release), cell, &self.link.keep, call, at) };
         f.take().map(|f| run(f, held)).transpose()
     }
 }
@@ -182,7 +188,8 @@ unsafe impl Holding for LeaseGate<'_> {
 }
 
 impl SlotGate {
-    /// A share for what `find` has found in `release`, which `link` entered: or in the release of this slot's own, if it is fixed.
+    /// A share for what `find` has found in `release`, which `link` entered: or in the release of
+    /// this slot's own, if it is fixed.
     ///
     /// # Safety
     /// `release` is held, and `bound` is what `find` gave for it.

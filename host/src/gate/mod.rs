@@ -1,8 +1,9 @@
-//! The gate: the way from a handle of the host's to the function of the plugin that serves it at this moment.
+//! The gate: the way from a handle of the host's to the function of the plugin that serves it at
+//! this moment.
 //!
-//! A slot can't hold its plugin's table, which will be replaced and unmapped. It holds its group; a call pins the
-//! group's current release ([`pin`]), finds the table there, and calls. A request pins once for many calls, a lease
-//! holds a release for as long as it lives.
+//! A slot can't hold its plugin's table, which will be replaced and unmapped. It holds its group; a
+//! call pins the group's current release ([`pin`]), finds the table there, and calls. A request
+//! pins once for many calls, a lease holds a release for as long as it lives.
 #![allow(unsafe_code, reason = "one of the five places: pins hand out references to releases")]
 
 pub(crate) mod cell;
@@ -32,8 +33,12 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use ways::{Fork, Settled};
 
-/// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the index.
-pub(crate) fn slot<C: Contract + ?Sized>(shared: &Arc<Shared>, plugin: &str) -> Result<Slot<C>, Refusal> {
+/// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the
+/// index.
+pub(crate) fn slot<C: Contract + ?Sized>(
+    shared: &Arc<Shared>,
+    plugin: &str,
+) -> Result<Slot<C>, Refusal> {
     let wanted = Wanted { plugin: plugin.into(), contract: Known::of::<C>() };
     let index = shared.ask(|reply| Command::Slot { wanted, reply })??;
     let link = Link::new(Arc::clone(shared), shared.group_of(plugin).as_ref());
@@ -54,7 +59,8 @@ enum Keep {
     Fixed(Arc<Fixed>),
 }
 
-/// A group without a control plane: of one object that is linked in, or of releases that take turns.
+/// A group without a control plane: of one object that is linked in, or of releases that take
+/// turns.
 struct Fixed {
     cell: GroupCell,
     /// INVARIANT: not empty; `cell` publishes no other.
@@ -134,11 +140,16 @@ pub struct SlotGate {
     pub(crate) target: Target,
 }
 
-// SAFETY: a release binds an index to a table only after that table's layout was checked against the contract that the
-// index stands for, and keeps its generation loaded; the pin keeps the release.
+// SAFETY: a release binds an index to a table only after that table's layout was checked against
+// the contract that the index stands for, and keeps its generation loaded; the pin keeps the
+// release.
 unsafe impl Gate for SlotGate {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         let cell = self.link.cell();
         // Loaded before the pin's exchange, which every load after it waits for.
         let entry = self.target.entry;
@@ -169,8 +180,9 @@ impl SlotGate {
         }
     }
 
-    /// It is a call from within another, or the call found nothing where it looked, which it has left again: it is behind a door, at a fork or timed,
-    /// or the plugin has come since this handle was made.
+    /// It is a call from within another, or the call found nothing where it looked, which it has
+    /// left again: it is behind a door, at a fork or timed, or the plugin has come since this
+    /// handle was made.
     #[cold]
     #[inline(never)]
     fn late<R, E: From<Fault>>(
@@ -190,7 +202,8 @@ impl SlotGate {
         })
     }
 
-    /// Runs `f` in a release of the slot's group, at first of `entered`, until it finds there what it looks for.
+    /// Runs `f` in a release of the slot's group, at first of `entered`, until it finds there what
+    /// it looks for.
     fn reach<R, E: From<Fault>>(
         &self,
         entered: &GroupCell,
@@ -230,8 +243,8 @@ impl SlotGate {
 }
 
 impl SlotGate {
-    /// What serves the slot in a release that is held for 'r. An index means something within its own host alone, so a slot of
-    /// another host finds nothing.
+    /// What serves the slot in a release that is held for 'r. An index means something within its
+    /// own host alone, so a slot of another host finds nothing.
     fn find<'r>(&'r self, link: &Link, release: &'r Release) -> Option<&'r Bound> {
         match (&self.link.keep, &link.keep) {
             (Keep::Fixed(fixed), _) => fixed.releases[0].bound(self.target.index),
@@ -264,7 +277,11 @@ pub struct RequestGate<'r> {
 // SAFETY: as for `SlotGate`; the pin is the request's, whose closure 'r can't leave.
 unsafe impl Gate for RequestGate<'_> {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, _method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        _method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         match self.bound {
             Some(bound) => f(bound),
             None => Err(self.slot.absent(self.link.cell()).into()),
@@ -272,7 +289,8 @@ unsafe impl Gate for RequestGate<'_> {
     }
 }
 
-/// The gate of a slot through a lease: nested calls of the same thread into the group get the lease's release.
+/// The gate of a slot through a lease: nested calls of the same thread into the group get the
+/// lease's release.
 pub struct LeaseGate<'l> {
     slot: &'l SlotGate,
     link: &'l Link,
@@ -284,7 +302,11 @@ pub struct LeaseGate<'l> {
 // SAFETY: as for `SlotGate`; the lease owns a share in the release for 'l.
 unsafe impl Gate for LeaseGate<'_> {
     #[inline(always)]
-    fn enter<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn enter<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         let call = self.slot.target.call.of(method);
         if let Some(bound) = self.bound
             && let Some(entered) = pin::hold_plainly(self.cell, self.release, call)
@@ -303,7 +325,11 @@ impl LeaseGate<'_> {
     /// It is a call from within another, it is timed, or nothing serves it.
     #[cold]
     #[inline(never)]
-    fn late<R, E: From<Fault>>(&self, method: u16, f: impl FnOnce(&Bound) -> Result<R, E>) -> Result<R, E> {
+    fn late<R, E: From<Fault>>(
+        &self,
+        method: u16,
+        f: impl FnOnce(&Bound) -> Result<R, E>,
+    ) -> Result<R, E> {
         let call = self.slot.target.call.of(method);
         let (bound, meter) = match (self.bound, self.slot.timed(self.link, self.release)) {
             (Some(bound), _) => (bound, None),

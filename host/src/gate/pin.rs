@@ -1,9 +1,9 @@
 //! Pins: which threads are inside which release.
 //!
-//! A call must keep its release loaded for its own length. Counting calls on the release would do, but then every
-//! call of every thread writes the same cache line, and that line is all that a call costs. So each thread announces
-//! the release that it is about to use in a record that only it writes, and the rare retirement looks through all
-//! records.
+//! A call must keep its release loaded for its own length. Counting calls on the release would do,
+//! but then every call of every thread writes the same cache line, and that line is all that a call
+//! costs. So each thread announces the release that it is about to use in a record that only it
+//! writes, and the rare retirement looks through all records.
 //!
 //! # Who touches what
 //! | field of `Thread` | owner thread | others |
@@ -26,37 +26,46 @@
 //! | the next, between announcement and confirmation | anything | a release that may be gone: compared, never used |
 //!
 //! # Why no release is freed under a call
-//! Reader: exchange the hazard, SeqCst ([`announce`]), load `current` again, SeqCst; only if it is unchanged is the release
-//! used. Writer: store `current`, SeqCst fence ([`about_to_scan`]), read every hazard. The exchange and the fence are totally ordered.
+//! Reader: exchange the hazard, SeqCst ([`announce`]), load `current` again, SeqCst; only if it is
+//! unchanged is the release used. Writer: store `current`, SeqCst fence ([`about_to_scan`]), read
+//! every hazard. The exchange and the fence are totally ordered.
 //! - If the reader's exchange is first, the writer's reads see the hazard, and it waits.
-//! - If the writer's fence is first, the reader's second load, which comes after both, sees the new `current`, and it tries again with that.
+//! - If the writer's fence is first, the reader's second load, which comes after both, sees the new
+//!   `current`, and it tries again with that.
 //!
-//! An exchange and not a store with a fence after it: on x86-64 both wait for all stores before them, and the exchange is one of
-//! these itself. Every other access has the orders that a fence in its place would need; the models have that fence.
+//! An exchange and not a store with a fence after it: on x86-64 both wait for all stores before
+//! them, and the exchange is one of these itself. Every other access has the orders that a fence in
+//! its place would need; the models have that fence.
 //!
-//! A hazard is cleared with Release and read with Acquire, so what the call did happens before the release is freed. It is
-//! announced with Release as well: the scan may find the *next* call's announcement in the place of the null, and a
-//! Relaxed store there would not hand on what the null did (it belongs to no release sequence since C++20; loom found it).
-//! A release that is published again at the same address is another one to nobody: an address is free only when no
-//! hazard holds it.
+//! A hazard is cleared with Release and read with Acquire, so what the call did happens before the
+//! release is freed. It is announced with Release as well: the scan may find the *next* call's
+//! announcement in the place of the null, and a Relaxed store there would not hand on what the null
+//! did (it belongs to no release sequence since C++20; loom found it). A release that is published
+//! again at the same address is another one to nobody: an address is free only when no hazard holds
+//! it.
 //!
 //! # Why no side of a fork is freed under a call
-//! A release may own others and be there only to lead to them ([`Entered::over`]). Who is in it announces the inner one *in the place of*
-//! the outer one, and needs no second look: of one place the scan reads the values in the order in which they were written. The scan for
-//! the inner release comes after one that did not find the outer one any more (`Retired::look` gives it out only then), so it finds
-//! the announcement of the inner one, or what came after that.
+//! A release may own others and be there only to lead to them ([`Entered::over`]). Who is in it
+//! announces the inner one *in the place of* the outer one, and needs no second look: of one place
+//! the scan reads the values in the order in which they were written. The scan for the inner
+//! release comes after one that did not find the outer one any more (`Retired::look` gives it out
+//! only then), so it finds the announcement of the inner one, or what came after that.
 //!
 //! # Why the order in which calls are left does not matter
-//! A call is mostly left in the reverse order and on its own thread. A coroutine that is suspended inside of one (safe code can do
-//! that) leaves it whenever it is resumed, after calls that came later and perhaps on another thread. So a call rests on no
-//! other frame than its own: its hazard says that the frame is taken, and holds the release. To leave is to store null there,
-//! whoever does it.
+//! A call is mostly left in the reverse order and on its own thread. A coroutine that is suspended
+//! inside of one (safe code can do that) leaves it whenever it is resumed, after calls that came
+//! later and perhaps on another thread. So a call rests on no other frame than its own: its hazard
+//! says that the frame is taken, and holds the release. To leave is to store null there, whoever
+//! does it.
 //!
-//! A nested call finds its release in a frame below, which may be left in that very moment. It announces the release in its own frame and
-//! asks whether that is current: then it is pinned as any other is. If it is not, the thread adds one to `copies`, announces again,
-//! and looks whether the frame below still has it. A scan reads `copies`, then the frames from the lowest up, and after a fence `copies` again.
-//! It can miss the nested call only if it read its frame before the announcement and the frame below after that was left.
-//! - If the scan found the new `copies` at its beginning, it had acquired the announcement before that, and saw it.
+//! A nested call finds its release in a frame below, which may be left in that very moment. It
+//! announces the release in its own frame and asks whether that is current: then it is pinned as
+//! any other is. If it is not, the thread adds one to `copies`, announces again, and looks whether
+//! the frame below still has it. A scan reads `copies`, then the frames from the lowest up, and
+//! after a fence `copies` again. It can miss the nested call only if it read its frame before the
+//! announcement and the frame below after that was left.
+//! - If the scan found the new `copies` at its beginning, it had acquired the announcement before
+//!   that, and saw it.
 //! - If it did not: the frame below was left after the second look, and the scan saw that before
 //!   its last fence. So the look comes before that fence, and `copies`, which was written before
 //!   the look, is found to be changed.
@@ -76,22 +85,25 @@
 //! above it: it pins what is current, and rests on nothing else.
 //!
 //! # Why no record is missed
-//! A record is put into the list before its owner's first exchange, by one that is SeqCst as well. By the same two interleavings either the scan,
-//! which loads the list after its fence, finds it, or its owner sees the new `current`.
+//! A record is put into the list before its owner's first exchange, by one that is SeqCst as well.
+//! By the same two interleavings either the scan, which loads the list after its fence, finds it,
+//! or its owner sees the new `current`.
 //!
-//! A record never leaves the list, and one that is handed on has all its hazards cleared:
-//! the old owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it touches anything.
+//! A record never leaves the list, and one that is handed on has all its hazards cleared: the old
+//! owner's `taken = false` (Release) comes after, the new owner's exchange (Acquire) before it
+//! touches anything.
 //!
 //! # Why no call for attention is lost
-//! The control plane writes what it wants done, then 1 with Release. The owner swaps to 0 with Acquire *before* it does what is
-//! wanted: either the swap reads the 1, then it sees what is wanted; or the 1 comes after the swap, and stays for the next pass.
+//! The control plane writes what it wants done, then 1 with Release. The owner swaps to 0 with
+//! Acquire *before* it does what is wanted: either the swap reads the 1, then it sees what is
+//! wanted; or the 1 comes after the swap, and stays for the next pass.
 //!
 //! `tests/models` runs this file under loom, with each of these steps left out in turn.
 
 use super::cell::GroupCell;
 use super::sync::{
-    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Count, Hazard, Note, OwnUsize, about_to_scan,
-    announce, fence, has_looked, process_static, thread_static,
+    self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Count, Hazard, Note, OwnUsize,
+    about_to_scan, announce, fence, has_looked, process_static, thread_static,
 };
 use crate::release::Release;
 use crate::runtime::locals;
@@ -104,9 +116,11 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Releasing
 /// The most that `calls_nested_max` can be.
 pub(crate) const FRAMES: usize = sync::FRAMES;
 
-/// What a thread is entering for: a method of a slot, by numbers that mean something in the slot's host. For reports.
+/// What a thread is entering for: a method of a slot, by numbers that mean something in the slot's
+/// host. For reports.
 ///
-/// The lower bits of a frame's note: a slot, a method, and whether it is by a lease. Above them is the group's number.
+/// The lower bits of a frame's note: a slot, a method, and whether it is by a lease. Above them is
+/// the group's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Call(u64);
 
@@ -142,7 +156,8 @@ impl Call {
     }
 }
 
-/// A group as notes name it: its number, above a call. No two groups of a process have the same, and none has 0.
+/// A group as notes name it: its number, above a call. No two groups of a process have the same,
+/// and none has 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupNumber(u64);
 
@@ -151,16 +166,20 @@ impl GroupNumber {
         // No part of the protocol.
         static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = LAST.fetch_add(1, Relaxed) + 1;
-        assert!(number < 1 << (u64::BITS - GROUP), "a process can make no more groups and fixed slots");
+        assert!(
+            number < 1 << (u64::BITS - GROUP),
+            "a process can make no more groups and fixed slots"
+        );
         GroupNumber(number << GROUP)
     }
 }
 
-/// Enters the current release of `group`, as nearly every call does: on a thread that is in no other, and that nothing is asked of.
-/// `None`: it is to be [`enter`]ed, out of line.
+/// Enters the current release of `group`, as nearly every call does: on a thread that is in no
+/// other, and that nothing is asked of. `None`: it is to be [`enter`]ed, out of line.
 ///
-/// The frequent way has no other in it, so that a call's arguments stay in registers. Its pin is one exchange before the call and
-/// one store after. The exchange waits for every store before it, so each counts.
+/// The frequent way has no other in it, so that a call's arguments stay in registers. Its pin is
+/// one exchange before the call and one store after. The exchange waits for every store before it,
+/// so each counts.
 #[inline(always)]
 pub(super) fn enter_plainly(group: &GroupCell, call: Call) -> Option<Entered> {
     let thread = this_thread_known()?;
@@ -168,9 +187,11 @@ pub(super) fn enter_plainly(group: &GroupCell, call: Call) -> Option<Entered> {
     thread.is_plain().then(|| Entered { release: pin(frame, group, call), frame })
 }
 
-/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one if it is in none.
+/// Runs `f` inside of the release of `group` that this thread entered last, or of the current one
+/// if it is in none.
 ///
-/// `f` gets the pin itself, so that it can leave before it does what is no call: a result that said so would go through memory.
+/// `f` gets the pin itself, so that it can leave before it does what is no call: a result that said
+/// so would go through memory.
 #[inline(always)]
 pub(super) fn enter<R, E: From<Fault>>(
     group: &GroupCell,
@@ -202,7 +223,8 @@ pub(super) fn enter_rarely(group: &GroupCell, call: Call) -> Result<Entered, Fau
     }
 }
 
-/// Makes `release` the one that nested calls of this thread into `group` get, on a thread as for [`enter_plainly`].
+/// Makes `release` the one that nested calls of this thread into `group` get, on a thread as for
+/// [`enter_plainly`].
 ///
 /// The caller holds the release by other means (a lease) for as long as it is entered.
 #[inline(always)]
@@ -211,7 +233,8 @@ pub(super) fn hold_plainly(group: &GroupCell, release: &Release, call: Call) -> 
     thread.is_plain().then(|| thread.frames[0].hold(group, release, call))
 }
 
-/// Runs `f` with `release` as the one that nested calls of this thread into `group` get. The caller holds it, as above.
+/// Runs `f` with `release` as the one that nested calls of this thread into `group` get. The caller
+/// holds it, as above.
 pub(super) fn enter_held<R, E: From<Fault>>(
     group: &GroupCell,
     release: &Release,
@@ -225,9 +248,15 @@ pub(super) fn enter_held<R, E: From<Fault>>(
     f()
 }
 
-/// As [`enter_held`], for what must run however deep the thread is: the end of a value, whose caller can't be refused. Beyond the last
-/// frame nested calls are refused anyway, so that none asks which release it belongs to.
-pub(super) fn enter_surely<R>(group: &GroupCell, release: &Release, call: Call, f: impl FnOnce() -> R) -> R {
+/// As [`enter_held`], for what must run however deep the thread is: the end of a value, whose
+/// caller can't be refused. Beyond the last frame nested calls are refused anyway, so that none
+/// asks which release it belongs to.
+pub(super) fn enter_surely<R>(
+    group: &GroupCell,
+    release: &Release,
+    call: Call,
+    f: impl FnOnce() -> R,
+) -> R {
     attend_outside();
     let thread = this_thread();
     let depth = thread.entered();
@@ -269,10 +298,15 @@ fn pin(frame: &Frame, group: &GroupCell, call: Call) -> *const Release {
     release
 }
 
-/// The frame whose release a call from inside of a call belongs to, if this thread is in that group already.
+/// The frame whose release a call from inside of a call belongs to, if this thread is in that group
+/// already.
 #[cold]
 #[inline(never)]
-fn nested(thread: &'static Thread, depth: usize, group: &GroupCell) -> Result<Option<&'static Frame>, Fault> {
+fn nested(
+    thread: &'static Thread,
+    depth: usize,
+    group: &GroupCell,
+) -> Result<Option<&'static Frame>, Fault> {
     if depth >= group.calls_nested_max {
         return Err(too_deep(group));
     }
@@ -321,7 +355,8 @@ pub(crate) fn checkpoint() {
     attend_outside();
 }
 
-/// As [`checkpoint`]. Which thread this is has to be asked after it: a destructor can be suspended, and go on elsewhere.
+/// As [`checkpoint`]. Which thread this is has to be asked after it: a destructor can be suspended,
+/// and go on elsewhere.
 #[cold]
 #[inline(never)]
 fn attend_outside() {
@@ -358,15 +393,15 @@ pub(crate) fn is_entered() -> bool {
     this_thread_known().is_some_and(|thread| thread.entered() > 0)
 }
 
-/// Is a thread inside of `release`? No is final once nobody can enter it any more: after `GroupCell::publish` has put
-/// another one in its place.
+/// Is a thread inside of `release`? No is final once nobody can enter it any more: after
+/// `GroupCell::publish` has put another one in its place.
 pub(super) fn is_pinned(release: &Release) -> bool {
     about_to_scan();
     threads().any(|thread| thread.is_inside(release))
 }
 
-/// How often a record is looked through whose thread nests calls in retired releases meanwhile. After that it counts as inside,
-/// until the next scan.
+/// How often a record is looked through whose thread nests calls in retired releases meanwhile.
+/// After that it counts as inside, until the next scan.
 const LOOKS_MAX: usize = 100;
 
 /// A thread inside of a release, as it looked a moment ago.
@@ -394,7 +429,8 @@ pub(super) fn inside(release: &Release) -> Vec<Inside> {
 /// In this order: an outermost call touches one cache line of it.
 #[repr(C, align(128))]
 struct Thread {
-    /// No frame but the first is taken from here on. It comes down when a call is entered, not when one is left.
+    /// No frame but the first is taken from here on. It comes down when a call is entered, not when
+    /// one is left.
     depth: OwnUsize,
     /// Not 0: some plugin is closing. On the line of the first frame, which a call writes anyway.
     attention: AtomicUsize,
@@ -407,17 +443,20 @@ struct Thread {
 }
 
 impl Thread {
-    /// Its first frame is free, as it is in no call, and it is not asked to attend. One test for both.
+    /// Its first frame is free, as it is in no call, and it is not asked to attend. One test for
+    /// both.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        // Acquire: another thread may have left the call that was here, and a lease's is stored over that.
+        // Acquire: another thread may have left the call that was here, and a lease's is stored
+        // over that.
         self.frames[0].hazard.load(Acquire).addr() | self.attention.load(Relaxed) == 0
     }
 
     /// How many frames lie up to the highest that is taken.
     fn entered(&self) -> usize {
         let highest = self.depth.get().max(1);
-        let entered = (1..=highest).rev().find(|depth| self.frames[depth - 1].is_taken()).unwrap_or(0);
+        let entered =
+            (1..=highest).rev().find(|depth| self.frames[depth - 1].is_taken()).unwrap_or(0);
         // As in `is_plain`, for what is stored into the frames above.
         fence(Acquire);
         entered
@@ -450,12 +489,14 @@ impl Thread {
 #[repr(C)]
 struct Frame {
     hazard: Hazard<Release>,
-    /// A group and a call. The owner reads which group a frame is in; what others read is for reports.
+    /// A group and a call. The owner reads which group a frame is in; what others read is for
+    /// reports.
     note: Note,
 }
 
 impl Frame {
-    /// Mostly it is what the last call was. A comparison costs less than a store that the next exchange waits for.
+    /// Mostly it is what the last call was. A comparison costs less than a store that the next
+    /// exchange waits for.
     #[inline(always)]
     fn describe(&self, group: &GroupCell, call: u64) {
         let note = group.number.0 | call;
@@ -485,11 +526,12 @@ impl Frame {
 
 /// This thread inside of a release. Dropping it leaves, on every way out, a panic too.
 ///
-/// Not to be kept: what it holds is not retired meanwhile. A coroutine keeps it for as long as it is suspended, and may drop it in any
-/// order and on any thread.
+/// Not to be kept: what it holds is not retired meanwhile. A coroutine keeps it for as long as it
+/// is suspended, and may drop it in any order and on any thread.
 pub(super) struct Entered {
-    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current` was seen to be this, or before
-    /// a frame below was seen to have it still, so by the arguments above; or a lease holds it. `over` keeps it so.
+    /// INVARIANT: nobody frees it until this is dropped. Its hazard was announced before `current`
+    /// was seen to be this, or before a frame below was seen to have it still, so by the arguments
+    /// above; or a lease holds it. `over` keeps it so.
     release: *const Release,
     /// INVARIANT: its hazard is this call's alone until this is dropped.
     frame: &'static Frame,
@@ -502,8 +544,8 @@ impl Entered {
         unsafe { &*self.release }
     }
 
-    /// Leaves with an answer of registers, which is looked at first: the compiler moves nothing over the store that leaves, so that what
-    /// only the caller took apart would go through memory.
+    /// Leaves with an answer of registers, which is looked at first: the compiler moves nothing
+    /// over the store that leaves, so that what only the caller took apart would go through memory.
     #[inline(always)]
     pub(super) fn leave<R, E>(self, answer: Result<R, E>) -> Result<R, E> {
         match answer {
@@ -519,17 +561,20 @@ impl Entered {
     }
 }
 
-/// Does an `R` fit into registers? A larger answer is made where the caller wants it, and to look at it would be to copy it.
+/// Does an `R` fit into registers? A larger answer is made where the caller wants it, and to look
+/// at it would be to copy it.
 #[inline(always)]
 pub(super) const fn in_registers<R>() -> bool {
     size_of::<R>() <= 2 * size_of::<usize>()
 }
 
 impl Entered {
-    /// Goes over into `inner`, with one store: in this frame a scan that no longer finds the one finds the other.
+    /// Goes over into `inner`, with one store: in this frame a scan that no longer finds the one
+    /// finds the other.
     ///
     /// # Safety
-    /// The release that is entered owns `inner`, and hands it on to a [`Retired`](super::cell::Retired) when it is freed itself.
+    /// The release that is entered owns `inner`, and hands it on to a
+    /// [`Retired`](super::cell::Retired) when it is freed itself.
     #[cold]
     pub(super) unsafe fn over(mut self, inner: *const Release) -> Entered {
         self.frame.hazard.store(inner.cast_mut(), Releasing);
@@ -569,7 +614,8 @@ fn this_thread_known() -> Option<&'static Thread> {
 #[cold]
 #[inline(never)]
 fn register() -> &'static Thread {
-    let free = threads().find(|thread| thread.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok());
+    let free = threads()
+        .find(|thread| thread.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok());
     let thread = free.unwrap_or_else(append);
     thread.tid.store(sync::tid(), Relaxed);
     THREAD.with(|this| this.set(thread));
@@ -582,7 +628,8 @@ fn append() -> &'static Thread {
     let mut first = FIRST.load(Relaxed);
     loop {
         thread.next.store(first, Relaxed);
-        // Who finds the record sees it whole. That a scan finds it is told above, and needs the one order of all.
+        // Who finds the record sees it whole. That a scan finds it is told above, and needs the one
+        // order of all.
         match FIRST.compare_exchange_weak(first, from_ref(thread).cast_mut(), SeqCst, Relaxed) {
             Ok(_) => return thread,
             Err(other) => first = other,
@@ -615,8 +662,9 @@ fn threads() -> impl Iterator<Item = &'static Thread> {
     })
 }
 
-/// Runs in the key phase of a thread's end. A thread that ends inside of a call keeps its record, and the record its
-/// hazard: better a release that never drains than one that is freed under a frame that may still be unwound.
+/// Runs in the key phase of a thread's end. A thread that ends inside of a call keeps its record,
+/// and the record its hazard: better a release that never drains than one that is freed under a
+/// frame that may still be unwound.
 unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };

@@ -14,11 +14,12 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A typed handle on one contract of one plugin: it derefs to the contract's methods, and each call runs on the version
-/// that serves at that moment.
+/// A typed handle on one contract of one plugin: it derefs to the contract's methods, and each call
+/// runs on the version that serves at that moment.
 ///
-/// A cheap clone over shared state; `Send` and `Sync`. It stays good through every update, before the plugin's first load and
-/// after the host's end: a call that finds nothing is [`Fault::NotLoaded`].
+/// A cheap clone over shared state; `Send` and `Sync`. It stays good through every update, before
+/// the plugin's first load and after the host's end: a call that finds nothing is
+/// [`Fault::NotLoaded`].
 pub struct Slot<C: Contract + ?Sized> {
     pub(super) gate: SlotGate,
     proxy: C::Proxy<SlotGate>,
@@ -36,14 +37,15 @@ impl<C: Contract + ?Sized> Slot<C> {
     /// The gate's index stands for the contract `C`.
     pub(super) unsafe fn through(gate: SlotGate) -> Self {
         Slot {
-            // SAFETY: releases bind to an index what was checked against the contract that it stands for.
+            // SAFETY: releases bind to an index what was checked against the contract that it
+            // stands for.
             proxy: unsafe { C::proxy(gate.clone()) },
             gate,
         }
     }
 
-    /// A slot on an object that is linked in: no library, no host, no update. For tests, for a build without plugins, for platforms
-    /// that can't unload.
+    /// A slot on an object that is linked in: no library, no host, no update. For tests, for a
+    /// build without plugins, for platforms that can't unload.
     ///
     /// ```
     /// # midflight_plugin::contract_crate!();
@@ -126,14 +128,16 @@ impl Group {
         self.cell().map_or(0, GroupCell::release)
     }
 
-    /// Runs `f` on one release: every call that it makes through [`Request::get`] runs on the same versions, whatever is published
-    /// meanwhile, and so do calls that the plugins make back into the group.
+    /// Runs `f` on one release: every call that it makes through [`Request::get`] runs on the same
+    /// versions, whatever is published meanwhile, and so do calls that the plugins make back into
+    /// the group.
     ///
-    /// The release stays loaded until `f` returns, so keep requests short; across an `.await` take a [`lease`](Group::lease).
+    /// The release stays loaded until `f` returns, so keep requests short; across an `.await` take
+    /// a [`lease`](Group::lease).
     ///
     /// # Errors
-    /// What `f` returns; [`Fault::NotLoaded`] with the group's name where no plugin of it was ever loaded;
-    /// [`Fault::NestedTooDeep`] and [`Fault::TooManyGroups`] beyond the bounds.
+    /// What `f` returns; [`Fault::NotLoaded`] with the group's name where no plugin of it was ever
+    /// loaded; [`Fault::NestedTooDeep`] and [`Fault::TooManyGroups`] beyond the bounds.
     pub fn request<R, E, F>(&self, f: F) -> Result<R, E>
     where
         F: for<'r> FnOnce(&'r Request<'r>) -> Result<R, E>,
@@ -152,8 +156,9 @@ impl Group {
         })
     }
 
-    /// As [`request`](Group::request), for somebody or something that `key` stands for: while a [canary](crate::HostBuilder::canary) runs, requests
-    /// with the same key stay on the same side of it. With the next canary the keys are drawn anew.
+    /// As [`request`](Group::request), for somebody or something that `key` stands for: while a
+    /// [canary](crate::HostBuilder::canary) runs, requests with the same key stay on the same side
+    /// of it. With the next canary the keys are drawn anew.
     ///
     /// # Errors
     /// As [`request`](Group::request).
@@ -189,8 +194,9 @@ impl Group {
         })
     }
 
-    /// A share in the release that a request would run on, to keep for as long as it is needed. Reports of what holds a release name
-    /// the place of this call. While a plugin's state is being handed over it waits as a thread, for `handover_wait_max` at most.
+    /// A share in the release that a request would run on, to keep for as long as it is needed.
+    /// Reports of what holds a release name the place of this call. While a plugin's state is being
+    /// handed over it waits as a thread, for `handover_wait_max` at most.
     ///
     /// # Errors
     /// As [`request`](Group::request).
@@ -199,7 +205,8 @@ impl Group {
         self.lease_on(Fork::by_chance)
     }
 
-    /// As [`lease`](Group::lease), with a key as for [`request_keyed`](Group::request_keyed): for sessions.
+    /// As [`lease`](Group::lease), with a key as for [`request_keyed`](Group::request_keyed): for
+    /// sessions.
     ///
     /// # Errors
     /// As [`request`](Group::request).
@@ -292,10 +299,11 @@ impl Request<'_> {
     }
 }
 
-/// A share in one release, owned and `Send`: for sessions, background work and everything that outlives a closure.
+/// A share in one release, owned and `Send`: for sessions, background work and everything that
+/// outlives a closure.
 ///
-/// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking and dropping it writes a counter
-/// and a list that threads share; its calls do not.
+/// While it lives, its release stays loaded, and a retired one counts in `generations_max`. Taking
+/// and dropping it writes a counter and a list that threads share; its calls do not.
 pub struct Lease {
     pub(super) release: Arc<Release>,
     pub(super) link: Link,

@@ -1,8 +1,8 @@
 //! What the pin protocol is made of: atomics, fences, shares, statics.
 //!
-//! `tests/models` compiles [`pin`](super::pin) and [`cell`](super::cell) as they are over a module of the same names
-//! whose types are loom's, and whose faults can be planted. So each type here has one part in the protocol, and the
-//! file knows nothing else.
+//! `tests/models` compiles [`pin`](super::pin) and [`cell`](super::cell) as they are over a module
+//! of the same names whose types are loom's, and whose faults can be planted. So each type here has
+//! one part in the protocol, and the file knows nothing else.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -36,13 +36,15 @@ pub(super) fn about_to_scan() {
     fence(SeqCst);
 }
 
-/// The writer's fence as well: between its look at a thread's hazards and its second one at what that thread has copied.
+/// The writer's fence as well: between its look at a thread's hazards and its second one at what
+/// that thread has copied.
 #[inline(always)]
 pub(super) fn has_looked() {
     fence(SeqCst);
 }
 
-/// A number that only the owner of its record touches. (Atomic, so that this need not be believed to be sound.)
+/// A number that only the owner of its record touches. (Atomic, so that this need not be believed
+/// to be sound.)
 pub(super) struct OwnUsize(AtomicUsize);
 
 impl OwnUsize {
@@ -61,8 +63,8 @@ impl OwnUsize {
     }
 }
 
-/// A remark that the owner of its record writes and reads. To others it is for reports: they decide nothing by it, so they may read it at any
-/// time, and it may be of another moment.
+/// A remark that the owner of its record writes and reads. To others it is for reports: they decide
+/// nothing by it, so they may read it at any time, and it may be of another moment.
 pub(super) struct Note(AtomicU64);
 
 impl Note {
@@ -110,8 +112,9 @@ pub(super) fn tid() -> u32 {
 
 /// Has `ended` called with `record` in the key phase of this thread's end.
 ///
-/// A Rust thread-local's destructor would be too early: others that run after it may still call plugins. Keys come after
-/// all of them, and one that is set again in a destructor is asked again. `ended` is the same at each call.
+/// A Rust thread-local's destructor would be too early: others that run after it may still call
+/// plugins. Keys come after all of them, and one that is set again in a destructor is asked again.
+/// `ended` is the same at each call.
 pub(super) fn at_thread_end<T>(record: &'static T, ended: unsafe extern "C" fn(*mut c_void)) {
     static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
     let key = *KEY.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! Of the gate what needs the system: threads that end, panics, bounds, reports. The orders of its steps are in `tests/models`.
+//! Of the gate what needs the system: threads that end, panics, bounds, reports. The orders of its
+//! steps are in `tests/models`.
 
 use super::cell::{GroupCell, Retired, share};
 use super::pin::{self, Call, Inside};
@@ -30,7 +31,11 @@ fn bounded(number: u64, calls_nested_max: usize, groups_nested_max: usize) -> Gr
 }
 
 impl GroupCell {
-    fn enter<R>(&self, call: Call, f: impl FnOnce(&Release) -> Result<R, Fault>) -> Result<R, Fault> {
+    fn enter<R>(
+        &self,
+        call: Call,
+        f: impl FnOnce(&Release) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
         pin::enter(self, call, |entered| f(entered.release()))
     }
 
@@ -43,7 +48,10 @@ impl GroupCell {
 /// A release that leads to `number` and `number + 1` alike.
 fn fork(number: u64) -> Arc<Release> {
     let (serves, tried) = (release(number), release(number + 1));
-    Arc::new(Release::leading(0, Detour::Fork(Fork { serves, tried, share: u64::MAX / 2, salt: 0 })))
+    Arc::new(Release::leading(
+        0,
+        Detour::Fork(Fork { serves, tried, share: u64::MAX / 2, salt: 0 }),
+    ))
 }
 
 fn settled<R>(group: &GroupCell, f: impl FnOnce(&Release) -> Result<R, Fault>) -> Result<R, Fault> {
@@ -120,12 +128,13 @@ fn groups_are_bounded() {
     assert_eq!(through(&groups[..3]), Ok(()));
     assert_eq!(through(&groups), Err(Fault::TooManyGroups { bound: 3 }));
     // One that it is in already is none more.
-    let again =
-        groups[0].enter(CALL, |_| groups[1].enter(CALL, |_| groups[2].enter(CALL, |_| call(&groups[0]))));
+    let again = groups[0]
+        .enter(CALL, |_| groups[1].enter(CALL, |_| groups[2].enter(CALL, |_| call(&groups[0]))));
     assert_eq!(again, Ok(0));
     // So is a second lease on one.
     let lease = groups[0].lease().expect("a lease");
-    let held = |f: &mut dyn FnMut() -> Result<u64, Fault>| pin::enter_held(&groups[0], &lease, CALL, f);
+    let held =
+        |f: &mut dyn FnMut() -> Result<u64, Fault>| pin::enter_held(&groups[0], &lease, CALL, f);
     let within = held(&mut || held(&mut || held(&mut || call(&groups[1]))));
     assert_eq!(within, Ok(1));
 }
@@ -156,7 +165,8 @@ fn a_nested_call_stays_on_its_release() {
     drained(retired);
 }
 
-/// A frame keeps the group of the call that was there before; one that inherits must not be taken for that.
+/// A frame keeps the group of the call that was there before; one that inherits must not be taken
+/// for that.
 #[test]
 fn a_frame_forgets_the_group_before() {
     let _alone = alone();
@@ -228,7 +238,8 @@ fn a_thread_that_ends_inside_of_a_call_keeps_its_record() {
     });
 }
 
-/// Each registers, mostly with the record of one that has ended, under a publisher that frees what they are about to enter.
+/// Each registers, mostly with the record of one that has ended, under a publisher that frees what
+/// they are about to enter.
 #[test]
 fn thousands_of_threads_end_under_publishing() {
     let _alone = alone();
@@ -242,11 +253,13 @@ fn thousands_of_threads_end_under_publishing() {
                     let short = thread::Builder::new().spawn_scoped(scope, || {
                         for _ in 0..3 {
                             let before = published.load(SeqCst);
-                            let entered =
-                                group.enter(CALL, |release| Ok::<_, Fault>((release.number, call(&group)?)));
+                            let entered = group.enter(CALL, |release| {
+                                Ok::<_, Fault>((release.number, call(&group)?))
+                            });
                             let after = published.load(SeqCst) + 1;
-                            let is_right =
-                                |(entered, nested)| entered == nested && (before..=after).contains(&entered);
+                            let is_right = |(entered, nested)| {
+                                entered == nested && (before..=after).contains(&entered)
+                            };
                             if !entered.is_ok_and(is_right) {
                                 wrong.fetch_add(1, Relaxed);
                             }
@@ -309,8 +322,9 @@ fn forks_that_come_and_go() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while over.load(SeqCst) == 0 {
-                    let same =
-                        settled(&group, |side| Ok((side.number, call(&group)?, side.bound(0).is_some())));
+                    let same = settled(&group, |side| {
+                        Ok((side.number, call(&group)?, side.bound(0).is_some()))
+                    });
                     let same = same.expect("within the bounds");
                     assert_eq!((same.0, same.2), (same.1, false));
                     calls.fetch_add(1, Relaxed);
@@ -332,8 +346,12 @@ fn forks_that_come_and_go() {
     });
 }
 
-/// A coroutine that is suspended inside of a call, made by `enter`, until it is resumed. What it gives then is the release's number.
-fn suspended(group: &Arc<GroupCell>, lease: Option<Arc<Release>>) -> generator::Generator<'static, (), u64> {
+/// A coroutine that is suspended inside of a call, made by `enter`, until it is resumed. What it
+/// gives then is the release's number.
+fn suspended(
+    group: &Arc<GroupCell>,
+    lease: Option<Arc<Release>>,
+) -> generator::Generator<'static, (), u64> {
     let group = Arc::clone(group);
     let mut coroutine = generator::Gn::<()>::new_scoped(move |mut scope| {
         let mut inside = |release: &Release| {
@@ -350,20 +368,23 @@ fn suspended(group: &Arc<GroupCell>, lease: Option<Arc<Release>>) -> generator::
     coroutine
 }
 
-/// Every order in which some calls of a thread, each in a coroutine, can be left: each holds its release to its own end.
+/// Every order in which some calls of a thread, each in a coroutine, can be left: each holds its
+/// release to its own end.
 #[test]
 fn s18_calls_are_left_in_any_order() {
     let _alone = alone();
     const CALLS: usize = 4;
-    let orders = (0..CALLS.pow(CALLS as u32))
-        .map(|order| (0..CALLS as u32).map(move |at| order / CALLS.pow(at) % CALLS).collect::<Vec<_>>());
+    let orders = (0..CALLS.pow(CALLS as u32)).map(|order| {
+        (0..CALLS as u32).map(move |at| order / CALLS.pow(at) % CALLS).collect::<Vec<_>>()
+    });
     let all = |order: &Vec<usize>| (0..CALLS).all(|call| order.contains(&call));
     for order in orders.filter(all) {
         let group = Arc::new(group(1));
         let mut calls: Vec<_> = (0..CALLS).map(|_| suspended(&group, None)).collect();
         let mut retired = group.publish(release(2));
         for call in &order {
-            retired = retired.look().err().unwrap_or_else(|| panic!("freed before {call} of {order:?}"));
+            retired =
+                retired.look().err().unwrap_or_else(|| panic!("freed before {call} of {order:?}"));
             assert_eq!(calls[*call].resume(), Some(1), "{order:?}");
         }
         drained(retired);
@@ -371,7 +392,8 @@ fn s18_calls_are_left_in_any_order() {
     }
 }
 
-/// A call that was made within one through a lease is still inside when that call is over and the lease is gone.
+/// A call that was made within one through a lease is still inside when that call is over and the
+/// lease is gone.
 #[test]
 fn s18_a_nested_call_outlives_the_lease_that_it_was_made_under() {
     let _alone = alone();

@@ -1,10 +1,12 @@
 //! Two releases that take turns: what the benchmarks swap, a thousand times a second.
 //!
-//! An update makes a generation, and that costs a thousand times what its publication does; through the control plane nothing but
-//! updates can be had. What callers feel of a publication alone is measured with this: the same cell, the same store, the same
-//! pins and the same scan, of two releases that were really prepared and that leases hold.
+//! An update makes a generation, and that costs a thousand times what its publication does; through
+//! the control plane nothing but updates can be had. What callers feel of a publication alone is
+//! measured with this: the same cell, the same store, the same pins and the same scan, of two
+//! releases that were really prepared and that leases hold.
 //!
-//! It is no part of the public API: it is made by an `unsafe fn` alone, which names the rule that safe code could break.
+//! It is no part of the public API: it is made by an `unsafe fn` alone, which names the rule that
+//! safe code could break.
 
 use super::cell::GroupCell;
 use super::slot::{Lease, Slot};
@@ -35,7 +37,8 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// The releases of two leases of one host. They stay loaded for as long as this and its slots live.
+    /// The releases of two leases of one host. They stay loaded for as long as this and its slots
+    /// live.
     ///
     /// # Safety
     /// For measurements alone. A generation answers through its slots after the host has retired
@@ -67,8 +70,9 @@ impl Turns {
         }
         let cell = AtomicPtr::new(std::ptr::from_ref(&self.fixed.cell).cast_mut());
         let link = Link { keep: Keep::Fixed(Arc::clone(&self.fixed)), cell };
-        // SAFETY: the slot's own index, which means `C` in every release of its host. It is a slot of
-        // `self.host`, as was compared above, and both releases are that host's, as `new` has seen.
+        // SAFETY: the slot's own index, which means `C` in every release of its host. It is a slot
+        // of `self.host`, as was compared above, and both releases are that host's, as `new` has
+        // seen.
         Some(unsafe { Slot::through(SlotGate { link, target: slot.gate.target.clone() }) })
     }
 

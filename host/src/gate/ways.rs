@@ -1,6 +1,8 @@
-//! The ways on from a release that is not to be called at once: past a door that is shut, to one side of a fork, and by a clock.
+//! The ways on from a release that is not to be called at once: past a door that is shut, to one
+//! side of a fork, and by a clock.
 //!
-//! In all of them what a call looks for is not bound, so that a call has no test for them: it finds nothing, leaves, and comes here.
+//! In all of them what a call looks for is not bound, so that a call has no test for them: it finds
+//! nothing, leaves, and comes here.
 
 use super::cell::GroupCell;
 use super::door::Door;
@@ -75,7 +77,8 @@ pub(crate) enum Settled<R> {
 }
 
 impl GroupCell {
-    /// As [`pin::enter`], in a release that serves: it waits at a door, and takes at a fork the side that `choose` says.
+    /// As [`pin::enter`], in a release that serves: it waits at a door, and takes at a fork the
+    /// side that `choose` says.
     pub(crate) fn settle<R, E: From<Fault>>(
         &self,
         call: Call,
@@ -143,7 +146,8 @@ mod tests {
     #[test]
     fn a_key_stays_on_its_side_and_is_drawn_anew_for_the_next_canary() {
         let (one, next) = (fork(u64::MAX / 2, 1), fork(u64::MAX / 2, 2));
-        let sides = |fork: &Fork| (0..1_000_u32).map(|key| fork.by_key(&key).number).collect::<Vec<_>>();
+        let sides =
+            |fork: &Fork| (0..1_000_u32).map(|key| fork.by_key(&key).number).collect::<Vec<_>>();
         assert_eq!(sides(&one), sides(&one));
         assert_ne!(sides(&one), sides(&next));
     }

@@ -1,7 +1,8 @@
 //! Files: what the journal and the store ask of a directory, and no more.
 //!
-//! That a write returned says nothing about the disk: bytes are there when their file was synced, names when their directory was. The tests
-//! put a disk behind these traits that loses, tears and refuses.
+//! That a write returned says nothing about the disk: bytes are there when their file was synced,
+//! names when their directory was. The tests put a disk behind these traits that loses, tears and
+//! refuses.
 
 use super::JournalError;
 use crate::stage::image::private_directory;
@@ -48,9 +49,13 @@ impl Failed {
     }
 }
 
-/// Gives the file `name` these bytes. Whenever this is cut, there are the bytes from before under the name or these, whole; when it
-/// returns, these.
-pub(crate) fn replace(files: &dyn Files, name: &str, bytes: &[u8]) -> Result<Box<dyn Written>, Failed> {
+/// Gives the file `name` these bytes. Whenever this is cut, there are the bytes from before under
+/// the name or these, whole; when it returns, these.
+pub(crate) fn replace(
+    files: &dyn Files,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Box<dyn Written>, Failed> {
     let new = name.to_owned() + NEW;
     let write = || {
         let mut file = files.create(&new).map_err(Failed::to("create"))?;
@@ -75,7 +80,8 @@ pub(crate) struct Directory {
     lock: Arc<Lock>,
 }
 
-/// Gives the lock back by name: closing would leave it with a process that is being started at this moment, until that runs its program.
+/// Gives the lock back by name: closing would leave it with a process that is being started at this
+/// moment, until that runs its program.
 struct Lock(File);
 
 impl Drop for Lock {
@@ -91,7 +97,8 @@ impl Directory {
         let path = std::path::absolute(path).map_err(unusable)?;
         let handle = create_directory(&path).map_err(unusable)?;
         let lock_path = path.join("lock");
-        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let options =
+            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut lock = options.open(&lock_path).map_err(unusable)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -104,8 +111,10 @@ impl Directory {
         }
         // The lock is what counts; this is for the message of who comes second.
         let note = format!("process {}", std::process::id());
-        let noted =
-            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(note.as_bytes()));
+        let noted = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(note.as_bytes()));
         drop(noted);
         Ok(Directory { path, handle, lock: Arc::new(Lock(lock)) })
     }
@@ -176,7 +185,8 @@ impl Written for File {
     }
 }
 
-/// A directory that only this user can enter, with its own name on the disk, and those of the directories that had to be made for it.
+/// A directory that only this user can enter, with its own name on the disk, and those of the
+/// directories that had to be made for it.
 fn create_directory(path: &Path) -> io::Result<File> {
     let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     private_directory(path)?;
@@ -184,7 +194,8 @@ fn create_directory(path: &Path) -> io::Result<File> {
         let parent = made.parent().unwrap_or(made);
         File::open(parent)?.sync_all()?;
     }
-    // One that was there may have been made by a process that came no further. Whose parent is closed to us was made by somebody else.
+    // One that was there may have been made by a process that came no further. Whose parent is
+    // closed to us was made by somebody else.
     if let Some(parent) = path.parent().and_then(|parent| File::open(parent).ok()) {
         parent.sync_all()?;
     }

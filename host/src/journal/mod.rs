@@ -1,16 +1,18 @@
 //! The journal: what a restart brings back.
 //!
-//! A service that is restarted must run what was committed last, must not run what it died of, and must not take up again what
-//! was rolled back. The files in the plugins' directory can't tell: the newest of them may be the one that killed it. So each
-//! decision is written down, and it counts when it is on the disk. A process, or the machine, can end within any write, and
-//! whatever was not synced by then may be lost or torn. Hence:
+//! A service that is restarted must run what was committed last, must not run what it died of, and
+//! must not take up again what was rolled back. The files in the plugins' directory can't tell: the
+//! newest of them may be the one that killed it. So each decision is written down, and it counts
+//! when it is on the disk. A process, or the machine, can end within any write, and whatever was
+//! not synced by then may be lost or torn. Hence:
 //!
-//! - A file of lines, each with a checksum. One line is appended and synced at a time, so only the last can be torn. What is
-//!   wrong with any other is damage, which is reported and never guessed at.
-//! - A journal begins with a head, which has the state until then, and a file with a head comes into its place only by being
-//!   renamed there, synced. So the head is never torn.
-//! - Nothing is written after what may be garbage. After a write that failed, and at each start, the journal goes on in a new
-//!   file. There is no other way of repair.
+//! - A file of lines, each with a checksum. One line is appended and synced at a time, so only the
+//!   last can be torn. What is wrong with any other is damage, which is reported and never guessed
+//!   at.
+//! - A journal begins with a head, which has the state until then, and a file with a head comes
+//!   into its place only by being renamed there, synced. So the head is never torn.
+//! - Nothing is written after what may be garbage. After a write that failed, and at each start,
+//!   the journal goes on in a new file. There is no other way of repair.
 //!
 //! ```text
 //! <directory>/lock              who has it
@@ -53,7 +55,8 @@ impl Default for Bounds {
     }
 }
 
-/// Opens what is in the directory at `path`, or begins it there. Nobody else can until both are dropped.
+/// Opens what is in the directory at `path`, or begins it there. Nobody else can until both are
+/// dropped.
 pub(crate) fn open(path: &Path, bounds: Bounds) -> Result<(Journal, Store, Opened), JournalError> {
     let directory = Directory::lock(path)?;
     let store = Store::open(Box::new(directory.inner("store")?), bounds.store_bytes_max)?;
@@ -64,7 +67,8 @@ pub(crate) fn open(path: &Path, bounds: Bounds) -> Result<(Journal, Store, Opene
 /// The journal of this process, which has it alone.
 pub(crate) struct Journal {
     files: Box<dyn Files>,
-    /// Absent after a failure: nobody knows then what is in the file, so it is not written to again.
+    /// Absent after a failure: nobody knows then what is in the file, so it is not written to
+    /// again.
     file: Option<Box<dyn Written>>,
     bytes: u64,
     /// That the file had when it was begun.
@@ -84,7 +88,8 @@ pub(crate) struct Opened {
     pub(crate) quarantined: Vec<Quarantined>,
 }
 
-/// A last record that was being written when the process or the machine ended, and was cut off. It never counted.
+/// A last record that was being written when the process or the machine ended, and was cut off. It
+/// never counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Repaired {
     pub(crate) at_byte: u64,
@@ -92,10 +97,12 @@ pub(crate) struct Repaired {
 }
 
 impl Journal {
-    /// Reads the journal, draws the consequences of how the process before ended, and writes that and its own beginning.
+    /// Reads the journal, draws the consequences of how the process before ended, and writes that
+    /// and its own beginning.
     fn open(files: Box<dyn Files>, bytes_max: u64) -> Result<(Self, Opened), JournalError> {
         let path = files.path().join(JOURNAL);
-        let found = files.read(JOURNAL).map_err(|source| JournalError::unreadable(&path, source))?;
+        let found =
+            files.read(JOURNAL).map_err(|source| JournalError::unreadable(&path, source))?;
         let (mut state, mut lines, repaired) = match found {
             None => (JournalState::default(), record::head(&JournalState::default()), None),
             Some(mut bytes) => {
@@ -121,11 +128,12 @@ impl Journal {
         Ok((journal, Opened { died, repaired, quarantined }))
     }
 
-    /// When this returns, `record` survives whatever happens. After an error it may or may not be found at the next start;
-    /// the next record that is appended rules it out.
+    /// When this returns, `record` survives whatever happens. After an error it may or may not be
+    /// found at the next start; the next record that is appended rules it out.
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         let line = record::line(record);
-        // What is still true may be more than the bound: then that is not to be written again with every record.
+        // What is still true may be more than the bound: then that is not to be written again with
+        // every record.
         let bytes_max = self.bytes_max.max(2 * self.bytes_begun);
         if self.file.is_none() || self.bytes + line.len() as u64 > bytes_max {
             self.compact()?;
@@ -150,7 +158,8 @@ impl Journal {
     }
 
     fn begin(&mut self, lines: &[u8]) -> Result<(), JournalError> {
-        // Where it fails, either file may be found under the name, and a line written to the other would be lost.
+        // Where it fails, either file may be found under the name, and a line written to the other
+        // would be lost.
         self.file = None;
         let file = replace(&*self.files, JOURNAL, lines);
         self.file = Some(file.map_err(|Failed { what, source }| self.unwritable(what, source))?);
@@ -173,8 +182,11 @@ impl From<Torn> for Repaired {
 /// The state after all records of a journal, and what was torn at its end.
 fn replay(path: &Path, bytes: &[u8]) -> Result<(JournalState, Option<Torn>), JournalError> {
     let damaged = |at: usize| JournalError::Damaged { path: path.to_owned(), at_byte: at as u64 };
-    let unknown =
-        |at: usize, source| JournalError::Unknown { path: path.to_owned(), at_byte: at as u64, source };
+    let unknown = |at: usize, source| JournalError::Unknown {
+        path: path.to_owned(),
+        at_byte: at as u64,
+        source,
+    };
     // A head can't be torn, so whatever is wrong with it is damage.
     let Some((head, mut at)) = record::first(bytes) else {
         return Err(JournalError::Headless { path: path.to_owned() });
@@ -246,7 +258,10 @@ pub(crate) enum JournalError {
         text::path(path)
     )]
     StoreFull { path: PathBuf, bytes: u64, bytes_kept: u64, bytes_max: u64 },
-    #[error("{} is not there any more; put the file back, or apply the library again", text::path(path))]
+    #[error(
+        "{} is not there any more; put the file back, or apply the library again",
+        text::path(path)
+    )]
     StoreMissing { path: PathBuf },
     #[error(
         "{} does not hold the bytes that were committed: they have the hash {found}; apply the library again",

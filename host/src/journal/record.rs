@@ -11,8 +11,9 @@ pub(crate) const FORMAT: u32 = 1;
 
 /// Something that was decided or happened.
 ///
-/// A rollback of what is committed is two records, `Committed` and then `Held`: cut between them, the good set runs, and the bad
-/// version is known and so not taken up. The other way round it would run.
+/// A rollback of what is committed is two records, `Committed` and then `Held`: cut between them,
+/// the good set runs, and the bad version is known and so not taken up. The other way round it
+/// would run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Record {
@@ -157,8 +158,8 @@ pub(crate) struct Torn {
     pub(crate) bytes: usize,
 }
 
-/// Is what begins at `at`, and is no line, the last one, torn? A line has one end and no other line in it, so with more than that it
-/// is damage.
+/// Is what begins at `at`, and is no line, the last one, torn? A line has one end and no other line
+/// in it, so with more than that it is damage.
 pub(crate) fn torn(bytes: &[u8], at: usize) -> Option<Torn> {
     let rest = &bytes[at..];
     let inner_end = rest[..rest.len() - 1].contains(&b'\n');
@@ -170,8 +171,8 @@ pub(crate) fn torn(bytes: &[u8], at: usize) -> Option<Torn> {
 const CHECKSUM_BYTES: usize = 16;
 
 fn seal(what: &impl Serialize) -> Vec<u8> {
-    let json =
-        serde_json::to_string(what).expect("maps with keys of text, lists and text can be written as json");
+    let json = serde_json::to_string(what)
+        .expect("maps with keys of text, lists and text can be written as json");
     // For people: nothing is decided by it, so a clock that is wrong does no harm.
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let body = format!("{seconds} {json}");

@@ -81,7 +81,8 @@ impl JournalState {
         }
     }
 
-    /// What must be held because the process died while it was on probation. What is committed as well did not bring it down.
+    /// What must be held because the process died while it was on probation. What is committed as
+    /// well did not bring it down.
     pub(crate) fn quarantine(&self) -> Vec<Quarantined> {
         let trials = self.trials.iter().filter(|_| !self.clean);
         let members = trials.flat_map(|(group, set)| set.iter().map(move |member| (group, member)));
@@ -89,7 +90,8 @@ impl JournalState {
             let committed = self.committed.get(*group);
             !committed.is_some_and(|set| contains(set, &member.plugin, &member.digest))
         });
-        news.map(|(group, member)| Quarantined { group: group.clone(), member: member.clone() }).collect()
+        news.map(|(group, member)| Quarantined { group: group.clone(), member: member.clone() })
+            .collect()
     }
 
     /// Why this version is not taken up by itself, if it isn't.
@@ -140,7 +142,8 @@ impl JournalState {
         self.held.entry(plugin.to_owned()).or_default().insert(digest, reason.to_owned());
     }
 
-    /// Nothing is known of it any more: if it is not committed this time, it is a candidate as any other.
+    /// Nothing is known of it any more: if it is not committed this time, it is a candidate as any
+    /// other.
     fn release(&mut self, plugin: &str, digest: &Digest) {
         if let Some(held) = self.held.get_mut(plugin) {
             held.remove(digest);

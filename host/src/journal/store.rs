@@ -1,7 +1,8 @@
 //! The store: the libraries that the journal would bring back.
 //!
-//! The file that a version came from can be replaced or gone at the next start, and the private images go with their process. So
-//! what is committed is copied here under the hash of its bytes, before the journal says that it is.
+//! The file that a version came from can be replaced or gone at the next start, and the private
+//! images go with their process. So what is committed is copied here under the hash of its bytes,
+//! before the journal says that it is.
 
 use super::JournalError;
 use super::files::{Failed, Files, NEW, replace};
@@ -30,13 +31,15 @@ impl Store {
         Ok(store)
     }
 
-    /// When this returns, [`get`](Store::get) has these bytes whatever happens. Everything that is there counts for the bound: what need
-    /// not be kept is to be given to [`retain`](Store::retain) first.
+    /// When this returns, [`get`](Store::get) has these bytes whatever happens. Everything that is
+    /// there counts for the bound: what need not be kept is to be given to
+    /// [`retain`](Store::retain) first.
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) -> Result<(), JournalError> {
         assert_eq!(digest, Digest::of(bytes), "the bytes are those of the digest");
         let name = name(&digest);
-        let failed =
-            |failed: Failed| JournalError::unwritable(failed.what, &self.path(&digest), failed.source);
+        let failed = |failed: Failed| {
+            JournalError::unwritable(failed.what, &self.path(&digest), failed.source)
+        };
         let _alone = self.putting.lock();
         // Read, not just looked for: what has rotted is written again.
         if self.get(&digest).is_ok() {
@@ -91,7 +94,9 @@ impl Store {
 
     fn remove(&self, name: &str) -> Result<(), JournalError> {
         let removed = self.files.remove(name);
-        removed.map_err(|source| JournalError::unwritable("remove", &self.files.path().join(name), source))
+        removed.map_err(|source| {
+            JournalError::unwritable("remove", &self.files.path().join(name), source)
+        })
     }
 
     /// Where its bytes are: to be read once, and compared with it.

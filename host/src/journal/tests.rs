@@ -37,7 +37,11 @@ fn trial(group: &str, of: &[&str]) -> Record {
 
 fn returned(group: &str, of: &[&str]) -> Record {
     let versions = of.iter().map(|of| Version { plugin: member(of).plugin, digest: digest(of) });
-    Record::Returned { group: group.into(), held: versions.collect(), reason: "3 panics in 10 s".into() }
+    Record::Returned {
+        group: group.into(),
+        held: versions.collect(),
+        reason: "3 panics in 10 s".into(),
+    }
 }
 
 fn held(of: &str) -> Record {
@@ -92,7 +96,8 @@ fn the_last_committed_set_is_what_counts_and_the_one_before_is_the_last_good_one
         committed("exchange", &["fees 2", "risk 1"]),
         trial("exchange", &["fees 3", "risk 1"]),
     ]);
-    let expected = [("exchange".into(), set(&["fees 2", "risk 1"])), ("web".into(), set(&["pages 1"]))];
+    let expected =
+        [("exchange".into(), set(&["fees 2", "risk 1"])), ("web".into(), set(&["pages 1"]))];
     assert_eq!(state.committed, BTreeMap::from(expected));
     assert_eq!(state.before, BTreeMap::from([("exchange".into(), set(&["fees 1", "risk 1"]))]));
     assert_eq!(state.trials, BTreeMap::from([("exchange".into(), set(&["fees 3", "risk 1"]))]));
@@ -129,7 +134,8 @@ fn what_was_rolled_back_is_held_until_it_is_asked_for_and_is_no_good_one() {
         [held("fees 2"), committed("exchange", &["fees 1"])],
     ] {
         let mut state = replayed(&one_and_two);
-        // Cut between the two, when they are in the order that is asked for: the good one runs, the bad one is not taken up.
+        // Cut between the two, when they are in the order that is asked for: the good one runs, the
+        // bad one is not taken up.
         state.apply(&rollback[0]);
         assert!(knows(&state, "fees 2"));
         state.apply(&rollback[1]);
@@ -146,8 +152,10 @@ fn a_version_on_trial_is_known_once_that_was_decided() {
     let state = replayed(&[trial("exchange", &["fees 1", "risk 1"])]);
     assert!(!knows(&state, "fees 1"));
     // Superseded, by one that brings the other along.
-    let state =
-        replayed(&[trial("exchange", &["fees 1", "risk 1"]), trial("exchange", &["fees 2", "risk 1"])]);
+    let state = replayed(&[
+        trial("exchange", &["fees 1", "risk 1"]),
+        trial("exchange", &["fees 2", "risk 1"]),
+    ]);
     assert!(knows(&state, "fees 1") && !knows(&state, "fees 2") && !knows(&state, "risk 1"));
 }
 
@@ -160,7 +168,10 @@ fn as_many_versions_are_known_as_there_is_room_for_and_those_that_matter_always(
     }
     let state = replayed(&records);
     let known: Vec<_> = names.iter().map(|name| knows(&state, name)).collect();
-    assert!(known[..36].iter().all(|known| !known) && known[36..].iter().all(|known| *known), "{known:?}");
+    assert!(
+        known[..36].iter().all(|known| !known) && known[36..].iter().all(|known| *known),
+        "{known:?}"
+    );
     assert!(knows(&state, "fees kept") && knows(&state, "fees held"));
 }
 
@@ -186,7 +197,10 @@ fn what_was_on_probation_when_the_process_died_is_quarantined_with_the_cause() {
         .map(|(group, of)| Quarantined { group: group.into(), member: member(of) });
     assert_eq!(opened.quarantined, quarantined);
     let state = second.state();
-    assert_eq!(state.held("fees", &digest("fees 2")), Some("the process ended while it was on probation"));
+    assert_eq!(
+        state.held("fees", &digest("fees 2")),
+        Some("the process ended while it was on probation")
+    );
     assert!(is_held(state, "pages 2") && !is_held(state, "risk 1"));
     assert_eq!(state.committed["exchange"], set(&["fees 1", "risk 1"]));
     assert!(state.trials.is_empty());
@@ -201,7 +215,9 @@ fn what_was_on_probation_when_the_process_died_is_quarantined_with_the_cause() {
 fn an_orderly_end_in_probation_quarantines_nothing() {
     let disk = Disk::new();
     let (mut first, _) = journal(&disk).unwrap();
-    for record in [committed("exchange", &["fees 1"]), trial("exchange", &["fees 2"]), Record::Ended] {
+    for record in
+        [committed("exchange", &["fees 1"]), trial("exchange", &["fees 2"]), Record::Ended]
+    {
         first.append(&record).unwrap();
     }
     drop(first);
@@ -238,7 +254,8 @@ fn a_person_can_read_it() {
         format!(r#"{{"held":{{"plugin":"fees","digest":"{digest}","reason":"rolled back"}}}}"#),
     ];
     assert_eq!(json, expected);
-    // The checksum is what `cut -d' ' -f2- | tr -d '\n' | b3sum` prints of a line, cut to 16 digits.
+    // The checksum is what `cut -d' ' -f2- | tr -d '\n' | b3sum` prints of a line, cut to 16
+    // digits.
     for line in &lines {
         let sum = blake3::hash(format!("{} {}", line[1], line[2]).as_bytes()).to_hex();
         assert_eq!(line[0], &sum[..16]);
@@ -300,8 +317,9 @@ fn an_empty_file_is_no_journal() {
 
 #[test]
 fn what_another_version_wrote_is_not_guessed_at() {
-    let sealed =
-        |body: &str| format!("{} {body}\n", &blake3::hash(body.as_bytes()).to_hex()[..16]).into_bytes();
+    let sealed = |body: &str| {
+        format!("{} {body}\n", &blake3::hash(body.as_bytes()).to_hex()[..16]).into_bytes()
+    };
     let check = |bytes: &[u8], expected: &str| {
         let disk = Disk::new();
         disk.set(JOURNAL, bytes);
@@ -309,7 +327,10 @@ fn what_another_version_wrote_is_not_guessed_at() {
         assert!(error.contains(expected), "{error}");
         assert_eq!(disk.read(JOURNAL).unwrap().unwrap(), bytes);
     };
-    check(&sealed(r#"1 {"format":2,"state":[]}"#), "has format 2, this host knows 1; start the version");
+    check(
+        &sealed(r#"1 {"format":2,"state":[]}"#),
+        "has format 2, this host knows 1; start the version",
+    );
     let at = lines(&[]).len();
     let bytes = [lines(&[]), sealed(r#"1 {"praised":{}}"#), lines(&[])].concat();
     check(&bytes, &format!("something whole at byte {at} that this host does not know"));
@@ -411,7 +432,8 @@ impl Run {
     fn begin(disk: Disk) -> Self {
         let acknowledged = JournalState::default();
         let allowed = vec![vec![acknowledged.clone()]];
-        let mut run = Run { disk, journal: None, acknowledged, allowed, failures: 0, compactions: 0 };
+        let mut run =
+            Run { disk, journal: None, acknowledged, allowed, failures: 0, compactions: 0 };
         run.open();
         run
     }
@@ -463,7 +485,8 @@ impl Run {
     fn open(&mut self) {
         self.journal = None;
         let opened = journal(&self.disk).or_else(|error| {
-            let known = matches!(error, JournalError::Unwritable { .. } | JournalError::Unreadable { .. });
+            let known =
+                matches!(error, JournalError::Unwritable { .. } | JournalError::Unreadable { .. });
             assert!(known, "{error}");
             self.failures += 1;
             journal(&self.disk)
@@ -472,7 +495,8 @@ impl Run {
         let allowed = self.allowed.last().unwrap();
         let found = allowed.iter().map(at_start).find(|state| state == journal.state());
         self.acknowledged = found.expect("a restart finds what was acknowledged");
-        // A record that failed may be cut off here, and what was cut off is reported by the one that cut it off.
+        // A record that failed may be cut off here, and what was cut off is reported by the one
+        // that cut it off.
         assert!(opened.repaired.is_none() || self.failures > 0);
         self.journal = Some(journal);
         let acknowledged = self.acknowledged.clone();
@@ -486,9 +510,14 @@ fn check_cut(image: &Image, allowed: &[JournalState], cuts: Cuts) -> usize {
     let expected: Vec<_> = allowed.iter().map(at_start).collect();
     let next = trial("web", &["pages 9"]);
     for disk in &disks {
-        let (mut found, _) = journal(disk).unwrap_or_else(|error| panic!("step {}: {error}", image.step));
+        let (mut found, _) =
+            journal(disk).unwrap_or_else(|error| panic!("step {}: {error}", image.step));
         let state = found.state().clone();
-        assert!(expected.contains(&state), "step {}: {state:#?}\nis none of {expected:#?}", image.step);
+        assert!(
+            expected.contains(&state),
+            "step {}: {state:#?}\nis none of {expected:#?}",
+            image.step
+        );
         found.append(&next).unwrap();
         let after = found.state().clone();
         drop(found);
@@ -527,7 +556,11 @@ fn a35_any_operation_may_fail_once_and_the_next_record_goes_through() {
             disk.fail(Fault { at, how });
             disk.record();
             let run = Run::begin(disk.clone()).through();
-            assert!(run.failures <= 1, "the failure of operation {at} was told {} times", run.failures);
+            assert!(
+                run.failures <= 1,
+                "the failure of operation {at} was told {} times",
+                run.failures
+            );
             // Cut soon after, while what failed may still be found.
             for image in disk.take_images().iter().skip(at).take(6) {
                 cuts += check_cut(image, &run.allowed[image.step], Cuts::Some);

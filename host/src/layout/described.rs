@@ -2,7 +2,8 @@
 //!
 //! The comparison of two descriptions goes through the functions that are described, and takes a
 //! field that is a function for equal to another such field. So a description that leaves its
-//! functions out fits any other. The macros write none like that, but a file can come from anywhere.
+//! functions out fits any other. The macros write none like that, but a file can come from
+//! anywhere.
 
 use super::difference::Rule;
 use super::{Both, Description, Sides, advice, of_plugin_and_host};
@@ -47,9 +48,12 @@ fn is_bare(field: &TLField) -> bool {
 #[allow(unsafe_code, reason = "describes tables by hand, which nobody calls")]
 mod tests {
     use super::*;
-    use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+    use abi::abi_stability::abi_checking::{
+        CheckingGlobals, check_layout_compatibility_with_globals,
+    };
     use midflight_plugin::rt::described::{
-        Described, MonoTypeLayout, SharedVars, Table, Text, UNSAFE_EXTERN_FN_LAYOUT, Written, shared, table,
+        Described, MonoTypeLayout, SharedVars, Table, Text, UNSAFE_EXTERN_FN_LAYOUT, Written,
+        shared, table,
     };
     use midflight_plugin::rt::{StableAbi, described};
 
@@ -59,11 +63,14 @@ mod tests {
     // SAFETY: there is no such table.
     unsafe impl<const DESCRIBED: bool> Described for Functions<DESCRIBED> {
         const MONO: &'static MonoTypeLayout = {
-            const WRITTEN: Written = Written { package: "contracts;1.0.0", line: 1, module: "contracts\0" };
+            const WRITTEN: Written =
+                Written { package: "contracts;1.0.0", line: 1, module: "contracts\0" };
             const FIELD: u64 = 6 << 16 | 1 << 47 | 1 << 60;
-            let text = Text { name: "NamesFields", written: WRITTEN, names: "length;", fields: &[FIELD] };
+            let text =
+                Text { name: "NamesFields", written: WRITTEN, names: "length;", fields: &[FIELD] };
             // Its result is the function's own type: that it is there is what counts.
-            let all = &described::functions(&[described::function(6 << 16, 7, 0, 0, 0)], &[1 << 16]);
+            let all =
+                &described::functions(&[described::function(6 << 16, 7, 0, 0, 0)], &[1 << 16]);
             &table(text, 1, if DESCRIBED { Some(all) } else { None })
         };
         const SHARED: &'static SharedVars = &shared(Self::MONO, &[UNSAFE_EXTERN_FN_LAYOUT]);
@@ -74,8 +81,9 @@ mod tests {
     fn s03_a_function_that_is_not_described_is_refused() {
         let bare = <Table<Functions<false>> as StableAbi>::LAYOUT;
         let whole = <Table<Functions<true>> as StableAbi>::LAYOUT;
-        let says =
-            |expected, offered, sides| check(Both { expected, offered }, sides).err().unwrap_or_default();
+        let says = |expected, offered, sides| {
+            check(Both { expected, offered }, sides).err().unwrap_or_default()
+        };
         let refused = |side: &str| {
             format!(
                 "the {side} describes no arguments and no result of length, so that nobody can \

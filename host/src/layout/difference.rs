@@ -160,9 +160,9 @@ impl Walk {
                 named(both.as_ref().map(|contract| contract.table), types, within)
                     .or_else(|| self.methods(name, both.as_ref()))
             }
-            (Other, Other) if named_alike => {
-                crates(types).or_else(|| bytes(types)).or_else(|| self.inside_of_ours(types, within))
-            }
+            (Other, Other) if named_alike => crates(types)
+                .or_else(|| bytes(types))
+                .or_else(|| self.inside_of_ours(types, within)),
             _ => Some(differ(types, within)),
         }
     }
@@ -188,7 +188,8 @@ impl Walk {
                 let (ours, theirs) = (says(&expected), says(&offered));
                 return Some(Difference::new(ours, theirs, Rule::Variants).at(owner));
             }
-            let list = List { owner: &owner, joint: ".", noun: "field", rule: |_, _| Rule::Payload };
+            let list =
+                List { owner: &owner, joint: ".", noun: "field", rule: |_, _| Rule::Payload };
             let fields = Both { expected: expected.fields, offered: offered.fields };
             self.fields(&list, &expected.name, fields, Rule::Payload)
         })
@@ -430,7 +431,11 @@ fn differ(types: Both<Description>, within: Within) -> Difference {
 }
 
 /// `tables` have the names and the crates of `types`.
-fn named(tables: Both<Description>, types: Both<Description>, within: Within) -> Option<Difference> {
+fn named(
+    tables: Both<Description>,
+    types: Both<Description>,
+    within: Within,
+) -> Option<Difference> {
     let names = tables.map(name);
     (names.expected != names.offered).then(|| differ(types, within)).or_else(|| crates(tables))
 }
@@ -441,7 +446,11 @@ fn crates(types: Both<Description>) -> Option<Difference> {
     if packages.expected != packages.offered {
         let says = |layout, package| format!("{} of the crate {package}", name(layout));
         let expected = says(types.expected, &packages.expected);
-        return Some(Difference::new(expected, says(types.offered, &packages.offered), Rule::Crates));
+        return Some(Difference::new(
+            expected,
+            says(types.offered, &packages.offered),
+            Rule::Crates,
+        ));
     }
     let versions = types.map(|layout| layout.package_version());
     let fit = match (versions.expected.parsed(), versions.offered.parsed()) {

@@ -13,7 +13,9 @@ mod written;
 
 use crate::contained::say;
 use crate::release::Layout;
-use abi::abi_stability::abi_checking::{self, AbiInstability, AbiInstabilityError, CheckingGlobals};
+use abi::abi_stability::abi_checking::{
+    self, AbiInstability, AbiInstabilityError, CheckingGlobals,
+};
 use abi::type_layout::TLFieldOrFunction;
 use difference::{Change, Difference, Rule};
 use midflight_inspect::text;
@@ -53,7 +55,12 @@ pub(crate) enum Sides {
 /// that names both sides.
 ///
 /// It runs the getters of the library's type descriptions, so it belongs on a worker.
-pub(crate) fn check(contract: &str, expected: Layout, offered: Layout, sides: Sides) -> Result<(), String> {
+pub(crate) fn check(
+    contract: &str,
+    expected: Layout,
+    offered: Layout,
+    sides: Sides,
+) -> Result<(), String> {
     let tables = Both { expected: expected.0, offered: offered.0 };
     let checked = catch_unwind(AssertUnwindSafe(|| {
         described::check(tables, sides)?;
@@ -169,7 +176,9 @@ fn advice(rule: Rule) -> String {
             "an enum keeps its variants, their order and their numbers: write a new one, which may \
              be #[record(growable)], and a method with #[since] that uses it"
         }
-        Rule::GrowableFieldType => "a field keeps its type: write a new one at the end, with #[since]",
+        Rule::GrowableFieldType => {
+            "a field keeps its type: write a new one at the end, with #[since]"
+        }
         Rule::Later(noun, change) => return later(noun, change),
         Rule::Growable => {
             "what may grow crosses in another form: leave the type as it was, and write a new one, \

@@ -63,7 +63,8 @@ impl Program {
     /// # Errors
     /// Why it isn't, or can't be told.
     pub(crate) fn startable() -> Result<Program, String> {
-        let link = std::fs::read_link(THIS).map_err(|error| format!("{THIS} can't be read: {error}"))?;
+        let link =
+            std::fs::read_link(THIS).map_err(|error| format!("{THIS} can't be read: {error}"))?;
         let started = link.display();
         // SAFETY: it reads a list that the kernel made. The loader corrects this entry to the
         // program's own where it was started as one.
@@ -76,9 +77,13 @@ impl Program {
         match other {
             Some(program) => {
                 let program = program.display();
-                Err(format!("{program} was started by {started}, and would not be started again by itself"))
+                Err(format!(
+                    "{program} was started by {started}, and would not be started again by itself"
+                ))
             }
-            None if loader == 0 => Err(format!("{started} was started, which is a loader of programs")),
+            None if loader == 0 => {
+                Err(format!("{started} was started, which is a loader of programs"))
+            }
             None => Program::this().map_err(|error| format!("{THIS} can't be read: {error}")),
         }
     }

@@ -1,4 +1,5 @@
-//! What is asked of a plugin beside its contracts, of one that is linked in: the same functions as a mapped one's.
+//! What is asked of a plugin beside its contracts, of one that is linked in: the same functions as
+//! a mapped one's.
 
 use super::*;
 use crate::runtime::Owner;
@@ -100,7 +101,10 @@ fn each_hook_runs_once_and_the_state_that_it_changed_is_handed_over() {
             assert_eq!(old.hook(old_instance, origin, which), Ok(()));
         }
         let state = old.state().expect("a state");
-        assert_eq!((state.version, state.restores_from, state.saves_to, state.ahead), (4, 4, 4, false));
+        assert_eq!(
+            (state.version, state.restores_from, state.saves_to, state.ahead),
+            (4, 4, 4, false)
+        );
         let (bytes, more) = old.save(old_instance, origin, 4, Part::Whole).unwrap();
         assert!(!more);
         with(counting, "no", |new, new_instance, origin| {

@@ -1,8 +1,10 @@
-//! Attached data: what plugins add to objects of the host's, kept by the host through all generations.
+//! Attached data: what plugins add to objects of the host's, kept by the host through all
+//! generations.
 //!
-//! By name, then by object: names are few and stay, objects are many and come and go. A plugin asks for a name once, and each call of it
-//! takes the lock of one of a field's shards for as long as a copy of the bytes takes. No code of a plugin runs meanwhile: a change is
-//! worked out by the plugin on a copy, and put back if the value's stamp is still the same.
+//! By name, then by object: names are few and stay, objects are many and come and go. A plugin asks
+//! for a name once, and each call of it takes the lock of one of a field's shards for as long as a
+//! copy of the bytes takes. No code of a plugin runs meanwhile: a change is worked out by the
+//! plugin on a copy, and put back if the value's stamp is still the same.
 
 use super::owner;
 use midflight_plugin::rt::{ABSENT, Fields, Put, RSlice, RStr, Stamped};
@@ -35,8 +37,9 @@ pub(super) const FIELDS: Fields = Fields { field, get, put, detach };
 pub struct AttachedData(Arc<Store>);
 
 impl AttachedData {
-    /// Frees all that is attached to `object`, and returns how many values that were. To be called when the object has ended: what
-    /// a plugin attaches to it later stays until it is forgotten again.
+    /// Frees all that is attached to `object`, and returns how many values that were. To be called
+    /// when the object has ended: what a plugin attaches to it later stays until it is forgotten
+    /// again.
     pub fn forget(&self, object: u64) -> usize {
         self.fields().iter().filter(|field| field.detach(object)).count()
     }
@@ -98,7 +101,8 @@ struct Shard {
     values: HashMap<u64, Value>,
     /// Of the values together.
     bytes: usize,
-    /// The last that was given out. Never again, or a value that was taken away and made anew would pass for the same.
+    /// The last that was given out. Never again, or a value that was taken away and made anew would
+    /// pass for the same.
     stamp: u64,
 }
 
@@ -162,7 +166,8 @@ fn nothing() -> Stamped {
 unsafe extern "C" fn field(of: *const (), name: RStr<'_>) -> *const () {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
-    // It stays in the store, and the owner holds the store for as long as the plugin's code is mapped.
+    // It stays in the store, and the owner holds the store for as long as the plugin's code is
+    // mapped.
     Arc::as_ptr(&owner.attached.field(name.as_str())).cast()
 }
 

@@ -1,14 +1,19 @@
-//! Callbacks: objects that a plugin leaves with the host, to be called later. Others may keep handles, and hand them on; they can't call.
+//! Callbacks: objects that a plugin leaves with the host, to be called later. Others may keep
+//! handles, and hand them on; they can't call.
 //!
-//! Nobody can say how long they are kept, so they keep nothing: a handle is memory of the host's, and whoever calls through it pins the release
-//! that serves. Is the object's generation in it, the pin holds its code for the length of the call, as for any call; is it not, the answer is
-//! `revoked`. So publishing a newer version revokes all that the older one has left, with no list and no lock on the way of a call.
+//! Nobody can say how long they are kept, so they keep nothing: a handle is memory of the host's,
+//! and whoever calls through it pins the release that serves. Is the object's generation in it, the
+//! pin holds its code for the length of the call, as for any call; is it not, the answer is
+//! `revoked`. So publishing a newer version revokes all that the older one has left, with no list
+//! and no lock on the way of a call.
 //!
 //! # Who drops the object
 //! Whoever takes its registration out of the generation's list, which is done once:
-//! - the stop of the generation, before the instance is dropped. From then on there is no list, and nothing can be registered;
-//! - the last drop of a handle, by whatever thread, in a [visit](super::Owner::visit). The visit comes first and the list after: it is refused only
-//!   once the generation was stopped, and by then there is no list.
+//! - the stop of the generation, before the instance is dropped. From then on there is no list, and
+//!   nothing can be registered;
+//! - the last drop of a handle, by whatever thread, in a [visit](super::Owner::visit). The visit
+//!   comes first and the list after: it is refused only once the generation was stopped, and by
+//!   then there is no list.
 
 use super::{Owner, owner};
 use crate::gate::cell::GroupCell;
@@ -25,7 +30,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, Weak};
 
-/// The objects that a generation has left, by number. `None`: it was stopped, and leaves nothing more.
+/// The objects that a generation has left, by number. `None`: it was stopped, and leaves nothing
+/// more.
 pub(super) struct Callbacks(Mutex<Option<BTreeMap<u64, Arc<Registration>>>>);
 
 impl Default for Callbacks {
@@ -37,7 +43,8 @@ impl Default for Callbacks {
 impl Callbacks {
     fn add(&self, registration: &Arc<Registration>) -> bool {
         let mut list = self.0.lock();
-        let added = list.as_mut().map(|list| list.insert(registration.number, Arc::clone(registration)));
+        let added =
+            list.as_mut().map(|list| list.insert(registration.number, Arc::clone(registration)));
         added.is_some()
     }
 
@@ -54,7 +61,8 @@ struct Registration {
     /// Not a share: handles outlive everything.
     owner: Weak<Owner>,
     origin: Origin,
-    /// Its plugin's group, once there is one. It keeps the cell, and a cell keeps neither the host nor, after the host's end, a release.
+    /// Its plugin's group, once there is one. It keeps the cell, and a cell keeps neither the host
+    /// nor, after the host's end, a release.
     cell: OnceLock<Arc<GroupCell>>,
 }
 
@@ -93,7 +101,8 @@ impl Registration {
     }
 
     /// # Safety
-    /// The registration was taken out of the list by this caller, and the generation's code stays mapped meanwhile.
+    /// The registration was taken out of the list by this caller, and the generation's code stays
+    /// mapped meanwhile.
     unsafe fn drop_object(&self, owner: &Owner) {
         let nobody = Bound { this: null(), table: null(), origin: &raw const self.origin };
         // SAFETY: the object's own function, once, by the caller's promise.
@@ -113,7 +122,8 @@ impl Drop for Handle {
             }
             // SAFETY: just taken; the visit keeps the code, whether or not the release is entered.
             let mut drop_it = Some(|| unsafe { registration.drop_object(&owner) });
-            // As a call, where that can be: what the object's `Drop` calls back then gets its own version.
+            // As a call, where that can be: what the object's `Drop` calls back then gets its own
+            // version.
             let _ = registration.enter(|| drop_it.take().map(|drop_it| drop_it()));
             if let Some(drop_it) = drop_it {
                 drop_it();
@@ -123,11 +133,13 @@ impl Drop for Handle {
 }
 
 impl Owner {
-    /// Drops what the generation has left to be called, which nobody can call any more. On a worker: it runs the plugin's code.
+    /// Drops what the generation has left to be called, which nobody can call any more. On a
+    /// worker: it runs the plugin's code.
     pub(crate) fn revoke(&self) {
         let list = self.callbacks.0.lock().take();
         for registration in list.into_iter().flatten() {
-            // SAFETY: out of the list; a generation is stopped, and its start fails, before it is closed, and both come by here first.
+            // SAFETY: out of the list; a generation is stopped, and its start fails, before it is
+            // closed, and both come by here first.
             unsafe { registration.1.drop_object(self) };
         }
     }
@@ -148,7 +160,8 @@ pub(super) unsafe extern "C" fn register(of: *const (), left: Left) -> Registeri
         cell: OnceLock::new(),
     });
     let taken = owner.callbacks.add(&registration);
-    let handle = Arc::new(Handle { registered: Registered { functions: &FUNCTIONS }, registration });
+    let handle =
+        Arc::new(Handle { registered: Registered { functions: &FUNCTIONS }, registration });
     Registering { handle: Arc::into_raw(handle).cast(), taken }
 }
 
@@ -161,8 +174,9 @@ unsafe extern "C" fn enter(
 ) -> Entered {
     // SAFETY: from `register`, and the caller has a share.
     let Handle { registration, .. } = unsafe { &*handle.cast::<Handle>() };
-    // SAFETY: the caller's function with its own argument. The object is there: it is dropped with the last handle, of which the caller has one,
-    // or by the stop of its generation, which is in the release that is entered.
+    // SAFETY: the caller's function with its own argument. The object is there: it is dropped with
+    // the last handle, of which the caller has one, or by the stop of its generation, which is in
+    // the release that is entered.
     let entered = registration.enter(|| unsafe { run(context, registration.left.this) });
     let (outcome, bound) = match entered {
         Ok(()) => (Outcome::Called, 0),

@@ -84,7 +84,12 @@ pub(super) unsafe extern "C" fn clear(_: *const ()) -> c_int {
 
 /// Answers `openlog` of a plugin's: the C library keeps the name for as long as anybody writes to
 /// the log.
-pub(super) unsafe extern "C" fn open_log(_: *const (), name: *const c_char, options: c_int, facility: c_int) {
+pub(super) unsafe extern "C" fn open_log(
+    _: *const (),
+    name: *const c_char,
+    options: c_int,
+    facility: c_int,
+) {
     // SAFETY: null or a C string, as for the function that this stands for.
     let name = unsafe { text(name) }.map_or(null(), |name| kept(name.to_owned()).as_ptr());
     // SAFETY: the name is never freed.

@@ -1,8 +1,8 @@
 //! The pthread keys of a plugin.
 //!
-//! The key is the system's, so that the plugin can read its values by itself; its destructor is not: glibc would call it at the
-//! end of a thread that outlives the library. And std never deletes its keys, so the host does, or a process could load
-//! about a thousand generations.
+//! The key is the system's, so that the plugin can read its values by itself; its destructor is
+//! not: glibc would call it at the end of a thread that outlives the library. And std never deletes
+//! its keys, so the host does, or a process could load about a thousand generations.
 
 use super::{DEAD, Owner, locals, owner};
 use midflight_plugin::rt::Destructor;
@@ -39,7 +39,8 @@ impl Keys {
 
     pub(super) fn delete_all(&self) {
         for key in std::mem::take(&mut *self.0.lock()).into_keys() {
-            // SAFETY: made by `create` and not deleted; nothing of the plugin's runs any more that could use it.
+            // SAFETY: made by `create` and not deleted; nothing of the plugin's runs any more that
+            // could use it.
             unsafe { libc::pthread_key_delete(key) };
         }
     }

@@ -1,13 +1,15 @@
 //! Destructors that a thread owes to plugins: of their thread-locals, and of their keys' values.
 //!
-//! Each belongs to its thread: what it drops was made there and need not be `Send`. It runs when the thread ends, in the phase of the
-//! thread's end in which glibc would have run it; or, when its generation is closing, at an outermost pass of the gate.
-//! After a thread-local's destructor has run, std calls it destroyed on that thread for good. So a generation that is closing never
+//! Each belongs to its thread: what it drops was made there and need not be `Send`. It runs when
+//! the thread ends, in the phase of the thread's end in which glibc would have run it; or, when its
+//! generation is closing, at an outermost pass of the gate. After a thread-local's destructor has
+//! run, std calls it destroyed on that thread for good. So a generation that is closing never
 //! serves again.
 //!
 //! # Who touches what
-//! A list is its thread's own. It hangs on a thread-local without a Drop, and is freed in the key phase, the last that runs code.
-//! No reference into it lives while a destructor runs: destructors register more.
+//! A list is its thread's own. It hangs on a thread-local without a Drop, and is freed in the key
+//! phase, the last that runs code. No reference into it lives while a destructor runs: destructors
+//! register more.
 
 use super::{DEAD, OPEN, Owner, owner, threads};
 use midflight_plugin::rt::Destructor;
@@ -22,7 +24,11 @@ use std::sync::atomic::Ordering::SeqCst;
 const ROUNDS_MAX: usize = 10_000;
 
 /// Answers `__cxa_thread_atexit_impl` of a plugin's.
-pub(super) unsafe extern "C" fn register(of: *const (), run: Destructor, object: *mut c_void) -> c_int {
+pub(super) unsafe extern "C" fn register(
+    of: *const (),
+    run: Destructor,
+    object: *mut c_void,
+) -> c_int {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
     if owner.is(DEAD) {
@@ -38,7 +44,9 @@ pub(super) fn owe_key(of: &Arc<Owner>, key: u32, serial: u64, value: *mut c_void
     // SAFETY: this thread's, and no other reference into it lives here.
     let debts = unsafe { &mut (*list).debts };
     let known = debts.iter_mut().find_map(|debt| match &mut debt.what {
-        What::Key { serial: other, value, .. } if *other == serial && Arc::ptr_eq(&debt.owner, of) => {
+        What::Key { serial: other, value, .. }
+            if *other == serial && Arc::ptr_eq(&debt.owner, of) =>
+        {
             Some(value)
         }
         _ => None,
@@ -52,7 +60,8 @@ pub(super) fn owe_key(of: &Arc<Owner>, key: u32, serial: u64, value: *mut c_void
 /// The key's value was taken back on this thread: nothing is owed for it.
 pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
     let of_key = |debt: &Debt| {
-        matches!(debt.what, What::Key { key: other, .. } if other == key) && Arc::ptr_eq(&debt.owner, of)
+        matches!(debt.what, What::Key { key: other, .. } if other == key)
+            && Arc::ptr_eq(&debt.owner, of)
     };
     if let Some(debt) = take(of_key) {
         settle(&debt.owner, threads::current());
@@ -61,15 +70,17 @@ pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
 
 /// Runs what this thread owes to generations that are closing. Only outside of every call.
 ///
-/// A destructor that calls a service which calls a plugin passes the gate as well, and must not be interrupted by another of its thread's,
-/// which could drop what it has borrowed. Whoever runs it looks for more when it has returned.
+/// A destructor that calls a service which calls a plugin passes the gate as well, and must not be
+/// interrupted by another of its thread's, which could drop what it has borrowed. Whoever runs it
+/// looks for more when it has returned.
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {
     pay_rounds(|debt| !debt.owner.is(OPEN));
 }
 
-/// Runs what this thread, which is a plugin's own and whose routine has returned, owes to that plugin.
+/// Runs what this thread, which is a plugin's own and whose routine has returned, owes to that
+/// plugin.
 pub(super) fn pay_all(of: &Arc<Owner>) {
     pay_rounds(|debt| Arc::ptr_eq(&debt.owner, of));
 }
@@ -103,8 +114,8 @@ impl Debt {
         owner.running.fetch_add(1, SeqCst);
         if !owner.is(DEAD) {
             match what {
-                // SAFETY: registered by the plugin for this thread, taken out of the list, so run once; not dead, and
-                // `running` keeps it from being closed.
+                // SAFETY: registered by the plugin for this thread, taken out of the list, so run
+                // once; not dead, and `running` keeps it from being closed.
                 What::Local { run, object } => unsafe { run(object) },
                 What::Key { key, serial, value } => {
                     if let Some(run) = owner.keys.destructor(key, serial) {
@@ -169,18 +180,21 @@ fn pay_rounds(whose: impl Fn(&Debt) -> bool) {
     }
 }
 
-/// A destructor of a plugin's is on this thread's stack, and may have been lent what another one would free.
+/// A destructor of a plugin's is on this thread's stack, and may have been lent what another one
+/// would free.
 pub(crate) fn paying() -> bool {
     PAYING.get() > 0
 }
 
-/// Runs `f`, code of a plugin's beneath which no other destructor of this thread's may run, for the same reason.
+/// Runs `f`, code of a plugin's beneath which no other destructor of this thread's may run, for the
+/// same reason.
 pub(super) fn without_paying<R>(f: impl FnOnce() -> R) -> R {
     let _paying = Paying::begin();
     f()
 }
 
-/// One of those that `paying` speaks of. They are counted, since coroutines that are suspended in them end in any order.
+/// One of those that `paying` speaks of. They are counted, since coroutines that are suspended in
+/// them end in any order.
 struct Paying {
     tid: u32,
 }
@@ -194,7 +208,8 @@ impl Paying {
 
 impl Drop for Paying {
     fn drop(&mut self) {
-        // One that was moved to another thread leaves its own as if it ran on: that thread pays at its end.
+        // One that was moved to another thread leaves its own as if it ran on: that thread pays at
+        // its end.
         if self.tid == threads::current() {
             PAYING.set(PAYING.get() - 1);
         }
@@ -211,7 +226,11 @@ thread_local! {
 fn list() -> *mut List {
     let mut list = LIST.get();
     if list.is_null() {
-        list = Box::into_raw(Box::new(List { tid: threads::current(), armed: false, debts: Vec::new() }));
+        list = Box::into_raw(Box::new(List {
+            tid: threads::current(),
+            armed: false,
+            debts: Vec::new(),
+        }));
         LIST.set(list);
     }
     list
@@ -224,7 +243,11 @@ pub(super) fn arm_this_thread() {
 
 fn arm(list: *mut List) {
     unsafe extern "C" {
-        fn __cxa_thread_atexit_impl(run: Destructor, object: *mut c_void, library: *const c_void) -> c_int;
+        fn __cxa_thread_atexit_impl(
+            run: Destructor,
+            object: *mut c_void,
+            library: *const c_void,
+        ) -> c_int;
     }
     // SAFETY: this thread's list, as long as the thread has not reached the end of its key phase.
     unsafe {
@@ -250,7 +273,8 @@ unsafe extern "C" fn locals_end(_: *mut c_void) {
     }
 }
 
-/// The phase of a thread's end in which keys are dropped, and with it the last. What glibc itself is given from here on never runs.
+/// The phase of a thread's end in which keys are dropped, and with it the last. What glibc itself
+/// is given from here on never runs.
 unsafe extern "C" fn thread_ends(_: *mut c_void) {
     let list = LIST.get();
     if list.is_null() {
@@ -271,7 +295,8 @@ fn key() -> libc::pthread_key_t {
     static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
     *KEY.get_or_init(|| {
         let mut key = 0;
-        // SAFETY: `key` is a place to write to, and the destructor is host code, which is never unloaded.
+        // SAFETY: `key` is a place to write to, and the destructor is host code, which is never
+        // unloaded.
         let made = unsafe { libc::pthread_key_create(&mut key, Some(thread_ends)) };
         assert_eq!(made, 0, "the process has no pthread key left for midflight's runtime");
         key

@@ -1,11 +1,12 @@
 //! The logs of plugins: their events and spans, in the host's subscriber.
 //!
-//! A callsite of a plugin's is a static that will be unmapped, and the host's subscriber keeps what it has been shown. So the host
-//! makes a callsite of its own for each that it meets, keyed by what is the same in every generation: target, name, level, kind and fields. Versions
-//! come and go and the number of callsites stays.
+//! A callsite of a plugin's is a static that will be unmapped, and the host's subscriber keeps what
+//! it has been shown. So the host makes a callsite of its own for each that it meets, keyed by what
+//! is the same in every generation: target, name, level, kind and fields. Versions come and go and
+//! the number of callsites stays.
 //!
-//! Each event and span carries, beside its own fields, `midflight.plugin`, `midflight.version`, `midflight.generation`,
-//! `code.file` and `code.line`.
+//! Each event and span carries, beside its own fields, `midflight.plugin`, `midflight.version`,
+//! `midflight.generation`, `code.file` and `code.line`.
 
 use super::{Owner, owner};
 use crate::contained;
@@ -23,16 +24,29 @@ use tracing_core::metadata::Kind;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Interest, Level, LevelFilter, Metadata, dispatcher};
 
-/// Callsites beyond it are not listened to: a plugin that makes them up as it goes must not fill the host's memory.
+/// Callsites beyond it are not listened to: a plugin that makes them up as it goes must not fill
+/// the host's memory.
 const SITES_MAX: usize = 10_000;
 /// What is added to each callsite's own fields.
 const ATTRIBUTION: [&str; 5] =
     ["midflight.plugin", "midflight.version", "midflight.generation", "code.file", "code.line"];
 
-pub(super) const LOGS: Logs =
-    Logs { register, enabled, level_max, event, span, record, follows_from, enter, exit, clone, close };
+pub(super) const LOGS: Logs = Logs {
+    register,
+    enabled,
+    level_max,
+    event,
+    span,
+    record,
+    follows_from,
+    enter,
+    exit,
+    clone,
+    close,
+};
 
-/// Calls `wake` whenever the host's filters may have changed, until it answers false. It is called in the middle of the change.
+/// Calls `wake` whenever the host's filters may have changed, until it answers false. It is called
+/// in the middle of the change.
 pub(crate) fn listen(wake: impl Fn() -> bool + Send + 'static) {
     // A subscriber that panics on it hears of no filters; the host starts all the same.
     SENTINEL.call_once(|| contained((), make_sentinel));
@@ -86,7 +100,8 @@ impl HostSite {
         if COUNT.fetch_add(1, SeqCst) >= SITES_MAX {
             return None;
         }
-        // Not under the lock: the subscriber is asked what it thinks of it, and may speak through a plugin.
+        // Not under the lock: the subscriber is asked what it thinks of it, and may speak through a
+        // plugin.
         let site = HostSite::leak(key.clone());
         Some(SITES.lock().entry(key).or_insert(site))
     }
@@ -106,8 +121,9 @@ impl HostSite {
             _ => Level::TRACE,
         };
         let kind = if is_span { Kind::SPAN } else { Kind::EVENT };
-        site.metadata
-            .get_or_init(|| Metadata::new(name.leak(), target.leak(), level, None, None, None, fields, kind));
+        site.metadata.get_or_init(|| {
+            Metadata::new(name.leak(), target.leak(), level, None, None, None, fields, kind)
+        });
         tracing_core::callsite::register(site);
         site
     }
@@ -155,9 +171,10 @@ unsafe extern "C" fn register(_: *const (), found: &Site<'_>) -> Registered {
         fields: found.fields.as_slice().iter().map(|field| field.as_str().to_owned()).collect(),
     };
     match contained(None, || HostSite::of(key)) {
-        Some(site) => {
-            Registered { site: std::ptr::from_ref(site).cast(), interest: site.interest.load(Acquire) }
-        }
+        Some(site) => Registered {
+            site: std::ptr::from_ref(site).cast(),
+            interest: site.interest.load(Acquire),
+        },
         None => Registered { site: std::ptr::null(), interest: 0 },
     }
 }
@@ -262,7 +279,9 @@ extern "C" fn exit(span: u64) {
 
 extern "C" fn clone(span: u64) -> u64 {
     let mut cloned = 0;
-    contained((), || with_span(span, |dispatch, span| cloned = dispatch.clone_span(&span).into_u64()));
+    contained((), || {
+        with_span(span, |dispatch, span| cloned = dispatch.clone_span(&span).into_u64())
+    });
     cloned
 }
 
@@ -290,7 +309,8 @@ fn with_span(span: u64, run: impl FnOnce(&Dispatch, Id)) {
     }
 }
 
-/// The values of a call, as the host's `tracing` takes them: those of the plugin, then the attribution.
+/// The values of a call, as the host's `tracing` takes them: those of the plugin, then the
+/// attribution.
 struct Lent<'a>(Vec<Option<Host<'a>>>);
 
 enum Host<'a> {
@@ -325,7 +345,8 @@ impl<'a> Lent<'a> {
         lent
     }
 
-    /// The plugin's values alone; what the callsite has no field for is left out, and what it has more is absent.
+    /// The plugin's values alone; what the callsite has no field for is left out, and what it has
+    /// more is absent.
     fn own(values: &'a [Value<'_>], metadata: &Metadata<'_>) -> Self {
         let fields = metadata.fields().len();
         let own = values.iter().take(fields.saturating_sub(ATTRIBUTION.len()));

@@ -1,10 +1,13 @@
-//! The host's runtime for plugins: what a generation's code may call in the host, and what it leaves with the system.
+//! The host's runtime for plugins: what a generation's code may call in the host, and what it
+//! leaves with the system.
 //!
-//! A library can be unmapped when nothing will ever call into it. Calls are the gate's business; the rest is what its code, mostly
-//! its copy of std, gives to the system: destructors of thread-locals ([`locals`]), destructors of pthread keys
-//! ([`keys`]), and threads ([`threads`]). Left to glibc, the first pin the library for good, the second are called after it
-//! is gone, and the third run in it. So the plugin's references to those functions are bound to hooks inside of the
-//! plugin, which lead here: what glibc gets to call is code of the host, and the host knows what is left.
+//! A library can be unmapped when nothing will ever call into it. Calls are the gate's business;
+//! the rest is what its code, mostly its copy of std, gives to the system: destructors of
+//! thread-locals ([`locals`]), destructors of pthread keys ([`keys`]), and threads ([`threads`]).
+//! Left to glibc, the first pin the library for good, the second are called after it is gone, and
+//! the third run in it. So the plugin's references to those functions are bound to hooks inside of
+//! the plugin, which lead here: what glibc gets to call is code of the host, and the host knows
+//! what is left.
 #![allow(unsafe_code, reason = "one of the five places: plugins call it through raw pointers")]
 
 pub(crate) mod attached;
@@ -25,7 +28,9 @@ use crate::shared::Shared;
 use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
-use midflight_plugin::rt::{FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, TypeLayout};
+use midflight_plugin::rt::{
+    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, TypeLayout,
+};
 use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
@@ -39,8 +44,8 @@ use threads::Threads;
 
 /// What one generation gets from the host, and the books of what it left with the system.
 ///
-/// Owned by its generation for as long as its code is mapped, since the table's address is written into the image and the table
-/// points back here; and by every destructor that is still to run.
+/// Owned by its generation for as long as its code is mapped, since the table's address is written
+/// into the image and the table points back here; and by every destructor that is still to run.
 ///
 /// | `state` | the generation | destructors run |
 /// |---|---|---|
@@ -75,7 +80,8 @@ const OPEN: u8 = 0;
 const CLOSING: u8 = 1;
 const DEAD: u8 = 2;
 
-// SAFETY: the table is immutable and its pointer is to the owner itself; the services are Send and Sync.
+// SAFETY: the table is immutable and its pointer is to the owner itself; the services are Send and
+// Sync.
 unsafe impl Send for Owner {}
 // SAFETY: as above.
 unsafe impl Sync for Owner {}
@@ -144,9 +150,11 @@ impl Owner {
         (&self.plugin, &self.version)
     }
 
-    /// What keeps the code of a generation that was stopped from being unmapped, in an operator's words. Empty is final.
+    /// What keeps the code of a generation that was stopped from being unmapped, in an operator's
+    /// words. Empty is final.
     ///
-    /// Once no thread of the plugin's is left it asks every thread of the process to run what it still owes.
+    /// Once no thread of the plugin's is left it asks every thread of the process to run what it
+    /// still owes.
     pub(crate) fn holds(&self) -> Vec<String> {
         let signals = self.signals.holds();
         if !signals.is_empty() {
@@ -159,29 +167,35 @@ impl Owner {
         if self.state.swap(CLOSING, SeqCst) == OPEN {
             crate::gate::pin::ask_all();
         }
-        // None begins any more: one that adds itself after this look finds the state that was stored before it. Those that run can
-        // still register destructors and start threads, so they are waited for first.
+        // None begins any more: one that adds itself after this look finds the state that was
+        // stored before it. Those that run can still register destructors and start threads, so
+        // they are waited for first.
         let visits = self.outside.load(SeqCst);
         if visits > 0 {
-            return vec![format!("visits: {visits}, of threads that drop or wake what it left with them")];
+            return vec![format!(
+                "visits: {visits}, of threads that drop or wake what it left with them"
+            )];
         }
         let pending = self.pending.lock();
         let values = |count: &usize| if *count == 1 { "value" } else { "values" };
-        let owed =
-            |(tid, count): (&u32, &usize)| format!("tls: {}, {count} {}", threads::name(*tid), values(count));
+        let owed = |(tid, count): (&u32, &usize)| {
+            format!("tls: {}, {count} {}", threads::name(*tid), values(count))
+        };
         let tls: Vec<_> = pending.iter().map(owed).collect();
         drop(pending);
         if !tls.is_empty() {
             return tls;
         }
-        // A destructor that has returned since the first look may have started a thread. What a thread owes it pays before it is
-        // counted out, so this second look is final; and so is the one at signals, which a thread may have handled meanwhile.
+        // A destructor that has returned since the first look may have started a thread. What a
+        // thread owes it pays before it is counted out, so this second look is final; and so is the
+        // one at signals, which a thread may have handled meanwhile.
         let threads = self.threads.holds();
         if threads.is_empty() { self.signals.holds() } else { threads }
     }
 
-    /// Runs `f`, which calls the generation's code from outside of every release: the end of something that it left with somebody.
-    /// `None`, and `f` is not run, once the generation may be on its way out.
+    /// Runs `f`, which calls the generation's code from outside of every release: the end of
+    /// something that it left with somebody. `None`, and `f` is not run, once the generation may be
+    /// on its way out.
     pub(crate) fn visit<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         struct Visit<'o>(&'o AtomicUsize);
         impl Drop for Visit<'_> {
@@ -189,7 +203,8 @@ impl Owner {
                 self.0.fetch_sub(1, SeqCst);
             }
         }
-        // Counted before the look at the state, as `holds` stores the state before its look at the count.
+        // Counted before the look at the state, as `holds` stores the state before its look at the
+        // count.
         self.outside.fetch_add(1, SeqCst);
         let _visit = Visit(&self.outside);
         self.is(OPEN).then(|| locals::without_paying(f))
@@ -218,7 +233,8 @@ impl Owner {
     /// Nothing of the generation's will be called any more, and its keys go back to the system.
     pub(crate) fn close(&self) {
         self.state.store(DEAD, SeqCst);
-        // `holds` was empty, so nothing is waited for but the last instructions of a destructor's runner.
+        // `holds` was empty, so nothing is waited for but the last instructions of a destructor's
+        // runner.
         while self.running.load(SeqCst) != 0 {
             std::thread::yield_now();
         }
@@ -236,7 +252,8 @@ impl Owner {
 /// `owner` is from a generation's table, and that generation's code is mapped.
 unsafe fn owner(owner: *const ()) -> Arc<Owner> {
     let owner = owner.cast::<Owner>();
-    // SAFETY: the generation holds a share for as long as its code is mapped, and its code is what calls.
+    // SAFETY: the generation holds a share for as long as its code is mapped, and its code is what
+    // calls.
     unsafe {
         Arc::increment_strong_count(owner);
         Arc::from_raw(owner)
@@ -263,7 +280,11 @@ impl Provided {
         C: ImplementedBy<T> + ?Sized,
         T: Send + Sync + 'static,
     {
-        Provided { contract: Known::of::<C>(), service: RawService::of::<C, T>(&object), _object: object }
+        Provided {
+            contract: Known::of::<C>(),
+            service: RawService::of::<C, T>(&object),
+            _object: object,
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -346,7 +367,8 @@ mod tests {
     #[test]
     fn l06_a_start_that_fails_for_want_of_a_service_has_the_hosts_reason() {
         let book = Provided::of::<dyn provided::Book, _>(Arc::new(Board));
-        let owner = Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
+        let owner =
+            Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
         let asked = <<dyn asked::Book as Contract>::Table as StableAbi>::LAYOUT;
         let mismatch = find(&owner, "midflight::Book", asked).expect_err("another layout");
         assert!(

@@ -1,7 +1,8 @@
 //! The signals that a plugin has ever handled.
 //!
-//! Reading the dispositions before the unload is not enough: who sets a handler after a plugin did, another version of it or the host,
-//! keeps the earlier one and calls it from its own. Nobody can see that, so a generation that handled a signal once stays.
+//! Reading the dispositions before the unload is not enough: who sets a handler after a plugin did,
+//! another version of it or the host, keeps the earlier one and calls it from its own. Nobody can
+//! see that, so a generation that handled a signal once stays.
 
 use super::owner;
 use crate::library::signal_name;
@@ -25,7 +26,10 @@ impl Signals {
     }
 
     fn note(&self, signal: c_int, handler: usize) {
-        if handler != libc::SIG_DFL && handler != libc::SIG_IGN && (1..=SIGNAL_MAX).contains(&signal) {
+        if handler != libc::SIG_DFL
+            && handler != libc::SIG_IGN
+            && (1..=SIGNAL_MAX).contains(&signal)
+        {
             self.0.fetch_or(1 << (signal - 1), SeqCst);
         }
     }

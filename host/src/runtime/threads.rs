@@ -1,7 +1,8 @@
 //! The threads of a plugin.
 //!
-//! glibc is given a routine of the host's, which runs the plugin's and then what the thread owes to its plugin. When that has returned,
-//! no instruction of the plugin's runs on the thread any more, and none is on its stack.
+//! glibc is given a routine of the host's, which runs the plugin's and then what the thread owes to
+//! its plugin. When that has returned, no instruction of the plugin's runs on the thread any more,
+//! and none is on its stack.
 
 use super::{DEAD, Owner, locals, owner};
 use midflight_plugin::rt::Routine;
@@ -108,8 +109,9 @@ pub(super) unsafe extern "C" fn create(
     owner.threads.0.lock().insert(number, Known::default());
     let asks = Arc::clone(&owner);
     let record = Box::into_raw(Box::new(Thread { owner, routine, argument, number }));
-    // SAFETY: the pointers are the plugin's, as it would pass them to the function that this stands for; the record is the
-    // routine's from here on. The two routine types differ in that ours lets a forced unwind (pthread_exit, cancellation) pass.
+    // SAFETY: the pointers are the plugin's, as it would pass them to the function that this stands
+    // for; the record is the routine's from here on. The two routine types differ in that ours lets
+    // a forced unwind (pthread_exit, cancellation) pass.
     let made = unsafe {
         let run = transmute::<Routine, extern "C" fn(*mut c_void) -> *mut c_void>(run);
         libc::pthread_create(thread, attributes.cast(), run, record.cast())
@@ -126,13 +128,15 @@ pub(super) unsafe extern "C" fn create(
     made
 }
 
-/// No value with a Drop lives in this frame: a forced unwind passes through it, and [`leave`] is then called from the thread's key phase.
+/// No value with a Drop lives in this frame: a forced unwind passes through it, and [`leave`] is
+/// then called from the thread's key phase.
 unsafe extern "C-unwind" fn run(record: *mut c_void) -> *mut c_void {
     let record: *mut Thread = record.cast();
     begin(record);
     // SAFETY: from `create`, freed by `leave` on this thread.
     let (routine, argument) = unsafe { ((*record).routine, (*record).argument) };
-    // SAFETY: the plugin's routine with its own argument; its code stays mapped while the record is counted.
+    // SAFETY: the plugin's routine with its own argument; its code stays mapped while the record is
+    // counted.
     let result = unsafe { routine(argument) };
     leave();
     result
@@ -144,11 +148,17 @@ fn begin(record: *mut Thread) {
     let record = unsafe { &*record };
     // SAFETY: it asks for nothing but this thread's handle.
     let handle = unsafe { libc::pthread_self() };
-    record.owner.threads.0.lock().insert(record.number, Known { tid: current(), handle: Some(handle) });
+    record
+        .owner
+        .threads
+        .0
+        .lock()
+        .insert(record.number, Known { tid: current(), handle: Some(handle) });
     locals::arm_this_thread();
 }
 
-/// Runs what this thread owes to its plugin, and counts its end. Nothing on a thread that is no plugin's.
+/// Runs what this thread owes to its plugin, and counts its end. Nothing on a thread that is no
+/// plugin's.
 pub(super) fn leave() {
     let record = THREAD.replace(null_mut());
     if record.is_null() {

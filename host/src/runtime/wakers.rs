@@ -1,8 +1,9 @@
 //! Wakers of the host's that stand for a plugin's own.
 //!
-//! A plugin that awaits a service of the host's inside of something that has wakers of its own would leave one of them with the
-//! host. What it leaves is this instead: code and memory of the host's, which looks before each wake whether the plugin is still
-//! there, and keeps it there for the length of the wake.
+//! A plugin that awaits a service of the host's inside of something that has wakers of its own
+//! would leave one of them with the host. What it leaves is this instead: code and memory of the
+//! host's, which looks before each wake whether the plugin is still there, and keeps it there for
+//! the length of the wake.
 
 use super::{Owner, owner};
 use midflight_plugin::rt::{HostHandle, Wakers};
@@ -41,7 +42,8 @@ impl Wake for StandIn {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // What the waker does can end the very future that it is for, and this with it: so not under the lock.
+        // What the waker does can end the very future that it is for, and this with it: so not
+        // under the lock.
         self.owner.visit(|| {
             let target = self.target.lock();
             let Some(found) = *target else { return };
@@ -63,7 +65,10 @@ unsafe extern "C" fn stand_in(
 ) -> *const () {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
-    let waker = Arc::new(StandIn { owner, target: Mutex::new(Some(Target { object: target, keep, wake })) });
+    let waker = Arc::new(StandIn {
+        owner,
+        target: Mutex::new(Some(Target { object: target, keep, wake })),
+    });
     let first = HostHandle::of(Waker::from(Arc::clone(&waker)));
     Box::into_raw(Box::new(Handle { first, waker })).cast_const().cast()
 }

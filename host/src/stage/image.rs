@@ -1,8 +1,9 @@
 //! Private images: the file that is mapped.
 //!
-//! A library that others can still write to can change under the running code, and a path that was seen before makes the loader
-//! answer with what it has. So the verified bytes themselves are written to a file of our own, read-only, in a
-//! directory that only this user can enter, under a name that is used once.
+//! A library that others can still write to can change under the running code, and a path that was
+//! seen before makes the loader answer with what it has. So the verified bytes themselves are
+//! written to a file of our own, read-only, in a directory that only this user can enter, under a
+//! name that is used once.
 
 use super::{Candidate, Keep};
 use crate::contained::say;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 /// A library's file in the run directory. Removed when the last owner drops it.
 ///
-/// Owned by its generation until that is unmapped, and by the control plane while it is what a rollback would load.
+/// Owned by its generation until that is unmapped, and by the control plane while it is what a
+/// rollback would load.
 pub(crate) struct Image {
     path: PathBuf,
     pub(crate) plugin: Arc<str>,
@@ -121,8 +123,8 @@ impl Drop for Image {
     }
 }
 
-/// A preflight's own image, for the child that opens it: the candidate's bytes with no table in their
-/// place, in a directory of its own. Removed with that directory.
+/// A preflight's own image, for the child that opens it: the candidate's bytes with no table in
+/// their place, in a directory of its own. Removed with that directory.
 pub(crate) struct Draft {
     path: PathBuf,
     directory: OwnedFd,
@@ -171,9 +173,9 @@ impl Draft {
 
     /// In the child: puts the address of its table into the image that its parent has written.
     ///
-    /// The parent has handed over the directory as a descriptor. The image is opened in it by its name,
-    /// nobody else may be able to write to either, and the loader, which takes a path, must find the
-    /// same file at `path`.
+    /// The parent has handed over the directory as a descriptor. The image is opened in it by its
+    /// name, nobody else may be able to write to either, and the loader, which takes a path, must
+    /// find the same file at `path`.
     pub(crate) fn finish(
         path: &Path,
         directory: &OwnedFd,
@@ -227,7 +229,9 @@ fn is_at(file: &File, path: &Path) -> io::Result<()> {
 
 fn word(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
     let word = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied();
-    word.ok_or_else(|| Refusal::new(Code::HeadersInconsistent, "what is to be written lies outside the file"))
+    word.ok_or_else(|| {
+        Refusal::new(Code::HeadersInconsistent, "what is to be written lies outside the file")
+    })
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Refusal {
@@ -263,7 +267,8 @@ fn write_new(path: &Path, mode: Mode, bytes: &[u8], patches: &[Patch]) -> io::Re
     write().inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
-/// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and the host are gone.
+/// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and
+/// the host are gone.
 pub(crate) struct RunDirectory {
     path: PathBuf,
     /// Device and inode of what was made.
@@ -282,13 +287,15 @@ impl RunDirectory {
         let own = std::process::id();
         let started = start_time(own).unwrap_or_default();
         let path = all.join(format!("{own}-{started}-{}", HOSTS.fetch_add(1, Relaxed)));
-        // The name can only be in the way if the process that had it is gone: same pid, same start, same boot is us.
+        // The name can only be in the way if the process that had it is gone: same pid, same start,
+        // same boot is us.
         match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         private_directory(&path)?;
-        // The system names mappings by the real path: through a link, or with `..` in it, no mapping would be found again.
+        // The system names mappings by the real path: through a link, or with `..` in it, no
+        // mapping would be found again.
         let path = std::fs::canonicalize(&path)?;
         if is_noexec(&path) {
             let _ = std::fs::remove_dir(&path);
@@ -307,14 +314,17 @@ impl RunDirectory {
         let found = rustix::fs::fstat(&directory)?;
         match (found.st_dev, found.st_ino) == self.made {
             true => Ok(directory),
-            false => Err(io::Error::other("another directory lies where the run directory was made")),
+            false => {
+                Err(io::Error::other("another directory lies where the run directory was made"))
+            }
         }
     }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        // Not empty where an image is still mapped; then the next host that starts removes it after this process.
+        // Not empty where an image is still mapped; then the next host that starts removes it after
+        // this process.
         let _ = std::fs::remove_dir(&self.path);
     }
 }
@@ -362,8 +372,7 @@ fn remove_dead(all: &Path) {
         if start_time(pid).as_deref() != Some(started)
             && let Err(error) = std::fs::remove_dir_all(entry.path())
         {
-            let _ =
-                say!(warn, path = text::path(&entry.path()), %error, "can't remove a dead process's images");
+            let _ = say!(warn, path = text::path(&entry.path()), %error, "can't remove a dead process's images");
         }
     }
 }
@@ -387,7 +396,8 @@ fn owner_of(name: &str) -> Option<(u32, &str)> {
 /// Clock ticks after boot at which a process started: a pid alone is used again.
 fn start_time(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may hold anything; the start time is the 22nd.
+    // The second field is the name in parentheses, which may hold anything; the start time is the
+    // 22nd.
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_whitespace().nth(19).map(str::to_owned)
 }

@@ -1,8 +1,9 @@
 //! Staging: the way from a file to a started generation.
 //!
-//! Each step takes what only the step before can make, so none can be skipped:
-//! [`Bytes`] are read once, [`Candidate`] has been looked at as data, an [`Image`] holds its exact bytes, a
-//! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs before it is an image.
+//! Each step takes what only the step before can make, so none can be skipped: [`Bytes`] are read
+//! once, [`Candidate`] has been looked at as data, an [`Image`] holds its exact bytes, a
+//! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs
+//! before it is an image.
 
 pub(crate) mod image;
 pub(crate) mod preflight;
@@ -182,7 +183,8 @@ impl Refused {
     }
 }
 
-/// Image, preflight, load, check, start. Runs on a worker: from the load on each step runs the plugin's code.
+/// Image, preflight, load, check, start. Runs on a worker: from the load on each step runs the
+/// plugin's code.
 pub(crate) fn prepare(
     candidate: &Candidate,
     order: Order,
@@ -198,8 +200,10 @@ pub(crate) fn prepare(
         preflight.tell(candidate, &order).map_err(early)?;
     }
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
-    let owner = Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
-    let image = Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
+    let owner =
+        Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
+    let image =
+        Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
     if let Some(preflight) = preflight {
         preflight.judge(candidate, &order).map_err(early)?;
         progress(Step::Preflighted);
@@ -214,7 +218,8 @@ pub(crate) fn prepare(
     let library = match Library::open(&image, owner.table()) {
         Ok(library) => library,
         Err((refusal, None)) => {
-            // The loader may have unmapped it by now: what its constructors registered must not run.
+            // The loader may have unmapped it by now: what its constructors registered must not
+            // run.
             owner.close();
             return Err(early(refusal));
         }
@@ -227,8 +232,15 @@ pub(crate) fn prepare(
     progress(Step::Loaded);
     match library.start(owner.table(), &order.config) {
         Ok(instance) => {
-            let generation =
-                Generation::new(order.generation, image, order.config, library, instance, owner, checked);
+            let generation = Generation::new(
+                order.generation,
+                image,
+                order.config,
+                library,
+                instance,
+                owner,
+                checked,
+            );
             before_switch(generation).map_err(|(refusal, stopped)| Refused {
                 refusal: candidate.refused(refusal),
                 stopped: Some(stopped),
@@ -242,7 +254,11 @@ pub(crate) fn prepare(
 }
 
 /// Check and start, for a plugin that is linked in: no file, nothing that could be unmapped.
-pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result<Generation, Refusal> {
+pub(crate) fn prepare_linked(
+    name: &str,
+    linked: Linked,
+    order: Order,
+) -> Result<Generation, Refusal> {
     let image = Arc::new(Image::linked(name, linked.version));
     let owner = Owner::new(
         order.generation,
@@ -252,15 +268,23 @@ pub(crate) fn prepare_linked(name: &str, linked: Linked, order: Order) -> Result
         order.panic_frames_max,
         order.host,
     );
-    // Its code is never unmapped, and may have put a service into a static of the host's before its start failed.
+    // Its code is never unmapped, and may have put a service into a static of the host's before its
+    // start failed.
     std::mem::forget(Arc::clone(&owner));
     let library = Library::linked(linked, &image);
     let refuse = |refusal: Refusal| refusal.of(name, linked.version);
     let checked = check(&library, &order.known, &order.required).map_err(refuse)?;
     match library.start(owner.table(), &order.config) {
         Ok(instance) => {
-            let generation =
-                Generation::new(order.generation, image, order.config, library, instance, owner, checked);
+            let generation = Generation::new(
+                order.generation,
+                image,
+                order.config,
+                library,
+                instance,
+                owner,
+                checked,
+            );
             // What is left of one that refuses is part of the host.
             before_switch(generation).map_err(|(refusal, _)| refuse(refusal))
         }
@@ -290,7 +314,11 @@ fn before_switch(generation: Generation) -> Result<Generation, (Refusal, Box<Sto
 }
 
 /// Compares every offer that the host knows, and demands those that its slots ask for.
-pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> Result<Vec<Checked>, Refusal> {
+pub(crate) fn check(
+    library: &Library,
+    known: &[Known],
+    required: &[Known],
+) -> Result<Vec<Checked>, Refusal> {
     let mut checked = Vec::new();
     let offers: Vec<_> = library.offers().collect();
     for (at, offer) in offers.iter().enumerate() {
@@ -311,7 +339,8 @@ pub(crate) fn check(library: &Library, known: &[Known], required: &[Known]) -> R
             .map_err(|reason| Refusal::new(Code::LayoutMismatch, reason))?;
         checked.push(Checked { layout: contract.layout, offer: at });
     }
-    let missing = required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));
+    let missing =
+        required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));
     if let Some(contract) = missing {
         let names: Vec<_> = offers.iter().map(|offer| offer.name).collect();
         return Err(Refusal::new(

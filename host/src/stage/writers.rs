@@ -1,7 +1,7 @@
 //! Writers: whether somebody still has a file open for writing.
 //!
-//! A file that was copied into place, instead of renamed into it, is seen while it grows. Waiting a while and looking
-//! again guesses; the kernel knows who can still write.
+//! A file that was copied into place, instead of renamed into it, is seen while it grows. Waiting a
+//! while and looking again guesses; the kernel knows who can still write.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -9,8 +9,8 @@ use std::path::Path;
 
 /// Whether a process that we may look into has `path` open for writing.
 ///
-/// Descriptors only: a shared writable mapping whose descriptor was closed can't be seen this way, nor can other users'
-/// processes. A `false` is no proof, a `true` is one.
+/// Descriptors only: a shared writable mapping whose descriptor was closed can't be seen this way,
+/// nor can other users' processes. A `false` is no proof, a `true` is one.
 pub(crate) fn is_open_for_writing(path: &Path) -> bool {
     let Ok(file) = fs::metadata(path) else {
         return false;
@@ -28,7 +28,8 @@ fn is_number(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// Whether the process with this directory in /proc has `file` open for writing. One that is gone or closed to us has not.
+/// Whether the process with this directory in /proc has `file` open for writing. One that is gone
+/// or closed to us has not.
 fn writes(process: &Path, file: &Metadata) -> bool {
     let Ok(descriptors) = fs::read_dir(process.join("fdinfo")) else {
         return false;
@@ -65,10 +66,15 @@ mod tests {
     use std::fs::File;
     use std::process::{Command, Stdio};
 
-    /// A child that another test forks holds a copy of every descriptor until it execs, so a few looks may be needed.
+    /// A child that another test forks holds a copy of every descriptor until it execs, so a few
+    /// looks may be needed.
     #[track_caller]
     fn check_no_writer(path: &Path) {
-        assert!((0..1_000).any(|_| !is_open_for_writing(path)), "{} still has a writer", path.display());
+        assert!(
+            (0..1_000).any(|_| !is_open_for_writing(path)),
+            "{} still has a writer",
+            path.display()
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// What is said of each pair, whose two sides are one crate here.
-const VERSIONS: &str = concat!(" (both have midflight ", env!("CARGO_PKG_VERSION"), ", one of them changed)");
+const VERSIONS: &str =
+    concat!(" (both have midflight ", env!("CARGO_PKG_VERSION"), ", one of them changed)");
 
 fn says(expected: Layout, offered: Layout, sides: Sides) -> Result<(), String> {
     check("Fees", expected, offered, sides)

@@ -1,8 +1,9 @@
-//! Each step of the protocol left out in turn. A fault that a model does not find is a failure of the model.
+//! Each step of the protocol left out in turn. A fault that a model does not find is a failure of
+//! the model.
 //!
-//! Two are missing, since they are none. A scan that acquires nothing: `Arc::try_unwrap` has an acquire fence after it. The mirror
-//! stored before the owner is swapped: both releases are owned all the time, and there is one publisher
-//! ([`two_publishers`] is what that is for).
+//! Two are missing, since they are none. A scan that acquires nothing: `Arc::try_unwrap` has an
+//! acquire fence after it. The mirror stored before the owner is swapped: both releases are owned
+//! all the time, and there is one publisher ([`two_publishers`] is what that is for).
 
 use super::gate::is_pinned;
 use super::plant::{self, Plant};
@@ -29,7 +30,10 @@ fn found(plant: Option<Plant>, model: fn(), expected: &[&str]) {
     let text = (payload.downcast_ref::<String>().map(String::as_str))
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("");
-    assert!(expected.iter().any(|expected| text.contains(expected)), "found something else: {text}");
+    assert!(
+        expected.iter().any(|expected| text.contains(expected)),
+        "found something else: {text}"
+    );
     println!("{plant:?}: {}", text.lines().find(|line| !line.trim().is_empty()).unwrap_or(""));
 }
 
@@ -63,7 +67,8 @@ fn a_hazard_that_is_cleared_relaxed() {
     found(Some(Plant::ClearRelaxed), calls_against_a_publish, &[RACE]);
 }
 
-/// As it was until loom found it: the second call's announcement hides that the first one's end was not seen.
+/// As it was until loom found it: the second call's announcement hides that the first one's end was
+/// not seen.
 #[test]
 fn a_hazard_that_is_announced_relaxed() {
     found(Some(Plant::AnnounceRelaxed), another_group_after_a_publish, &[RACE]);
@@ -125,7 +130,8 @@ fn attending_that_acquires_nothing() {
     found(Some(Plant::AttendRelaxed), attending, &["did not see what for"]);
 }
 
-/// A pinned thread takes its lease after the shares were counted and before the pins were looked at.
+/// A pinned thread takes its lease after the shares were counted and before the pins were looked
+/// at.
 #[test]
 fn shares_counted_before_the_pins() {
     fn model() {

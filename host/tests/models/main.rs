@@ -1,15 +1,19 @@
-//! The pin protocol under loom: `host/src/gate/pin.rs` and `cell.rs` themselves, over `gate/sync.rs` of this folder.
+//! The pin protocol under loom: `host/src/gate/pin.rs` and `cell.rs` themselves, over
+//! `gate/sync.rs` of this folder.
 //!
-//! Loom runs each model in every order that its threads' steps may have, and lets each load read every store that the memory
-//! model allows. A release that is freed is dropped, and its memory kept, so that a use after that is a failed assertion, or
-//! loom's causality violation where nothing orders the two.
+//! Loom runs each model in every order that its threads' steps may have, and lets each load read
+//! every store that the memory model allows. A release that is freed is dropped, and its memory
+//! kept, so that a use after that is a failed assertion, or loom's causality violation where
+//! nothing orders the two.
 //!
-//! A model that can't find a fault is no model: in `faults` each step of the protocol is left out in turn, and found.
+//! A model that can't find a fault is no model: in `faults` each step of the protocol is left out
+//! in turn, and found.
 //!
-//! A test run explores what two preemptions reach; `.ci/models` everything, and of the larger models what three reach. Loom takes
-//! sequentially consistent *accesses* for acquire and release; in the place of the pin's exchange it has a store and a fence. It takes the fences to order all
-//! that is around them, which for this protocol is what the language gives; the two sides are left out in turn. What it does
-//! not try by itself is in `gate/sync.rs` at `Turn`.
+//! A test run explores what two preemptions reach; `.ci/models` everything, and of the larger
+//! models what three reach. Loom takes sequentially consistent *accesses* for acquire and release;
+//! in the place of the pin's exchange it has a store and a fence. It takes the fences to order all
+//! that is around them, which for this protocol is what the language gives; the two sides are left
+//! out in turn. What it does not try by itself is in `gate/sync.rs` at `Turn`.
 #![allow(unsafe_code, reason = "it stands in for the gate's surroundings")]
 #![allow(dead_code, reason = "of the gate the models use what they need")]
 
@@ -33,7 +37,9 @@ mod gate {
             pin::enter(self, call, |entered| f(entered.release()))
         }
 
-        pub(crate) fn lease(&self) -> Result<sync::Arc<crate::release::Release>, midflight_plugin::Fault> {
+        pub(crate) fn lease(
+            &self,
+        ) -> Result<sync::Arc<crate::release::Release>, midflight_plugin::Fault> {
             // SAFETY: entered.
             self.enter(pin::Call::REQUEST, |release| Ok(unsafe { cell::share(release) }))
         }
@@ -92,8 +98,9 @@ mod gate {
         lease: &crate::release::Release,
         f: impl FnOnce() -> R,
     ) -> R {
-        let held =
-            pin::enter_held(group, lease, pin::Call::REQUEST, || Ok::<_, midflight_plugin::Fault>(f()));
+        let held = pin::enter_held(group, lease, pin::Call::REQUEST, || {
+            Ok::<_, midflight_plugin::Fault>(f())
+        });
         held.expect("within the bounds")
     }
 }
@@ -135,7 +142,8 @@ fn explore(name: &str, bounds: Bounds, model: impl Fn() + Sync + Send + 'static)
         sync::begin_execution();
         model();
     });
-    let bound = preemptions.map_or("all".to_owned(), |bound| format!("at most {bound} preemptions"));
+    let bound =
+        preemptions.map_or("all".to_owned(), |bound| format!("at most {bound} preemptions"));
     println!("{name}: {} orders ({bound}), {:.1?}", orders.load(Relaxed), began.elapsed());
 }
 
@@ -149,7 +157,12 @@ fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> loom::thread::JoinHa
 }
 
 fn group(number: u64) -> std::sync::Arc<GroupCell> {
-    std::sync::Arc::new(GroupCell::new("", Arc::new(Release::new(number)), sync::FRAMES, sync::FRAMES))
+    std::sync::Arc::new(GroupCell::new(
+        "",
+        Arc::new(Release::new(number)),
+        sync::FRAMES,
+        sync::FRAMES,
+    ))
 }
 
 /// One call: it uses the release throughout, and says which it was.

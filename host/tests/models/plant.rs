@@ -12,7 +12,8 @@ pub(crate) enum Plant {
     NoSecondLook,
     /// The release may be entered before what it was made of is visible: on the writer's side …
     PublishRelaxed,
-    /// … and on the reader's, where a release at an old one's address is one that the fence has not acquired.
+    /// … and on the reader's, where a release at an old one's address is one that the fence has not
+    /// acquired.
     SecondLookRelaxed,
     /// What the call did may become visible after its release is freed: by its own last store …
     ClearRelaxed,

@@ -1,4 +1,5 @@
-//! The protocol as it is: no order of anything frees what is used, and everything is freed in the end.
+//! The protocol as it is: no order of anything frees what is used, and everything is freed in the
+//! end.
 
 use super::gate::cell::Retired;
 use super::gate::{Suspended, over, pin, sync, through};
@@ -35,7 +36,8 @@ fn a_caller_against_a_publish() {
     explore("a caller against a publish", ALL_OR_2, calls_against_a_publish);
 }
 
-/// The call that a scan finds in the frame is another group's, and comes after one of the release that is freed.
+/// The call that a scan finds in the frame is another group's, and comes after one of the release
+/// that is freed.
 pub(super) fn another_group_after_a_publish() {
     let (group, other) = (group(1), group(11));
     let caller = {
@@ -161,7 +163,9 @@ pub(super) fn going_over() {
     };
     let mut left = vec![group.publish(Arc::new(Release::new(4)))];
     let looked = |left: Vec<Retired>| -> Vec<Retired> {
-        left.into_iter().flat_map(|retired| retired.look().unwrap_or_else(|left| vec![left])).collect()
+        left.into_iter()
+            .flat_map(|retired| retired.look().unwrap_or_else(|left| vec![left]))
+            .collect()
     };
     left = looked(looked(left));
     caller.join().expect("no panic");
@@ -192,8 +196,8 @@ fn a_lease_outlives_its_thread() {
     });
 }
 
-/// Two threads, one of which may get the other's record when that has ended. Each nests, since that reads what a record's
-/// last owner left.
+/// Two threads, one of which may get the other's record when that has ended. Each nests, since that
+/// reads what a record's last owner left.
 pub(super) fn a_record_is_handed_on() {
     let group = group(1);
     let callers = [(); 2].map(|()| {
@@ -214,7 +218,8 @@ fn a_record_handed_on_against_a_scan() {
     explore("a record handed on", THREE_OR_2, a_record_is_handed_on);
 }
 
-/// A thread that ends inside of a call takes its record with it: nothing is freed, and nobody gets the record.
+/// A thread that ends inside of a call takes its record with it: nothing is freed, and nobody gets
+/// the record.
 #[test]
 fn a_thread_that_ends_inside_of_a_call() {
     explore("an end inside of a call", THREE_OR_2, || {
@@ -243,7 +248,8 @@ fn a_thread_that_ends_inside_of_a_call() {
     });
 }
 
-/// Inside of a call: the same release again; a lease's in between, and the outer one after it; another group by itself.
+/// Inside of a call: the same release again; a lease's in between, and the outer one after it;
+/// another group by itself.
 #[test]
 fn nesting_against_publishes() {
     explore("nesting", THREE_OR_2, || {
@@ -272,7 +278,8 @@ fn nesting_against_publishes() {
     });
 }
 
-/// A call goes on on another thread, and is left there, while its own thread makes one that inherits from it.
+/// A call goes on on another thread, and is left there, while its own thread makes one that
+/// inherits from it.
 pub(super) fn a_call_that_is_left_elsewhere() {
     sync::look_at_copies();
     let group = group(1);
@@ -322,7 +329,8 @@ pub(super) fn attending() {
     let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let attended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let caller = {
-        let (group, wanted, seen, attended) = (group.clone(), wanted.clone(), seen.clone(), attended.clone());
+        let (group, wanted, seen, attended) =
+            (group.clone(), wanted.clone(), seen.clone(), attended.clone());
         spawn(move || {
             let attend = move || {
                 attended.store(true, Relaxed);
@@ -341,7 +349,10 @@ pub(super) fn attending() {
     wanted.store(true, Relaxed);
     pin::ask_all();
     caller.join().expect("no panic");
-    assert!(seen.load(Relaxed) || !attended.load(Relaxed), "it was asked, and did not see what for");
+    assert!(
+        seen.load(Relaxed) || !attended.load(Relaxed),
+        "it was asked, and did not see what for"
+    );
 }
 
 #[test]

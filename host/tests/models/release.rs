@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) struct Release {
     pub(crate) number: u64,
-    /// What it is made of: written by who makes it and by its end, read by calls. Loom tells where nothing orders them.
+    /// What it is made of: written by who makes it and by its end, read by calls. Loom tells where
+    /// nothing orders them.
     parts: UnsafeCell<u64>,
     freed: &'static AtomicBool,
     pub(crate) shares: Shares,
@@ -25,7 +26,13 @@ impl Release {
         let parts = UnsafeCell::new(0);
         // SAFETY: nobody else has it.
         parts.with_mut(|parts| unsafe { *parts = number });
-        Release { number, parts, freed: forever(AtomicBool::new(false)), shares: Shares::new(), inner: None }
+        Release {
+            number,
+            parts,
+            freed: forever(AtomicBool::new(false)),
+            shares: Shares::new(),
+            inner: None,
+        }
     }
 
     pub(crate) fn leading(number: u64, inner: u64) -> Self {

@@ -2,9 +2,9 @@
 //!
 //! A path that begins so is the author's to redirect: `extern crate facade as midflight_plugin;` at
 //! the root of a crate, where the facade hands on what is ours and puts functions and traits of its
-//! own in the place of some. Generated `unsafe` would then rest on the facade's word. An
-//! `extern crate` item is not redirected: it means what the build gave the compiler under that name.
-//! So generated code brings one, under a name of its own, and begins its paths with that.
+//! own in the place of some. Generated `unsafe` would then rest on the facade's word. An `extern
+//! crate` item is not redirected: it means what the build gave the compiler under that name. So
+//! generated code brings one, under a name of its own, and begins its paths with that.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};

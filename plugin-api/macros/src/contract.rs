@@ -1,4 +1,5 @@
-//! `#[contract]`: a table of functions for each type that implements the trait, and the calls that use it.
+//! `#[contract]`: a table of functions for each type that implements the trait, and the calls that
+//! use it.
 
 use crate::described::{self, Description};
 use crate::object::{self, Given};
@@ -10,8 +11,8 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver, Result,
-    ReturnType, TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Receiver,
+    Result, ReturnType, TraitItem, TraitItemFn, Type, TypeReference, parse_quote,
 };
 
 /// The table says in one word of 64 bits which of its functions are there.
@@ -34,11 +35,14 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     // The trait stays in either case, so that one mistake brings one error.
     let generated = checked.map_or_else(refused, |contract| contract.generated());
     let items = std::mem::take(&mut author.items);
-    author.items = items.into_iter().flat_map(with_its_body_aside).map(with_a_future_named).collect();
+    author.items =
+        items.into_iter().flat_map(with_its_body_aside).map(with_a_future_named).collect();
     if author.supertraits.is_empty() {
         author.colon_token = Some(Default::default());
         author.supertraits = parse_quote!(
-            ::midflight_plugin::rt::core::marker::Send + ::midflight_plugin::rt::core::marker::Sync + 'static
+            ::midflight_plugin::rt::core::marker::Send
+                + ::midflight_plugin::rt::core::marker::Sync
+                + 'static
         );
     }
     quote!(#author #generated)
@@ -66,8 +70,9 @@ struct Method<'a> {
     is_async: bool,
 }
 
-/// The body that stands in for a method that the other side lacks goes into a method of its own, which is called instead. Else
-/// what runs it would run the method again, which asks the other side, which lacks it, and so for ever.
+/// The body that stands in for a method that the other side lacks goes into a method of its own,
+/// which is called instead. Else what runs it would run the method again, which asks the other
+/// side, which lacks it, and so for ever.
 fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
     let TraitItem::Fn(mut method) = item else { return vec![item] };
     let since = |attribute: &Attribute| attribute.path().is_ident("since");
@@ -96,8 +101,8 @@ fn with_its_body_aside(item: TraitItem) -> Vec<TraitItem> {
     vec![TraitItem::Fn(method), TraitItem::Fn(aside)]
 }
 
-/// `async fn` becomes what it stands for, so that its future is `Send`, and with a bound, so that `dyn Trait` stays a type. Whoever
-/// implements it writes `async fn`.
+/// `async fn` becomes what it stands for, so that its future is `Send`, and with a bound, so that
+/// `dyn Trait` stays a type. Whoever implements it writes `async fn`.
 fn with_a_future_named(item: TraitItem) -> TraitItem {
     let TraitItem::Fn(mut method) = item else { return item };
     if method.sig.asyncness.take().is_some() {
@@ -159,9 +164,15 @@ impl Kind<'_> {
     fn wire(&self, span: Span) -> TokenStream {
         match self {
             Kind::Text => quote_spanned!(span=> ::midflight_plugin::rt::RStr<'_>),
-            Kind::Slice(element) => quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>),
-            Kind::Lent(record) => quote_spanned!(span=> <#record as ::midflight_plugin::rt::Lends>::Wire<'_>),
-            Kind::Owned(owned) => quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire),
+            Kind::Slice(element) => {
+                quote_spanned!(span=> ::midflight_plugin::rt::RSlice<'_, #element>)
+            }
+            Kind::Lent(record) => {
+                quote_spanned!(span=> <#record as ::midflight_plugin::rt::Lends>::Wire<'_>)
+            }
+            Kind::Owned(owned) => {
+                quote_spanned!(span=> <#owned as ::midflight_plugin::rt::Crosses>::Wire)
+            }
             Kind::Optional(lent) => {
                 let lent = lent.wire(span);
                 quote_spanned!(span=> ::midflight_plugin::Maybe<#lent>)
@@ -179,7 +190,9 @@ impl Kind<'_> {
             Kind::Text => quote!(::midflight_plugin::rt::RStr::from_str(#name)),
             Kind::Slice(_) => quote!(::midflight_plugin::rt::RSlice::from_slice(#name)),
             Kind::Lent(record) => quote!(<#record as ::midflight_plugin::rt::Lends>::lend(#name)),
-            Kind::Owned(owned) => quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name)),
+            Kind::Owned(owned) => {
+                quote!(<#owned as ::midflight_plugin::rt::Crosses>::into_wire(#name))
+            }
             Kind::Optional(lent) => {
                 let lent = lent.sent(name);
                 quote!(::midflight_plugin::Maybe::from(#name.map(|#name| #lent)))
@@ -332,7 +345,10 @@ impl<'a> Contract<'a> {
             );
         }
         if methods.len() > METHODS_MAX {
-            errors.add(&author.ident, &format!("a contract has at most {METHODS_MAX} methods: split it"));
+            errors.add(
+                &author.ident,
+                &format!("a contract has at most {METHODS_MAX} methods: split it"),
+            );
         }
         errors.or(Contract { author, methods })
     }
@@ -345,7 +361,10 @@ impl<'a> Method<'a> {
         for attribute in &method.attrs {
             let path = attribute.path();
             if path.is_ident("cfg") || path.is_ident("cfg_attr") {
-                errors.add(attribute, "a contract is the same for all who build it: no `cfg` on its methods");
+                errors.add(
+                    attribute,
+                    "a contract is the same for all who build it: no `cfg` on its methods",
+                );
             }
         }
         let since = since::of(&method.attrs).unwrap_or_else(|error| {
@@ -374,7 +393,8 @@ impl<'a> Method<'a> {
             );
         }
         if let Some(word) = &signature.constness {
-            errors.add(word, "a method of a contract is not `const`: it is called through a pointer");
+            errors
+                .add(word, "a method of a contract is not `const`: it is called through a pointer");
         }
         if let Some(word) = &signature.unsafety {
             errors.add(word, "a method of a contract is safe to call");
@@ -397,8 +417,10 @@ impl<'a> Method<'a> {
         let mut inputs = signature.inputs.iter();
         match inputs.next() {
             Some(FnArg::Receiver(receiver)) => errors.note(check_receiver(receiver)),
-            _ => errors
-                .add(&signature.ident, "a method of a contract takes `&self`: it is a call to one instance"),
+            _ => errors.add(
+                &signature.ident,
+                "a method of a contract takes `&self`: it is a call to one instance",
+            ),
         }
         let mut arguments = Vec::new();
         for (number, input) in inputs.enumerate() {
@@ -449,7 +471,8 @@ impl<'a> Method<'a> {
         })
     }
 
-    /// Its name in the table, whose derive knows no raw ones, and gives its `unsafe` the name's span.
+    /// Its name in the table, whose derive knows no raw ones, and gives its `unsafe` the name's
+    /// span.
     fn field(&self) -> Ident {
         let (name, span) = (self.name.to_string(), self.name.span());
         let span = if self.since.is_some() { at(span) } else { span };
@@ -504,7 +527,10 @@ impl<'a> Argument<'a> {
             return Err(Error::new_spanned(input, "`self` comes first"));
         };
         if let Some(attribute) = input.attrs.first() {
-            return Err(Error::new_spanned(attribute, "an argument of a contract has no attributes"));
+            return Err(Error::new_spanned(
+                attribute,
+                "an argument of a contract has no attributes",
+            ));
         }
         let Some(name) = argument_name(number, &input.pat) else {
             return Err(Error::new_spanned(&input.pat, "an argument of a contract is a name"));
@@ -540,14 +566,17 @@ impl<'a> Argument<'a> {
         let (name, written) = (&self.name, self.written);
         let span = at(written.span());
         let lent = |kind: &Kind<'_>| match kind {
-            Kind::Text => Some(quote_spanned!(span=> &'__lent ::midflight_plugin::rt::core::primitive::str)),
+            Kind::Text => {
+                Some(quote_spanned!(span=> &'__lent ::midflight_plugin::rt::core::primitive::str))
+            }
             Kind::Slice(element) => Some(quote_spanned!(span=> &'__lent [#element])),
             Kind::Lent(record) => Some(quote_spanned!(span=> &'__lent #record)),
             _ => None,
         };
         let written = match &self.kind {
-            Kind::Optional(inner) => lent(inner)
-                .map(|lent| quote_spanned!(span=> ::midflight_plugin::rt::core::option::Option<#lent>)),
+            Kind::Optional(inner) => lent(inner).map(
+                |lent| quote_spanned!(span=> ::midflight_plugin::rt::core::option::Option<#lent>),
+            ),
             kind => lent(kind),
         }
         .unwrap_or_else(|| written.to_token_stream());
@@ -631,17 +660,24 @@ fn lent(reference: &TypeReference) -> Result<Kind<'_>> {
     match plain(&reference.elem) {
         Type::Slice(slice) => check(&slice.elem, Place::Record).map(|()| Kind::Slice(&slice.elem)),
         text if last_segment(text, "str") => Ok(Kind::Text),
-        text if last_segment(text, "String") => instead(reference, "write `&str`: it costs nothing to pass"),
+        text if last_segment(text, "String") => {
+            instead(reference, "write `&str`: it costs nothing to pass")
+        }
         duration if last_segment(duration, "Duration") => {
             instead(reference, "`Duration` crosses by value: drop the `&`")
         }
-        map if ["BTreeMap", "HashMap", "BTreeSet", "HashSet"].iter().any(|name| last_segment(map, name)) => {
+        map if ["BTreeMap", "HashMap", "BTreeSet", "HashSet"]
+            .iter()
+            .any(|name| last_segment(map, name)) =>
+        {
             instead(
                 reference,
                 "std's maps and sets cross by value: drop the `&`. To lend one, lend a `Map<K, V>`",
             )
         }
-        list if last_segment(list, "Vec") => instead(reference, "write `&[T]`: it costs nothing to pass"),
+        list if last_segment(list, "Vec") => {
+            instead(reference, "write `&[T]`: it costs nothing to pass")
+        }
         whole if last_segment(whole, "Option") || last_segment(whole, "Result") => {
             instead(reference, "`Option` and `Result` cross by value: drop the `&`")
         }
@@ -681,7 +717,8 @@ fn value_and_error(result: &Type) -> Option<(Type, Type)> {
 
 impl Contract<'_> {
     fn generated(&self) -> TokenStream {
-        let (proofs, table, functions, calls) = (self.proofs(), self.table(), self.functions(), self.calls());
+        let (proofs, table, functions, calls) =
+            (self.proofs(), self.table(), self.functions(), self.calls());
         let boxes = object::boxes(self.author);
         quote! {
             const _: () = {
@@ -694,8 +731,8 @@ impl Contract<'_> {
         }
     }
 
-    /// The contract as such. What generated code must be sure of it calls through this: whatever the
-    /// path to the trait leads to, it is the one that the contract implements.
+    /// The contract as such. What generated code must be sure of it calls through this: whatever
+    /// the path to the trait leads to, it is the one that the contract implements.
     fn itself(&self) -> TokenStream {
         let contract = &self.author.ident;
         quote!(<dyn #contract as ::midflight_plugin::rt::Contract>)
@@ -740,14 +777,16 @@ impl Contract<'_> {
             .map(|(number, method)| {
                 let (name, reply) = (method.field(), method.wire());
                 let instance = quote!(*const ());
-                let parameters: Vec<_> =
-                    std::iter::once(instance).chain(method.arguments.iter().map(Argument::wire)).collect();
+                let parameters: Vec<_> = std::iter::once(instance)
+                    .chain(method.arguments.iter().map(Argument::wire))
+                    .collect();
                 let type_of = described::of_table("type_of");
                 let arguments = method
                     .arguments
                     .iter()
                     .map(|argument| argument.kind.described(at(argument.written.span())));
-                let told: Vec<_> = std::iter::once(quote!(#type_of::<*const ()>)).chain(arguments).collect();
+                let told: Vec<_> =
+                    std::iter::once(quote!(#type_of::<*const ()>)).chain(arguments).collect();
                 // Those before the first `#[since]` are there in every version.
                 let reached = match number < first_suffix {
                     true => described::ALWAYS_THERE,
@@ -825,13 +864,17 @@ impl Contract<'_> {
         });
         let names = method.arguments.iter().map(|argument| &argument.name);
         let fits = self.fits(method);
-        let held = method.arguments.iter().map(|argument| argument.kind.held(&argument.name, &itself));
-        let received = method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
+        let held =
+            method.arguments.iter().map(|argument| argument.kind.held(&argument.name, &itself));
+        let received =
+            method.arguments.iter().map(|argument| argument.kind.received(&argument.name));
         let call = quote!(<__Instance as #contract>::#name(#this #(, #received)*));
         let result = &method.result;
         let answer = local("answer");
         let (guard, body) = match (&method.given, method.is_async) {
-            (_, true) => (quote!(begin), quote!(async move { let #answer: #result = #call.await; #answer })),
+            (_, true) => {
+                (quote!(begin), quote!(async move { let #answer: #result = #call.await; #answer }))
+            }
             (Some(given), false) => {
                 let handed = given.hand(&answer.to_token_stream());
                 (quote!(guard), quote!(let #answer: #result = #call; #handed))
@@ -842,7 +885,8 @@ impl Contract<'_> {
             unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
                 #fits
                 ::midflight_plugin::rt::#guard(move || {
-                    // SAFETY: the caller passes the instance that this table is bound to, and holds it.
+                    // SAFETY: the caller passes the instance that this table is bound to, and holds
+                    // it.
                     let #this = unsafe { &*#this.cast::<__Instance>() };
                     #(let #names = #held;)*
                     #body
@@ -858,7 +902,8 @@ impl Contract<'_> {
     fn fits(&self, method: &Method<'_>) -> TokenStream {
         let (contract, result) = (&self.author.ident, &method.result);
         let written: Vec<_> = method.arguments.iter().map(|argument| argument.written).collect();
-        let names: Vec<_> = (0..written.len()).map(|number| local(&format!("argument_{number}"))).collect();
+        let names: Vec<_> =
+            (0..written.len()).map(|number| local(&format!("argument_{number}"))).collect();
         let this = local("this");
         let (word, wait) = match method.is_async {
             true => (quote!(async), quote!(.await)),
@@ -880,12 +925,15 @@ impl Contract<'_> {
         quote!(#(#checks)*)
     }
 
-    /// What the caller sees: the methods of the trait, each with a way to say that no value came back.
+    /// What the caller sees: the methods of the trait, each with a way to say that no value came
+    /// back.
     fn calls(&self) -> TokenStream {
-        let (contract, visible, calls) = (&self.author.ident, &self.author.vis, self.named("Calls"));
+        let (contract, visible, calls) =
+            (&self.author.ident, &self.author.vis, self.named("Calls"));
         let (bound, itself) = (local("bound"), self.itself());
-        let docs =
-            format!("The calls of [`{contract}`]: its methods, each of which can bring a fault as well.");
+        let docs = format!(
+            "The calls of [`{contract}`]: its methods, each of which can bring a fault as well."
+        );
         let methods = self.methods.iter().enumerate().map(|(number, method)| {
             let number = number as u16;
             let (name, field, attributes) = (method.name, method.field(), &method.attributes);
@@ -937,7 +985,8 @@ impl Contract<'_> {
                     #track
                     pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                         #(#prepared)*
-                        // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends.
+                        // SAFETY: the gate is of this contract and holds instance, table and origin
+                        // until the closure ends.
                         #itself::#enter(&self.0, #number, move |#bound| unsafe {
                             ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
                         }) #kept
@@ -965,7 +1014,8 @@ impl Contract<'_> {
                     };
                     quote! {
                         #itself::#run(#bound, |#pinned| {
-                            // SAFETY: it is bound to the same, and lent to the body for the length of this closure.
+                            // SAFETY: it is bound to the same, and lent to the body for the length
+                            // of this closure.
                             let #defaults = __Defaults(unsafe { <dyn #contract as ::midflight_plugin::rt::Contract>::proxy(#pinned) });
                             <__Defaults as #contract>::#aside(&#defaults #(, #names)*)
                         })
@@ -1010,8 +1060,14 @@ impl Contract<'_> {
         }
     }
 
-    /// The call of an `async fn`: it begins at once, and what it began on is held until its answer is dropped.
-    fn async_call(&self, number: u16, method: &Method<'_>, docs: Option<TokenStream>) -> TokenStream {
+    /// The call of an `async fn`: it begins at once, and what it began on is held until its answer
+    /// is dropped.
+    fn async_call(
+        &self,
+        number: u16,
+        method: &Method<'_>,
+        docs: Option<TokenStream>,
+    ) -> TokenStream {
         let contract = &self.author.ident;
         let (bound, itself) = (local("bound"), self.itself());
         let (name, field, attributes, result) =
@@ -1056,8 +1112,9 @@ impl Contract<'_> {
             where
                 __Gate: ::midflight_plugin::rt::Holding,
             {
-                // SAFETY: the gate is of this contract and holds instance, table and origin until the closure ends, and with what it
-                // gives until that is dropped; what is lent lives for as long as the answer.
+                // SAFETY: the gate is of this contract and holds instance, table and origin until
+                // the closure ends, and with what it gives until that is dropped; what is lent
+                // lives for as long as the answer.
                 unsafe {
                     ::midflight_plugin::rt::Answer::of(#itself::begin(&self.0, #number, move |#bound| #run))
                 }
@@ -1065,7 +1122,8 @@ impl Contract<'_> {
         }
     }
 
-    /// `self` of a default body that runs on the caller's side: what it calls goes to the other side, on the same pin.
+    /// `self` of a default body that runs on the caller's side: what it calls goes to the other
+    /// side, on the same pin.
     fn defaults(&self) -> TokenStream {
         if !self.methods.iter().any(|method| method.has_body) {
             return TokenStream::new();

@@ -68,11 +68,13 @@ impl Description {
         result: &TokenStream,
     ) {
         let place = self.name(name);
-        let pointer = self.number(quote!(::midflight_plugin::rt::described::UNSAFE_EXTERN_FN_LAYOUT));
+        let pointer =
+            self.number(quote!(::midflight_plugin::rt::described::UNSAFE_EXTERN_FN_LAYOUT));
         self.fields.push(place | reached << 47 | pointer << 50 | 1 << 60);
         let separators = self.names.len();
         self.names.extend(parameters.iter().map(|_| ","));
-        // The first five are numbers; of more than five, those from the fifth on stand in the list together.
+        // The first five are numbers; of more than five, those from the fifth on stand in the list
+        // together.
         let inline = if parameters.len() > 5 { 4 } else { parameters.len() };
         let mut packed = [0; 5];
         for (place, parameter) in packed.iter_mut().zip(&parameters[..inline]) {
@@ -83,7 +85,8 @@ impl Description {
             self.types.extend(parameters[inline..].iter().cloned());
         }
         let bits = [10, 20, 32, 42, 52];
-        let packed = packed.iter().zip(bits).fold(parameters.len() as u64, |all, (one, at)| all | one << at);
+        let packed =
+            packed.iter().zip(bits).fold(parameters.len() as u64, |all, (one, at)| all | one << at);
         let result = self.number(result.clone()) as u16;
         let tell = of_table("TELL");
         let (name, separators, count) = (place as u32, separators as u16, parameters.len() as u16);
@@ -108,12 +111,21 @@ impl Description {
     }
 
     /// What does not fit is refused.
-    pub(crate) fn check(&self, owner: &Ident, names: impl IntoIterator<Item = Ident>) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        owner: &Ident,
+        names: impl IntoIterator<Item = Ident>,
+    ) -> Result<()> {
         if let Some(long) = names.into_iter().find(|name| name.to_string().len() > NAME_BYTES_MAX) {
-            return Err(Error::new(long.span(), format!("a name has at most {NAME_BYTES_MAX} bytes")));
+            return Err(Error::new(
+                long.span(),
+                format!("a name has at most {NAME_BYTES_MAX} bytes"),
+            ));
         }
         let problem = match (self.names.len(), self.types.len()) {
-            (TEXT_BYTES_MAX.., _) => format!("its names come to more than {TEXT_BYTES_MAX} bytes: split it"),
+            (TEXT_BYTES_MAX.., _) => {
+                format!("its names come to more than {TEXT_BYTES_MAX} bytes: split it")
+            }
             (_, TYPES_MAX..) => format!("it is made of more than {TYPES_MAX} types: split it"),
             _ => return Ok(()),
         };
@@ -139,7 +151,8 @@ impl Description {
         }
     }
 
-    /// `unsafe impl StableAbi` for a record. `mono` and `layout` are the two that make it, with their further arguments.
+    /// `unsafe impl StableAbi` for a record. `mono` and `layout` are the two that make it, with
+    /// their further arguments.
     fn record(
         &self,
         name: &Ident,
@@ -184,8 +197,7 @@ impl Description {
         numbers: &[TokenStream],
     ) -> TokenStream {
         let text = self.text(&name.unraw().to_string());
-        let mono =
-            quote!(::midflight_plugin::rt::described::enumeration(#text, #names_bytes, &[#(#counts),*]));
+        let mono = quote!(::midflight_plugin::rt::described::enumeration(#text, #names_bytes, &[#(#counts),*]));
         self.record(
             name,
             mono,
@@ -194,7 +206,8 @@ impl Description {
         )
     }
 
-    /// `unsafe impl Described` for the struct of pointers, said under the name `name`. All versions have the first `first_suffix` fields.
+    /// `unsafe impl Described` for the struct of pointers, said under the name `name`. All versions
+    /// have the first `first_suffix` fields.
     pub(crate) fn table(&self, name: &str, first_suffix: usize) -> TokenStream {
         let (fields, tell) = (fields(), of_table("TELL"));
         let (types, functions, count) = (&self.types, &self.functions, self.fields.len() as u32);

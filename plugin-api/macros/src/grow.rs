@@ -1,4 +1,5 @@
-//! `#[record(growable)]`: a description whose beginning is compared, and the code that reads other versions.
+//! `#[record(growable)]`: a description whose beginning is compared, and the code that reads other
+//! versions.
 
 use crate::described::{self, Description};
 use crate::since::{self, Since};
@@ -8,7 +9,9 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, parse_quote};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, parse_quote,
+};
 
 /// The item without our attributes, and what stands beside it.
 pub(crate) fn expanded(mut author: DeriveInput) -> Result<TokenStream> {
@@ -25,16 +28,20 @@ pub(crate) fn expanded(mut author: DeriveInput) -> Result<TokenStream> {
 }
 
 pub(crate) fn without_our_attributes(author: &mut DeriveInput) {
-    let theirs =
-        |attribute: &Attribute| !["since", "unknown"].iter().any(|name| attribute.path().is_ident(name));
+    let theirs = |attribute: &Attribute| {
+        !["since", "unknown"].iter().any(|name| attribute.path().is_ident(name))
+    };
     match &mut author.data {
         Data::Struct(data) => data.fields.iter_mut().for_each(|field| field.attrs.retain(theirs)),
-        Data::Enum(data) => data.variants.iter_mut().for_each(|variant| variant.attrs.retain(theirs)),
+        Data::Enum(data) => {
+            data.variants.iter_mut().for_each(|variant| variant.attrs.retain(theirs))
+        }
         Data::Union(_) => {}
     }
 }
 
-/// What a refused one would have been, so that its uses bring no errors of their own. It never gets beyond the compiler.
+/// What a refused one would have been, so that its uses bring no errors of their own. It never gets
+/// beyond the compiler.
 pub(crate) fn stand_in(author: &DeriveInput) -> TokenStream {
     let name = &author.ident;
     if !author.generics.params.is_empty() {
@@ -71,7 +78,10 @@ struct Part<'a> {
     since: Option<Since>,
 }
 
-fn parts<'a>(all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>, what: &str) -> Result<Vec<Part<'a>>> {
+fn parts<'a>(
+    all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>,
+    what: &str,
+) -> Result<Vec<Part<'a>>> {
     let mut parts: Vec<Part<'a>> = Vec::new();
     for (name, attributes) in all {
         let conditional = |attribute: &&Attribute| {
@@ -89,8 +99,13 @@ fn parts<'a>(all: impl Iterator<Item = (&'a Ident, &'a [Attribute])>, what: &str
     Ok(parts)
 }
 
-/// The description: a table of pointers, whose types are compared, and whose end may be another version's middle.
-fn described(author: &DeriveInput, parts: &[Part<'_>], types: &[TokenStream]) -> Result<TokenStream> {
+/// The description: a table of pointers, whose types are compared, and whose end may be another
+/// version's middle.
+fn described(
+    author: &DeriveInput,
+    parts: &[Part<'_>],
+    types: &[TokenStream],
+) -> Result<TokenStream> {
     let fields = described::fields();
     let type_of = described::of_table("type_of");
     let first_suffix = parts.iter().take_while(|part| part.since.is_none()).count();
@@ -126,9 +141,14 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         ));
     };
     let fields: Vec<&Field> = named.named.iter().collect();
-    let raw = |field: &&&Field| field.ident.as_ref().is_some_and(|name| name.to_string().starts_with("r#"));
+    let raw = |field: &&&Field| {
+        field.ident.as_ref().is_some_and(|name| name.to_string().starts_with("r#"))
+    };
     if let Some(field) = fields.iter().find(raw) {
-        return Err(Error::new_spanned(&field.ident, "a field of a record that may grow has no raw name"));
+        return Err(Error::new_spanned(
+            &field.ident,
+            "a field of a record that may grow has no raw name",
+        ));
     }
     if fields.is_empty() {
         return Err(Error::new_spanned(&author.ident, "a record that may grow has a first field"));
@@ -158,11 +178,15 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         let span = at(field.ty.span());
         match part.since.as_ref().and_then(|since| since.default.as_ref()) {
             Some(default) => quote!(#default),
-            None => quote_spanned!(span=> ::midflight_plugin::rt::core::default::Default::default()),
+            None => {
+                quote_spanned!(span=> ::midflight_plugin::rt::core::default::Default::default())
+            }
         }
     });
-    // The author's code in functions of its own: there nothing of ours is in sight, nor is `unsafe` allowed.
-    let default_functions: Vec<_> = (0..count).map(|number| format_ident!("__default_of_{number}")).collect();
+    // The author's code in functions of its own: there nothing of ours is in sight, nor is `unsafe`
+    // allowed.
+    let default_functions: Vec<_> =
+        (0..count).map(|number| format_ident!("__default_of_{number}")).collect();
     let bodies = parts.iter().zip(defaults).zip(&default_functions).zip(&types);
     let bodies = bodies.filter(|(((part, _), _), _)| part.since.is_some()).map(
         |(((_, default), function), field_type)| {
@@ -242,8 +266,9 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 #(let _: *const #types = &raw const #value.#names;)*
             }
 
-            // SAFETY: each field is portable, as `taken_from` proves, and has the number of its place; the description has the same
-            // order, and `repr(C)` puts the first fields of each version to the same places.
+            // SAFETY: each field is portable, as `taken_from` proves, and has the number of its
+            // place; the description has the same order, and `repr(C)` puts the first fields of
+            // each version to the same places.
             unsafe impl ::midflight_plugin::rt::Grows for #name {
                 type Described = #table;
                 const FIELDS: ::midflight_plugin::rt::core::primitive::u32 = #count;
@@ -328,9 +353,11 @@ fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             ));
         }
     }
-    let is_unknown =
-        |attributes: &[Attribute]| attributes.iter().any(|attribute| attribute.path().is_ident("unknown"));
-    let parts = parts(data.variants.iter().map(|variant| (&variant.ident, &*variant.attrs)), "variant")?;
+    let is_unknown = |attributes: &[Attribute]| {
+        attributes.iter().any(|attribute| attribute.path().is_ident("unknown"))
+    };
+    let parts =
+        parts(data.variants.iter().map(|variant| (&variant.ident, &*variant.attrs)), "variant")?;
     let unknown: Vec<&Ident> = data
         .variants
         .iter()
@@ -351,7 +378,10 @@ fn numbers(author: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         ));
     }
     if let Some(part) = parts.iter().find_map(|part| part.since.as_ref()?.default.as_ref()) {
-        return Err(Error::new_spanned(part, "a variant has no default: `#[unknown]` stands for it"));
+        return Err(Error::new_spanned(
+            part,
+            "a variant has no default: `#[unknown]` stands for it",
+        ));
     }
     let name = &author.ident;
     let table = table();

@@ -1,7 +1,8 @@
-//! Results that are objects: `Box<dyn Session>`, alone, in an `Option`, in a `Result`, or in an `Option` in a `Result`.
+//! Results that are objects: `Box<dyn Session>`, alone, in an `Option`, in a `Result`, or in an
+//! `Option` in a `Result`.
 //!
-//! The author's method returns a box, the wire carries it in two halves, the caller gets what holds the plugin. So each such result is
-//! of three types, which differ in one place.
+//! The author's method returns a box, the wire carries it in two halves, the caller gets what holds
+//! the plugin. So each such result is of three types, which differ in one place.
 
 use crate::types::{last_segment, plain};
 use crate::{at, local};
@@ -9,7 +10,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Error, FnArg, GenericArgument, ItemTrait, PathArguments, Result, TraitItem, Type, parse_quote_spanned,
+    Error, FnArg, GenericArgument, ItemTrait, PathArguments, Result, TraitItem, Type,
+    parse_quote_spanned,
 };
 
 /// A result with an object in it.
@@ -35,7 +37,8 @@ pub(crate) fn given(result: &Type) -> Result<Option<Given>> {
     if let Type::TraitObject(object) = plain(&contract)
         && object.bounds.len() > 1
     {
-        let problem = "write the contract alone, `Box<dyn Session>`: it is `Send + Sync + 'static` already";
+        let problem =
+            "write the contract alone, `Box<dyn Session>`: it is `Send + Sync + 'static` already";
         return Err(Error::new_spanned(&contract, problem));
     }
     Ok(Some(Given { contract, optional, error }))
@@ -60,7 +63,9 @@ fn arguments_of(written: &Type, name: &str) -> Option<Vec<Type>> {
     if !last_segment(plain(written), name) {
         return None;
     }
-    let PathArguments::AngleBracketed(list) = &path.path.segments.last()?.arguments else { return None };
+    let PathArguments::AngleBracketed(list) = &path.path.segments.last()?.arguments else {
+        return None;
+    };
     let types = list.args.iter().map(|argument| match argument {
         GenericArgument::Type(inner) => Some(plain(inner).clone()),
         _ => None,
@@ -79,7 +84,9 @@ impl Given {
     /// What the caller gets, without the error.
     pub(crate) fn received(&self) -> Type {
         let contract = &self.contract;
-        self.optionally(parse_quote_spanned!(at(contract.span())=> ::midflight_plugin::Object<#contract>))
+        self.optionally(
+            parse_quote_spanned!(at(contract.span())=> ::midflight_plugin::Object<#contract>),
+        )
     }
 
     fn around(&self, object: impl Fn(&Type) -> Type) -> Type {
@@ -107,7 +114,9 @@ impl Given {
         match (&self.error, self.optional) {
             (None, false) => quote!(#of(#answer)),
             (None, true) => quote!(::midflight_plugin::rt::core::option::Option::map(#answer, #of)),
-            (Some(_), false) => quote!(::midflight_plugin::rt::core::result::Result::map(#answer, #of)),
+            (Some(_), false) => {
+                quote!(::midflight_plugin::rt::core::result::Result::map(#answer, #of))
+            }
             (Some(_), true) => {
                 let inner = local("answer");
                 let map = quote!(::midflight_plugin::rt::core::option::Option::map);
@@ -136,8 +145,8 @@ impl Given {
     }
 }
 
-/// `Box<dyn Session>` implements `Session`, so that its table is one like all others. Not where a method is `async`: its future would not be
-/// of a type that a boxed object can name.
+/// `Box<dyn Session>` implements `Session`, so that its table is one like all others. Not where a
+/// method is `async`: its future would not be of a type that a boxed object can name.
 pub(crate) fn boxes(author: &ItemTrait) -> TokenStream {
     let methods: Vec<_> = author
         .items
@@ -158,7 +167,8 @@ pub(crate) fn boxes(author: &ItemTrait) -> TokenStream {
             FnArg::Receiver(_) => None,
         });
         let inputs: Vec<_> = inputs.collect();
-        let names: Vec<_> = (0..inputs.len()).map(|number| local(&format!("argument_{number}"))).collect();
+        let names: Vec<_> =
+            (0..inputs.len()).map(|number| local(&format!("argument_{number}"))).collect();
         quote! {
             #[inline]
             fn #name(&self #(, #names: #inputs)*) #result {

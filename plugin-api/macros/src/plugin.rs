@@ -6,13 +6,16 @@ use quote::{ToTokens, quote};
 use std::collections::HashSet;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Data, DeriveInput, Error, Field, LitStr, Member, Path, Result, Token, Type, parenthesized};
+use syn::{
+    Data, DeriveInput, Error, Field, LitStr, Member, Path, Result, Token, Type, parenthesized,
+};
 
 const FORM: &str = "write `#[plugin(implements(Fees))]` or `#[plugin(implements(Fees, Risk), group = \"exchange\", state = ledger, preflight_start)]`";
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // The author's item stays in either case, so that one mistake brings one error.
-    let offers = syn::parse2::<Arguments>(arguments).and_then(|arguments| offers(&arguments, item.clone()));
+    let offers =
+        syn::parse2::<Arguments>(arguments).and_then(|arguments| offers(&arguments, item.clone()));
     let offers = offers.unwrap_or_else(refused);
     quote!(#item #offers)
 }
@@ -75,9 +78,11 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
 
 /// The type of the field that holds the state.
 fn type_of<'i>(field: &Member, item: &'i DeriveInput) -> Result<&'i Type> {
-    let no_field = || Error::new_spanned(field, "`state` names the field that holds the plugin's state");
+    let no_field =
+        || Error::new_spanned(field, "`state` names the field that holds the plugin's state");
     let Data::Struct(data) = &item.data else { return Err(no_field()) };
-    let named = |(member, candidate): (Member, &'i Field)| (member == *field).then_some(&candidate.ty);
+    let named =
+        |(member, candidate): (Member, &'i Field)| (member == *field).then_some(&candidate.ty);
     data.fields.members().zip(&data.fields).find_map(named).ok_or_else(no_field)
 }
 

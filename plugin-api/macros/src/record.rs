@@ -1,7 +1,7 @@
 //! `#[record]`: a representation, a layout, and the proof that each field is plain data.
 //!
-//! It is an attribute and a derive. Only the attribute can choose the representation, and only a derive sees the fields
-//! that are left once `cfg` was decided.
+//! It is an attribute and a derive. Only the attribute can choose the representation, and only a
+//! derive sees the fields that are left once `cfg` was decided.
 
 use crate::described::{self, Description};
 use crate::types::{Place, check};
@@ -11,15 +11,16 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, ExprUnary, Field, Fields, Ident, Lit,
-    Member, Result, Type, UnOp,
+    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, ExprUnary, Field, Fields, Ident,
+    Lit, Member, Result, Type, UnOp,
 };
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut author: DeriveInput = match syn::parse2(item.clone()) {
         Ok(author) => author,
         Err(error) => {
-            let error = refused(Error::new(error.span(), "`#[record]` stands on a struct or an enum"));
+            let error =
+                refused(Error::new(error.span(), "`#[record]` stands on a struct or an enum"));
             return quote!(#item #error);
         }
     };
@@ -34,7 +35,9 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     }
     let representation = match arguments.is_empty() {
         true => representation(&author),
-        false => Err(Error::new_spanned(arguments, "`#[record]` takes no arguments but `growable`")),
+        false => {
+            Err(Error::new_spanned(arguments, "`#[record]` takes no arguments but `growable`"))
+        }
     };
     match representation {
         Ok(representation) => quote! {
@@ -73,13 +76,15 @@ fn representation(author: &DeriveInput) -> Result<TokenStream> {
         Data::Union(_) => Vec::new(),
     };
     // What `cfg` may take away is left to the derive.
-    let certain =
-        fields.iter().filter(|field| !field.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")));
-    let problems =
-        certain.filter_map(|field| check(&field.ty, Place::Record).err()).reduce(|mut all, error| {
+    let certain = fields
+        .iter()
+        .filter(|field| !field.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")));
+    let problems = certain.filter_map(|field| check(&field.ty, Place::Record).err()).reduce(
+        |mut all, error| {
             all.combine(error);
             all
-        });
+        },
+    );
     match (problems, &author.data) {
         (Some(problems), _) => Err(problems),
         (None, Data::Enum(_)) if fields.is_empty() => Ok(quote!(u8)),
@@ -90,8 +95,8 @@ fn representation(author: &DeriveInput) -> Result<TokenStream> {
 
 const OWN_REPRESENTATION: &str = "`#[record]` chooses the representation itself: drop this line";
 
-/// What a refused record would have been, so that its uses bring no errors of their own. It never gets beyond the
-/// compiler, which has an error already.
+/// What a refused record would have been, so that its uses bring no errors of their own. It never
+/// gets beyond the compiler, which has an error already.
 fn stand_in(author: &DeriveInput) -> TokenStream {
     let name = &author.ident;
     let (parameters, types, clause) = author.generics.split_for_impl();
@@ -129,7 +134,8 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
     refuse(&item, false)?;
     let name = item.ident.clone();
     // Outside of the item there is no `Self`.
-    let each = |field: &mut Field| field.ty = Type::Verbatim(named(field.ty.to_token_stream(), &name));
+    let each =
+        |field: &mut Field| field.ty = Type::Verbatim(named(field.ty.to_token_stream(), &name));
     match &mut item.data {
         Data::Struct(data) => data.fields.iter_mut().for_each(each),
         Data::Enum(data) => {
@@ -159,10 +165,12 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
     Ok(quote! {
         const _: () = {
             #described
-            // SAFETY: `reown` rebuilds every field by this very trait, whatever its path leads to: so every field has it.
+            // SAFETY: `reown` rebuilds every field by this very trait, whatever its path leads to:
+            // so every field has it.
             unsafe impl ::midflight_plugin::rt::Portable for #name {
                 const FIELDS_DROP: ::midflight_plugin::rt::core::primitive::bool = false #(|| ::midflight_plugin::rt::drops::<#types>())*;
-                // Moves every field, or does not compile: neither does a record with a `Drop` of its own.
+                // Moves every field, or does not compile: neither does a record with a `Drop` of
+                // its own.
                 #[inline]
                 fn reown(self) -> Self {
                     #reown
@@ -178,8 +186,9 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
     })
 }
 
-// An attribute behind `#[record]` sees the item after this derive did, and can make another of it. So what is described is proven of the
-// type as it is: where each field lies, and of what type it is.
+// An attribute behind `#[record]` sees the item after this derive did, and can make another of it.
+// So what is described is proven of the type as it is: where each field lies, and of what type it
+// is.
 
 fn described_struct(name: &Ident, fields: &Fields) -> Result<TokenStream> {
     let mut description = Description::default();
@@ -232,12 +241,13 @@ fn described_enum(name: &Ident, data: &DataEnum) -> Result<TokenStream> {
         let variant_name = &variant.ident;
         let members = variant.fields.members();
         let types: Vec<&Type> = variant.fields.iter().map(|field| &field.ty).collect();
-        let fields: Vec<_> = (0..types.len()).map(|field| local(&format!("field_{field}"))).collect();
+        let fields: Vec<_> =
+            (0..types.len()).map(|field| local(&format!("field_{field}"))).collect();
         quote! {
             let #value = ::midflight_plugin::rt::tagged::<#name>(__NUMBERS[#number]);
             let #shape = #whole.variant();
-            // SAFETY: the tag is all that is read, and each field lies in the value; where a representation makes it otherwise, the
-            // compiler refuses to evaluate it.
+            // SAFETY: the tag is all that is read, and each field lies in the value; where a
+            // representation makes it otherwise, the compiler refuses to evaluate it.
             let #shape = match unsafe { &*#value.as_ptr() } {
                 #name::#variant_name { #(#members: #fields),* } => {
                     #(
@@ -319,7 +329,8 @@ fn names(fields: &Fields) -> Vec<Ident> {
     fields.iter().filter_map(|field| field.ident.clone()).collect()
 }
 
-/// A variant's number is a byte: those that are written down are looked at here, so that the compiler need not speak of a `u8`.
+/// A variant's number is a byte: those that are written down are looked at here, so that the
+/// compiler need not speak of a `u8`.
 fn check_numbers(data: &DataEnum) -> Result<()> {
     let mut next = Some(0_i128);
     for variant in &data.variants {
@@ -341,7 +352,9 @@ fn check_numbers(data: &DataEnum) -> Result<()> {
 fn literal(number: &Expr) -> Option<i128> {
     match number {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
-        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => literal(expr).map(|number| -number),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => {
+            literal(expr).map(|number| -number)
+        }
         Expr::Paren(inner) => literal(&inner.expr),
         Expr::Group(inner) => literal(&inner.expr),
         _ => None,
@@ -365,7 +378,10 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
     let mut attributes: Vec<&Attribute> = item.attrs.iter().collect();
     match &item.data {
         Data::Enum(data) if data.variants.is_empty() => {
-            return Err(Error::new_spanned(item, "an enum with no variants has no values that could cross"));
+            return Err(Error::new_spanned(
+                item,
+                "an enum with no variants has no values that could cross",
+            ));
         }
         Data::Enum(data) => data.variants.iter().for_each(|variant| {
             attributes.extend(&variant.attrs);
@@ -379,8 +395,9 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
             ));
         }
     }
-    let later =
-        |attribute: &&&Attribute| attribute.path().is_ident("since") || attribute.path().is_ident("unknown");
+    let later = |attribute: &&&Attribute| {
+        attribute.path().is_ident("since") || attribute.path().is_ident("unknown")
+    };
     if let Some(later) = attributes.iter().find(later).filter(|_| !may_grow) {
         return Err(Error::new_spanned(
             later,
@@ -388,9 +405,10 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
         ));
     }
     match attributes.iter().find(|attribute| attribute.path().is_ident("sabi")) {
-        Some(hidden) => {
-            Err(Error::new_spanned(hidden, "a record's layout is compared as it is: no `#[sabi]` here"))
-        }
+        Some(hidden) => Err(Error::new_spanned(
+            hidden,
+            "a record's layout is compared as it is: no `#[sabi]` here",
+        )),
         None => Ok(()),
     }
 }
@@ -398,7 +416,8 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
 /// The types of the fields, and the arm that takes a value apart and puts it together again.
 fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
     let members: Vec<_> = fields.members().collect();
-    let locals: Vec<_> = (0..members.len()).map(|number| local(&format!("field_{number}"))).collect();
+    let locals: Vec<_> =
+        (0..members.len()).map(|number| local(&format!("field_{number}"))).collect();
     // What is not portable is reported here, at its type, once for each field.
     let rebuilt = fields.iter().zip(&locals).map(|(field, local)| {
         let span = at(field.ty.span());

@@ -1,4 +1,5 @@
-//! `#[since("1.1")]`: what came later stands at the end, so that each version is the beginning of the next one.
+//! `#[since("1.1")]`: what came later stands at the end, so that each version is the beginning of
+//! the next one.
 
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, Expr, Ident, LitStr, Result, Token};
@@ -40,8 +41,10 @@ impl Parse for Since {
             input.parse::<Option<Token![,]>>()?;
         }
         let text = written.value();
-        let parts: Option<Vec<u64>> =
-            text.split('.').map(|part| part.parse().ok().filter(|number| *number < 1 << 32)).collect();
+        let parts: Option<Vec<u64>> = text
+            .split('.')
+            .map(|part| part.parse().ok().filter(|number| *number < 1 << 32))
+            .collect();
         let numbers = match parts.as_deref() {
             Some(&[major, minor]) => [major, minor, 0],
             Some(&[major, minor, patch]) => [major, minor, patch],
@@ -56,7 +59,8 @@ impl Parse for Since {
     }
 }
 
-/// What every version has stands first, and nothing comes before what an earlier version has. `what` is a method, a field, a variant.
+/// What every version has stands first, and nothing comes before what an earlier version has.
+/// `what` is a method, a field, a variant.
 pub(crate) fn check_order<'a>(
     items: impl Iterator<Item = (&'a Ident, Option<&'a Since>)>,
     what: &str,
@@ -72,7 +76,9 @@ pub(crate) fn check_order<'a>(
             (_, Some(_)) if number == 0 => {
                 add(Error::new(
                     name.span(),
-                    format!("the first {what} has no `#[since]`: what every version has stands first"),
+                    format!(
+                        "the first {what} has no `#[since]`: what every version has stands first"
+                    ),
                 ));
                 break;
             }

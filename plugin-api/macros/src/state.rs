@@ -28,7 +28,8 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         Some(older) => quote!(<#older as ::midflight_plugin::State>::#which),
         None => quote!(#version),
     };
-    let (restores_from, saves_to) = (oldest(&up, quote!(RESTORES_FROM)), oldest(&down, quote!(SAVES_TO)));
+    let (restores_from, saves_to) =
+        (oldest(&up, quote!(RESTORES_FROM)), oldest(&down, quote!(SAVES_TO)));
     let (version_asked, bytes) = (crate::local("version"), crate::local("bytes"));
     let otherwise = |older: Option<Type>, way: TokenStream, value: TokenStream| match older {
         Some(older) => {

@@ -1,7 +1,8 @@
 //! Which types can't cross by their form alone, and what to write instead.
 //!
-//! The bounds in the generated code are the proof; what they say about a `String` in a record, though, takes a screen. What
-//! authors try first is found here, and answered in one line at the type.
+//! The bounds in the generated code are the proof; what they say about a `String` in a record,
+//! though, takes a screen. What authors try first is found here, and answered in one line at the
+//! type.
 
 use crate::object;
 use syn::{Error, GenericArgument, PathArguments, Result, Type};
@@ -28,7 +29,9 @@ pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
                 }
                 match &segment.arguments {
                     PathArguments::None => {}
-                    PathArguments::Parenthesized(_) => return Err(Error::new_spanned(written, CLOSURE)),
+                    PathArguments::Parenthesized(_) => {
+                        return Err(Error::new_spanned(written, CLOSURE));
+                    }
                     PathArguments::AngleBracketed(list) => {
                         for argument in &list.args {
                             match argument {
@@ -52,7 +55,9 @@ pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
         Type::Tuple(_) if place == Place::Signature => {
             "a tuple has two to six parts: make it a `#[record]`, whose fields have names"
         }
-        Type::Tuple(_) => "a tuple has no stable layout: make it a `#[record]`, whose fields have names",
+        Type::Tuple(_) => {
+            "a tuple has no stable layout: make it a `#[record]`, whose fields have names"
+        }
         Type::Reference(_) => BORROWED,
         Type::Slice(_) => {
             "a slice has no owner: write `&[T]` for one that is lent, or `Vec<T>` for one that is handed over"

@@ -2,14 +2,16 @@
 //!
 //! # What is not promised
 //!
-//! A plugin is native code in the host's process, and is trusted as such: it must produce valid values (a `bool` that is 0 or 1, text that is
-//! UTF-8), and it can do whatever the host can. Types and layouts are compared when a plugin is loaded; values are not.
+//! A plugin is native code in the host's process, and is trusted as such: it must produce valid
+//! values (a `bool` that is 0 or 1, text that is UTF-8), and it can do whatever the host can. Types
+//! and layouts are compared when a plugin is loaded; values are not.
 //!
 //! # What crosses
 //!
-//! *Lent* is readable for the length of the call. *Handed over* is the receiver's own afterwards, in memory of the receiver's
-//! allocator: it can be kept, changed and grown when the sender has long been unloaded. "Deep" counts each piece of memory behind a value:
-//! each text, list and map in it is allocated once and copied once, on the receiver's side.
+//! *Lent* is readable for the length of the call. *Handed over* is the receiver's own afterwards,
+//! in memory of the receiver's allocator: it can be kept, changed and grown when the sender has
+//! long been unloaded. "Deep" counts each piece of memory behind a value: each text, list and map
+//! in it is allocated once and copied once, on the receiver's side.
 //!
 //! | in a method of a contract | how it crosses | copies and allocations |
 //! |---|---|---|
@@ -34,14 +36,16 @@
 //! | [`Callback<dyn Listener>`](crate::Callback) of a contract | a share in a handle of the host's; the object stays where it is | one small allocation |
 //! | `Result<T, E>` as a method's result | as `T` or `E`; the caller gets `Result<T, CallError<E>>` | as these |
 //!
-//! In a **record** stand only types whose bytes are the same on both sides: `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for
-//! `Option<T>`, `Map<K, V>` for `BTreeMap<K, V>` and `HashMap<K, V>`, `Period` for `Duration`, a record of its own for a tuple. They nest to any
-//! depth, and a record can hold lists of itself. From a `String` and a `Vec` they are made without a copy.
+//! In a **record** stand only types whose bytes are the same on both sides: `Text` for `String`,
+//! `List<T>` for `Vec<T>`, `Maybe<T>` for `Option<T>`, `Map<K, V>` for `BTreeMap<K, V>` and
+//! `HashMap<K, V>`, `Period` for `Duration`, a record of its own for a tuple. They nest to any
+//! depth, and a record can hold lists of itself. From a `String` and a `Vec` they are made without
+//! a copy.
 //!
 //! What fits what on the other side is a matter of form: `String` and `Text`, `Vec<T>` and
-//! `List<T>`, `Option<T>` and `Maybe<T>`,
-//! `Duration` and `Period` are one form each, and so are all maps, and all sets. A map never fits a list of pairs, nor a set a list or a
-//! `Map<K, ()>`: what the one side takes for different keys the other would find twice.
+//! `List<T>`, `Option<T>` and `Maybe<T>`, `Duration` and `Period` are one form each, and so are all
+//! maps, and all sets. A map never fits a list of pairs, nor a set a list or a `Map<K, ()>`: what
+//! the one side takes for different keys the other would find twice.
 //!
 //! # What safe code can do with the values
 //!
@@ -79,35 +83,43 @@
 //! Safe code can't bend what the macros write, in a contract's crate or in a plugin's:
 //!
 //! - Generated code means by `midflight_plugin` the crate that the build gives that name. An
-//!   `extern crate … as midflight_plugin` of the author's changes nothing. A `Cargo.toml` that gives
-//!   the name to another package (`midflight-plugin = { package = "…" }`, `[patch]`) chooses what
-//!   crate this is, and is trusted as this crate is.
-//! - Generated code names the language's own things through `midflight_plugin`, whatever the author calls `Some`, `Result`, `u64`,
-//!   `core` or `concat!`. A table that has a function which its description leaves out is refused when it is loaded.
-//! - An object crosses as the result of a method that returns `Box<dyn Session>`, and as nothing else.
-//! - What acts in the place of the host or of the loader (`midflight_plugin::rt`, which is hidden) is `unsafe`, or private: to start a
-//!   plugin with a table of functions, to free what a library left.
-//! - What implements a contract is `Send + Sync + 'static` because midflight-plugin demands it, not because the trait says so.
-//! - The fields of a record, their types and their places are proven of the type as the compiler sees it at last. An attribute behind
-//!   `#[record]` that changes them is an error.
+//!   `extern crate … as midflight_plugin` of the author's changes nothing. A `Cargo.toml` that
+//!   gives the name to another package (`midflight-plugin = { package = "…" }`, `[patch]`) chooses
+//!   what crate this is, and is trusted as this crate is.
+//! - Generated code names the language's own things through `midflight_plugin`, whatever the author
+//!   calls `Some`, `Result`, `u64`, `core` or `concat!`. A table that has a function which its
+//!   description leaves out is refused when it is loaded.
+//! - An object crosses as the result of a method that returns `Box<dyn Session>`, and as nothing
+//!   else.
+//! - What acts in the place of the host or of the loader (`midflight_plugin::rt`, which is hidden)
+//!   is `unsafe`, or private: to start a plugin with a table of functions, to free what a library
+//!   left.
+//! - What implements a contract is `Send + Sync + 'static` because midflight-plugin demands it, not
+//!   because the trait says so.
+//! - The fields of a record, their types and their places are proven of the type as the compiler
+//!   sees it at last. An attribute behind `#[record]` that changes them is an error.
 //! - So are the methods of a contract: each takes its instance and what is lent for a call of any
 //!   length, has the result that is described, and is safe to call. An attribute behind
 //!   `#[contract]` that makes `&'static self` or `unsafe fn` of one is an error.
 //! - Generated code passes through no macro that an author can define.
 //! - The symbols that stand before the C library's are defined by `export!` alone: what it is made
-//!   of wants an `unsafe` of whoever writes it by hand, which `#![forbid(unsafe_code)]` refuses. The
-//!   address of the host's table, which lies beside them, is written by nobody but the host.
+//!   of wants an `unsafe` of whoever writes it by hand, which `#![forbid(unsafe_code)]` refuses.
+//!   The address of the host's table, which lies beside them, is written by nobody but the host.
 //! - A name, a version or a group that the host would refuse is refused by the compiler.
-//! - A contract's methods, their arguments, and a record's fields can have any name. A method that is called as one of a prelude trait's or
-//!   of the handle's own (`clone`, `into`, `plugin`) is reached by its type: `FeesCalls::into(&fees)`.
+//! - A contract's methods, their arguments, and a record's fields can have any name. A method that
+//!   is called as one of a prelude trait's or of the handle's own (`clone`, `into`, `plugin`) is
+//!   reached by its type: `FeesCalls::into(&fees)`.
 //!
 //! # Who frees what
 //!
-//! - An argument that is handed over is rebuilt by the callee before the method's body runs, inside of what catches its panics, and
-//!   the original is dropped there with the functions of the sender, which is held for the length of the call.
-//! - A result is rebuilt by the caller before the pin ends. A panic while it is rebuilt (an allocation that is too large, a key whose
-//!   `Ord` panics) drops the rest of the original before the pin ends, too.
+//! - An argument that is handed over is rebuilt by the callee before the method's body runs, inside
+//!   of what catches its panics, and the original is dropped there with the functions of the
+//!   sender, which is held for the length of the call.
+//! - A result is rebuilt by the caller before the pin ends. A panic while it is rebuilt (an
+//!   allocation that is too large, a key whose `Ord` panics) drops the rest of the original before
+//!   the pin ends, too.
 //! - A sink's buffer is the caller's all the time. What was appended before a panic stays in it.
-//! - An object is dropped by the side that made it, on the thread that drops the last clone of its [`Object`](crate::Object), inside of what it holds. A
-//!   callback's object is dropped by the side that made it as well: with its last handle, or when its version is stopped.
+//! - An object is dropped by the side that made it, on the thread that drops the last clone of its
+//!   [`Object`](crate::Object), inside of what it holds. A callback's object is dropped by the side
+//!   that made it as well: with its last handle, or when its version is stopped.
 //! - A value whose gate refuses the call is dropped by its sender: nothing has crossed.

@@ -1,14 +1,16 @@
-//! How a contract changes, and what becomes of a host and a plugin that have different versions of it.
+//! How a contract changes, and what becomes of a host and a plugin that have different versions of
+//! it.
 //!
 //! # What is not promised
 //!
-//! Layouts are compared, meanings are not: a fee that was in cents and is in ticks now has the same type. A change of meaning is a new
-//! method, or a new contract.
+//! Layouts are compared, meanings are not: a fee that was in cents and is in ticks now has the same
+//! type. A change of meaning is a new method, or a new contract.
 //!
 //! # What may change
 //!
-//! *Older* and *newer* is a plugin that was built against an older or a newer version of the contract than the host. The same holds, the other
-//! way round, for a service of the host's that a plugin calls: there the plugin is the caller, and default bodies run in it.
+//! *Older* and *newer* is a plugin that was built against an older or a newer version of the
+//! contract than the host. The same holds, the other way round, for a service of the host's that a
+//! plugin calls: there the plugin is the caller, and default bodies run in it.
 //!
 //! | change | older plugin | newer plugin |
 //! |---|---|---|
@@ -30,8 +32,9 @@
 //!
 //! # What needs a new contract
 //!
-//! All of these are refused with `layout_mismatch` before the plugin starts, in both directions; the version that serves goes on. Make it a new trait,
-//! `Fees2`, beside the old one: a plugin can implement both, and a host can ask for whichever is there.
+//! All of these are refused with `layout_mismatch` before the plugin starts, in both directions;
+//! the version that serves goes on. Make it a new trait, `Fees2`, beside the old one: a plugin can
+//! implement both, and a host can ask for whichever is there.
 //!
 //! | change | why |
 //! |---|---|
@@ -71,8 +74,9 @@
 //!
 //! # How versions are ordered
 //!
-//! `#[since]` stands on what came after the contract's first version, and its versions don't decrease from one item to the next: each version is
-//! the beginning of the next one. So two branches that each add a method conflict where they should, in the source.
+//! `#[since]` stands on what came after the contract's first version, and its versions don't
+//! decrease from one item to the next: each version is the beginning of the next one. So two
+//! branches that each add a method conflict where they should, in the source.
 //!
 //! ```
 //! # mod contract {
@@ -115,8 +119,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! What a default body calls runs on the release that its caller has entered. A panic of such a body is a
-//! [`Fault::Panicked`](crate::Fault::Panicked), as one of the plugin's would be, and so is a fault of what it calls.
+//! What a default body calls runs on the release that its caller has entered. A panic of such a
+//! body is a [`Fault::Panicked`](crate::Fault::Panicked), as one of the plugin's would be, and so
+//! is a fault of what it calls.
 //!
-//! A record that may grow never lies inside of another record: it would move what comes behind it. It crosses by itself, as `T`, `&T`,
-//! `Option<&T>`, and inside of the std types of a signature, such as `Vec<T>`.
+//! A record that may grow never lies inside of another record: it would move what comes behind it.
+//! It crosses by itself, as `T`, `&T`, `Option<&T>`, and inside of the std types of a signature,
+//! such as `Vec<T>`.

@@ -42,12 +42,12 @@
 //!
 //! # Functions of the C library that fail, or are led to the host
 //!
-//! In a plugin, `on_exit` and what registers a conversion of `printf` fail, as do `clone` for a thread
-//! and everything that asks for `SIGEV_THREAD`. `pthread_exit` on a thread of the host's is a panic of
-//! the call, and `pthread_cancel` knows the plugin's own threads alone. A file that exports a name
-//! which the host has too is refused (`export_taken`), and so is one that imports what only the C
-//! library should call (`import_forbidden`). The chapter on unloading of the crate `midflight` has
-//! the whole list.
+//! In a plugin, `on_exit` and what registers a conversion of `printf` fail, as do `clone` for a
+//! thread and everything that asks for `SIGEV_THREAD`. `pthread_exit` on a thread of the host's is
+//! a panic of the call, and `pthread_cancel` knows the plugin's own threads alone. A file that
+//! exports a name which the host has too is refused (`export_taken`), and so is one that imports
+//! what only the C library should call (`import_forbidden`). The chapter on unloading of the crate
+//! `midflight` has the whole list.
 //!
 //! # The note names CPU features
 //!

@@ -7,8 +7,8 @@
 //! - It says that the file is as it was when it was stamped. What was wrong with it before is
 //!   stamped as it is.
 //! - A library without a stamp is loaded as well, unless the host is built with
-//!   `HostBuilder::stamps_required`. What was damaged in its headers, tables and notes is refused as
-//!   far as it can be seen there; an instruction or a constant that was damaged runs.
+//!   `HostBuilder::stamps_required`. What was damaged in its headers, tables and notes is refused
+//!   as far as it can be seen there; an instruction or a constant that was damaged runs.
 //!
 //! # What is promised
 //!

@@ -2,18 +2,21 @@
 //!
 //! # What is not promised
 //!
-//! A schema is a number that its author writes down. Whether the bytes of that number are the same in two builds is the author's promise: a field
-//! that is added, taken away or moved without a higher number is found out where the bytes run short or are left over, and else it is
-//! read as something else. Keep the type of each schema as it was, and write a new one.
+//! A schema is a number that its author writes down. Whether the bytes of that number are the same
+//! in two builds is the author's promise: a field that is added, taken away or moved without a
+//! higher number is found out where the bytes run short or are left over, and else it is read as
+//! something else. Keep the type of each schema as it was, and write a new one.
 //!
-//! Bytes are postcard's, which says no names and no types. So serde attributes that need names or look ahead (`untagged`, `flatten`,
-//! `skip_serializing_if`) don't come back; `skip` does.
+//! Bytes are postcard's, which says no names and no types. So serde attributes that need names or
+//! look ahead (`untagged`, `flatten`, `skip_serializing_if`) don't come back; `skip` does.
 //!
-//! What is not in the state is not handed over: caches, threads, connections are made anew by `start` and `warm_up`.
+//! What is not in the state is not handed over: caches, threads, connections are made anew by
+//! `start` and `warm_up`.
 //!
 //! # The best state is none
 //!
-//! State that the host keeps, behind a service that it provides ([`Context::service`](crate::Context::service)), never moves. Hand over what belongs to the
+//! State that the host keeps, behind a service that it provides
+//! ([`Context::service`](crate::Context::service)), never moves. Hand over what belongs to the
 //! plugin's own logic and can't be got from elsewhere.
 //!
 //! # What happens
@@ -23,11 +26,12 @@
 //! | a [`State`](crate::State) | nothing | saved and restored | the state |
 //! | a [`Table`](crate::Table) | copied in chunks; keys that change behind the copy are logged | what was logged is saved and restored | what changes during the copy |
 //!
-//! - The instance of the new version has its own state from `start` and `warm_up`; what is handed over replaces it. Where there is no version
-//!   before, or one without a state, its own stays.
-//! - Forward, the old code saves its own schema and the new code migrates it up. On a return the newer code, which knows both schemas, migrates its
-//!   state down, and the older reads its own.
-//! - A migration that fails or panics leaves the version that serves as it was, with its state. Of a table it says which item.
+//! - The instance of the new version has its own state from `start` and `warm_up`; what is handed
+//!   over replaces it. Where there is no version before, or one without a state, its own stays.
+//! - Forward, the old code saves its own schema and the new code migrates it up. On a return the
+//!   newer code, which knows both schemas, migrates its state down, and the older reads its own.
+//! - A migration that fails or panics leaves the version that serves as it was, with its state. Of
+//!   a table it says which item.
 //!
 //! # Two versions
 //!
@@ -72,7 +76,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Version 2 counts in cents. It knows the schema before it, which it keeps under another name, and the two ways between them:
+//! Version 2 counts in cents. It knows the schema before it, which it keeps under another name, and
+//! the two ways between them:
 //!
 //! ```
 //! use midflight_plugin::State;
@@ -118,5 +123,6 @@
 //! # Ok::<(), midflight_plugin::StateError>(())
 //! ```
 //!
-//! A version 3 names `up = AccountV2, down = AccountV2`, whose own ways lead on to version 1. Whoever takes a way out of the code can't be reached any
-//! more from the versions that needed it: an update from them is refused.
+//! A version 3 names `up = AccountV2, down = AccountV2`, whose own ways lead on to version 1.
+//! Whoever takes a way out of the code can't be reached any more from the versions that needed it:
+//! an update from them is refused.

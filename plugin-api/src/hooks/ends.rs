@@ -4,17 +4,24 @@ use super::{Destructor, Site, fail, host, real};
 use crate::plugin::HostTable;
 use std::ffi::{c_int, c_ulong, c_void};
 
-/// `__cxa_atexit`. A handler of no library's would be called when this one is gone, so it becomes this library's, and runs when that is unmapped.
+/// `__cxa_atexit`. A handler of no library's would be called when this one is gone, so it becomes
+/// this library's, and runs when that is unmapped.
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn at_exit(site: Site, run: Destructor, argument: *mut c_void, library: *const ()) -> c_int {
+pub unsafe fn at_exit(
+    site: Site,
+    run: Destructor,
+    argument: *mut c_void,
+    library: *const (),
+) -> c_int {
     type Real = unsafe extern "C" fn(Destructor, *mut c_void, *const ()) -> c_int;
     // SAFETY: the caller's arguments; the real function has this type.
     unsafe { real::<Real>(site, c"__cxa_atexit")(run, argument, own(site, library)) }
 }
 
-/// `__cxa_at_quick_exit`. A handler of no library's becomes this one's: the C library forgets it when that is unmapped.
+/// `__cxa_at_quick_exit`. A handler of no library's becomes this one's: the C library forgets it
+/// when that is unmapped.
 ///
 /// # Safety
 /// As for the function.
@@ -35,7 +42,8 @@ pub unsafe fn at_fork(
     child: *const c_void,
     library: *const (),
 ) -> c_int {
-    type Real = unsafe extern "C" fn(*const c_void, *const c_void, *const c_void, *const ()) -> c_int;
+    type Real =
+        unsafe extern "C" fn(*const c_void, *const c_void, *const c_void, *const ()) -> c_int;
     // SAFETY: as in `at_exit`.
     unsafe { real::<Real>(site, c"__register_atfork")(before, parent, child, own(site, library)) }
 }
@@ -64,7 +72,8 @@ pub unsafe fn exit_thread(site: Site, value: *mut c_void) -> ! {
     unsafe { real::<Real>(site, c"pthread_exit")(value) }
 }
 
-/// `pthread_cancel`, of the plugin's own threads. Another's would unwind through frames that let nothing pass: of those it knows none.
+/// `pthread_cancel`, of the plugin's own threads. Another's would unwind through frames that let
+/// nothing pass: of those it knows none.
 ///
 /// # Safety
 /// As for the function.

@@ -42,7 +42,12 @@ pub unsafe fn secure_getenv(site: Site, name: *const c_char) -> *const c_char {
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn setenv(site: Site, name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int {
+pub unsafe fn setenv(
+    site: Site,
+    name: *const c_char,
+    value: *const c_char,
+    overwrite: c_int,
+) -> c_int {
     type Real = unsafe extern "C" fn(*const c_char, *const c_char, c_int) -> c_int;
     // SAFETY: as for `getenv`.
     unsafe {

@@ -9,11 +9,17 @@ const RTLD_DEFAULT: *mut c_void = null_mut();
 /// The hooks' own addresses, in the order of [`SYMBOLS`].
 type Kept = [unsafe extern "C" fn(); SYMBOLS.len()];
 
-/// `dlsym`: of a function that the plugin's runtime stands for the hook, of everything else what the loader says.
+/// `dlsym`: of a function that the plugin's runtime stands for the hook, of everything else what
+/// the loader says.
 ///
 /// # Safety
 /// As for the function, with the kept hooks of the same cdylib.
-pub unsafe fn dlsym(site: Site, kept: &Kept, library: *mut c_void, name: *const c_char) -> *mut c_void {
+pub unsafe fn dlsym(
+    site: Site,
+    kept: &Kept,
+    library: *mut c_void,
+    name: *const c_char,
+) -> *mut c_void {
     // SAFETY: the caller's arguments. The loader takes the library that it is called from for the
     // one that asks, which is this one.
     let ask = |library| unsafe { (site.dlsym)(library, name) };
@@ -59,7 +65,8 @@ unsafe fn answer(
         return found;
     };
     // A library may have a function of its own of that name, which is none of the C library's.
-    let is_the_systems = [RTLD_NEXT, RTLD_DEFAULT].into_iter().any(|all| all == library || ask(all) == found);
+    let is_the_systems =
+        [RTLD_NEXT, RTLD_DEFAULT].into_iter().any(|all| all == library || ask(all) == found);
     // What those look-ups did not find is no error of the caller's.
     let _ = dlerror();
     if is_the_systems { kept[at] as *mut c_void } else { found }

@@ -12,12 +12,14 @@ const CLONE_VM: c_int = 0x100;
 const CLONE_VFORK: c_int = 0x4000;
 const SIGEV_THREAD: c_int = 2;
 
-/// `on_exit`, `register_printf_function`, `profil` and others, which keep a pointer to what is the plugin's for as long as the process lives.
+/// `on_exit`, `register_printf_function`, `profil` and others, which keep a pointer to what is the
+/// plugin's for as long as the process lives.
 pub fn refuse() -> c_int {
     fail(ENOTSUP)
 }
 
-/// `clone`, which is refused a thread: that would be one that nobody counts. A process of its own is none of the host's business.
+/// `clone`, which is refused a thread: that would be one that nobody counts. A process of its own
+/// is none of the host's business.
 ///
 /// # Safety
 /// As for the function.
@@ -53,7 +55,12 @@ pub unsafe fn clone(
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn timer(site: Site, clock: c_int, notice: *const c_void, timer: *mut *mut c_void) -> c_int {
+pub unsafe fn timer(
+    site: Site,
+    clock: c_int,
+    notice: *const c_void,
+    timer: *mut *mut c_void,
+) -> c_int {
     type Real = unsafe extern "C" fn(c_int, *const c_void, *mut *mut c_void) -> c_int;
     // SAFETY: the caller's arguments; the real function has this type.
     unsafe {
@@ -125,7 +132,9 @@ pub unsafe fn list_of_transfers(
     unsafe {
         let count_of_list = usize::try_from(count).unwrap_or(0);
         let mut each = (0..count_of_list).map(|at| notice_of(*list.add(at)));
-        match host(site).is_some() && (wants_a_thread(notice) || each.any(|notice| wants_a_thread(notice))) {
+        match host(site).is_some()
+            && (wants_a_thread(notice) || each.any(|notice| wants_a_thread(notice)))
+        {
             true => fail(ENOTSUP),
             false => real::<Real>(site, c"lio_listio")(mode, list, count, notice),
         }
@@ -188,5 +197,6 @@ unsafe fn notice_of(block: *const c_void) -> *const c_void {
 /// Null, or a `struct sigevent`.
 unsafe fn wants_a_thread(notice: *const c_void) -> bool {
     // SAFETY: by the caller's promise; only the field is looked at.
-    !notice.is_null() && unsafe { (&raw const (*notice.cast::<Notice>()).notify).read() } == SIGEV_THREAD
+    !notice.is_null()
+        && unsafe { (&raw const (*notice.cast::<Notice>()).notify).read() } == SIGEV_THREAD
 }

@@ -19,7 +19,12 @@ pub enum SignalStyle {
 ///
 /// # Safety
 /// As for the function.
-pub unsafe fn sigaction(site: Site, signal: c_int, action: *const c_void, previous: *mut c_void) -> c_int {
+pub unsafe fn sigaction(
+    site: Site,
+    signal: c_int,
+    action: *const c_void,
+    previous: *mut c_void,
+) -> c_int {
     type Real = unsafe extern "C" fn(c_int, *const c_void, *mut c_void) -> c_int;
     // SAFETY: the caller's arguments; the real function has this type.
     unsafe {

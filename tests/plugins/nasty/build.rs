@@ -4,8 +4,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/native");
     // Linked whether or not anything of it is used.
-    let need =
-        |library: &str| println!("cargo::rustc-cdylib-link-arg=-Wl,--no-as-needed,{library},--as-needed");
+    let need = |library: &str| {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--no-as-needed,{library},--as-needed")
+    };
     if cfg!(feature = "shared-cxx") {
         need("-lstdc++");
     }

@@ -182,9 +182,12 @@ impl Run<'_> {
         report["mutants"] = json!({
             "inspected": count, "accepted": accepted, "panicked": panicked, "slow": slow,
         });
-        eprintln!("mutants: {count} inspected, {accepted} accepted, {panicked:?} panicked, {slow:?} slow");
+        eprintln!(
+            "mutants: {count} inspected, {accepted} accepted, {panicked:?} panicked, {slow:?} slow"
+        );
         if !panicked.is_empty() || !slow.is_empty() {
-            broken.push(format!("the inspection panicked at {panicked:?} and was slow at {slow:?}"));
+            broken
+                .push(format!("the inspection panicked at {panicked:?} and was slow at {slow:?}"));
         }
         found
     }

@@ -29,7 +29,10 @@ fn main() {
     let [before, after] = &files[..] else { panic!("exporting BEFORE AFTER") };
     // SAFETY: a name, looked up; only addresses are compared.
     let (found, own) = unsafe {
-        (libc::dlsym(libc::RTLD_DEFAULT, c"midflight_place".as_ptr()), (&raw const midflight_place).cast())
+        (
+            libc::dlsym(libc::RTLD_DEFAULT, c"midflight_place".as_ptr()),
+            (&raw const midflight_place).cast(),
+        )
     };
     assert_eq!(found.cast_const(), own, "the program exports it, or there is nothing to see");
 

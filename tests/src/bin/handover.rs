@@ -1,13 +1,15 @@
-//! The hand-over at size: a million items go from schema 1 to 2 and back, under calls that never stop.
+//! The hand-over at size: a million items go from schema 1 to 2 and back, under calls that never
+//! stop.
 //!
 //! ```text
 //! cargo run --release -p midflight-tests --bin handover -- --items 1000000 --json
 //! ```
 //!
-//! It exits with 0 only if no item was lost, no call failed, and no call waited for longer than `handover_wait_max`. `wait_ms` are the longest
-//! waits of the callers, one a hand-over; `migrate_ms` is the whole update, the copy ahead included, and `migrate_ratio` compares it with a
-//! plain postcard round trip of the same items. `service_wait_ms` is the longest wait where the same items are the host's own, and a
-//! plugin that uses them is swapped.
+//! It exits with 0 only if no item was lost, no call failed, and no call waited for longer than
+//! `handover_wait_max`. `wait_ms` are the longest waits of the callers, one a hand-over;
+//! `migrate_ms` is the whole update, the copy ahead included, and `migrate_ratio` compares it with
+//! a plain postcard round trip of the same items. `service_wait_ms` is the longest wait where the
+//! same items are the host's own, and a plugin that uses them is swapped.
 
 use keeping_contracts::{Clerk, Keeping};
 use midflight::{Host, Slot};
@@ -92,8 +94,9 @@ struct Handed {
 fn hand_over(items: u64, rounds: u64) -> Handed {
     let home = tempfile::tempdir().expect("a directory");
     let [first, second] = Fixture::build([Fixture::Keeping, Fixture::KeepingV2], home.path());
-    let host =
-        Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk)).run_directory(home.path().join("run"));
+    let host = Host::builder()
+        .provide::<dyn Clerk, _>(Arc::new(NoClerk))
+        .run_directory(home.path().join("run"));
     let host = host.start().expect("a host");
     let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
     host.apply(first).expect("schema 1");
@@ -144,8 +147,9 @@ fn hand_over(items: u64, rounds: u64) -> Handed {
 
 /// The same items in the host: what is swapped is code.
 fn service(items: u64, rounds: u64) -> Vec<f64> {
-    let book: BTreeMap<u64, Item> =
-        (0..items).map(|number| (number, Item { total: 0, name: format!("account {number:08}") })).collect();
+    let book: BTreeMap<u64, Item> = (0..items)
+        .map(|number| (number, Item { total: 0, name: format!("account {number:08}") }))
+        .collect();
     let home = tempfile::tempdir().expect("a directory");
     let [first, second] = Fixture::build([Fixture::V1, Fixture::V2], home.path());
     let host = Host::builder().provide::<dyn DeskContract, _>(Arc::new(Desk::default()));

@@ -1,12 +1,15 @@
-//! The kill loop: a service is killed with SIGKILL at any moment of its updates, and must start again with what was committed last.
+//! The kill loop: a service is killed with SIGKILL at any moment of its updates, and must start
+//! again with what was committed last.
 //!
 //! ```text
 //! cargo run --release -p midflight-tests --bin killing -- --kills 500 --json
 //! ```
 //!
-//! The child is this binary: a host with a journal that goes from version to version, says before each what it tries and after each what was
-//! committed. The parent kills it after a random time, at its start too, and compares what the next one serves with what the last one said. It
-//! exits with 0 only if each start worked and served what was committed last, or what was being committed when the kill came.
+//! The child is this binary: a host with a journal that goes from version to version, says before
+//! each what it tries and after each what was committed. The parent kills it after a random time,
+//! at its start too, and compares what the next one serves with what the last one said. It exits
+//! with 0 only if each start worked and served what was committed last, or what was being committed
+//! when the kill came.
 
 use midflight::Host;
 use midflight_tests::{Desk, Fixture, Random, arguments};
@@ -61,11 +64,15 @@ fn main() -> ExitCode {
     if as_json {
         println!("{report:#}");
     } else {
-        println!("{kills} kills, {silent} of them before it served; then {served:?}; wrong: {wrong:?}");
+        println!(
+            "{kills} kills, {silent} of them before it served; then {served:?}; wrong: {wrong:?}"
+        );
     }
     let all_seen = kills < 100 || (served.len() >= 3 && silent > 0);
     if !all_seen {
-        eprintln!("not every version was served after a kill, or none came early: nothing is shown by that");
+        eprintln!(
+            "not every version was served after a kill, or none came early: nothing is shown by that"
+        );
     }
     ExitCode::from(u8::from(!wrong.is_empty() || !all_seen))
 }
@@ -87,8 +94,9 @@ impl Loop {
         let child = child.arg("live").arg(home).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = child.spawn().expect("a child");
         let output = child.stdout.take().expect("its output");
-        let life =
-            Duration::from_micros(self.random.number() % u64::try_from(LIFE_MAX.as_micros()).unwrap_or(1));
+        let life = Duration::from_micros(
+            self.random.number() % u64::try_from(LIFE_MAX.as_micros()).unwrap_or(1),
+        );
         let pid = rustix::process::Pid::from_child(&child);
         // One in five is killed at its start, the others that long after they serve.
         let early = self.random.number().is_multiple_of(5);
@@ -134,7 +142,8 @@ impl Loop {
     fn check(&mut self, version: Option<u32>) {
         if version != self.committed && (version.is_none() || version != self.trying) {
             let (committed, trying) = (self.committed, self.trying);
-            self.wrong.push(format!("serves {version:?}, committed was {committed:?}, tried {trying:?}"));
+            self.wrong
+                .push(format!("serves {version:?}, committed was {committed:?}, tried {trying:?}"));
         }
         (self.committed, self.trying) = (version, None);
         *self.served.entry(version.unwrap_or(0)).or_default() += 1;
@@ -170,7 +179,8 @@ fn live(home: &Path) -> ! {
         let mut committed = applied.previous.is_none();
         while !committed {
             let event = events.next_timeout(SILENCE_MAX).expect("an event");
-            committed = event.kind.name() == "committed" && event.generation == Some(applied.generation);
+            committed =
+                event.kind.name() == "committed" && event.generation == Some(applied.generation);
         }
         println!("committed {version}");
     }

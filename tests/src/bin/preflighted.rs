@@ -5,8 +5,9 @@
 //! STEP: do=PLACE=DEED | FILE | kept | kill-kept | change=WHAT | wait | end
 //! ```
 //!
-//! Each FILE is applied in turn, after `probe` 1.0.0 (if not `bare`) and what lies in `PROBE_DEED` by then; a line of JSON says what came of it, what serves, and
-//! whether anything was left behind. `kept` waits for the child that is kept, and tells its number.
+//! Each FILE is applied in turn, after `probe` 1.0.0 (if not `bare`) and what lies in `PROBE_DEED`
+//! by then; a line of JSON says what came of it, what serves, and whether anything was left behind.
+//! `kept` waits for the child that is kept, and tells its number.
 
 use midflight::{GenerationStatus, HostBuilder, Refusal, Residency};
 use midflight_tests::{Fixture, Rig, process};
@@ -112,7 +113,8 @@ fn kept() -> i32 {
             let name = fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
             name.trim() == "midflight-pre"
         };
-        let mut living = children().into_iter().filter(|(_, ended)| !ended).map(|(number, _)| number);
+        let mut living =
+            children().into_iter().filter(|(_, ended)| !ended).map(|(number, _)| number);
         if let Some(kept) = living.find(waits) {
             return kept;
         }
@@ -122,8 +124,12 @@ fn kept() -> i32 {
 
 fn kill(process: i32) {
     let process = rustix::process::Pid::from_raw(process).expect("a number");
-    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("a child of this user's");
-    while children().iter().any(|(number, ended)| *number == process.as_raw_nonzero().get() && !ended) {
+    rustix::process::kill_process(process, rustix::process::Signal::KILL)
+        .expect("a child of this user's");
+    while children()
+        .iter()
+        .any(|(number, ended)| *number == process.as_raw_nonzero().get() && !ended)
+    {
         thread::yield_now();
     }
 }

@@ -1,12 +1,15 @@
-//! The soak: thousands of generations of a plugin that does everything that makes unloading hard, under calls that never stop.
+//! The soak: thousands of generations of a plugin that does everything that makes unloading hard,
+//! under calls that never stop.
 //!
 //! ```text
 //! cargo run --release -p midflight-tests --bin soak -- --generations 10000 --json
 //! ```
 //!
-//! Threads that outlive every generation and threads that end call the plugin while it is replaced again and again. It exits with 0 only if
-//! every generation is unmapped, no call failed, each thread-local was destroyed on its own thread, and nothing grew. `--leak` plants a
-//! leak, a touched box of 64 KiB in each hundredth generation, to show that it would be seen: it is, so the exit code is 1.
+//! Threads that outlive every generation and threads that end call the plugin while it is replaced
+//! again and again. It exits with 0 only if every generation is unmapped, no call failed, each
+//! thread-local was destroyed on its own thread, and nothing grew. `--leak` plants a leak, a
+//! touched box of 64 KiB in each hundredth generation, to show that it would be seen: it is, so the
+//! exit code is 1.
 
 use midflight::{Code, EventKind, Events, GenerationStatus, Host, Residency, Slot};
 use midflight_tests::{Fixture, Footprint, Ledger, WITHIN, process};
@@ -26,8 +29,8 @@ use std::time::{Duration, Instant};
 /// From here on nothing may grow: before, allocators and caches find their size.
 const SETTLED_AT: u64 = 500;
 const RSS_GROWTH_KIB_MAX: i64 = 2 * 1024;
-/// What a copy of std and the plugin's statics never free, in bytes a generation; the buffer of standard output is most of it. It is given back
-/// as a leak is, and is none.
+/// What a copy of std and the plugin's statics never free, in bytes a generation; the buffer of
+/// standard output is most of it. It is given back as a leak is, and is none.
 const LEFT_BYTES_MAX: u64 = 2 * 1024;
 const LEAK_EACH: u64 = 100;
 /// Callers that outlive every generation.
@@ -78,8 +81,10 @@ impl Options {
                 "--leak" => options.leak = true,
                 "--json" => options.json = true,
                 "--generations" => {
-                    let count =
-                        arguments.next().and_then(|count| count.parse().ok()).filter(|count| *count > 1);
+                    let count = arguments
+                        .next()
+                        .and_then(|count| count.parse().ok())
+                        .filter(|count| *count > 1);
                     options.generations = count.ok_or("--generations takes a number above 1")?;
                 }
                 other => return Err(format!("{other}?")),
@@ -204,8 +209,9 @@ impl Soak {
         self.callers.drain(..).for_each(|caller| caller.join().expect("no panic"));
         let status = self.host.shutdown(WITHIN);
         let resident = status.generations.iter().filter(|one| one.residency != Residency::Unmapped);
-        let resident: Vec<_> =
-            resident.map(|one| format!("generation {} {}", one.generation, one.residency)).collect();
+        let resident: Vec<_> = resident
+            .map(|one| format!("generation {} {}", one.generation, one.residency))
+            .collect();
         self.read_events();
         let before = before.unwrap_or(after);
         let growth = |before: usize, after: usize| after as i64 - before as i64;
@@ -253,7 +259,9 @@ impl Soak {
                     return;
                 }
                 // This thread may be what they wait for.
-                Err(refusal) if refusal.code() == Code::TooManyGenerations && Instant::now() < deadline => {
+                Err(refusal)
+                    if refusal.code() == Code::TooManyGenerations && Instant::now() < deadline =>
+                {
                     self.host.checkpoint();
                     thread::yield_now();
                 }
@@ -308,7 +316,11 @@ impl Progress {
     fn at(&mut self, generation: u64) {
         if self.told.elapsed() >= Self::EACH {
             self.told = Instant::now();
-            eprintln!("{generation} of {} generations after {} s", self.of, self.began.elapsed().as_secs());
+            eprintln!(
+                "{generation} of {} generations after {} s",
+                self.of,
+                self.began.elapsed().as_secs()
+            );
         }
     }
 }

@@ -21,8 +21,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Those that a plugin may need without being kept, by the beginning of their names.
-const LIBRARIES: [&str; 7] =
-    ["libc.so.", "libm.so.", "ld-linux-", "libpthread.so.", "libdl.so.", "librt.so.", "libgcc_s.so."];
+const LIBRARIES: [&str; 7] = [
+    "libc.so.",
+    "libm.so.",
+    "ld-linux-",
+    "libpthread.so.",
+    "libdl.so.",
+    "librt.so.",
+    "libgcc_s.so.",
+];
 const CLASSES: [&str; 5] = ["harmless", "hooked", "refused answer", "refused import", "documented"];
 /// In the runtime, and not the C library's.
 const NOT_THE_C_LIBRARYS: [&str; 1] = ["__cxa_thread_atexit"];
@@ -95,7 +102,9 @@ fn compare() -> Result<bool, Box<dyn Error>> {
                 println!("warning: {name} ({of}) is newer than the table");
             } else {
                 is_good = false;
-                eprintln!("{name} ({of}) has no class: give it one in host/inspect/glibc-symbols.txt");
+                eprintln!(
+                    "{name} ({of}) has no class: give it one in host/inspect/glibc-symbols.txt"
+                );
             }
         }
     }
@@ -107,7 +116,8 @@ fn hooks_agree(table: &Table<'_>) -> bool {
     let is_ours = |class: &str| class.starts_with("hooked") || class == "refused answer";
     let told: BTreeSet<_> =
         table.classes.iter().filter(|(_, class)| is_ours(class)).map(|(name, _)| *name).collect();
-    let done: BTreeSet<_> = SYMBOLS.into_iter().filter(|name| !NOT_THE_C_LIBRARYS.contains(name)).collect();
+    let done: BTreeSet<_> =
+        SYMBOLS.into_iter().filter(|name| !NOT_THE_C_LIBRARYS.contains(name)).collect();
     for name in told.symmetric_difference(&done) {
         eprintln!("{name} is in one of plugin-api/src/hooks.rs and the table alone");
     }
@@ -121,7 +131,9 @@ fn libraries() -> Result<Vec<PathBuf>, Box<dyn Error>> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         let files = maps.lines().filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
         directories.extend(
-            files.filter(|file| is(file, "libc.so.")).filter_map(|file| Some(file.parent()?.to_owned())),
+            files
+                .filter(|file| is(file, "libc.so."))
+                .filter_map(|file| Some(file.parent()?.to_owned())),
         );
     }
     let mut found = Vec::new();
@@ -162,8 +174,8 @@ fn exports(bytes: &[u8]) -> Result<BTreeSet<(String, String)>, Box<dyn Error>> {
             Some(versions) => versions.version(versions.version_index(endian, index).into())?,
             None => None,
         };
-        let version =
-            version.map_or_else(String::new, |version| String::from_utf8_lossy(version.name()).into());
+        let version = version
+            .map_or_else(String::new, |version| String::from_utf8_lossy(version.name()).into());
         if !name.is_empty() && symbol.st_bind() != object::elf::STB_LOCAL {
             exports.insert((name, version));
         }

@@ -22,13 +22,23 @@ impl Case {
     /// The library `bytes`, which was made of the sound one `from`. Its place is that of the first
     /// byte that differs.
     pub fn of(label: String, from: &[u8], bytes: Vec<u8>, places: &Places) -> Case {
-        let mut changed: Vec<_> =
-            from.iter().zip(&bytes).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect();
+        let mut changed: Vec<_> = from
+            .iter()
+            .zip(&bytes)
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+            .map(|(at, _)| at)
+            .collect();
         if bytes.len() != from.len() || changed.is_empty() {
             changed.push(bytes.len().min(from.len()));
         }
         let names: BTreeSet<_> = changed.iter().map(|at| places.name(*at)).collect();
-        Case { label, place: places.name(changed[0]), is_code: names.iter().any(|name| is_code(name)), bytes }
+        Case {
+            label,
+            place: places.name(changed[0]),
+            is_code: names.iter().any(|name| is_code(name)),
+            bytes,
+        }
     }
 }
 
@@ -56,7 +66,9 @@ pub fn flips(
     if let Some(within) = within {
         let mut bits: Vec<usize> = match structure.get(within) {
             Some(bits) => bits.clone(),
-            None => (0..from.len()).filter(|at| places.name(*at) == within).flat_map(bits_of).collect(),
+            None => {
+                (0..from.len()).filter(|at| places.name(*at) == within).flat_map(bits_of).collect()
+            }
         };
         return shuffled(&mut bits, count, random);
     }

@@ -46,7 +46,8 @@ struct Count {
 impl Counts {
     /// One more.
     pub fn add(&mut self, case: &Case, outcome: &Outcome) {
-        let place = if case.is_code { format!("{} (code)", case.place) } else { case.place.clone() };
+        let place =
+            if case.is_code { format!("{} (code)", case.place) } else { case.place.clone() };
         let count = self.places.entry(place).or_default();
         count.is_code = case.is_code;
         count.cases += 1;
@@ -91,7 +92,8 @@ impl Counts {
 
     /// As JSON: the sums, each place, and those outside of code that went wrong, by name.
     pub fn report(&self) -> Value {
-        let places: BTreeMap<_, _> = self.places.iter().map(|(name, count)| (name, count.report())).collect();
+        let places: BTreeMap<_, _> =
+            self.places.iter().map(|(name, count)| (name, count.report())).collect();
         json!({
             "cases": self.cases(),
             "refused": self.refused(),
@@ -111,7 +113,9 @@ impl Counts {
         let (cases, refused) = (self.cases(), self.refused());
         let (killed, as_code) = (self.killed(), self.killed_as_code());
         let wrong = self.places.values().map(|count| count.wrong).sum::<u64>();
-        format!("{cases} cases, {refused} refused, {wrong} wrong, {killed} killed, {as_code} killed as code")
+        format!(
+            "{cases} cases, {refused} refused, {wrong} wrong, {killed} killed, {as_code} killed as code"
+        )
     }
 
     fn sum(&self, is_code: bool, of: impl Fn(&Count) -> u64) -> u64 {

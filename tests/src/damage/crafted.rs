@@ -45,8 +45,18 @@ const SECTION_ADDRESS: usize = 16;
 /// Where a section header has the size.
 const SECTION_SIZE: usize = 32;
 /// What a needed library may be called.
-const NEEDED: [&str; 10] =
-    ["", ".", "/tmp", "/dev/zero", "./x.so", "$ORIGIN/x", "$LIB", "nope.so.9", "a\n\x1b[31mb", "libm.so.6"];
+const NEEDED: [&str; 10] = [
+    "",
+    ".",
+    "/tmp",
+    "/dev/zero",
+    "./x.so",
+    "$ORIGIN/x",
+    "$LIB",
+    "nope.so.9",
+    "a\n\x1b[31mb",
+    "libm.so.6",
+];
 /// Lines of the note, and what they may say instead.
 const LINES: [(&str, &[&str]); 8] = [
     ("name", &["", ".", "..", "../x", "/etc", "a b", "\x1b[2J", "a\0b", "other"]),
@@ -152,10 +162,22 @@ impl<'a> Sheet<'a> {
             (section.name().expect("a name").to_owned(), part)
         };
         let parts: BTreeMap<_, _> = file.sections().map(part).collect();
-        let kinds =
-            [".text", ".rodata", ".data.rel.ro", ".dynamic", ".got", ".data", ".bss", ".dynsym", ".fini"];
-        let addresses =
-            kinds.iter().filter_map(|name| parts.get(*name)).map(|part| part.address + 16).collect();
+        let kinds = [
+            ".text",
+            ".rodata",
+            ".data.rel.ro",
+            ".dynamic",
+            ".got",
+            ".data",
+            ".bss",
+            ".dynsym",
+            ".fini",
+        ];
+        let addresses = kinds
+            .iter()
+            .filter_map(|name| parts.get(*name))
+            .map(|part| part.address + 16)
+            .collect();
         let segments = (0..count).map(|index| segments + 56 * index).collect();
         Sheet { sound, parts, segments, addresses, all: Vec::new() }
     }
@@ -185,7 +207,12 @@ impl<'a> Sheet<'a> {
     fn vary(&mut self, what: &str, at: usize, width: usize) {
         let old = self.number(at, width);
         let mut values = vec![0, 1, old.wrapping_sub(1), old.wrapping_add(1), old.wrapping_add(8)];
-        values.extend([old.wrapping_sub(8), old ^ 0x1000, old.wrapping_add(0x1000), old.wrapping_mul(2)]);
+        values.extend([
+            old.wrapping_sub(8),
+            old ^ 0x1000,
+            old.wrapping_add(0x1000),
+            old.wrapping_mul(2),
+        ]);
         match width {
             8 => {
                 values.extend([0x7fff_ffff, 1 << 40, 1 << 47, 1 << 63, u64::MAX, u64::MAX - 0xfff]);
@@ -315,7 +342,9 @@ impl<'a> Sheet<'a> {
 
     /// Hashes and versions, word by word.
     fn tables(&mut self) {
-        for (name, width) in [(".gnu.hash", 4), (".hash", 4), (".gnu.version_r", 4), (".gnu.version", 2)] {
+        for (name, width) in
+            [(".gnu.hash", 4), (".hash", 4), (".gnu.version_r", 4), (".gnu.version", 2)]
+        {
             let Some(part) = self.part(name) else { continue };
             for at in (0..part.size).step_by(width) {
                 self.vary(&format!("{name}+{at:#x}"), part.offset + at, width);
@@ -333,10 +362,18 @@ impl<'a> Sheet<'a> {
         for name in [".rela.dyn", ".rela.plt"] {
             let Some(part) = self.part(name) else { continue };
             let count = part.size / 24;
-            let relative =
-                (0..count).take_while(|index| self.number(part.offset + 24 * index + 8, 4) == 8).count();
-            let mut chosen =
-                vec![0, 1, relative / 2, relative.saturating_sub(1), relative, count - 2, count - 1];
+            let relative = (0..count)
+                .take_while(|index| self.number(part.offset + 24 * index + 8, 4) == 8)
+                .count();
+            let mut chosen = vec![
+                0,
+                1,
+                relative / 2,
+                relative.saturating_sub(1),
+                relative,
+                count - 2,
+                count - 1,
+            ];
             chosen.retain(|index| *index < count);
             chosen.sort_unstable();
             chosen.dedup();
@@ -357,14 +394,18 @@ impl<'a> Sheet<'a> {
         use object::ObjectSymbol;
         let found: Vec<_> = file
             .dynamic_symbols()
-            .filter_map(|symbol| Some((symbol.name().ok()?.to_owned(), symbol.address(), symbol.size())))
+            .filter_map(|symbol| {
+                Some((symbol.name().ok()?.to_owned(), symbol.address(), symbol.size()))
+            })
             .filter(|(name, ..)| name.starts_with("midflight_"))
             .collect();
         for (name, address, size) in found {
             let holds = |part: &&Part| {
                 part.size != 0 && (part.address..part.address + part.size as u64).contains(&address)
             };
-            let Some(part) = self.parts.values().filter(|part| part.address != 0).find(holds).copied() else {
+            let Some(part) =
+                self.parts.values().filter(|part| part.address != 0).find(holds).copied()
+            else {
                 continue;
             };
             let offset = part.offset + (address - part.address) as usize;
@@ -406,7 +447,11 @@ impl<'a> Sheet<'a> {
 
     /// The first program header of this kind that is wanted.
     fn segment(&self, kind: u64, wanted: impl Fn(usize) -> bool) -> Option<usize> {
-        self.segments.iter().copied().filter(|at| self.number(*at, 4) == kind).find(|at| wanted(*at))
+        self.segments
+            .iter()
+            .copied()
+            .filter(|at| self.number(*at, 4) == kind)
+            .find(|at| wanted(*at))
     }
 
     /// Zeros that go on behind their end, in the section and in its segment.
@@ -417,7 +462,8 @@ impl<'a> Sheet<'a> {
             let Some(part) = self.parts.get(section).copied() else { continue };
             let size = self.number(part.header + SECTION_SIZE, 8);
             let end = part.address.wrapping_add(size);
-            let ends_there = |at: usize| self.number(at + 16, 8).wrapping_add(self.number(at + 40, 8)) == end;
+            let ends_there =
+                |at: usize| self.number(at + 16, 8).wrapping_add(self.number(at + 40, 8)) == end;
             let Some(at) = self.segment(kind, ends_there) else { continue };
             for more in GROWTH {
                 let memory = self.number(at + 40, 8).wrapping_add(more);

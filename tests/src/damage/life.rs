@@ -2,8 +2,8 @@
 //!
 //! It says on its output what came of each file that it is given, and lives on as long as none was
 //! mapped in it. With a preflight a child opens, starts, stops and closes each library first
-//! (`HostBuilder::preflight_start`). A library that was accepted is called in every way, replaced by
-//! another version, and unmapped before the service ends.
+//! (`HostBuilder::preflight_start`). A library that was accepted is called in every way, replaced
+//! by another version, and unmapped before the service ends.
 
 use crate::{Fixture, Rig, check_answers};
 use midflight::{Residency, Stage};
@@ -28,7 +28,8 @@ const UNMAPPED_WITHIN: Duration = Duration::from_secs(3);
 pub fn live(preflight: bool) -> ExitCode {
     limit();
     let rig = Rig::with(|builder| {
-        let builder = builder.preflight(preflight).preflight_deadline(DEADLINE).start_deadline(DEADLINE);
+        let builder =
+            builder.preflight(preflight).preflight_deadline(DEADLINE).start_deadline(DEADLINE);
         // The child has no desk, and the plugin needs none to be started and stopped there.
         let builder = builder.preflight_start(preflight).config("probe", "desk_optional = true");
         builder.stop_deadline(UNMAPPED_WITHIN).hook_deadline(DEADLINE)
@@ -115,5 +116,6 @@ fn limit() {
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         rustix::process::setrlimit(resource, limit).expect("a limit");
     }
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).expect("its parent's death");
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .expect("its parent's death");
 }

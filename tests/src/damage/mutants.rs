@@ -46,7 +46,8 @@ impl<'a> Mutants<'a> {
 
     /// Number `number`.
     pub fn one(&self, number: u64) -> Vec<u8> {
-        let mut random = Random::new(self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(number));
+        let mut random =
+            Random::new(self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(number));
         let mut bytes = self.sound.to_vec();
         for _ in 0..=random.below(EDITS_MAX) {
             let at = match random.below(ANYWHERE_EACH) {
@@ -63,7 +64,12 @@ impl<'a> Mutants<'a> {
 
     /// As a case.
     pub fn case(&self, number: u64, places: &Places) -> Case {
-        Case::of(format!("mutant {number} of seed {}", self.seed), self.sound, self.one(number), places)
+        Case::of(
+            format!("mutant {number} of seed {}", self.seed),
+            self.sound,
+            self.one(number),
+            places,
+        )
     }
 
     fn edit(&self, bytes: &mut [u8], at: usize, random: &mut Random) {

@@ -51,8 +51,10 @@ impl Places {
             offset..offset + usize::from(size) * usize::from(count)
         };
         let endian = LittleEndian;
-        let segments = table(header.e_phoff(endian), header.e_phentsize(endian), header.e_phnum(endian));
-        let sections = table(header.e_shoff(endian), header.e_shentsize(endian), header.e_shnum(endian));
+        let segments =
+            table(header.e_phoff(endian), header.e_phentsize(endian), header.e_phnum(endian));
+        let sections =
+            table(header.e_shoff(endian), header.e_shentsize(endian), header.e_shnum(endian));
         let mut known = vec![
             (0..HEADER_BYTES, "ELF header".to_owned()),
             (segments, "program headers".to_owned()),
@@ -86,8 +88,11 @@ impl Places {
     /// The bits of each place that is not the author's code or data, by name.
     pub fn structure(&self) -> BTreeMap<String, Vec<usize>> {
         let mut bits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for offset in
-            self.all.iter().filter(|stretch| !is_code(&stretch.name)).flat_map(|one| one.range.clone())
+        for offset in self
+            .all
+            .iter()
+            .filter(|stretch| !is_code(&stretch.name))
+            .flat_map(|one| one.range.clone())
         {
             let name = self.name(offset);
             if !is_code(&name) && is_read(&name) {
@@ -120,9 +125,9 @@ fn without_gaps(known: Vec<(Range<usize>, String)>, end: usize) -> Vec<Stretch> 
 pub fn is_code(name: &str) -> bool {
     // The addend of an import is not its author's: it is 0.
     name == ".rela.dyn addend"
-        || CODE
-            .iter()
-            .any(|code| name.strip_prefix(code).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        || CODE.iter().any(|code| {
+            name.strip_prefix(code).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
 }
 
 /// Does the loader, the unwinder or the host read it?

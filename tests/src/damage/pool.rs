@@ -43,7 +43,12 @@ impl Pool<'_> {
         counts.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, worker: usize, cases: &Mutex<impl Iterator<Item = Case>>, counts: &Mutex<Counts>) {
+    fn work(
+        &self,
+        worker: usize,
+        cases: &Mutex<impl Iterator<Item = Case>>,
+        counts: &Mutex<Counts>,
+    ) {
         let path = self.directory.join(format!("damaged-{worker}.so"));
         let mut ready: Option<Service> = None;
         loop {
@@ -104,7 +109,9 @@ impl Service {
             Err(how) => Outcome::Killed(how),
         };
         match &outcome {
-            Outcome::Refused { stage, .. } if ["read", "inspect", "manifest"].contains(&stage.as_str()) => {
+            Outcome::Refused { stage, .. }
+                if ["read", "inspect", "manifest"].contains(&stage.as_str()) =>
+            {
                 let next = (self.files < FILES_MAX).then_some(self);
                 return (outcome, next);
             }
@@ -149,7 +156,8 @@ impl Service {
     fn readable(&self, until: Instant) -> bool {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let left =
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&left)) {
                 Ok(count) => return count > 0,
                 Err(error) => assert_eq!(error, rustix::io::Errno::INTR, "a poll"),

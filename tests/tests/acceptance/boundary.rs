@@ -63,7 +63,12 @@ impl Sent {
     fn as_got(&self) -> Got {
         Got {
             lent: Some((self.tree.clone(), self.grown.clone(), self.leaf.clone())),
-            slices: Some((self.nodes.clone(), self.numbers.clone(), self.text.clone(), self.maybe.clone())),
+            slices: Some((
+                self.nodes.clone(),
+                self.numbers.clone(),
+                self.text.clone(),
+                self.maybe.clone(),
+            )),
             owned: Some((self.tree.clone(), self.std.clone())),
             refused: Some(self.refused.clone()),
             written: Some((self.text.clone(), self.bytes.clone())),
@@ -82,7 +87,12 @@ impl Keeps {
 }
 
 impl Keeper for Keeps {
-    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>) {
+    fn lent(
+        &self,
+        tree: &Tree,
+        grown: &Grown,
+        maybe: Option<&Leaf>,
+    ) -> (Tree, Grown, Option<Leaf>) {
         self.got().lent = Some((tree.clone(), grown.clone(), maybe.cloned()));
         (tree.clone(), grown.clone(), maybe.cloned())
     }
@@ -108,8 +118,9 @@ impl Keeper for Keeps {
     }
 }
 
-/// Random values of every type that can cross go to the plugin, from there to the host's service, back to the plugin, and back. The plugin
-/// is stopped, and unloaded where it is a library. Only then is any of it read, cloned, grown and dropped.
+/// Random values of every type that can cross go to the plugin, from there to the host's service,
+/// back to the plugin, and back. The plugin is stopped, and unloaded where it is a library. Only
+/// then is any of it read, cloned, grown and dropped.
 fn a11_what_has_crossed_outlives_the_plugin(way: Way) {
     for_random_values(|sent| there_and_back(way, sent));
 }
@@ -169,8 +180,9 @@ fn a11_what_has_crossed_outlives_a_fixed_object() {
         let keeper = Slot::<dyn Keeper>::fixed(Keeps::default());
         let (mut text, mut bytes) = (String::new(), Vec::new());
         let lent = keeper.lent(&sent.tree, &sent.grown, sent.leaf.as_ref()).expect("no fault");
-        let slices =
-            keeper.slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref()).expect("no fault");
+        let slices = keeper
+            .slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref())
+            .expect("no fault");
         let owned = keeper.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
         let Err(CallError::Refused(refused)) = keeper.refused(sent.refused.clone()) else {
             panic!("not refused")
@@ -193,7 +205,8 @@ fn a11_what_has_crossed_outlives_a_fixed_object() {
 }
 
 fn for_random_values(check: impl Fn(&Sent)) {
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     runner
         .run(&sent(), |sent| {
             check(&sent);
@@ -215,8 +228,9 @@ fn there_and_back(way: Way, sent: &Sent) {
 
     let (mut text, mut bytes) = (String::from("before "), vec![1, 2, 3]);
     let lent = mirror.lent(&sent.tree, &sent.grown, sent.leaf.as_ref()).expect("no fault");
-    let slices =
-        mirror.slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref()).expect("no fault");
+    let slices = mirror
+        .slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref())
+        .expect("no fault");
     let owned = mirror.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
     let Err(CallError::Refused(refused)) = mirror.refused(sent.refused.clone()) else {
         panic!("not refused")
@@ -229,8 +243,13 @@ fn there_and_back(way: Way, sent: &Sent) {
     assert_eq!(text, format!("before {0}{0}", sent.text));
     assert_eq!(bytes, [&[1, 2, 3][..], &sent.bytes, &sent.bytes].concat());
     let written = Some((sent.text.clone(), sent.bytes.clone()));
-    let back =
-        Got { lent: Some(lent), slices: Some(slices), owned: Some(owned), refused: Some(refused), written };
+    let back = Got {
+        lent: Some(lent),
+        slices: Some(slices),
+        owned: Some(owned),
+        refused: Some(refused),
+        written,
+    };
     for got in [back, std::mem::take(&mut *keeper.got())] {
         assert_eq!(got, sent.as_got());
         assert_eq!(got.clone(), got);
@@ -376,7 +395,8 @@ fn tree_without_children() -> BoxedStrategy<Tree> {
     );
     let map = btree_map(leaf(), list(node()), 0..2).prop_map(Map::from);
     let maybe = proptest::option::of(node()).prop_map(Maybe::from);
-    let nested = (list(node()), maybe, map, list(list(list(own_text()))), 0..5_usize, any::<Duration>());
+    let nested =
+        (list(node()), maybe, map, list(list(list(own_text()))), 0..5_usize, any::<Duration>());
     (numbers, floats, nested)
         .prop_map(|(numbers, (float, double), (list, maybe, map, lists, units, time))| {
             let (bytes, small, wide, size, signed, less, middle, offset, truth) = numbers;
@@ -412,12 +432,21 @@ fn grown() -> BoxedStrategy<Grown> {
 
 fn std_values() -> BoxedStrategy<Std> {
     let results = vec(proptest::option::of(proptest::result::maybe_ok(any::<u8>(), text())), 0..4);
-    let ordered =
-        btree_map(text(), vec((any::<u64>(), node()), 0..3), 0..3).prop_map(|map| -> Ordered { map });
-    let hashed = hash_map(any::<(u32, bool)>(), (btree_set(text(), 0..3), hash_set(any::<i8>(), 0..4)), 0..3);
+    let ordered = btree_map(text(), vec((any::<u64>(), node()), 0..3), 0..3)
+        .prop_map(|map| -> Ordered { map });
+    let hashed = hash_map(
+        any::<(u32, bool)>(),
+        (btree_set(text(), 0..3), hash_set(any::<i8>(), 0..4)),
+        0..3,
+    );
     let choice = prop_oneof![Just(Choice::First), Just(Choice::Unknown), Just(Choice::Later)];
     let growing = vec((grown(), proptest::option::of(choice)), 0..3);
-    let rest = (any::<Duration>(), vec(any::<u64>(), 0..20), any::<[i32; 2]>(), proptest::option::of(tree()));
+    let rest = (
+        any::<Duration>(),
+        vec(any::<u64>(), 0..20),
+        any::<[i32; 2]>(),
+        proptest::option::of(tree()),
+    );
     (text(), results, ordered, hashed, growing, rest).boxed()
 }
 
@@ -425,17 +454,8 @@ fn sent() -> BoxedStrategy<Sent> {
     let lent = (tree(), grown(), proptest::option::of(leaf()));
     let slices = (vec(node(), 0..4), vec(any::<u32>(), 0..9), text(), proptest::option::of(text()));
     (lent, slices, std_values(), list(node()), vec(any::<u8>(), 0..100))
-        .prop_map(|((tree, grown, leaf), (nodes, numbers, text, maybe), std, refused, bytes)| Sent {
-            tree,
-            grown,
-            leaf,
-            nodes,
-            numbers,
-            text,
-            maybe,
-            std,
-            refused,
-            bytes,
+        .prop_map(|((tree, grown, leaf), (nodes, numbers, text, maybe), std, refused, bytes)| {
+            Sent { tree, grown, leaf, nodes, numbers, text, maybe, std, refused, bytes }
         })
         .boxed()
 }

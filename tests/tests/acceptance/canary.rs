@@ -1,4 +1,5 @@
-//! Canaries: a version that runs for a share of what comes before it is switched in for all; and how long its calls may take.
+//! Canaries: a version that runs for a share of what comes before it is switched in for all; and
+//! how long its calls may take.
 
 use midflight::{Applied, Code, Fault, Host, HostError, Publish, Refusal, Residency};
 use midflight_tests::{Fixture, Rig, WITHIN, check_answers, trade};
@@ -22,7 +23,9 @@ fn applying(rig: &Rig, fixture: Fixture) -> Answer {
 
 /// `probe` 1.0.0 serves, and 2.0.0 is its canary, for `share` of the calls.
 fn trying(share: f64) -> (Rig, Answer) {
-    let rig = Rig::with(|builder| builder.canary("probe", share, LONG).check_interval(SHORT).panics_max(2));
+    let rig = Rig::with(|builder| {
+        builder.canary("probe", share, LONG).check_interval(SHORT).panics_max(2)
+    });
     rig.apply(Fixture::V1);
     let answer = applying(&rig, Fixture::V2);
     rig.log.wait("canary", 2);
@@ -70,7 +73,8 @@ fn a31_a_share_by_chance_and_one_version_for_each_request() {
     let lease = |_: &u32| {
         let lease = rig.host.lease("probe").expect("a lease");
         let probe = lease.get(&rig.probe);
-        let (first, nested) = (probe.version().expect("a version"), probe.nested(1).expect("a chain"));
+        let (first, nested) =
+            (probe.version().expect("a version"), probe.nested(1).expect("a chain"));
         assert_eq!(nested, [u64::from(first); 2]);
         first == 2
     };
@@ -111,8 +115,9 @@ fn a31_a_key_stays_on_its_side() {
 
 #[test]
 fn a31_a_canary_that_stays_well_is_switched_in_for_all() {
-    let rig =
-        Rig::with(|builder| builder.canary("probe", 0.5, Duration::from_millis(200)).check_interval(SHORT));
+    let rig = Rig::with(|builder| {
+        builder.canary("probe", 0.5, Duration::from_millis(200)).check_interval(SHORT)
+    });
     rig.apply(Fixture::V1);
     assert_eq!(rig.log.count("canary"), 0, "a first version has nothing beside it");
     rig.log.clear();
@@ -198,7 +203,10 @@ fn a31_a_canary_is_replaced_by_a_newer_version() {
     rig.log.wait("canary", 3);
     assert_eq!(answer.join().expect("no panic").expect_err("replaced").code(), Code::Superseded);
     let versions: Vec<_> = (0..200).map(|_| rig.probe.version().expect("a version")).collect();
-    assert!(versions.contains(&1) && versions.contains(&3) && !versions.contains(&2), "{versions:?}");
+    assert!(
+        versions.contains(&1) && versions.contains(&3) && !versions.contains(&2),
+        "{versions:?}"
+    );
     assert_eq!(rig.host.status().plugins[0].held.len(), 0, "nothing was found against it");
     rig.host.cancel("probe").expect("withdrawn");
     newer.join().expect("no panic").expect_err("withdrawn");
@@ -208,7 +216,11 @@ fn a31_a_canary_is_replaced_by_a_newer_version() {
 #[test]
 fn a31_one_canary_at_a_time_and_the_next_comes_after_it() {
     let rig = Rig::with(|builder| {
-        builder.canary("desk", 0.5, LONG).check_interval(SHORT).group("probe", "desk").group("other", "desk")
+        builder
+            .canary("desk", 0.5, LONG)
+            .check_interval(SHORT)
+            .group("probe", "desk")
+            .group("other", "desk")
     });
     rig.apply(Fixture::V1);
     rig.apply(Fixture::Other);
@@ -227,13 +239,15 @@ fn a31_one_canary_at_a_time_and_the_next_comes_after_it() {
     rig.end();
 }
 
-/// What serves may be on probation, and end it first: either way the canary goes on beside what is left.
+/// What serves may be on probation, and end it first: either way the canary goes on beside what is
+/// left.
 #[test]
 fn a31_a_canary_beside_a_trial() {
     for commits in [true, false] {
         let probation = if commits { Duration::from_secs(1) } else { LONG };
         let rig = Rig::with(|builder| {
-            let builder = builder.canary("probe", 0.5, Duration::from_secs(2)).check_interval(SHORT);
+            let builder =
+                builder.canary("probe", 0.5, Duration::from_secs(2)).check_interval(SHORT);
             builder.probation(probation)
         });
         rig.apply(Fixture::V1);
@@ -242,7 +256,8 @@ fn a31_a_canary_beside_a_trial() {
         let answer = applying(&rig, Fixture::V3);
         rig.log.wait("canary", 3);
         let seen = |among: &[u32]| {
-            let versions: Vec<_> = (0..200).map(|_| rig.probe.version().expect("a version")).collect();
+            let versions: Vec<_> =
+                (0..200).map(|_| rig.probe.version().expect("a version")).collect();
             assert!(among.iter().all(|version| versions.contains(version)), "{versions:?}");
             assert!(versions.iter().all(|version| among.contains(version)), "{versions:?}");
         };
@@ -270,8 +285,9 @@ fn a31_a_call_that_stays_holds_its_own_side_alone() {
         let side = |key: &u32| group.request_keyed(key, |request| request.get(&probe).version());
         let key = (0..100_u32).find(|key| side(key) == Ok(version)).expect("one of many");
         let token = 100 + u64::from(version);
-        let waits =
-            thread::spawn(move || group.request_keyed(&key, |request| request.get(&probe).wait(token)));
+        let waits = thread::spawn(move || {
+            group.request_keyed(&key, |request| request.get(&probe).wait(token))
+        });
         rig.desk.until_inside(token);
         waits
     };
@@ -298,7 +314,10 @@ fn a31_a_lease_on_a_canary_is_named_when_its_drain_stalls() {
     let answer = applying(&rig, Fixture::V2);
     rig.log.wait("canary", 2);
     let lease = (0..100_u32).map(|key| rig.group.lease_keyed(&key).expect("a lease"));
-    let lease = lease.into_iter().find(|lease| lease.generation(&rig.probe) == Some(2)).expect("one of many");
+    let lease = lease
+        .into_iter()
+        .find(|lease| lease.generation(&rig.probe) == Some(2))
+        .expect("one of many");
     rig.host.cancel("probe").expect("withdrawn");
     answer.join().expect("no panic").expect_err("withdrawn");
     let stalled = rig.log.wait("stalled", 2).to_string();
@@ -318,7 +337,10 @@ fn a31_a_host_that_ends_takes_its_canary_along() {
 /// `probe` 1.0.0 serves, and 2.0.0 waits for a switch point.
 fn at_a_switch_point() -> (Rig, Answer) {
     let rig = Rig::with(|builder| {
-        builder.publish(Publish::Manual).canary("probe", 0.5, Duration::from_millis(50)).check_interval(SHORT)
+        builder
+            .publish(Publish::Manual)
+            .canary("probe", 0.5, Duration::from_millis(50))
+            .check_interval(SHORT)
     });
     let first = applying(&rig, Fixture::V1);
     rig.log.wait("prepared", 1);
@@ -360,7 +382,11 @@ fn a31_what_is_cancelled_between_its_canary_and_the_switch_point_has_served() {
 #[test]
 fn a31_a_release_of_two_plugins_is_tried_as_one() {
     let rig = Rig::with(|builder| {
-        builder.canary("desk", 0.5, LONG).check_interval(SHORT).group("probe", "desk").group("other", "desk")
+        builder
+            .canary("desk", 0.5, LONG)
+            .check_interval(SHORT)
+            .group("probe", "desk")
+            .group("other", "desk")
     });
     rig.apply(Fixture::V1);
     rig.apply(Fixture::Other);
@@ -377,7 +403,10 @@ fn a31_a_release_of_two_plugins_is_tried_as_one() {
     let mut sides = [0; 2];
     for _ in 0..200 {
         let both = rig.host.request("desk", |request| {
-            Ok::<_, Fault>((request.get(&rig.probe).version()?, request.get(&other).fee(&trade(1))?))
+            Ok::<_, Fault>((
+                request.get(&rig.probe).version()?,
+                request.get(&other).fee(&trade(1))?,
+            ))
         });
         match both.expect("within the bounds") {
             (1, 1) => sides[0] += 1,
@@ -400,7 +429,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Does `f` while two threads do `ask` again and again, with pauses: on a full machine the slowest hundredth is that of its scheduler.
+/// Does `f` while two threads do `ask` again and again, with pauses: on a full machine the slowest
+/// hundredth is that of its scheduler.
 fn while_busy<R>(ask: impl Fn() + Sync, f: impl FnOnce() -> R) -> R {
     let over = AtomicBool::new(false);
     let busy = || {
@@ -428,8 +458,9 @@ const FACTOR: f64 = 20.0;
 #[test]
 fn a32_a_canary_that_is_slower_than_it_may_be_is_withdrawn() {
     let withdrawn = |what: &str, ask: &(dyn Fn(&Rig) + Sync)| {
-        let rig =
-            Rig::with(|builder| builder.canary("probe", 0.5, LONG).check_interval(SHORT).latency_max(FACTOR));
+        let rig = Rig::with(|builder| {
+            builder.canary("probe", 0.5, LONG).check_interval(SHORT).latency_max(FACTOR)
+        });
         rig.apply(Fixture::V1);
         let host = rig.host.clone();
         let slow = thread::spawn(move || host.configure("probe", SLOW));
@@ -463,7 +494,10 @@ fn a32_a_version_on_probation_that_is_slower_than_it_may_be_goes_back() {
         assert_eq!(rig.host.configure("probe", SLOW).expect("it is switched in").generation, 2);
         rig.log.wait("returned", 2).to_string()
     });
-    assert!(returned.contains("budget_exceeded") && returned.contains("calls of fee"), "{returned}");
+    assert!(
+        returned.contains("budget_exceeded") && returned.contains("calls of fee"),
+        "{returned}"
+    );
     check_answers(&rig.probe, 1);
     rig.end();
 }
@@ -471,7 +505,9 @@ fn a32_a_version_on_probation_that_is_slower_than_it_may_be_goes_back() {
 #[test]
 fn a32_a_version_that_is_no_slower_is_committed_and_not_timed_any_more() {
     let rig = Rig::with(|builder| {
-        let times = builder.probation(Duration::from_millis(500)).check_interval(Duration::from_millis(300));
+        let times = builder
+            .probation(Duration::from_millis(500))
+            .check_interval(Duration::from_millis(300));
         times.latency_max(1_000.0)
     });
     rig.apply(Fixture::V1);

@@ -93,7 +93,11 @@ fn a04_a_thousand_swaps_under_full_load() {
                 .expect("clients")
         });
         println!("{threads} threads: {tally:?}");
-        assert_eq!((tally.mixed, tally.failed, tally.wrong, tally.stale), (0, 0, 0, 0), "{tally:?}");
+        assert_eq!(
+            (tally.mixed, tally.failed, tally.wrong, tally.stale),
+            (0, 0, 0, 0),
+            "{tally:?}"
+        );
         assert_eq!(tally.begun, tally.answered, "no call is lost");
         assert!(tally.spanning >= SWAPS, "the calls stand where the swaps happen: {tally:?}");
 
@@ -203,7 +207,8 @@ fn lease(rig: &Rig) -> Result<Vec<u64>, Fault> {
     Ok([vec![first, generation_of(quantity.into(), first)], chain].concat())
 }
 
-/// Odd generations are of build 1, even ones of build 2: 0 where `build` is not that of `generation`.
+/// Odd generations are of build 1, even ones of build 2: 0 where `build` is not that of
+/// `generation`.
 fn generation_of(build: u64, generation: u64) -> u64 {
     if build == 2 - generation % 2 { generation } else { 0 }
 }
@@ -214,13 +219,18 @@ fn a05_a_swap_at_every_boundary_of_a_chain() {
     for boundary in 0..DEPTH {
         let rig = Rig::serving(Fixture::V1);
         swap_between(&rig, boundary, Fixture::V2);
-        assert_eq!(rig.probe.nested(DEPTH), Ok(vec![1; DEPTH as usize + 1]), "with a swap at {boundary}");
+        assert_eq!(
+            rig.probe.nested(DEPTH),
+            Ok(vec![1; DEPTH as usize + 1]),
+            "with a swap at {boundary}"
+        );
         assert_eq!(rig.probe.nested(DEPTH), Ok(vec![2; DEPTH as usize + 1]));
         rig.end();
     }
 }
 
-/// Calls of every shape, one after the other, with a boundary before, between and inside of them; at one of which something happens.
+/// Calls of every shape, one after the other, with a boundary before, between and inside of them;
+/// at one of which something happens.
 struct Script {
     host: Host,
     desk: Arc<Desk>,
@@ -276,7 +286,11 @@ const TRANSITIONS: [Kind; 9] = [
         },
         &[3],
     ),
-    ("a configuration", |host, _| drop(host.configure("probe", "factor = 2").expect("applied")), &[2]),
+    (
+        "a configuration",
+        |host, _| drop(host.configure("probe", "factor = 2").expect("applied")),
+        &[2],
+    ),
     (
         "a way back from a trial",
         |host, _| {
@@ -403,7 +417,11 @@ fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
     rig.apply(Fixture::V3);
     rig.log.wait("unmapped", 2);
     assert_eq!((lease.release(), lease.generation(&rig.probe)), (release, Some(1)));
-    assert_eq!(lease.get(&rig.probe).nested(2), Ok(vec![1, 1, 1]), "plugin, host, and the plugin again");
+    assert_eq!(
+        lease.get(&rig.probe).nested(2),
+        Ok(vec![1, 1, 1]),
+        "plugin, host, and the plugin again"
+    );
     assert_eq!(rig.probe.nested(2), Ok(vec![3, 3, 3]));
     check_answers(&lease.get(&rig.probe), 1);
     check_answers(&rig.probe, 3);
@@ -415,8 +433,10 @@ fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
     assert_eq!(rig.probe.nested(1), Ok(vec![4, 4]));
 
     // It may end on another thread.
-    thread::scope(|scope| scope.spawn(|| assert_eq!(lease.get(&rig.probe).version(), Ok(1))).join())
-        .expect("no panic");
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(lease.get(&rig.probe).version(), Ok(1))).join()
+    })
+    .expect("no panic");
     drop(lease);
     rig.log.wait("unmapped", 1);
     rig.desk.between(|_| {});
@@ -427,7 +447,11 @@ fn a06_a_lease_ends_on_another_thread(way: Way) {
     let rig = Rig::serving_by(way);
     let lease = rig.group.lease().expect("a lease");
     assert_eq!((lease.release(), lease.generation(&rig.probe)), (rig.group.release(), Some(1)));
-    assert_eq!(lease.get(&rig.probe).nested(2), Ok(vec![1, 1, 1]), "plugin, host, and the plugin again");
+    assert_eq!(
+        lease.get(&rig.probe).nested(2),
+        Ok(vec![1, 1, 1]),
+        "plugin, host, and the plugin again"
+    );
     thread::scope(|scope| {
         scope.spawn(|| {
             way.check_answers(&lease.get(&rig.probe), 1);
@@ -443,10 +467,15 @@ fn a06_another_thread_inherits_nothing() {
     let rig = Rig::serving(Fixture::V1);
     let seen = rig.group.request(|r| {
         rig.apply(Fixture::V2);
-        let there = thread::scope(|scope| scope.spawn(|| rig.probe.version()).join()).expect("no panic");
+        let there =
+            thread::scope(|scope| scope.spawn(|| rig.probe.version()).join()).expect("no panic");
         Ok::<_, Fault>((r.get(&rig.probe).version()?, there?, rig.probe.version()?))
     });
-    assert_eq!(seen, Ok((1, 2, 1)), "the request, another thread, a slot on the request's own thread");
+    assert_eq!(
+        seen,
+        Ok((1, 2, 1)),
+        "the request, another thread, a slot on the request's own thread"
+    );
     rig.end();
 }
 
@@ -488,12 +517,17 @@ fn a08_a_request_sees_one_release_of_all_its_plugins() {
 }
 
 fn a08_one_release_for_a_request_of_two_plugins(way: Way) {
-    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.group("other", "probe"));
+    let rig =
+        Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.group("other", "probe"));
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
     let seen = rig.group.request(|r| {
         let generations = (r.generation(&rig.probe), r.generation(&other));
         assert_eq!((r.release(), generations), (rig.group.release(), (Some(1), Some(2))));
-        Ok::<_, Fault>((r.get(&rig.probe).nested(1)?, r.get(&other).generation()?, other.generation()?))
+        Ok::<_, Fault>((
+            r.get(&rig.probe).nested(1)?,
+            r.get(&other).generation()?,
+            other.generation()?,
+        ))
     });
     assert_eq!(seen, Ok((vec![1, 1], 2, 2)));
     rig.end();
@@ -514,7 +548,8 @@ fn a_slot_after_hundreds_is_called_as_the_first() {
         assert_eq!((rig.probe.generation(), other.generation()), (Ok(1), Ok(2)), "{before} before");
         let lease = rig.group.lease().expect("a lease");
         assert_eq!(lease.get(&other).generation(), Ok(2));
-        let both = |r: &Request<'_>| Ok((r.get(&rig.probe).generation()?, r.get(&other).generation()?));
+        let both =
+            |r: &Request<'_>| Ok((r.get(&rig.probe).generation()?, r.get(&other).generation()?));
         assert_eq!(rig.group.request(|r| both(r)), Ok::<_, Fault>((1, 2)));
         drop(lease);
         rig.end();

@@ -97,8 +97,13 @@ fn d01_odd_values_in_each_field_that_the_loader_follows() {
     let (sound, path) = (sound(), rig.path("changed.so"));
     // Tags: DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_PLTREL, DT_PLTRELSZ, DT_RELASZ.
     let tags = [0xd, 0x1a, 0x1c, 0x14, 0x2, 0x8].map(|tag| format!("(tag {tag:#x}) of .dynamic"));
-    let fields =
-        ["r_offset of ", "the type of ", "midflight_entry+0x38", "midflight_entry+0x48", ".gnu.hash+"];
+    let fields = [
+        "r_offset of ",
+        "the type of ",
+        "midflight_entry+0x38",
+        "midflight_entry+0x48",
+        ".gnu.hash+",
+    ];
     let wanted = |label: &str| {
         tags.iter().any(|tag| label.contains(tag.as_str()))
             || fields.iter().any(|field| label.starts_with(field))
@@ -116,8 +121,8 @@ fn d01_odd_values_in_each_field_that_the_loader_follows() {
     }
     assert!(count > 250, "{count} cases");
     // Three types write the same address of an import; a fourth makes the slots of a thread-local
-    // those of its other dialect, which no description tells from them (a stamp does); and a pointer
-    // may be written to another word, of zeros, that nothing else writes.
+    // those of its other dialect, which no description tells from them (a stamp does); and a
+    // pointer may be written to another word, of zeros, that nothing else writes.
     let is_type = |case: &str| {
         let types = ["= 0x1:", "= 0x6:", "= 0x7:", "= 0x24:"];
         case.starts_with("the type of ") && types.iter().any(|one| case.contains(one))
@@ -136,8 +141,9 @@ fn d02_thread_locals_of_a_terabyte_are_refused_unread() {
     const PT_TLS: u64 = 7;
     const MEMORY_BYTES: usize = 40;
     const SECTION_BYTES: usize = 32;
-    let segment =
-        (0..segments).map(|index| 64 + 56 * index).find(|at| number(&sound, *at) as u32 == PT_TLS as u32);
+    let segment = (0..segments)
+        .map(|index| 64 + 56 * index)
+        .find(|at| number(&sound, *at) as u32 == PT_TLS as u32);
     let (segment, (_, _, header)) = (segment.expect("thread-locals"), section(&sound, ".tbss"));
     for more in [1 << 30, 1 << 40, 1_u64 << 62] {
         let mut bytes = sound.clone();
@@ -160,7 +166,8 @@ fn d04_a_plugin_for_another_cpu_is_refused() {
     // Nothing needs the compiler's name.
     let (before, rest) = text.split_once("rustc=").expect("the compiler");
     let (_, after) = rest.split_once('\n').expect("its line");
-    let changed = format!("{before}rustc=r\n{}", after.replace("\ncpu=", "\ncpu=a-feature-of-later"));
+    let changed =
+        format!("{before}rustc=r\n{}", after.replace("\ncpu=", "\ncpu=a-feature-of-later"));
     assert!(changed.len() <= text.len() && changed.contains("a-feature"), "{changed}");
     note[24..].fill(b'\n');
     note[24..24 + changed.len()].copy_from_slice(changed.as_bytes());
@@ -186,7 +193,8 @@ fn rename(bytes: &mut [u8], from: &str, to: &str) -> u64 {
     let (offset, size, _) = section(bytes, ".dynstr");
     let names = &mut bytes[offset..offset + size];
     let whole = format!("\0{from}\0");
-    let at = names.windows(whole.len()).position(|name| name == whole.as_bytes()).expect("the name") + 1;
+    let at =
+        names.windows(whole.len()).position(|name| name == whole.as_bytes()).expect("the name") + 1;
     names[at..at + from.len()].fill(0);
     names[at..at + to.len()].copy_from_slice(to.as_bytes());
     at as u64

@@ -1,8 +1,11 @@
-//! Directories and disks as they are: links that are swapped, directories that come and go, file systems that say no.
+//! Directories and disks as they are: links that are swapped, directories that come and go, file
+//! systems that say no.
 #![allow(unsafe_code, reason = "the loader is asked what it has open")]
 
 use midflight::{Code, Host, HostError, Stage};
-use midflight_tests::{Fixture, Rig, check_answers, in_child, process, run_child_with_mounts, with_children};
+use midflight_tests::{
+    Fixture, Rig, check_answers, in_child, process, run_child_with_mounts, with_children,
+};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -83,11 +86,14 @@ fn a_run_directory_that_can_be_written_to_by_others_is_not_used() {
     fs::create_dir(&shared).expect("a directory");
     let everybody: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(&shared, everybody).expect("permissions");
-    let Err(error) = Host::builder().run_directory(&shared).start() else { panic!("a host started there") };
+    let Err(error) = Host::builder().run_directory(&shared).start() else {
+        panic!("a host started there")
+    };
     assert!(matches!(error, HostError::RunDirectory { .. }), "{error:?}");
 }
 
-/// The system names mappings by the real path: by another one they would not be found, and everything would seem unmapped.
+/// The system names mappings by the real path: by another one they would not be found, and
+/// everything would seem unmapped.
 #[test]
 fn a_run_directory_behind_a_link_hides_no_mapping() {
     in_child(|| {
@@ -101,8 +107,12 @@ fn a_run_directory_behind_a_link_hides_no_mapping() {
         let mapped = || process::mappings().into_iter().filter(|line| line.contains(&real)).count();
         let opened = rig.host.status().generations[0].clone();
         assert!(mapped() > 0, "{opened:?}");
-        let images: Vec<_> = loaded().into_iter().filter(|name| name.contains("/images/run/")).collect();
-        assert!(!images.is_empty() && images.iter().all(|name| name.starts_with(&real)), "{images:?}");
+        let images: Vec<_> =
+            loaded().into_iter().filter(|name| name.contains("/images/run/")).collect();
+        assert!(
+            !images.is_empty() && images.iter().all(|name| name.starts_with(&real)),
+            "{images:?}"
+        );
         rig.end();
         assert_eq!(mapped(), 0);
     });
@@ -115,7 +125,8 @@ fn loaded() -> Vec<String> {
         _: usize,
         names: *mut std::ffi::c_void,
     ) -> std::ffi::c_int {
-        // SAFETY: what `dl_iterate_phdr` passes on: a valid info with a C string, and the list below.
+        // SAFETY: what `dl_iterate_phdr` passes on: a valid info with a C string, and the list
+        // below.
         unsafe {
             let name = std::ffi::CStr::from_ptr((*info).dlpi_name).to_string_lossy().into_owned();
             (*names.cast::<Vec<String>>()).push(name);
@@ -140,7 +151,8 @@ fn file_systems_that_refuse_an_image() {
             rig.apply(Fixture::V1);
             let code = match case {
                 "full" => {
-                    fs::write(tmpfs.path().join("filler"), vec![1; 64 << 20]).expect_err("a full disk");
+                    fs::write(tmpfs.path().join("filler"), vec![1; 64 << 20])
+                        .expect_err("a full disk");
                     Code::DiskFull
                 }
                 "read-only" => {
@@ -167,7 +179,10 @@ fn file_systems_that_refuse_an_image() {
                         panic!("a host started there")
                     };
                     assert!(
-                        std::error::Error::source(&error).expect("a source").to_string().contains("noexec")
+                        std::error::Error::source(&error)
+                            .expect("a source")
+                            .to_string()
+                            .contains("noexec")
                     );
                     mount(&["-o", "remount,exec"], tmpfs.path());
                 }

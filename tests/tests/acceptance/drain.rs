@@ -2,8 +2,8 @@
 
 use midflight::{Code, Event, EventKind, Fault, Publish, Residency};
 use midflight_tests::{
-    Either, Fixture, Log, Rig, WITHIN, Way, both_ways, check_answers, in_child, process, run_child_with,
-    with_children,
+    Either, Fixture, Log, Rig, WITHIN, Way, both_ways, check_answers, in_child, process,
+    run_child_with, with_children,
 };
 use probe_contracts::{End, Panic, Probe};
 use std::sync::{Arc, Barrier};
@@ -107,7 +107,8 @@ fn a52_a_stalled_drain_is_given_up_by_hand() {
         let rig = Rig::with(|builder| builder.drain_deadline(Duration::from_millis(50)));
         rig.apply(Fixture::V1);
         let not_stalled = |generation| {
-            rig.host.force("probe", generation).expect_err("nothing has stalled").code() == Code::NotStalled
+            rig.host.force("probe", generation).expect_err("nothing has stalled").code()
+                == Code::NotStalled
         };
         assert!(not_stalled(1), "it serves");
         let held = thread::scope(|scope| {
@@ -121,9 +122,14 @@ fn a52_a_stalled_drain_is_given_up_by_hand() {
 
             rig.host.force("probe", 1).expect("given up");
             let event = rig.log.wait("given_up", 1);
-            assert!(matches!(&event.kind, EventKind::GivenUp { holders } if holders.calls[0].tid == tid));
+            assert!(
+                matches!(&event.kind, EventKind::GivenUp { holders } if holders.calls[0].tid == tid)
+            );
             let Residency::Resident(reasons) = rig.residency(1) else { panic!("{event}") };
-            assert!(reasons[0].starts_with(&format!("given up while held by tid {tid} ")), "{reasons:?}");
+            assert!(
+                reasons[0].starts_with(&format!("given up while held by tid {tid} ")),
+                "{reasons:?}"
+            );
             assert!(applied.wait_retired(WITHIN).is_err(), "at once, since nobody waits for it");
             assert!(not_stalled(1), "once is enough");
             check_answers(&rig.probe, 2);
@@ -135,7 +141,10 @@ fn a52_a_stalled_drain_is_given_up_by_hand() {
         rig.apply(Fixture::V3);
         rig.log.wait("unmapped", 2);
         let mapped = rig.mappings(1);
-        assert!(!mapped.is_empty() && mapped.iter().all(|line| !line.ends_with("(deleted)")), "{mapped:?}");
+        assert!(
+            !mapped.is_empty() && mapped.iter().all(|line| !line.ends_with("(deleted)")),
+            "{mapped:?}"
+        );
         let status = rig.host.shutdown(WITHIN);
         assert_eq!(status.generations[0].residency, Residency::Resident(held));
         assert_eq!(rig.log.count("unmapped"), 2, "{}", rig.log.text());
@@ -174,7 +183,8 @@ fn retiring_is_told_before_the_drain_ends_and_the_stop_comes_last() {
     rig.desk.unhang_retiring(1);
     rig.log.wait("unmapped", 1);
     let of_first = |event: &Event| event.generation == Some(1);
-    let told: Vec<_> = rig.log.seen().into_iter().filter(of_first).map(|event| event.kind.name()).collect();
+    let told: Vec<_> =
+        rig.log.seen().into_iter().filter(of_first).map(|event| event.kind.name()).collect();
     assert_eq!(told[told.len() - 4..], ["retiring", "drained", "stopped", "unmapped"]);
     assert_eq!((rig.desk.told(), rig.desk.lives().1), (vec![1, 2], vec![2, 1]));
     rig.end();
@@ -315,7 +325,10 @@ fn a53_a_plain_plugin_leaves_no_line_in_the_maps() {
         check_answers(&rig.probe, 2);
         rig.host.shutdown(WITHIN);
         assert_eq!(
-            process::mappings().into_iter().filter(|line| line.contains("/probe.")).collect::<Vec<_>>(),
+            process::mappings()
+                .into_iter()
+                .filter(|line| line.contains("/probe."))
+                .collect::<Vec<_>>(),
             [""; 0]
         );
         rig.end();
@@ -330,7 +343,8 @@ fn a57_a_thousand_swaps_leave_nothing() {
         |_| {
             let rig = Rig::serving(Fixture::V1);
             let mut swap = |generation: u64| {
-                let (fixture, version) = [(Fixture::V2, 2), (Fixture::V1, 1)][generation as usize % 2];
+                let (fixture, version) =
+                    [(Fixture::V2, 2), (Fixture::V1, 1)][generation as usize % 2];
                 assert_eq!(rig.apply(fixture), generation);
                 assert_eq!(rig.probe.nested(1), Ok(vec![generation; 2]));
                 assert_eq!(rig.probe.quote("ABC").map(|quote| quote.quantity), Ok(version));
@@ -353,15 +367,19 @@ fn a57_a_thousand_swaps_leave_nothing() {
             }
             rig.end();
         },
-        // One arena for all threads: how many the C library makes depends on which threads happen to run at once.
+        // One arena for all threads: how many the C library makes depends on which threads happen
+        // to run at once.
         |test| {
-            run_child_with(test, "", |child| child.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1"))
-                .assert_ok()
+            run_child_with(test, "", |child| {
+                child.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+            })
+            .assert_ok()
         },
     );
 }
 
-/// The C library keeps the stacks of threads that have ended, as many as were there at once. So more are than ever will be.
+/// The C library keeps the stacks of threads that have ended, as many as were there at once. So
+/// more are than ever will be.
 fn fill_the_cache_of_stacks() {
     const THREADS: usize = 12;
     let all_are_there = Arc::new(Barrier::new(THREADS));
@@ -427,7 +445,8 @@ fn a58_a_long_call_in_each_version() {
         check_answers(&rig.probe, 1);
         rig.desk.let_go(2);
         rig.desk.let_go(3);
-        let answers: Vec<_> = inside.into_iter().map(|call| call.join().expect("no panic")).collect();
+        let answers: Vec<_> =
+            inside.into_iter().map(|call| call.join().expect("no panic")).collect();
         assert_eq!(answers, [Ok(1), Ok(2), Ok(3)]);
     });
     rig.end();
@@ -447,7 +466,12 @@ fn a58_a_watched_file_waits_for_room_and_the_newest_gets_it() {
             rig.log.wait_for(&format!("{version} waits"), waits);
             check_answers(&rig.probe, 2);
         }
-        assert_eq!((rig.log.count("superseded"), rig.log.count("refused")), (1, 0), "{}", rig.log.text());
+        assert_eq!(
+            (rig.log.count("superseded"), rig.log.count("refused")),
+            (1, 0),
+            "{}",
+            rig.log.text()
+        );
         rig.desk.let_go(1);
         rig.log.wait("active", 3);
         check_answers(&rig.probe, 3);
@@ -489,7 +513,10 @@ fn a_shutdown_waits_for_calls_and_leaves_nothing(way: Way) {
         rig.desk.let_go(1);
         assert_eq!(inside.join().expect("no panic"), Ok(1));
         let status = status.join().expect("no panic");
-        assert!(status.generations.iter().all(|record| record.residency == way.end()), "{status:#?}");
+        assert!(
+            status.generations.iter().all(|record| record.residency == way.end()),
+            "{status:#?}"
+        );
     });
     assert_eq!(
         process::mappings().into_iter().filter(|line| line.contains("/run/")).collect::<Vec<_>>(),
@@ -508,7 +535,9 @@ fn a_shutdown_at_its_deadline_stops_nothing_that_is_called(way: Way) {
         let inside = scope.spawn(|| rig.probe.wait(1));
         rig.desk.until_inside(1);
         let status = rig.host.shutdown(Duration::from_millis(50));
-        let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+        let Residency::Resident(reasons) = &status.generations[0].residency else {
+            panic!("{status:#?}")
+        };
         assert!(reasons[0].starts_with("held by tid "), "{reasons:?}");
         assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
         assert_eq!(rig.desk.lives(), (vec![1], vec![]));
@@ -526,7 +555,9 @@ fn a_shutdown_gives_up_at_its_deadline() {
         let inside = scope.spawn(|| rig.probe.wait(1));
         rig.desk.until_inside(1);
         let status = rig.host.shutdown(Duration::from_millis(50));
-        let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+        let Residency::Resident(reasons) = &status.generations[0].residency else {
+            panic!("{status:#?}")
+        };
         assert!(reasons[0].starts_with("held by tid "), "{reasons:?}");
         assert_ne!(rig.mappings(1), [""; 0], "code that runs is mapped");
         assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
@@ -545,9 +576,12 @@ fn a_shutdown_that_gives_up_tells_how_old_leases_are_and_where_they_were_taken()
     let (first, line) = (rig.host.lease("probe").expect("a lease"), line!());
     let second = rig.group.lease().expect("a lease");
     let status = rig.host.shutdown(Duration::from_millis(50));
-    let Residency::Resident(reasons) = &status.generations[0].residency else { panic!("{status:#?}") };
+    let Residency::Resident(reasons) = &status.generations[0].residency else {
+        panic!("{status:#?}")
+    };
     let [reason] = &reasons[..] else { panic!("{reasons:?}") };
-    let age = reason.strip_prefix("leases: 2, oldest ").and_then(|rest| rest.split_once(" s, taken at "));
+    let age =
+        reason.strip_prefix("leases: 2, oldest ").and_then(|rest| rest.split_once(" s, taken at "));
     let (age, place) = age.unwrap_or_else(|| panic!("{reason}"));
     assert!(age.parse::<u64>().expect("seconds") <= began.elapsed().as_secs(), "{reason}");
     assert_eq!(place, format!("{}:{line}", file!()));

@@ -1,7 +1,9 @@
-//! Evolution: a host and a plugin of different versions of one contract, as `midflight_plugin::docs::evolution` has them.
+//! Evolution: a host and a plugin of different versions of one contract, as
+//! `midflight_plugin::docs::evolution` has them.
 //!
-//! A plugin that is linked in is of its host's version, since this binary holds one build of the contracts' crate. So it has everything,
-//! and what an older or a newer one lacks is a matter of libraries.
+//! A plugin that is linked in is of its host's version, since this binary holds one build of the
+//! contracts' crate. So it has everything, and what an older or a newer one lacks is a matter of
+//! libraries.
 
 use super::boundary::Keeps;
 use evolving_contracts::{Evolving, Host as HostContract, Keeper, Limits, Mirror, Reason};
@@ -44,7 +46,9 @@ impl Rig {
 
     fn serving_by(way: Way) -> Rig {
         Rig::start(way, |builder| {
-            let host = way.start(builder, &[Either::EVOLVING]).unwrap_or_else(|refusal| panic!("{refusal}"));
+            let host = way
+                .start(builder, &[Either::EVOLVING])
+                .unwrap_or_else(|refusal| panic!("{refusal}"));
             let evolving = host.slot("evolving").expect("a slot");
             (host, evolving)
         })
@@ -63,7 +67,10 @@ impl Rig {
 
     fn end(self) {
         let status = self.host.shutdown(WITHIN);
-        assert!(status.generations.iter().all(|record| record.residency == self.way.end()), "{status:?}");
+        assert!(
+            status.generations.iter().all(|record| record.residency == self.way.end()),
+            "{status:?}"
+        );
     }
 }
 
@@ -96,7 +103,10 @@ fn a_newer_plugin_serves_and_its_bodies_stand_in_for_what_the_host_lacks() {
 
 fn the_same_version_has_everything(way: Way) {
     let rig = Rig::serving_by(way);
-    assert_eq!((rig.evolving.build(), rig.evolving.tenfold(), rig.evolving.barely()), (Ok(2), Ok(20), Ok(3)));
+    assert_eq!(
+        (rig.evolving.build(), rig.evolving.tenfold(), rig.evolving.barely()),
+        (Ok(2), Ok(20), Ok(3))
+    );
     assert_eq!(rig.evolving.ask(5).unwrap(), ["Ok(5)", "Ok(11)"]);
     assert_eq!(
         rig.evolving.limits().unwrap(),
@@ -122,8 +132,9 @@ fn fields_that_an_older_plugin_lacks_have_their_defaults() {
 fn fields_that_the_host_lacks_have_their_defaults_in_a_newer_plugin() {
     let rig = Rig::serving(Fixture::EvolvingNewer);
     let shown = rig.evolving.show(&limits(1), vec![limits(2)]).unwrap();
-    let theirs =
-        |max| format!(r#"Limits {{ name: "the host's", orders_max: {max}, burst_max: 9, tags: [] }}"#);
+    let theirs = |max| {
+        format!(r#"Limits {{ name: "the host's", orders_max: {max}, burst_max: 9, tags: [] }}"#)
+    };
     assert_eq!(shown, format!("{} [{}]", theirs(1), theirs(2)));
     let mut own = rig.evolving.limits().unwrap();
     rig.end();
@@ -144,9 +155,11 @@ fn variants_that_one_side_lacks_are_its_unknown_one() {
 #[test]
 fn one_slot_serves_through_updates_between_versions() {
     let rig = Rig::serving(Fixture::EvolvingOlder);
-    for (fixture, build, tenfold) in
-        [(Fixture::Evolving, 2, 20), (Fixture::EvolvingNewer, 3, 35), (Fixture::EvolvingOlder, 1, 10)]
-    {
+    for (fixture, build, tenfold) in [
+        (Fixture::Evolving, 2, 20),
+        (Fixture::EvolvingNewer, 3, 35),
+        (Fixture::EvolvingOlder, 1, 10),
+    ] {
         rig.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{refusal}"));
         assert_eq!((rig.evolving.build(), rig.evolving.tenfold()), (Ok(build), Ok(tenfold)));
     }

@@ -1,7 +1,9 @@
 //! Files: what was verified is what runs, and what is no plugin is refused in words.
 
 use midflight::{Code, Event, EventKind, Stage};
-use midflight_tests::{Fixture, Rig, check_answers, in_child, process, run_child_with, with_children};
+use midflight_tests::{
+    Fixture, Rig, check_answers, in_child, process, run_child_with, with_children,
+};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +17,8 @@ fn a70_a_file_renamed_over_the_loaded_one() {
     rig.log.wait("active", 2);
     check_answers(&rig.probe, 2);
     let status = rig.host.status();
-    let running: Vec<_> = status.generations.iter().map(|record| record.build_id.as_str()).collect();
+    let running: Vec<_> =
+        status.generations.iter().map(|record| record.build_id.as_str()).collect();
     assert_eq!(running, [build_id(&Fixture::V1.bytes()), build_id(&Fixture::V2.bytes())]);
     assert_ne!(running[0], running[1]);
     rig.end();
@@ -33,7 +36,9 @@ fn a71_the_file_is_overwritten_in_place() {
             check_answers(&rig.probe, 1);
         }
         assert_eq!(
-            process::mappings().into_iter().find(|line| line.contains(path.to_str().expect("a path"))),
+            process::mappings()
+                .into_iter()
+                .find(|line| line.contains(path.to_str().expect("a path"))),
             None
         );
         rig.end();
@@ -59,7 +64,10 @@ fn a72_the_file_is_truncated() {
 
 #[test]
 fn a73_a_slow_writer_without_rename() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so"), (Fixture::Other, "other.so")], |builder| builder);
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so"), (Fixture::Other, "other.so")], |builder| {
+            builder
+        });
     let (path, bytes) = (rig.plugins().join("new.so"), Fixture::V2.bytes());
     let mut writer = File::create(&path).expect("a new file");
     for part in bytes.chunks(bytes.len() / 4) {
@@ -71,12 +79,16 @@ fn a73_a_slow_writer_without_rename() {
     }
     assert_eq!(rig.log.count("refused"), 0, "{}", rig.log.text());
     drop(writer);
-    rig.log.wait_for("the new version", |event| event.kind.name() == "active" && event.version == "2.0.0");
+    rig.log.wait_for("the new version", |event| {
+        event.kind.name() == "active" && event.version == "2.0.0"
+    });
     check_answers(&rig.probe, 2);
     until_the_watcher_has_looked(&rig);
     let about_it = rig.log.seen().into_iter().filter(|event| event.version == "2.0.0");
-    let told: Vec<_> =
-        about_it.filter(|event| event.kind.name() != "unchanged").map(|event| event.kind.name()).collect();
+    let told: Vec<_> = about_it
+        .filter(|event| event.kind.name() != "unchanged")
+        .map(|event| event.kind.name())
+        .collect();
     assert_eq!(told, ["staged", "loaded", "prepared", "active"]);
     assert_eq!(rig.log.count("refused"), 0, "{}", rig.log.text());
     rig.end();
@@ -126,7 +138,11 @@ fn a76_what_is_no_library() {
         check_bytes(&with(ORDER, 2), Stage::Inspect, Code::WrongClass);
         check_bytes(&with(MACHINE, 183), Stage::Inspect, Code::WrongMachine);
         for sixteenth in 1..16 {
-            check_bytes(&whole[..whole.len() * sixteenth / 16], Stage::Inspect, Code::FileTruncated);
+            check_bytes(
+                &whole[..whole.len() * sixteenth / 16],
+                Stage::Inspect,
+                Code::FileTruncated,
+            );
         }
         check_bytes(&whole[..whole.len() - 1], Stage::Inspect, Code::FileTruncated);
         rig.host.apply(Fixture::V2.path()).expect("the whole of it");
@@ -171,7 +187,8 @@ fn a77_contracts_that_differ() {
         assert_eq!(refusal.file(), Some(&*fixture.path()));
     };
     let both = "(both have probe-contracts 0.1.0, one of them changed)";
-    let signature = "a method keeps its arguments and its result: write a new one at the end, with #[since]";
+    let signature =
+        "a method keeps its arguments and its result: write a new one at the end, with #[since]";
     let mismatch = |fixture, says: &str, advice: &str| {
         check(fixture, Code::LayoutMismatch, &format!("probe-contracts::{says} {both}; {advice}"))
     };
@@ -228,7 +245,11 @@ fn a78_a_library_that_is_no_plugin() {
             }
             let rig = Rig::serving(Fixture::V1);
             let refusal = rig.refused(|host| host.apply(Fixture::NoPlugin.path()));
-            assert_eq!((refusal.stage(), refusal.code()), (Stage::Manifest, Code::NotAPlugin), "{refusal}");
+            assert_eq!(
+                (refusal.stage(), refusal.code()),
+                (Stage::Manifest, Code::NotAPlugin),
+                "{refusal}"
+            );
             rig.end();
         },
         |test| {
@@ -254,9 +275,17 @@ fn a79_larger_than_the_bound() {
     let path = rig.path("large.so");
     // A terabyte that is not there: nobody could read it whole.
     fs::copy(Fixture::V2.path(), &path).expect("a copy");
-    File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(1 << 40))
+        .expect("a sparse file");
     let refusal = rig.refused(|host| host.apply(&path));
-    assert_eq!((refusal.stage(), refusal.code()), (Stage::Read, Code::LibraryTooLarge), "{refusal}");
+    assert_eq!(
+        (refusal.stage(), refusal.code()),
+        (Stage::Read, Code::LibraryTooLarge),
+        "{refusal}"
+    );
     rig.end();
 }
 
@@ -283,13 +312,16 @@ fn a81_of_two_hundred_changes_the_last_wins() {
         rig.install(if change % 2 == 0 { Fixture::V2 } else { Fixture::V1 }, "probe.so");
     }
     rig.install(Fixture::V3, "probe.so");
-    rig.log.wait_for("the last one", |event| event.kind.name() == "active" && event.version == "3.0.0");
+    rig.log.wait_for("the last one", |event| {
+        event.kind.name() == "active" && event.version == "3.0.0"
+    });
     check_answers(&rig.probe, 3);
     assert_eq!(rig.log.count("refused"), 0, "{}", rig.log.text());
     rig.end();
 }
 
-/// A file that is complete is put into the watched directory: what happened before has been looked at once it is told of.
+/// A file that is complete is put into the watched directory: what happened before has been looked
+/// at once it is told of.
 fn until_the_watcher_has_looked(rig: &Rig) {
     let last = rig.log.seen().last().map_or(0, |event| event.seq);
     rig.install(Fixture::Other, "other.so");
@@ -303,6 +335,7 @@ fn is_refusal(event: &Event, code: Code, path: &Path) -> bool {
 /// The linker's, in hex: the 20 bytes behind the head of its note.
 fn build_id(library: &[u8]) -> String {
     let head = [4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, b'G', b'N', b'U', 0];
-    let at = library.windows(head.len()).position(|part| part == head).expect("a build id") + head.len();
+    let at =
+        library.windows(head.len()).position(|part| part == head).expect("a build id") + head.len();
     library[at..at + 20].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,5 @@
-//! Futures: what a plugin's `async fn` began on one version ends on it, or is dropped there, before that version goes.
+//! Futures: what a plugin's `async fn` began on one version ends on it, or is dropped there, before
+//! that version goes.
 
 use awaiting_contracts::{Awaiting, Bells as BellsContract, Panic, Refused};
 use futures_executor::{LocalPool, ThreadPool, block_on};
@@ -76,7 +77,8 @@ impl BellsContract for Bells {
 
     fn poll_kept(&self) -> u32 {
         let mut kept = self.kept();
-        let polled = kept.as_mut().map(|kept| kept.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        let polled =
+            kept.as_mut().map(|kept| kept.as_mut().poll(&mut Context::from_waker(Waker::noop())));
         match polled {
             Some(Poll::Ready(Ok(seen))) => seen[2],
             other => panic!("{other:?}"),
@@ -257,7 +259,10 @@ fn a32_errors_of_futures_count_for_the_version_that_they_began_on() {
     assert_eq!(block_on(of_one), Err(CallError::Refused(refused.clone())));
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(scene.plugin.build(), Ok(2), "it was the old version's error");
-    assert_eq!(block_on(scene.plugin.lend("", &[1, 2], Some(&refused))), Err(CallError::Refused(refused)));
+    assert_eq!(
+        block_on(scene.plugin.lend("", &[1, 2], Some(&refused))),
+        Err(CallError::Refused(refused))
+    );
     let returned = scene.log.wait("returned", 2).to_string();
     assert!(returned.contains("budget_exceeded: 1 of its calls returned errors"), "{returned}");
     assert_eq!(scene.plugin.build(), Ok(1));
@@ -267,7 +272,8 @@ fn a32_errors_of_futures_count_for_the_version_that_they_began_on() {
 #[test]
 fn a09_what_is_lent_stays_until_the_answer_is_there() {
     let scene = Scene::new();
-    let (text, numbers, refused) = (String::from("lent"), vec![1, 2], Refused { what: "all".into() });
+    let (text, numbers, refused) =
+        (String::from("lent"), vec![1, 2], Refused { what: "all".into() });
     let mut future = scene.plugin.lend(&text, &numbers, Some(&refused));
     scene.begin(&mut future);
     scene.switch();
@@ -288,7 +294,8 @@ fn a06_a_future_of_the_old_version_is_polled_inside_of_a_call_of_the_new_one() {
     scene.switch();
     scene.bells.ring(1);
     *scene.bells.kept() = Some(Box::pin(future));
-    // The new one, what the host got from it; the old one within its poll; and then the new one again.
+    // The new one, what the host got from it; the old one within its poll; and then the new one
+    // again.
     assert_eq!(scene.plugin.poll_kept(), Ok(vec![2, 2, 1, 2]));
     drop(scene.bells.kept().take());
     scene.log.wait("unmapped", 1);
@@ -427,7 +434,12 @@ fn a_fixed_slot_has_futures_too() {
         async fn wait(&self, number: u64) -> Vec<u32> {
             vec![number as u32]
         }
-        async fn lend(&self, text: &str, _: &[u64], _: Option<&Refused>) -> Result<String, Refused> {
+        async fn lend(
+            &self,
+            text: &str,
+            _: &[u64],
+            _: Option<&Refused>,
+        ) -> Result<String, Refused> {
             Ok(text.to_owned())
         }
         async fn join(&self, _: Vec<u64>) -> u64 {

@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-/// Every single bit of the ELF header and the program headers is flipped, each in a file of its own. Most files are refused for
-/// what their bytes say. Each of the others is loaded by a process of its own: there it is refused with a code, or gives all the
-/// right answers, panics that are caught included, and is unmapped again.
+/// Every single bit of the ELF header and the program headers is flipped, each in a file of its
+/// own. Most files are refused for what their bytes say. Each of the others is loaded by a process
+/// of its own: there it is refused with a code, or gives all the right answers, panics that are
+/// caught included, and is unmapped again.
 #[test]
 fn a82_every_bit_of_the_headers_flipped() {
     with_children(load, |test| {
@@ -22,7 +23,8 @@ fn a82_every_bit_of_the_headers_flipped() {
         let next = AtomicUsize::new(bits.start);
         let workers = thread::available_parallelism().expect("a number of cores").get();
         let seen = thread::scope(|scope| {
-            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| flip(test, bits.end, &next))).collect();
+            let workers: Vec<_> =
+                (0..workers).map(|_| scope.spawn(|| flip(test, bits.end, &next))).collect();
             workers
                 .into_iter()
                 .map(|worker| worker.join().expect("no panic"))
@@ -65,7 +67,8 @@ fn flip(test: &str, end: usize, next: &AtomicUsize) -> Seen {
     let (path, original) = (rig.path("flipped.so"), Fixture::V2.unstamped());
     fs::write(&path, &original).expect("a copy");
     let file = File::options().write(true).open(&path).expect("the copy");
-    // With nowhere to put an image, a host looks at the bytes and goes no further: none of these files runs here.
+    // With nowhere to put an image, a host looks at the bytes and goes no further: none of these
+    // files runs here.
     rig.remove_run_directory();
 
     let mut seen = Seen::default();

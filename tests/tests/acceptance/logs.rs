@@ -1,4 +1,5 @@
-//! Logs: what a plugin says is heard in the host's subscriber, under its own target, and says who spoke.
+//! Logs: what a plugin says is heard in the host's subscriber, under its own target, and says who
+//! spoke.
 
 use midflight_tests::{Fixture, Ledger, Rig, WITHIN, in_child};
 use nasty_contracts::{Ledger as LedgerContract, Nasty};
@@ -32,7 +33,8 @@ impl Ear {
 
 impl<S: Subscriber> Layer<S> for Ear {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.0.lock().expect("an ear").callsites += usize::from(metadata.target().starts_with("nasty"));
+        self.0.lock().expect("an ear").callsites +=
+            usize::from(metadata.target().starts_with("nasty"));
         Interest::sometimes()
     }
 
@@ -101,7 +103,8 @@ fn a_plugins_events_reach_the_hosts_subscriber() {
             rig.apply(if generation % 2 == 0 { Fixture::NastyV2 } else { Fixture::Nasty });
             nasty.heavy(1).expect("an answer");
             let heard = ear.take();
-            let from: Vec<_> = heard.iter().map(|event| event["midflight.generation"].as_str()).collect();
+            let from: Vec<_> =
+                heard.iter().map(|event| event["midflight.generation"].as_str()).collect();
             assert_eq!(from, [format!("{generation} as a u64")]);
         }
         assert_eq!(callsites(), before, "reloads add no callsite");
@@ -109,7 +112,8 @@ fn a_plugins_events_reach_the_hosts_subscriber() {
     });
 }
 
-/// Of what is linked in, the events are the host's own: nothing hands them on, and nothing says whose they are.
+/// Of what is linked in, the events are the host's own: nothing hands them on, and nothing says
+/// whose they are.
 #[test]
 fn the_events_of_what_is_linked_in_are_the_hosts() {
     in_child(|| {

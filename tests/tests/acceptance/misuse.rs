@@ -153,8 +153,9 @@ impl DeskContract for Weaving {
 /// A host on which version 1 serves, and a way to call it and be suspended there.
 fn weaving() -> (Arc<Weaving>, Slot<dyn Probe>, Log) {
     let weaving = Arc::new(Weaving::default());
-    let builder =
-        Host::builder().contract::<dyn Probe>().provide::<dyn DeskContract, _>(Arc::clone(&weaving));
+    let builder = Host::builder()
+        .contract::<dyn Probe>()
+        .provide::<dyn DeskContract, _>(Arc::clone(&weaving));
     let host = builder.start().expect("a host");
     host.apply(Fixture::V1.path()).expect("version 1");
     let (probe, log) = (host.slot::<dyn Probe>("probe").expect("a slot"), Log::of(&host));

@@ -60,7 +60,8 @@ impl BoardContract for Board {
         let mut tokens = self.tokens.lock().unwrap();
         tokens.0.push(token);
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(tokens, WITHIN, |(_, let_go)| !let_go.contains(&token));
+        let waited =
+            self.changed.wait_timeout_while(tokens, WITHIN, |(_, let_go)| !let_go.contains(&token));
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -96,8 +97,9 @@ impl Board {
     #[track_caller]
     fn until_waiting(&self, token: u64) {
         let tokens = self.tokens.lock().unwrap();
-        let waited =
-            self.changed.wait_timeout_while(tokens, WITHIN, |(waiting, _)| !waiting.contains(&token));
+        let waited = self
+            .changed
+            .wait_timeout_while(tokens, WITHIN, |(waiting, _)| !waiting.contains(&token));
         assert!(!waited.unwrap().1.timed_out(), "nobody waits with token {token}");
     }
 }
@@ -215,7 +217,11 @@ fn a10_a_callback_and_a_timer_that_were_left_with_the_host() {
         assert_eq!((fault.code(), fault.plugin()), ("revoked", Some("handing")));
         // The host still has it, and that keeps nothing.
         scene.gone(1);
-        assert_eq!(scene.board.told(), [(1, 0), (1, STOPPED)], "the object was dropped, then the instance");
+        assert_eq!(
+            scene.board.told(),
+            [(1, 0), (1, STOPPED)],
+            "the object was dropped, then the instance"
+        );
         assert_eq!(scene.panics(), [""; 0]);
         assert_eq!(listener.tick(7), revoked());
         assert_eq!(format!("{listener:?}"), "Callback(handing-contracts::Listener, of handing)");
@@ -247,7 +253,8 @@ fn a10_a_callback_that_is_called_before_its_version_serves() {
 #[test]
 fn a31_callbacks_and_objects_of_both_sides_of_a_canary() {
     in_child(|| {
-        let scene = Scene::with(|builder| builder.canary("handing", 0.5, Duration::from_secs(3600)));
+        let scene =
+            Scene::with(|builder| builder.canary("handing", 0.5, Duration::from_secs(3600)));
         let host = scene.host.clone();
         let answer = thread::spawn(move || host.apply(Fixture::HandingV2.path()));
         scene.log.wait("canary", 2);
@@ -270,7 +277,8 @@ fn a31_callbacks_and_objects_of_both_sides_of_a_canary() {
 fn a10_a_callback_inside_of_calls_on_the_old_version() {
     in_child(|| {
         let scene = Scene::new();
-        let (old, lease) = (scene.board.newest(), scene.host.group("handing").lease().expect("a lease"));
+        let (old, lease) =
+            (scene.board.newest(), scene.host.group("handing").lease().expect("a lease"));
         let inside = old.clone();
         let (board, slot) = (Arc::clone(&scene.board), scene.handing.clone());
         let waits = thread::spawn(move || inside.wait(1));
@@ -367,7 +375,11 @@ fn a10_a_drop_by_the_host_on_the_way_out() {
         scene.gone(1);
         let mut told = scene.board.told();
         told.sort();
-        assert_eq!(told, [(1, 0), (1, 0), (1, 2), (1, STOPPED)], "it belongs to no release any more");
+        assert_eq!(
+            told,
+            [(1, 0), (1, 0), (1, 2), (1, STOPPED)],
+            "it belongs to no release any more"
+        );
         scene.end();
     });
 }
@@ -423,7 +435,10 @@ fn a12_panics_of_objects_and_callbacks() {
         assert_eq!(report.message, "a session panics");
         assert!(report.location.contains("src/lib.rs:"), "{report}");
         let Err(Fault::Panicked(report)) = listener.panic() else { panic!("a fault") };
-        assert_eq!((report.message.as_str(), report.version.as_str()), ("a listener panics", "1.0.0"));
+        assert_eq!(
+            (report.message.as_str(), report.version.as_str()),
+            ("a listener panics", "1.0.0")
+        );
         assert!(report.location.contains("src/lib.rs:"), "{report}");
         assert_eq!((session.build(), listener.tick(1)), (Ok(1), Ok(1001)), "they answer as before");
 
@@ -440,10 +455,17 @@ fn a12_panics_of_objects_and_callbacks() {
             "an object's, a callback's by the host, one at its version's end: {panics:?}"
         );
         for panic in panics {
-            assert!(panic.starts_with("plugin `handing` 1.0.0 (generation 1) panicked at "), "{panic}");
+            assert!(
+                panic.starts_with("plugin `handing` 1.0.0 (generation 1) panicked at "),
+                "{panic}"
+            );
             assert!(panic.ends_with(": a drop panics"), "{panic}");
         }
-        assert_eq!(scene.board.told().last(), Some(&(1, STOPPED)), "the instance is dropped all the same");
+        assert_eq!(
+            scene.board.told().last(),
+            Some(&(1, STOPPED)),
+            "the instance is dropped all the same"
+        );
         assert_eq!(scene.handing.build(), Ok(2));
         scene.end();
     });
@@ -470,11 +492,16 @@ fn a06_an_object_that_is_kept_past_a_switch() {
         assert_eq!((session.build(), session.through()), (Ok(1), Ok(1)));
         scene.apply(Fixture::HandingV2);
         assert_eq!(scene.handing.build(), Ok(2));
-        assert_eq!((session.build(), session.through()), (Ok(1), Ok(1)), "to the end on its own version");
+        assert_eq!(
+            (session.build(), session.through()),
+            (Ok(1), Ok(1)),
+            "to the end on its own version"
+        );
         scene.log.wait("stalled", 1);
         scene.held(1);
         let status = scene.host.status();
-        let record = status.generations.iter().find(|record| record.generation == 1).expect("a record");
+        let record =
+            status.generations.iter().find(|record| record.generation == 1).expect("a record");
         let [held] = &record.held_by.holds[..] else { panic!("{record:?}") };
         assert_eq!((held.what.as_str(), held.count), ("answer", 1), "{record:?}");
         assert!(held.taken_at.starts_with(file!()), "{record:?}");
@@ -498,8 +525,10 @@ fn a06_objects_out_of_objects_leases_and_requests() {
         let lease = group.lease().expect("a lease");
         let session = lease.get(&scene.handing).open(End::Says).expect("a session");
         let child = session.child().expect("a session");
-        let of_request =
-            group.request(|r| r.get(&scene.handing).find(true)).expect("a request").expect("a session");
+        let of_request = group
+            .request(|r| r.get(&scene.handing).find(true))
+            .expect("a request")
+            .expect("a session");
         drop((lease, session));
         scene.apply(Fixture::HandingV2);
         assert_eq!((child.build(), child.through(), of_request.through()), (Ok(1), Ok(1), Ok(1)));
@@ -545,7 +574,8 @@ fn an_object_that_is_forgotten_keeps_its_version() {
         scene.held(1);
         assert_eq!(scene.handing.build(), Ok(2));
         let status = scene.rig.host.shutdown(Duration::from_millis(200));
-        let record = status.generations.iter().find(|record| record.generation == 1).expect("a record");
+        let record =
+            status.generations.iter().find(|record| record.generation == 1).expect("a record");
         let Residency::Resident(reasons) = &record.residency else { panic!("{record:?}") };
         let [reason] = &reasons[..] else { panic!("{reasons:?}") };
         assert!(reason.starts_with("answers: 1, oldest ") && reason.contains(file!()), "{reason}");
@@ -655,7 +685,10 @@ fn objects_and_callbacks_of_a_fixed_slot() {
     let slot = Slot::<dyn Own>::fixed(Linked(Arc::clone(&count)));
     let feed = slot.feed().expect("a feed");
     let callback = Callback::<dyn Feed>::new(Counts(Arc::clone(&count)));
-    assert_eq!((feed.next(), slot.call(callback.clone()), callback.next()), (Ok(0), Ok(101), Ok(2)));
+    assert_eq!(
+        (feed.next(), slot.call(callback.clone()), callback.next()),
+        (Ok(0), Ok(101), Ok(2))
+    );
     drop(slot);
     assert_eq!(feed.next(), Ok(3), "it holds what it came from");
     drop(feed);

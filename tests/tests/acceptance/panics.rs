@@ -14,8 +14,14 @@ both_ways![
     a12_a_panic_in_the_last_stop in child,
 ];
 
-const ALL: [Panic; 6] =
-    [Panic::Text, Panic::Formatted, Panic::Number, Panic::DropPanics, Panic::DropPanicsAgain, Panic::Resumed];
+const ALL: [Panic; 6] = [
+    Panic::Text,
+    Panic::Formatted,
+    Panic::Number,
+    Panic::DropPanics,
+    Panic::DropPanicsAgain,
+    Panic::Resumed,
+];
 
 #[test]
 fn a12_a_panic_during_a_swap() {
@@ -101,7 +107,10 @@ fn a_panics_frames_are_named_and_nothing_maps_the_file() {
             assert_eq!(first.module, "probe", "{told}");
             let function = first.function.as_deref().expect("a name");
             assert!(function.contains("probe::panic"), "{told}");
-            assert!(told.contains(&format!("\n    probe+{:#x} {function}", first.offset)), "{told}");
+            assert!(
+                told.contains(&format!("\n    probe+{:#x} {function}", first.offset)),
+                "{told}"
+            );
             // Further out is the host.
             let this = std::env::current_exe().expect("the path of this test");
             let this = this.file_name().and_then(|name| name.to_str()).expect("a name");
@@ -115,7 +124,9 @@ fn a_panics_frames_are_named_and_nothing_maps_the_file() {
         rig.end();
 
         let rig = Rig::serving(Fixture::V1);
-        let Err(Fault::Panicked(report)) = rig.probe.panic(0, Panic::Text) else { panic!("no panic") };
+        let Err(Fault::Panicked(report)) = rig.probe.panic(0, Panic::Text) else {
+            panic!("no panic")
+        };
         assert_eq!(report.frames, [], "nobody asked");
         rig.end();
     });
@@ -180,7 +191,10 @@ fn check_survives<G: Gate>(probe: &ProbeCalls<G>, version: u32, way: Way) {
 fn check_fault(answer: Result<u64, Fault>, how: Panic, version: u32, way: Way) {
     let Err(Fault::Panicked(report)) = answer else { panic!("{answer:?} is no panic") };
     let PanicReport { plugin, version: semver, generation, message, location, .. } = *report;
-    assert_eq!((plugin.as_str(), semver, generation), ("probe", format!("{version}.0.0"), version.into()));
+    assert_eq!(
+        (plugin.as_str(), semver, generation),
+        ("probe", format!("{version}.0.0"), version.into())
+    );
     assert_eq!(message, text(how, version));
     // What came past the hook comes from nowhere.
     let right = if how == Panic::Resumed { location.is_empty() } else { way.knows(&location) };
@@ -191,7 +205,9 @@ fn text(how: Panic, version: u32) -> String {
     match how {
         Panic::Text => "a plain panic".to_owned(),
         Panic::Formatted => format!("a panic of build {version}"),
-        Panic::Number | Panic::DropPanics | Panic::DropPanicsAgain => "a payload that is no text".to_owned(),
+        Panic::Number | Panic::DropPanics | Panic::DropPanicsAgain => {
+            "a payload that is no text".to_owned()
+        }
         Panic::Resumed => "a resumed panic".to_owned(),
     }
 }

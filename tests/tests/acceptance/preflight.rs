@@ -1,6 +1,7 @@
 //! Preflight: what a candidate does to its process when it is opened, it does to a child's.
 //!
-//! The line stands in a service's main, and that of tests is libtest's: so the service is a program of its own, `preflighted`.
+//! The line stands in a service's main, and that of tests is libtest's: so the service is a program
+//! of its own, `preflighted`.
 
 use midflight_tests::{Fixture, WITHIN, fixtures_for};
 use serde_json::{Value, json};
@@ -51,7 +52,8 @@ fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// A service with the line that applies one file, which is refused: 1.0.0 serves on and nothing was left.
+/// A service with the line that applies one file, which is refused: 1.0.0 serves on and nothing was
+/// left.
 #[track_caller]
 fn refused(words: &[&str], fixture: Fixture) -> (Service, Value) {
     let file = fixture.path().display().to_string();
@@ -77,11 +79,15 @@ fn check(words: &[&str], fixture: Fixture, code: &str, reason: &str) -> Service 
 
 #[test]
 fn a_constructor_that_crashes() {
-    let reason = "the process died of SIGSEGV in its constructors; its stderr ends with: about to crash";
+    let reason =
+        "the process died of SIGSEGV in its constructors; its stderr ends with: about to crash";
     let (service, result) = refused(&["do=constructor=crash"], Fixture::Constructor);
     assert!(result["reason"].as_str().expect("a reason").contains(reason), "{result:#}");
     let expected = json!(["preflight_crashed", "preflight", "probe", "2.0.0"]);
-    assert_eq!(json!([result["code"], result["stage"], result["plugin"], result["version"]]), expected);
+    assert_eq!(
+        json!([result["code"], result["stage"], result["plugin"], result["version"]]),
+        expected
+    );
     assert_eq!(service.journal.len(), 1, "it ran in the child alone: {:?}", service.journal);
 }
 
@@ -138,7 +144,11 @@ fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
 fn a_constructor_that_starts_a_process_and_exits() {
     let words = ["do=constructor=litter"];
     let service = check(&words, Fixture::Constructor, "preflight_exited", "exited with code 0");
-    assert!(service.took < Duration::from_secs(300), "what it started holds nobody up: {:?}", service.took);
+    assert!(
+        service.took < Duration::from_secs(300),
+        "what it started holds nobody up: {:?}",
+        service.took
+    );
     let processes = fs::read_dir("/proc").expect("processes").flatten();
     let environments =
         processes.filter_map(|process| fs::read_to_string(process.path().join("environ")).ok());
@@ -155,7 +165,8 @@ fn a_constructor_that_prints_more_than_a_pipe_holds() {
 
 #[test]
 fn a_candidate_that_is_well_is_opened_twice() {
-    let files = [Fixture::Constructor, Fixture::Alone].map(|fixture| fixture.path().display().to_string());
+    let files =
+        [Fixture::Constructor, Fixture::Alone].map(|fixture| fixture.path().display().to_string());
     let service = service(&["line", &files[0], &files[1]]);
     assert!(service.ok, "{}", service.stderr);
     assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
@@ -179,21 +190,34 @@ fn another_layout_is_refused_in_the_child() {
         let service = check(&[], fixture, code, reason);
         let events = service.lines[0]["events"].as_array().expect("events");
         let names: Vec<_> = events.iter().filter_map(Value::as_str).collect();
-        assert_eq!(names[names.len() - 2..], ["staged", "refused"], "nothing was loaded here: {names:?}");
+        assert_eq!(
+            names[names.len() - 2..],
+            ["staged", "refused"],
+            "nothing was loaded here: {names:?}"
+        );
     }
 }
 
 #[test]
 fn a_start_that_crashes_where_its_author_wants_it_tested() {
     let words = ["do=start=crash"];
-    let service =
-        check(&words, Fixture::AlonePreflighted, "preflight_crashed", "died of SIGABRT in its start");
+    let service = check(
+        &words,
+        Fixture::AlonePreflighted,
+        "preflight_crashed",
+        "died of SIGABRT in its start",
+    );
     assert_eq!(service.journal.len(), 1, "{:?}", service.journal);
 }
 
 #[test]
 fn a_start_that_fails_or_panics_in_the_child() {
-    check(&["do=start=fail"], Fixture::AlonePreflighted, "start_failed", "start says: it was told to");
+    check(
+        &["do=start=fail"],
+        Fixture::AlonePreflighted,
+        "start_failed",
+        "start says: it was told to",
+    );
     check(&["do=start=panic"], Fixture::AlonePreflighted, "start_panicked", "it was told to");
 }
 
@@ -211,24 +235,33 @@ fn a_start_that_is_well_is_stopped_in_the_child() {
 
 #[test]
 fn a_start_runs_in_the_service_alone_where_its_author_says_nothing() {
-    let service = check(&["do=start=fail"], Fixture::Alone, "start_failed", "start says: it was told to");
+    let service =
+        check(&["do=start=fail"], Fixture::Alone, "start_failed", "start says: it was told to");
     assert_eq!(service.journal.len(), 1, "{:?}", service.journal);
     let events = service.lines[0]["events"].as_array().expect("events");
     let names: Vec<_> = events.iter().filter_map(Value::as_str).collect();
-    assert_eq!(names[names.len() - 4..], ["staged", "preflighted", "loaded", "refused"], "{names:?}");
+    assert_eq!(
+        names[names.len() - 4..],
+        ["staged", "preflighted", "loaded", "refused"],
+        "{names:?}"
+    );
 }
 
 #[test]
 fn a_service_that_does_not_wait_for_its_children() {
-    let reason = "ended unseen (the service ignores SIGCHLD, or waits for every child) in its constructors";
+    let reason =
+        "ended unseen (the service ignores SIGCHLD, or waits for every child) in its constructors";
     for how in ["ignore-children", "reap-children"] {
         let (_, result) = refused(&[how, "do=constructor=crash"], Fixture::Constructor);
         // Somebody who reaps may come second.
-        let (code, said) =
-            (result["code"].as_str().expect("a code"), result["reason"].as_str().expect("a reason"));
+        let (code, said) = (
+            result["code"].as_str().expect("a code"),
+            result["reason"].as_str().expect("a reason"),
+        );
         let seen = code == "preflight_crashed" && how == "reap-children";
         assert!(seen || code == "preflight_exited" && said.contains(reason), "{result:#}");
-        let (_, result) = refused(&[how, "deadline=1000", "do=constructor=hang"], Fixture::Constructor);
+        let (_, result) =
+            refused(&[how, "deadline=1000", "do=constructor=hang"], Fixture::Constructor);
         assert_eq!(result["code"], json!("preflight_timed_out"), "{result:#}");
     }
 }
@@ -251,7 +284,8 @@ fn the_variable_alone_makes_no_child() {
     let file = Fixture::V2.path().display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_preflighted"));
     fixtures_for(&mut command);
-    let output = command.args(["line", &file]).env("MIDFLIGHT_PREFLIGHT", std::process::id().to_string());
+    let output =
+        command.args(["line", &file]).env("MIDFLIGHT_PREFLIGHT", std::process::id().to_string());
     let output = output.output().expect("a service");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("preflighted"));
@@ -261,7 +295,8 @@ fn the_variable_alone_makes_no_child() {
 #[test]
 fn d01_the_preflight_closes_what_it_opened() {
     let reason = "in the preflight the process died of SIGSEGV in its unloading";
-    let service = check(&["do=destructor=crash"], Fixture::Constructor, "preflight_crashed", reason);
+    let service =
+        check(&["do=destructor=crash"], Fixture::Constructor, "preflight_crashed", reason);
     let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
     let child = places[0].1;
     assert_eq!(places, [("constructor", child), ("destructor", child)], "in the child alone");
@@ -278,7 +313,8 @@ fn u03_a_start_that_crashes_where_the_host_wants_it_tested() {
     let reason = "died of SIGABRT in its start";
     let [alone, two] = [Fixture::Alone, Fixture::V2].map(|it| it.path().display().to_string());
     // Without `probe` 1.0.0, which needs the host's services, and gets none there.
-    let service = service(&["line", "start", "bare", "do=start=crash", &alone, &two, "do=", &alone]);
+    let service =
+        service(&["line", "start", "bare", "do=start=crash", &alone, &two, "do=", &alone]);
     assert!(service.ok, "{}", service.stderr);
     let results: Vec<_> = service.lines.iter().map(|line| &line["result"]).collect();
     assert_eq!(results[0]["code"], json!("preflight_crashed"), "{:#}", results[0]);
@@ -287,7 +323,8 @@ fn u03_a_start_that_crashes_where_the_host_wants_it_tested() {
     assert_eq!(*results[2], json!({ "applied": "alone 1.0.0" }));
     let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
     let (crashed, child, own) = (places[0].1, places[1].1, places[3].1);
-    let lives = [("start", crashed), ("start", child), ("stop", child), ("start", own), ("stop", own)];
+    let lives =
+        [("start", crashed), ("start", child), ("stop", child), ("start", own), ("stop", own)];
     assert_eq!(places, lives);
 }
 
@@ -315,7 +352,8 @@ fn a_child_is_kept_and_serves_one_candidate() {
     assert_eq!(kept, used, "the next candidate is its own");
     let file = |fixture: Fixture| fixture.path().display().to_string();
     let (two, three, opened) = (file(Fixture::V2), file(Fixture::V3), file(Fixture::Constructor));
-    let service = service(&["line", &two, "kept", &opened, "kept", &three, "kept", &opened, "kept"]);
+    let service =
+        service(&["line", &two, "kept", &opened, "kept", &three, "kept", &opened, "kept"]);
     assert!(service.ok, "{}", service.stderr);
     let kept: Vec<_> = service.lines.iter().filter_map(|line| line.get("kept")).collect();
     let mut different = kept.clone();

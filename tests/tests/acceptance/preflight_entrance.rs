@@ -173,7 +173,8 @@ fn s02_a_setuid_service_has_no_preflight() {
     let files = home.path().join("fixtures");
     fs::create_dir(&files).expect("a directory");
     for fixture in [Fixture::V1, Fixture::V2] {
-        fs::copy(fixture.path(), files.join(fixture.path().file_name().expect("a name"))).expect("a copy");
+        fs::copy(fixture.path(), files.join(fixture.path().file_name().expect("a name")))
+            .expect("a copy");
     }
     let mut command = Command::new(&program);
     fixtures_for(&mut command);

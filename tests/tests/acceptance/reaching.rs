@@ -39,7 +39,9 @@ impl Scene {
 
     #[track_caller]
     fn apply(&self, fixture: Fixture) {
-        self.host.apply(fixture.path()).unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
+        self.host
+            .apply(fixture.path())
+            .unwrap_or_else(|refusal| panic!("{fixture:?} is {refusal}"));
     }
 
     #[track_caller]
@@ -68,7 +70,11 @@ impl Scene {
     fn until(&self, what: &str, is: impl Fn(&Residency) -> bool) {
         let deadline = Instant::now() + WITHIN;
         while !is(&self.host.status().generations[0].residency) {
-            assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}, {:?}", self.host.status());
+            assert!(
+                Instant::now() < deadline,
+                "not within {WITHIN:?}: {what}, {:?}",
+                self.host.status()
+            );
             self.host.checkpoint();
             thread::sleep(Duration::from_millis(1));
         }
@@ -234,7 +240,8 @@ fn s14_a_function_that_was_looked_up_is_the_runtimes() {
 /// Runs the program that exports all that it defines.
 fn exporting(before: Fixture, after: Fixture) -> String {
     let program = env!("CARGO_BIN_EXE_exporting");
-    let output = Command::new(program).args([before.path(), after.path()]).output().expect("the program");
+    let output =
+        Command::new(program).args([before.path(), after.path()]).output().expect("the program");
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{:?}\n{said}", output.status);
     said

@@ -1,4 +1,5 @@
-//! What a restart of the service brings back: the last that was committed, and nothing that was found bad.
+//! What a restart of the service brings back: the last that was committed, and nothing that was
+//! found bad.
 
 use midflight::{Code, HostBuilder, HostError};
 use midflight_tests::{Fixture, Rig, check_answers, run_child, trade, with_children};
@@ -77,8 +78,11 @@ fn a33_what_was_not_committed_does_not_come_back() {
 #[test]
 fn a33_a_whole_set_comes_back_with_one_store() {
     let journal = directory();
-    let start =
-        || Rig::with(|builder| builder.journal(journal.path()).group("probe", "desk").group("other", "desk"));
+    let start = || {
+        Rig::with(|builder| {
+            builder.journal(journal.path()).group("probe", "desk").group("other", "desk")
+        })
+    };
     let rig = start();
     rig.apply(Fixture::V1);
     rig.apply(Fixture::Other);
@@ -105,7 +109,8 @@ fn a34_what_was_on_probation_when_the_process_died_is_held() {
     with_children(dies, |test| {
         let journal = left_by_the_dead(test);
 
-        let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+        let rig =
+            Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 1);
         assert_eq!(held(&rig), 1, "and the file in the plugins' directory does not bring it back");
         // An operator may.
@@ -131,7 +136,8 @@ fn a34_a_canary_that_the_process_died_of_is_held() {
     with_children(dies, |test| {
         let journal = left_by_the_dead(test);
 
-        let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+        let rig =
+            Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 1);
         assert_eq!(held(&rig), 1);
         rig.end();
@@ -157,14 +163,16 @@ fn a34_a_canary_beside_a_commit_is_held_when_the_process_dies_after_that() {
     with_children(dies, |test| {
         let journal = left_by_the_dead(test);
 
-        let rig = Rig::watching(&[(Fixture::V3, "probe.so")], |builder| builder.journal(journal.path()));
+        let rig =
+            Rig::watching(&[(Fixture::V3, "probe.so")], |builder| builder.journal(journal.path()));
         check_answers(&rig.probe, 2);
         assert_eq!(held(&rig), 1);
         rig.end();
     });
 }
 
-/// What serves is committed while the next version is a canary, whose library must not go with those that are needed no more.
+/// What serves is committed while the next version is a canary, whose library must not go with
+/// those that are needed no more.
 #[test]
 fn a33_a_commit_leaves_the_library_of_a_canary() {
     let journal = directory();
@@ -200,7 +208,11 @@ fn a35_killed_at_any_moment() {
     let killed = killing.args(["--kills", "12", "--json"]).output().expect("it runs");
     let report = String::from_utf8_lossy(&killed.stdout);
     let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
-    assert_eq!((&report["kills"], &report["wrong"]), (&12.into(), &serde_json::json!([])), "{report:#}");
+    assert_eq!(
+        (&report["kills"], &report["wrong"]),
+        (&12.into(), &serde_json::json!([])),
+        "{report:#}"
+    );
     assert!(killed.status.success());
 }
 
@@ -212,7 +224,8 @@ fn a36_what_was_rolled_back_is_held_after_a_restart() {
     rig.apply(Fixture::V2);
     rig.host.rollback("probe").expect("a way back");
     rig.end();
-    let rig = Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
+    let rig =
+        Rig::watching(&[(Fixture::V2, "probe.so")], |builder| builder.journal(journal.path()));
     check_answers(&rig.probe, 1);
     assert_eq!(held(&rig), 1);
     rig.end();
@@ -283,7 +296,8 @@ fn a_host_that_has_ended_gives_its_journal_back() {
 fn a_journal_belongs_to_one_host() {
     let journal = directory();
     let rig = start(journal.path());
-    let other = midflight::Host::builder().run_directory(rig.path("other")).journal(journal.path()).start();
+    let other =
+        midflight::Host::builder().run_directory(rig.path("other")).journal(journal.path()).start();
     let Err(HostError::Journal(reason)) = other else { panic!("{other:?}") };
     assert!(reason.to_string().contains("belongs to another host"), "{reason}");
     rig.end();
@@ -296,14 +310,16 @@ fn a_library_that_is_not_what_was_committed_is_refused() {
     rig.apply(Fixture::V1);
     rig.end();
     let store = journal.path().join("store");
-    let kept = fs::read_dir(&store).expect("a store").next().expect("a library").expect("an entry").path();
+    let kept =
+        fs::read_dir(&store).expect("a store").next().expect("a library").expect("an entry").path();
     fs::copy(Fixture::V2.path(), &kept).expect("another");
     let rig = start(journal.path());
     let refused = rig.log.wait_for("a refusal", |event| event.kind.name() == "refused").to_string();
     assert!(refused.contains("not what was committed"), "{refused}");
     rig.end();
     // The file that it came from is better than nothing.
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.journal(journal.path()));
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.journal(journal.path()));
     check_answers(&rig.probe, 1);
     rig.end();
 }
@@ -331,7 +347,8 @@ fn a36_the_way_back_is_there_after_a_restart() {
 #[test]
 fn a33_a_commit_leaves_the_libraries_of_what_is_still_on_probation() {
     let journal = directory();
-    let rig = Rig::with(|builder| builder.journal(journal.path()).probation(Duration::from_secs(2)));
+    let rig =
+        Rig::with(|builder| builder.journal(journal.path()).probation(Duration::from_secs(2)));
     rig.apply(Fixture::V1);
     rig.apply(Fixture::V2);
     rig.apply(Fixture::Other); // a group of its own, committed at once

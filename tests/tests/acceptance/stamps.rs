@@ -17,8 +17,8 @@ fn room(library: &[u8]) -> (usize, usize) {
     (at, 64)
 }
 
-/// Bits of the room, and bits all over the file: in code, data and tables, and between them. That it
-/// is so for every bit, the tests of `midflight-inspect` show.
+/// Bits of the room, and bits all over the file: in code, data and tables, and between them. That
+/// it is so for every bit, the tests of `midflight-inspect` show.
 #[test]
 fn d01_a_stamped_file_is_refused_whichever_of_its_bits_is_flipped() {
     in_child(|| {

@@ -103,7 +103,9 @@ impl Scene {
     }
 
     fn on_probation() -> Scene {
-        Scene::with(|builder| builder.handover_wait_max(WITHIN).probation(Duration::from_secs(3600)))
+        Scene::with(|builder| {
+            builder.handover_wait_max(WITHIN).probation(Duration::from_secs(3600))
+        })
     }
 
     #[track_caller]
@@ -145,7 +147,10 @@ fn a40_every_item_is_carried_and_what_is_new_has_its_default() {
     scene.slot.pay(7, 3).expect("paid");
     let paid = scene.slot.account(7).expect("an answer").expect("an account");
     assert_eq!((paid.total, paid.payments), (10, 1));
-    assert!(matches!(scene.log.wait("handed_over", 2).kind, EventKind::HandedOver { schema: 1, .. }));
+    assert!(matches!(
+        scene.log.wait("handed_over", 2).kind,
+        EventKind::HandedOver { schema: 1, .. }
+    ));
     scene.end();
 }
 
@@ -326,7 +331,8 @@ fn shut(scene: &Scene, fixture: Fixture) -> (Lease, thread::JoinHandle<()>) {
     (lease, applying)
 }
 
-/// On the one thread that has what the door waits for: would it wait as a thread, it would wait for itself.
+/// On the one thread that has what the door waits for: would it wait as a thread, it would wait for
+/// itself.
 #[test]
 fn a45_calls_of_async_methods_wait_as_futures() {
     let scene = Scene::new();
@@ -353,7 +359,8 @@ fn a45_calls_of_async_methods_wait_as_futures() {
         assert!(began.elapsed() < WITHIN, "woken");
         thread::yield_now();
     }
-    let mut paid: Vec<_> = answers.into_iter().map(|answer| block_on(answer).expect("paid")).collect();
+    let mut paid: Vec<_> =
+        answers.into_iter().map(|answer| block_on(answer).expect("paid")).collect();
     paid.sort_unstable();
     assert_eq!(paid, [8, 9, 10, 11]);
     assert_eq!(block_on(renamed), Ok(2), "the version that answers");
@@ -418,8 +425,8 @@ fn a45_requests_and_leases_wait_as_well() {
         let requests = scope.spawn(move || {
             let mut seen = Vec::new();
             while !over.load(SeqCst) {
-                let both =
-                    group.request(|r| Ok::<_, Fault>((r.get(slot).version()?, r.get(slot).version()?)));
+                let both = group
+                    .request(|r| Ok::<_, Fault>((r.get(slot).version()?, r.get(slot).version()?)));
                 let (one, other) = both.expect("no fault");
                 assert_eq!(one, other);
                 let lease = group.lease().expect("a lease");
@@ -454,8 +461,9 @@ fn a47_going_back_brings_the_state_of_now() {
 
 #[test]
 fn a32_a_state_that_can_not_be_saved_is_no_error_of_a_call() {
-    let scene =
-        Scene::with(|builder| builder.probation(Duration::from_secs(3600)).errors_max(0).panics_max(0));
+    let scene = Scene::with(|builder| {
+        builder.probation(Duration::from_secs(3600)).errors_max(0).panics_max(0)
+    });
     scene.slot.open(100).expect("opened");
     scene.apply(Fixture::KeepingV2);
     scene.slot.name(50, "no down").expect("named");
@@ -536,13 +544,18 @@ fn a46_what_is_attached_to_an_object_is_there_once_through_all_versions() {
     const VISITS: u64 = 2_000;
     let scene = Scene::new();
     let attached = scene.host.attached();
-    assert_eq!((attached.names(), attached.len()), (vec!["visits".to_owned()], 0), "asked for by the start");
+    assert_eq!(
+        (attached.names(), attached.len()),
+        (vec!["visits".to_owned()], 0),
+        "asked for by the start"
+    );
     let began = std::sync::Barrier::new(usize::try_from(THREADS).expect("few") + 1);
     thread::scope(|scope| {
         let visiting = || {
             began.wait();
             // All at the same object at once, which has nothing yet; and each at one of its own.
-            let own = 1_000 + u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
+            let own =
+                1_000 + u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
             (0..VISITS).fold(0, |before, _| {
                 let common = scene.slot.visit(7).expect("an answer");
                 assert!(common > before, "{common} after {before}");

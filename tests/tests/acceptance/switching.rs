@@ -1,4 +1,5 @@
-//! When and with what a version is switched in: switch points, configuration, warm-ups, and plugins that are linked in.
+//! When and with what a version is switched in: switch points, configuration, warm-ups, and plugins
+//! that are linked in.
 
 use midflight::{Code, Fault, Host, HostBuilder, HostError, Publish, Residency};
 use midflight_plugin::{Context, Plugin, StartError, plugin};
@@ -15,7 +16,8 @@ both_ways![
 
 #[test]
 fn a38_nothing_switches_before_the_switch_point() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(Publish::Manual));
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(Publish::Manual));
     check_answers(&rig.probe, 1); // what lay there was switched in by the start
 
     rig.install(Fixture::V2, "probe.so");
@@ -44,7 +46,8 @@ fn a38_an_operator_waits_for_the_switch_point() {
 
 #[test]
 fn a38_a_newer_version_overtakes_one_that_waits() {
-    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(Publish::Manual));
+    let rig =
+        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(Publish::Manual));
     let host = rig.host.clone();
     let overtaken = thread::spawn(move || host.apply(Fixture::V2.path()));
     rig.log.wait("prepared", 2);
@@ -61,8 +64,9 @@ fn a38_a_newer_version_overtakes_one_that_waits() {
 
 #[test]
 fn a38_two_plugins_of_a_group_are_switched_with_one_store() {
-    let rig =
-        Rig::with(|builder| builder.publish(Publish::Manual).group("probe", "desk").group("other", "desk"));
+    let rig = Rig::with(|builder| {
+        builder.publish(Publish::Manual).group("probe", "desk").group("other", "desk")
+    });
     let group = rig.host.group("desk");
     let applied: Vec<_> = [Fixture::V1, Fixture::Other]
         .into_iter()
@@ -92,7 +96,10 @@ fn a37_another_configuration_is_an_update() {
     assert_eq!(rig.probe.fee(&trade(7)), Ok(fee(2)));
 
     let applied = rig.host.configure("probe", "factor = 5").expect("another configuration");
-    assert_eq!((applied.generation, applied.version.as_str(), applied.switched), (2, "1.0.0", true));
+    assert_eq!(
+        (applied.generation, applied.version.as_str(), applied.switched),
+        (2, "1.0.0", true)
+    );
     assert_eq!(rig.probe.fee(&trade(7)), Ok(fee(5)));
     rig.log.wait("unmapped", 1);
 
@@ -101,7 +108,9 @@ fn a37_another_configuration_is_an_update() {
         ("factory = 3", "unknown field"),
         ("factor = ", "TOML parse error"),
     ] {
-        let Err(refusal) = rig.host.configure("probe", config) else { panic!("{config} was taken") };
+        let Err(refusal) = rig.host.configure("probe", config) else {
+            panic!("{config} was taken")
+        };
         assert_eq!(refusal.code(), Code::StartFailed, "{refusal}");
         assert!(refusal.reason().contains(expected), "{refusal}");
         assert_eq!(rig.probe.fee(&trade(7)), Ok(fee(5)));
@@ -130,7 +139,9 @@ fn a37_a_missing_configuration_is_refused_at_the_start() {
 }
 
 fn a37_a_configuration_is_read_at_the_first_start(way: Way) {
-    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| builder.config("probe", "factor = 2"));
+    let rig = Rig::of(way, &[Either::PROBE, Either::OTHER], |builder| {
+        builder.config("probe", "factor = 2")
+    });
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
     assert_eq!((rig.probe.fee(&trade(7)), other.fee(&trade(7))), (Ok(2 * 7), Ok(7)));
     rig.end();
@@ -174,7 +185,10 @@ fn every_plugin_of_a_contract_is_found(way: Way) {
     let risks = rig.host.slots::<dyn Risk>().expect("two slots");
     assert_eq!(risks.len(), 2);
     for slot in &risks {
-        assert_eq!((slot.limit(), slot.allows(5, 4), slot.allows(5, 5)), (Ok(1), Ok(false), Ok(true)));
+        assert_eq!(
+            (slot.limit(), slot.allows(5, 4), slot.allows(5, 5)),
+            (Ok(1), Ok(false), Ok(true))
+        );
     }
     let slots = rig.host.slots::<dyn Probe>().expect("two slots");
     let names: Vec<_> = slots.iter().map(|slot| slot.plugin()).collect();
@@ -254,7 +268,9 @@ fn a_service_outlives_a_linked_plugin_that_did_not_start() {
     let gone = Arc::downgrade(&desk);
     drop(desk);
     let kept = names::KEPT.get().expect("kept");
-    assert!(matches!(kept.panic(), Err(Fault::Panicked(report)) if report.message == "the desk panics"));
+    assert!(
+        matches!(kept.panic(), Err(Fault::Panicked(report)) if report.message == "the desk panics")
+    );
     assert!(gone.upgrade().is_some(), "it was called");
 }
 
@@ -267,19 +283,23 @@ fn a66_two_plugins_of_one_contract_linked_into_one_binary() {
         .config("second", "a = 1")
         .start()
         .expect("a host");
-    let (first, second) =
-        (host.slot::<dyn Name>("first").expect("a slot"), host.slot::<dyn Name>("second").expect("a slot"));
+    let (first, second) = (
+        host.slot::<dyn Name>("first").expect("a slot"),
+        host.slot::<dyn Name>("second").expect("a slot"),
+    );
     assert_eq!((first.name(), first.config()), (Ok("First".to_owned()), Ok(String::new())));
     assert_eq!((second.name(), second.config()), (Ok("Second".to_owned()), Ok("a = 1".to_owned())));
-    let both: Result<_, Fault> =
-        host.request("names", |r| Ok((r.get(&first).name()?, r.get(&second).name()?, r.generation(&second))));
+    let both: Result<_, Fault> = host.request("names", |r| {
+        Ok((r.get(&first).name()?, r.get(&second).name()?, r.generation(&second)))
+    });
     assert_eq!(both, Ok(("First".to_owned(), "Second".to_owned(), Some(2))));
     let status = host.shutdown(midflight_tests::WITHIN);
     for record in &status.generations {
         assert_eq!(record.residency, Residency::Resident(vec!["linked into the host".to_owned()]));
     }
     let mut events = host.events_kept().into_iter();
-    let told = events.find(|event| event.kind.name() == "retiring_failed").expect("the second is told");
+    let told =
+        events.find(|event| event.kind.name() == "retiring_failed").expect("the second is told");
     assert!(told.plugin == "second" && told.kind.to_string().contains("no more of it"), "{told}");
     assert_eq!(events.filter(|event| event.kind.name() == "retiring_failed").count(), 0);
     assert_eq!(first.name(), Err(Fault::NotLoaded { plugin: "first".into() }));
@@ -331,7 +351,9 @@ fn a66_the_fixed_slot_serves_without_a_host_and_inside_of_requests() {
     let name: Arc<str> = "own".into();
     let fixed = midflight::Slot::<dyn Name>::fixed(Own(Arc::clone(&name)));
     assert_eq!(fixed.name(), Ok("own".to_owned()));
-    assert!(matches!(fixed.config(), Err(Fault::Panicked(report)) if report.message == "it has none"));
+    assert!(
+        matches!(fixed.config(), Err(Fault::Panicked(report)) if report.message == "it has none")
+    );
     let host = Host::builder().link::<First>("first").start().expect("a host");
     assert_eq!(host.request("names", |r| r.get(&fixed).name()), Ok("own".to_owned()));
     let lease = host.lease("names").expect("a lease");

@@ -1,4 +1,5 @@
-//! Texts of others in what the host tells: they write no line of the log, turn no line around, and fill no disk.
+//! Texts of others in what the host tells: they write no line of the log, turn no line around, and
+//! fill no disk.
 
 use midflight::{Code, EventKind};
 use midflight_tests::{Fixture, Rig, in_child};
@@ -28,7 +29,10 @@ fn library(rig: &Rig, needed: &str) -> PathBuf {
     fs::write(&source, "int midflight_nothing;\n").expect("a source");
     let link = |output: &Path, arguments: &[&str]| {
         let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"]).arg(output).arg(&source).args(arguments);
+        cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"])
+            .arg(output)
+            .arg(&source)
+            .args(arguments);
         assert!(cc.status().expect("a C compiler").success(), "{cc:?}");
     };
     link(&inner, &["-Xlinker", "-soname", "-Xlinker", needed]);
@@ -50,7 +54,8 @@ impl Write for Page {
     }
 }
 
-/// Refuses `needed`, which is to be told as `expected`: as a refusal, as an event and in the log. In a process of its own.
+/// Refuses `needed`, which is to be told as `expected`: as a refusal, as an event and in the log.
+/// In a process of its own.
 fn check(needed: &str, expected: &str) {
     let page = Page::default();
     let written = page.clone();
@@ -97,14 +102,17 @@ fn d03_a_path_a_release_file_and_a_name_are_told_escaped() {
     let write = |text: &str| fs::write(&release, text).expect("a release file");
     let file = toml_text(odd.to_str().expect("text"));
     write(&format!("[[plugin]]\nname = \"other\"\nversion = \"1.0.0\"\nfile = {file}\n"));
-    let refusal = rig.refused(|host| host.apply_release(&release).map(|mut applied| applied.remove(0)));
+    let refusal =
+        rig.refused(|host| host.apply_release(&release).map(|mut applied| applied.remove(0)));
     assert_eq!(refusal.code(), Code::ReleaseInvalid, "{refusal}");
     assert!(refusal.reason().contains(r"a\n2026 ERROR forged"), "{refusal}");
     assert_plain(&refusal.to_string());
     write(&format!("{} = 1\n", toml_text(&format!("{EVIL}{}", "k".repeat(200_000)))));
-    let refusal = rig.refused(|host| host.apply_release(&release).map(|mut applied| applied.remove(0)));
+    let refusal =
+        rig.refused(|host| host.apply_release(&release).map(|mut applied| applied.remove(0)));
     assert_plain(&refusal.to_string());
-    let refusal = rig.host.rollback(&format!("{EVIL}{}", "n".repeat(100_000))).expect_err("no such plugin");
+    let refusal =
+        rig.host.rollback(&format!("{EVIL}{}", "n".repeat(100_000))).expect_err("no such plugin");
     assert_plain(&refusal.to_string());
     assert_plain(refusal.plugin().unwrap_or_default());
     rig.end();
@@ -112,7 +120,8 @@ fn d03_a_path_a_release_file_and_a_name_are_told_escaped() {
 
 /// As a string of toml.
 fn toml_text(text: &str) -> String {
-    let escaped: String = text.chars().map(|letter| format!("\\U{:08x}", u32::from(letter))).collect();
+    let escaped: String =
+        text.chars().map(|letter| format!("\\U{:08x}", u32::from(letter))).collect();
     format!("\"{escaped}\"")
 }
 
@@ -129,7 +138,8 @@ fn d03_what_a_plugin_says_of_itself_is_told_escaped() {
     rig.apply(Fixture::V1);
     sick.store(true, SeqCst);
     rig.host.apply(Fixture::V2.path()).expect("it serves at first");
-    let told = rig.log.wait_for("the way back", |event| matches!(event.kind, EventKind::Returned { .. }));
+    let told =
+        rig.log.wait_for("the way back", |event| matches!(event.kind, EventKind::Returned { .. }));
     assert_plain(&told.to_string());
     rig.end();
 }

@@ -56,7 +56,8 @@ fn a26_a_slot_from_before_its_plugin() {
 fn a26_many_threads_use_a_handle_from_before_at_once() {
     const HANDLES: usize = 300;
     let rig = Rig::new();
-    let slots: Vec<Slot<dyn Probe>> = (0..HANDLES).map(|_| rig.host.slot("probe").expect("a slot")).collect();
+    let slots: Vec<Slot<dyn Probe>> =
+        (0..HANDLES).map(|_| rig.host.slot("probe").expect("a slot")).collect();
     let groups: Vec<_> = (0..HANDLES).map(|_| rig.host.group("probe")).collect();
     rig.apply(Fixture::V1);
     let (at_once, answers) = (Barrier::new(4), Mutex::new(Vec::new()));
@@ -73,7 +74,11 @@ fn a26_many_threads_use_a_handle_from_before_at_once() {
     });
     let answers = answers.into_inner().expect("no panic");
     assert_eq!(answers.len(), 4 * 2 * HANDLES);
-    assert!(answers.iter().all(|answer| *answer == Ok(1)), "{:?}", answers.iter().find(|one| one.is_err()));
+    assert!(
+        answers.iter().all(|answer| *answer == Ok(1)),
+        "{:?}",
+        answers.iter().find(|one| one.is_err())
+    );
     rig.end();
 }
 
@@ -99,9 +104,16 @@ fn a27_a_start_that_panics() {
         rig.desk.begin(2, Begin::Panic(how));
         let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
         assert_eq!((refusal.code(), refusal.stage()), (Code::StartPanicked, Stage::Start));
-        let said = if how == Panic::Formatted { "a panic of build 2" } else { "a payload that is no text" };
+        let said = if how == Panic::Formatted {
+            "a panic of build 2"
+        } else {
+            "a payload that is no text"
+        };
         assert!(refusal.reason().starts_with("plugin `probe` 2.0.0 (generation "), "{refusal}");
-        assert!(refusal.reason().contains("src/lib.rs:") && refusal.reason().ends_with(said), "{refusal}");
+        assert!(
+            refusal.reason().contains("src/lib.rs:") && refusal.reason().ends_with(said),
+            "{refusal}"
+        );
     }
     check_no_trace(&rig, 4);
     rig.end();
@@ -134,7 +146,8 @@ fn a27_a_start_that_never_returns() {
     rig.end();
 }
 
-/// The first version of a library is refused like any other. With what is linked in the host does not start, and the refusal is the reason.
+/// The first version of a library is refused like any other. With what is linked in the host does
+/// not start, and the refusal is the reason.
 fn a27_a_first_start_that_returns_an_error(way: Way) {
     let desk = Arc::<Desk>::default();
     desk.begin(1, Begin::Fail);
@@ -150,7 +163,9 @@ fn a27_a_first_start_that_returns_an_error(way: Way) {
 }
 
 fn a27_a_first_start_that_panics(way: Way) {
-    for how in [Panic::Formatted, Panic::Number, Panic::DropPanics, Panic::DropPanicsAgain, Panic::Resumed] {
+    for how in
+        [Panic::Formatted, Panic::Number, Panic::DropPanics, Panic::DropPanicsAgain, Panic::Resumed]
+    {
         let desk = Arc::<Desk>::default();
         desk.begin(1, Begin::Panic(how));
         let refusal = refused_first(way, &desk, |builder| builder);
@@ -189,12 +204,15 @@ fn a27_a_first_start_without_its_service(way: Way) {
     let refused = Rig::try_of(way, &[Either::EVOLVING], Arc::default(), |builder| builder);
     let Err(refusal) = refused else { panic!("it started") };
     assert_eq!(refusal.code(), Code::ServiceMissing);
-    let reason =
-        "start says: the host provides no evolving-contracts::Host; it provides: probe-contracts::Desk";
+    let reason = "start says: the host provides no evolving-contracts::Host; it provides: probe-contracts::Desk";
     assert_eq!(refusal.reason(), reason);
 }
 
-fn refused_first(way: Way, desk: &Arc<Desk>, configure: impl FnOnce(HostBuilder) -> HostBuilder) -> Refusal {
+fn refused_first(
+    way: Way,
+    desk: &Arc<Desk>,
+    configure: impl FnOnce(HostBuilder) -> HostBuilder,
+) -> Refusal {
     match Rig::try_of(way, &[Either::PROBE], Arc::clone(desk), configure) {
         Ok(_) => panic!("it started"),
         Err(refusal) => refusal,
@@ -205,7 +223,8 @@ fn refused_first(way: Way, desk: &Arc<Desk>, configure: impl FnOnce(HostBuilder)
 fn a28_a_start_that_calls_back_into_its_group() {
     let rig = Rig::serving(Fixture::V1);
     let probe = rig.probe.clone();
-    rig.desk.when_starting(move |_| assert_eq!(probe.version(), Ok(1), "what serves until the switch"));
+    rig.desk
+        .when_starting(move |_| assert_eq!(probe.version(), Ok(1), "what serves until the switch"));
     rig.apply(Fixture::V2);
     check_answers(&rig.probe, 2);
     rig.end();
@@ -316,7 +335,9 @@ fn a36_what_was_rolled_back_is_held_until_an_operator_applies_it() {
     for name in ["probe.so", "other-name.so"] {
         rig.log.clear();
         rig.install(Fixture::V2, name);
-        rig.log.wait_for("it is held", |event| event.kind.name() == "held" && event.version == "2.0.0");
+        rig.log.wait_for("it is held", |event| {
+            event.kind.name() == "held" && event.version == "2.0.0"
+        });
         check_answers(&rig.probe, 1);
     }
     let applied = rig.host.apply(rig.plugins().join("probe.so")).expect("an operator's word");
@@ -343,18 +364,22 @@ fn a36_there_is_no_way_back_from_the_first_nor_twice() {
 #[test]
 fn what_apply_has_returned_is_in_the_status() {
     let rig = Rig::with(|builder| builder.generations_max(32));
-    for (fixture, version) in [(Fixture::V1, "1.0.0"), (Fixture::V2, "2.0.0")].into_iter().cycle().take(20) {
+    for (fixture, version) in
+        [(Fixture::V1, "1.0.0"), (Fixture::V2, "2.0.0")].into_iter().cycle().take(20)
+    {
         let generation = rig.apply(fixture);
         let status = rig.host.status();
         assert_eq!(status.plugins[0].active, Some(generation));
         assert_eq!(status.plugins[0].version.as_deref(), Some(version));
-        let active = status.generations.iter().filter(|record| record.residency == Residency::Active);
+        let active =
+            status.generations.iter().filter(|record| record.residency == Residency::Active);
         assert_eq!(active.map(|record| record.generation).collect::<Vec<_>>(), [generation]);
     }
     rig.end();
 }
 
-/// The refused generations up to `last` are gone: no mapping, no record, no event but the refusal's own.
+/// The refused generations up to `last` are gone: no mapping, no record, no event but the refusal's
+/// own.
 fn check_no_trace(rig: &Rig, last: u64) {
     for generation in 2..=last {
         assert_eq!(rig.mappings(generation), [""; 0]);
@@ -362,7 +387,9 @@ fn check_no_trace(rig: &Rig, last: u64) {
         let told: Vec<_> = told.collect();
         let names: Vec<_> = told.iter().map(|event| event.kind.name()).collect();
         assert_eq!(names, ["staged", "loaded", "refused"]);
-        assert!(matches!(&told[2].kind, EventKind::Refused(refusal) if refusal.stage() == Stage::Start));
+        assert!(
+            matches!(&told[2].kind, EventKind::Refused(refusal) if refusal.stage() == Stage::Start)
+        );
     }
     assert_eq!(rig.host.status().generations.len(), 1);
 }

@@ -42,7 +42,11 @@ fn a20_hooks_run_up_and_down_in_their_order() {
     check_answers(&rig.probe, 2);
     assert_eq!(rig.residency(1), Residency::Standby);
     let back = rig.host.rollback("probe").expect("a way back");
-    assert_eq!((back.generation, back.previous), (1, Some(2)), "the very generation, with one store");
+    assert_eq!(
+        (back.generation, back.previous),
+        (1, Some(2)),
+        "the very generation, with one store"
+    );
     check_answers(&rig.probe, 1);
     rig.log.wait("unmapped", 2);
     assert_eq!(
@@ -122,7 +126,8 @@ fn a22_two_plugins_go_back_together_when_one_fails() {
         applied.join().expect("no panic").expect("applied");
     }
 
-    // The same version of the other once more, with another configuration; its after-hook fails this time.
+    // The same version of the other once more, with another configuration; its after-hook fails
+    // this time.
     let host = rig.host.clone();
     let second = apply(Fixture::V2, 3);
     let other = thread::spawn(move || host.configure("other", "factor = 5"));
@@ -199,7 +204,11 @@ fn a23_a_version_that_is_not_well_goes_by_itself() {
         assert!(returned.contains("unhealthy"), "{returned}");
         rig.log.wait("unmapped", 2);
         check_answers(&rig.probe, 1);
-        assert_eq!(rig.host.status().plugins[0].held.len(), 1, "the watcher does not bring it back");
+        assert_eq!(
+            rig.host.status().plugins[0].held.len(),
+            1,
+            "the watcher does not bring it back"
+        );
         rig.end();
     }
 }
@@ -270,8 +279,9 @@ fn a24_cancelled_before_the_publish() {
 
 #[test]
 fn a24_cancelled_at_a_switch_point() {
-    let rig =
-        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(midflight::Publish::Manual));
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| {
+        builder.publish(midflight::Publish::Manual)
+    });
     let host = rig.host.clone();
     let applied = thread::spawn(move || host.apply(Fixture::V2.path()));
     rig.log.wait("prepared", 2);
@@ -382,7 +392,8 @@ fn a32_more_errors_than_the_budget_bring_the_old_version_back() {
     refused.expect_err("it is closed");
     let returned = rig.log.wait("returned", 2).to_string();
     assert!(
-        returned.contains("budget_exceeded: 3 of its calls returned errors on probation, and 2 may"),
+        returned
+            .contains("budget_exceeded: 3 of its calls returned errors on probation, and 2 may"),
         "{returned}"
     );
     check_answers(&rig.probe, 1);
@@ -392,7 +403,11 @@ fn a32_more_errors_than_the_budget_bring_the_old_version_back() {
 #[test]
 fn a32_errors_within_the_budget_end_in_a_commit() {
     let rig = Rig::with(|builder| {
-        builder.probation(Duration::from_millis(200)).check_interval(SHORT).panics_max(1).errors_max(1)
+        builder
+            .probation(Duration::from_millis(200))
+            .check_interval(SHORT)
+            .panics_max(1)
+            .errors_max(1)
     });
     rig.apply(Fixture::V1);
     rig.apply(Fixture::V2);
@@ -436,8 +451,9 @@ fn release(rig: &Rig, plugins: &[(&str, &str, Fixture, &str)]) -> std::path::Pat
     for (name, version, fixture, config) in plugins {
         let file = format!("{name}-{version}.so");
         rig.copy(*fixture, &file);
-        text +=
-            &format!("[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nfile = \"{file}\"\n{config}\n");
+        text += &format!(
+            "[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nfile = \"{file}\"\n{config}\n"
+        );
     }
     let path = rig.path("release.toml");
     std::fs::write(&path, text).expect("a release file");
@@ -454,7 +470,10 @@ fn a22_a_release_is_switched_in_with_one_store() {
     let rig = of_one_group();
     let file = release(
         &rig,
-        &[("probe", "1.0.0", Fixture::V1, ""), ("other", "1.0.0", Fixture::Other, "config = { factor = 3 }")],
+        &[
+            ("probe", "1.0.0", Fixture::V1, ""),
+            ("other", "1.0.0", Fixture::Other, "config = { factor = 3 }"),
+        ],
     );
     let before = rig.host.group("desk").release();
     let applied = rig.host.apply_release(&file).expect("applied");
@@ -466,7 +485,10 @@ fn a22_a_release_is_switched_in_with_one_store() {
     // What serves already is left as it is; a version that is another goes alone.
     let applied = rig.host.apply_release(&file).expect("nothing to do");
     assert!(applied.iter().all(|applied| !applied.switched));
-    let file = release(&rig, &[("probe", "2.0.0", Fixture::V2, ""), ("other", "1.0.0", Fixture::Other, "")]);
+    let file = release(
+        &rig,
+        &[("probe", "2.0.0", Fixture::V2, ""), ("other", "1.0.0", Fixture::Other, "")],
+    );
     let switched: Vec<_> =
         rig.host.apply_release(&file).expect("applied").iter().map(|a| a.switched).collect();
     assert_eq!(switched, [true, false]);
@@ -481,13 +503,21 @@ fn a22_a_release_of_which_the_second_refuses_changes_nothing() {
     rig.apply(Fixture::Other);
     let file = release(
         &rig,
-        &[("probe", "2.0.0", Fixture::V2, ""), ("other", "1.0.0", Fixture::Other, "config = { factor = 2 }")],
+        &[
+            ("probe", "2.0.0", Fixture::V2, ""),
+            ("other", "1.0.0", Fixture::Other, "config = { factor = 2 }"),
+        ],
     );
     rig.desk.when_hooked(1, "before_switch", Begin::Fail);
     let hooks = rig.desk.hooks().len();
     let before = rig.host.group("desk").release();
-    let refusal = rig.refused(|host| host.apply_release(&file).map(|mut applied| applied.remove(0)));
-    assert_eq!((refusal.code(), refusal.plugin()), (Code::SwitchRefused, Some("other")), "{refusal}");
+    let refusal =
+        rig.refused(|host| host.apply_release(&file).map(|mut applied| applied.remove(0)));
+    assert_eq!(
+        (refusal.code(), refusal.plugin()),
+        (Code::SwitchRefused, Some("other")),
+        "{refusal}"
+    );
     rig.log.wait("unmapped", 3);
     assert_eq!(rig.host.group("desk").release(), before, "no store");
     assert_eq!(
@@ -504,7 +534,10 @@ fn a22_a_release_waits_for_the_switch_point_and_is_cancelled_as_a_whole() {
     let rig = Rig::with(|builder| {
         builder.publish(midflight::Publish::Manual).group("probe", "desk").group("other", "desk")
     });
-    let file = release(&rig, &[("probe", "1.0.0", Fixture::V1, ""), ("other", "1.0.0", Fixture::Other, "")]);
+    let file = release(
+        &rig,
+        &[("probe", "1.0.0", Fixture::V1, ""), ("other", "1.0.0", Fixture::Other, "")],
+    );
     let apply = || {
         let (host, file) = (rig.host.clone(), file.clone());
         thread::spawn(move || host.apply_release(file))
@@ -555,8 +588,9 @@ fn a_release_file_that_is_wrong_is_refused_with_what_is_wrong() {
 
 #[test]
 fn a38_what_is_prepared_while_hooks_run_waits_for_a_later_switch_point() {
-    let rig =
-        Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.publish(midflight::Publish::Manual));
+    let rig = Rig::watching(&[(Fixture::V1, "probe.so")], |builder| {
+        builder.publish(midflight::Publish::Manual)
+    });
     let apply = |fixture: Fixture| {
         let host = rig.host.clone();
         thread::spawn(move || host.apply(fixture.path()))

@@ -1,11 +1,11 @@
-//! Unloading: whatever a plugin leaves with threads and with the system, nothing dangles, nothing grows, and the status tells why something
-//! stays.
+//! Unloading: whatever a plugin leaves with threads and with the system, nothing dangles, nothing
+//! grows, and the status tells why something stays.
 
 use midflight::{Code, EventKind, HostBuilder, Residency, Slot};
 use midflight_plugin::rt::hooks::SYMBOLS;
 use midflight_tests::{
-    Fixture, Footprint, Ledger, Rig, WITHIN, check_answers, in_child, process, run_child, run_child_with,
-    with_children,
+    Fixture, Footprint, Ledger, Rig, WITHIN, check_answers, in_child, process, run_child,
+    run_child_with, with_children,
 };
 use nasty_contracts::{Deed, Ledger as LedgerContract, Nasty};
 use object::{Object, ObjectSymbol};
@@ -67,7 +67,8 @@ impl Scene {
     fn resident(&self, generation: u64) -> Vec<String> {
         let event = self.log.wait("resident", generation);
         let EventKind::Resident(mut reasons) = event.kind else { panic!("{event}") };
-        // On a busy machine the deadline can come before the stop is over; what stays is known after it.
+        // On a busy machine the deadline can come before the stop is over; what stays is known
+        // after it.
         let deadline = Instant::now() + WITHIN;
         while reasons == ["stop still running"] && Instant::now() < deadline {
             let Residency::Resident(now) = self.residency(generation) else { panic!("it is gone") };
@@ -111,7 +112,11 @@ impl Scene {
     fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
         let deadline = Instant::now() + WITHIN;
         while !is() {
-            assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}\n{}", self.log.text());
+            assert!(
+                Instant::now() < deadline,
+                "not within {WITHIN:?}: {what}\n{}",
+                self.log.text()
+            );
             thread::yield_now();
         }
     }
@@ -148,7 +153,10 @@ impl Puppet {
     fn new(name: &str) -> Puppet {
         let (tell, told) = channel::<Box<dyn FnOnce() + Send>>();
         let body = move || told.iter().for_each(|what| what());
-        Puppet { tell, thread: thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread") }
+        Puppet {
+            tell,
+            thread: thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread"),
+        }
     }
 
     fn run<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
@@ -186,7 +194,8 @@ fn a54_a_thread_local_belongs_to_its_thread() {
         assert_eq!(reasons.matches("tls: tid ").count(), 3, "{reasons}");
         assert_eq!(scene.ledger.destroyed(), 0);
 
-        // This thread re-enters, another calls its checkpoint, the last one ends: each destroys its own.
+        // This thread re-enters, another calls its checkpoint, the last one ends: each destroys its
+        // own.
         assert_eq!(scene.nasty.build(), Ok(2));
         assert_eq!(scene.ledger.destroyed(), 1);
         let host = scene.host.clone();
@@ -254,9 +263,13 @@ fn a56_a_thread_that_runs_keeps_its_library() {
         scene.apply(Fixture::NastyV2);
         let reasons = scene.resident(1);
         assert_eq!(reasons.len(), 1);
-        let tid =
-            reasons[0].strip_prefix("threads: tid ").and_then(|rest| rest.strip_suffix(" (nasty-detached)"));
-        assert!(tid.is_some_and(|tid| Path::new("/proc/self/task").join(tid).exists()), "{reasons:?}");
+        let tid = reasons[0]
+            .strip_prefix("threads: tid ")
+            .and_then(|rest| rest.strip_suffix(" (nasty-detached)"));
+        assert!(
+            tid.is_some_and(|tid| Path::new("/proc/self/task").join(tid).exists()),
+            "{reasons:?}"
+        );
         assert_eq!(scene.ledger.destroyed(), 0);
         scene.ledger.let_go(1);
         scene.passing_until_gone(1);
@@ -289,7 +302,8 @@ fn a57_a_thousand_nasty_generations_leave_nothing() {
             let scene = Scene::with(Fixture::Nasty, |builder| builder.generations_max(8));
             let swap = |generation: u64| {
                 assert_eq!(scene.nasty.heavy(0), Ok(0));
-                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
+                let fixture =
+                    [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
                 assert_eq!(scene.apply(fixture), generation);
                 scene.passing_until_gone(generation - 1);
                 scene.log.clear();
@@ -306,7 +320,10 @@ fn a57_a_thousand_nasty_generations_leave_nothing() {
             );
             // AddressSanitizer keeps what was freed for a while.
             if !process::has_address_sanitizer() {
-                assert!(after.resident_kib < before.resident_kib + 2 * 1024, "{before:?} {after:?}");
+                assert!(
+                    after.resident_kib < before.resident_kib + 2 * 1024,
+                    "{before:?} {after:?}"
+                );
             }
             assert_eq!(scene.ledger.foreign(), 0);
             scene.end();
@@ -352,7 +369,8 @@ fn has_flag(library: &[u8], flag: u64) -> bool {
     let header = FileHeader64::<object::Endianness>::parse(library).expect("a header");
     let endian = header.endian().expect("an order of bytes");
     let sections = header.sections(endian, library).expect("sections");
-    let (dynamic, _) = sections.dynamic(endian, library).expect("readable").expect("a dynamic section");
+    let (dynamic, _) =
+        sections.dynamic(endian, library).expect("readable").expect("a dynamic section");
     dynamic.iter().any(|entry| entry.d_tag(endian) == DT_FLAGS_1 && entry.d_val(endian) & flag != 0)
 }
 
@@ -427,7 +445,8 @@ fn a62_a_signal_handler_keeps_its_library() {
         );
         raise(rustix::process::Signal::USR1);
         assert_eq!(scene.nasty.build(), Ok(2), "the process lives");
-        // The new version installs its own, and may have kept the old one's to call it: nobody can see that.
+        // The new version installs its own, and may have kept the old one's to call it: nobody can
+        // see that.
         assert_eq!(scene.commit(Deed::Signal, 0), 0);
         raise(rustix::process::Signal::USR1);
         scene.until("it arrives", || scene.commit(Deed::Signal, 0) == 1);
@@ -448,7 +467,11 @@ fn a63_a_shared_library_off_the_list_keeps_what_needs_it() {
         let scene = Scene::of(Fixture::NastySharedCxx);
         scene.nasty.exercise(0).expect("an answer");
         scene.apply(Fixture::NastyV2);
-        assert_eq!(scene.resident(1), ["shared library: libstdc++.so.6"], "by policy, and so at once");
+        assert_eq!(
+            scene.resident(1),
+            ["shared library: libstdc++.so.6"],
+            "by policy, and so at once"
+        );
         assert_eq!(scene.nasty.build(), Ok(2));
         assert_eq!(
             scene.log.wait("never_unloads", 1).kind.to_string(),
@@ -458,7 +481,12 @@ fn a63_a_shared_library_off_the_list_keeps_what_needs_it() {
         scene.apply(Fixture::NastyV2);
         scene.log.wait("resident", 3);
         scene.host.shutdown(Duration::from_millis(100));
-        assert_eq!(scene.log.count("never_unloads"), 1, "its author was told: {}", scene.log.text());
+        assert_eq!(
+            scene.log.count("never_unloads"),
+            1,
+            "its author was told: {}",
+            scene.log.text()
+        );
     });
 }
 
@@ -484,8 +512,10 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
                 scope.spawn(|| {
                     while over.load(SeqCst) == 0 {
                         let nasty = scene.nasty.clone();
-                        // Some are still there when nothing else holds the generation, and must be waited for.
-                        let lingers = Duration::from_micros(ended.fetch_add(1, SeqCst) * 97 % 5_000);
+                        // Some are still there when nothing else holds the generation, and must be
+                        // waited for.
+                        let lingers =
+                            Duration::from_micros(ended.fetch_add(1, SeqCst) * 97 % 5_000);
                         let body = move || {
                             nasty.exercise(1).expect("an answer");
                             thread::sleep(lingers);
@@ -497,7 +527,8 @@ fn a64_thousands_of_threads_end_while_generations_unload() {
             let mut generation = 1;
             while generation < SWAPS || ended.load(SeqCst) < ENDED_MIN {
                 generation += 1;
-                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
+                let fixture =
+                    [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
                 assert_eq!(scene.apply(fixture), generation);
                 scene.gone(generation - 1);
                 scene.log.clear();
@@ -521,7 +552,8 @@ fn a65_the_host_holds_none_of_what_plugins_interpose() {
     let defined = |file: &Path| {
         let bytes = fs::read(file).expect("a binary");
         let file = object::File::parse(&*bytes).expect("a binary");
-        let all = file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition());
+        let all =
+            file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition());
         let names = all.filter_map(|symbol| symbol.name().ok().map(str::to_owned));
         let mut found: Vec<_> = names.filter(|name| interposed.contains(&name.as_str())).collect();
         found.sort();
@@ -540,7 +572,8 @@ fn a65_the_hosts_own_destructors_run() {
     struct CallsAtTheEnd(Slot<dyn Nasty>, Arc<AtomicU64>);
     impl Drop for CallsAtTheEnd {
         fn drop(&mut self) {
-            // What the plugin has on this thread may be destroyed by now: then it panics, and that is a fault as ever.
+            // What the plugin has on this thread may be destroyed by now: then it panics, and that
+            // is a fault as ever.
             let _ = self.0.exercise(1);
             self.0.build().expect("an answer");
             self.1.fetch_add(1, SeqCst);
@@ -576,7 +609,10 @@ fn a67_a_constructor_is_caught() {
             scene.until("a value is destroyed", || scene.nasty.constructed() == Ok(1));
             scene.apply(Fixture::NastyV2);
             let reasons = scene.resident(1).join("\n");
-            assert!(reasons.starts_with("threads: ") && reasons.contains("(nasty-built)"), "{reasons}");
+            assert!(
+                reasons.starts_with("threads: ") && reasons.contains("(nasty-built)"),
+                "{reasons}"
+            );
             fs::remove_file(hold).expect("the file that it waits for");
             scene.passing_until_gone(1);
             scene.end();
@@ -603,7 +639,8 @@ fn a68_a_plugin_without_its_runtime_is_refused_before_it_runs() {
             let library = rig.path("no-place.so");
             let mut bytes = Fixture::NastyConstructor.unstamped();
             let (name, other) = (b"midflight_place\0", b"midflight_plane\0");
-            let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+            let places: Vec<_> =
+                (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
             places.iter().for_each(|at| bytes[*at..at + name.len()].copy_from_slice(other));
             fs::write(&library, bytes).expect("a changed copy");
             let refusal = rig.refused(|host| host.apply(&library));
@@ -645,7 +682,8 @@ fn a69_what_was_destroyed_does_not_serve_again() {
         assert_eq!(idles.commit(&scene, Deed::Local, 0), 1);
         scene.gone(1);
         idles.end();
-        // This thread's value is of the version that serves: it is destroyed while this thread waits for the host's end.
+        // This thread's value is of the version that serves: it is destroyed while this thread
+        // waits for the host's end.
         assert_eq!(scene.ledger.open(), 1);
         scene.end();
     });
@@ -744,10 +782,15 @@ fn a_keys_number_is_used_again() {
         scene.resident(1);
         assert_eq!(scene.commit(Deed::KeyAgain, MAKE), key, "the lowest that is free");
         let nasty = scene.nasty.clone();
-        // One call: before it the thread has paid what it owes to the first generation, and then it has a value of the second's.
+        // One call: before it the thread has paid what it owes to the first generation, and then it
+        // has a value of the second's.
         assert_eq!(has.commit(&scene, Deed::KeyAgain, PUT), 1);
         scene.gone(1);
-        assert_eq!(has.run(move || nasty.commit(Deed::KeyAgain, COUNT)), Ok(1), "it is still there");
+        assert_eq!(
+            has.run(move || nasty.commit(Deed::KeyAgain, COUNT)),
+            Ok(1),
+            "it is still there"
+        );
         assert_eq!(
             scene.ledger.open(),
             2,
@@ -786,7 +829,9 @@ fn what_a_generation_never_freed_is_reported() {
     in_child(|| {
         let scene = Scene::of(Fixture::Nasty);
         scene.apply(Fixture::V1);
-        let of = |scene: &Scene, generation: usize| scene.host.status().generations[generation - 1].memory;
+        let of = |scene: &Scene, generation: usize| {
+            scene.host.status().generations[generation - 1].memory
+        };
         assert_eq!(of(&scene, 2), None, "`probe` counts nothing");
         scene.replaced(); // generation 3
         let plain = scene.left_behind(1);
@@ -814,11 +859,16 @@ fn what_a_generation_never_freed_is_given_back() {
             let swap = |generation: u64| {
                 assert_eq!(scene.commit(Deed::Leak, BOXES), BOXES);
                 assert_eq!(scene.commit(Deed::ExitHandler, 0), 1);
-                let fixture = [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
+                let fixture =
+                    [Fixture::Nasty, Fixture::NastyV2][usize::from(generation.is_multiple_of(2))];
                 assert_eq!(scene.apply(fixture), generation);
                 scene.passing_until_gone(generation - 1);
                 assert!(scene.left_behind(generation - 1) > 1 << 20, "it is reported all the same");
-                assert_eq!(scene.ledger.open(), 0, "its exit handler has run, and found what it had kept");
+                assert_eq!(
+                    scene.ledger.open(),
+                    0,
+                    "its exit handler has run, and found what it had kept"
+                );
                 scene.log.clear();
             };
             (2..10).for_each(swap);
@@ -858,7 +908,8 @@ fn crates_that_are_known_to_break_unloading() {
     with_children(
         |which| {
             let (deed, number, answer, end) = CRATES[which.parse::<usize>().expect("a number")];
-            let scene = if end.is_ok() { Scene::of } else { Scene::impatient }(Fixture::NastyCrates);
+            let scene =
+                if end.is_ok() { Scene::of } else { Scene::impatient }(Fixture::NastyCrates);
             let puppet = Puppet::new("puppet");
             assert_eq!(puppet.commit(&scene, deed, number), answer);
             match end {
@@ -872,7 +923,9 @@ fn crates_that_are_known_to_break_unloading() {
                     scene.apply(Fixture::NastyV2);
                     puppet.end();
                     scene.until(reason, || match scene.residency(1) {
-                        Residency::Resident(reasons) => reasons.iter().any(|one| one.contains(reason)),
+                        Residency::Resident(reasons) => {
+                            reasons.iter().any(|one| one.contains(reason))
+                        }
                         Residency::Unmapped => panic!("unmapped\n{}", scene.log.text()),
                         _ => false,
                     });

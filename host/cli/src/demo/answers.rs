@@ -1,6 +1,7 @@
 //! The clients' own idea of what is right: orders, and what each version has to answer to them.
 //!
-//! None of it is taken from the plugins: a checker that computes with the code it checks agrees with every bug.
+//! None of it is taken from the plugins: a checker that computes with the code it checks agrees
+//! with every bug.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The fee that a version has to ask for; `None` where it has to answer something else, or is no version that may serve.
+    /// The fee that a version has to ask for; `None` where it has to answer something else, or is
+    /// no version that may serve.
     fn fee(&self, version: &str) -> Option<u64> {
         let traded = u64::from(self.quantity) * self.price_ticks.unsigned_abs();
         let charged = match version {
@@ -34,8 +36,9 @@ impl Order {
     }
 }
 
-/// An endless mix of orders: small, large (on which the versions differ), below one lot (on which one version panics), and now and
-/// then one that every version refuses. The same seed gives the same orders.
+/// An endless mix of orders: small, large (on which the versions differ), below one lot (on which
+/// one version panics), and now and then one that every version refuses. The same seed gives the
+/// same orders.
 pub(crate) struct Orders {
     state: u64,
     settle_us: u32,
@@ -81,7 +84,8 @@ impl Iterator for Orders {
 /// What a client makes of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// What that version has to answer; whether a release was published while the service worked on it.
+    /// What that version has to answer; whether a release was published while the service worked on
+    /// it.
     Right { version: String, spanned: bool },
     /// Refused, as every version has to.
     Refused,
@@ -98,9 +102,10 @@ pub(crate) fn judge(order: &Order, status: u16, body: &[u8], floor: u64) -> Judg
     match status {
         200 => match serde_json::from_slice(body) {
             Ok(receipt) => judge_receipt(order, receipt, floor),
-            Err(error) => {
-                Judgement::Wrong(format!("an answer that can't be read ({error}): {}", excerpt(body)))
-            }
+            Err(error) => Judgement::Wrong(format!(
+                "an answer that can't be read ({error}): {}",
+                excerpt(body)
+            )),
         },
         422 if order.quantity == 0 && body.starts_with(br#"{"refused":"#) => Judgement::Refused,
         503 => match serde_json::from_slice::<Fault>(body) {
@@ -114,7 +119,9 @@ pub(crate) fn judge(order: &Order, status: u16, body: &[u8], floor: u64) -> Judg
 fn judge_receipt(order: &Order, receipt: Receipt, floor: u64) -> Judgement {
     let Receipt { fee, version, generation, served_by, release, release_after } = receipt;
     if served_by.iter().any(|witness| witness.is_none() || *witness != generation) {
-        return Judgement::Mixed(format!("bound to generation {generation:?}, answered by {served_by:?}"));
+        return Judgement::Mixed(format!(
+            "bound to generation {generation:?}, answered by {served_by:?}"
+        ));
     }
     if generation < Some(floor) {
         return Judgement::Wrong(format!(
@@ -123,7 +130,9 @@ fn judge_receipt(order: &Order, receipt: Receipt, floor: u64) -> Judgement {
     }
     let due = order.fee(&version);
     if due != Some(fee) {
-        return Judgement::Wrong(format!("{version} asks for {fee} instead of {due:?} for {order:?}"));
+        return Judgement::Wrong(format!(
+            "{version} asks for {fee} instead of {due:?} for {order:?}"
+        ));
     }
     Judgement::Right { version, spanned: release != release_after }
 }
@@ -194,7 +203,10 @@ mod tests {
     fn right_answers_are_right() {
         let large = order(100_000, 42_950);
         assert_eq!(judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 3), right(V1, false));
-        assert_eq!(judge(&large, 200, &receipt(2_147_500, V2, [4, 4, 4], [5, 6]), 3), right(V2, true));
+        assert_eq!(
+            judge(&large, 200, &receipt(2_147_500, V2, [4, 4, 4], [5, 6]), 3),
+            right(V2, true)
+        );
         assert_eq!(
             judge(&order(0, 1), 422, br#"{"refused":"an order needs a quantity"}"#, 3),
             Judgement::Refused
@@ -204,7 +216,10 @@ mod tests {
     #[test]
     fn another_version_s_fee_is_wrong() {
         let large = order(100_000, 42_950);
-        assert!(matches!(judge(&large, 200, &receipt(16, V2, [3, 3, 3], [4, 4]), 3), Judgement::Wrong(_)));
+        assert!(matches!(
+            judge(&large, 200, &receipt(16, V2, [3, 3, 3], [4, 4]), 3),
+            Judgement::Wrong(_)
+        ));
     }
 
     #[test]
@@ -219,7 +234,10 @@ mod tests {
     #[test]
     fn older_than_what_was_active_is_wrong() {
         let large = order(100_000, 42_950);
-        assert!(matches!(judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 4), Judgement::Wrong(_)));
+        assert!(matches!(
+            judge(&large, 200, &receipt(16, V1, [3, 3, 3], [4, 4]), 4),
+            Judgement::Wrong(_)
+        ));
     }
 
     #[test]

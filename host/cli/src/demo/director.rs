@@ -115,11 +115,14 @@ impl<'a> Director<'a> {
             match self.offer(name, name) {
                 Ok((_, News { what: What::Refused(refusal), .. })) => {
                     if refusal.code().as_str() != code {
-                        self.ledger.fail(format!("{name} was refused as {}, not {code}", refusal.code()));
+                        self.ledger
+                            .fail(format!("{name} was refused as {}, not {code}", refusal.code()));
                     }
                     self.played.refused.push(refused_file(name, &refusal));
                 }
-                Ok((_, news)) => self.ledger.fail(format!("{name} was not refused but {}", told(&news))),
+                Ok((_, news)) => {
+                    self.ledger.fail(format!("{name} was not refused but {}", told(&news)))
+                }
                 Err(why) => self.ledger.fail(format!("{name}: {why}")),
             }
             if self.observer.serving() != before {
@@ -148,8 +151,8 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// Puts a build under a name in the watched directory, and waits until that version is seen active. Returns how long that took
-    /// from the rename on.
+    /// Puts a build under a name in the watched directory, and waits until that version is seen
+    /// active. Returns how long that took from the rename on.
     fn replace(&self, name: &str, place: &str, version: &str) -> Result<Duration, String> {
         match self.offer(name, place)? {
             (renamed, News { seen, version: active, what: What::Active }) if active == version => {
@@ -159,13 +162,16 @@ impl<'a> Director<'a> {
         }
     }
 
-    /// Renames a copy of a file into the watched directory, as an operator would, and waits for the verdict on it.
+    /// Renames a copy of a file into the watched directory, as an operator would, and waits for the
+    /// verdict on it.
     fn offer(&self, name: &str, place: &str) -> Result<(Instant, News), String> {
         let copy = self.copy(name).map_err(|error| format!("can't copy: {error}"))?;
         let renamed = Instant::now();
-        fs::rename(copy, self.plugins.join(file(place))).map_err(|error| format!("can't rename: {error}"))?;
+        fs::rename(copy, self.plugins.join(file(place)))
+            .map_err(|error| format!("can't rename: {error}"))?;
         let news = self.observer.next_news(renamed + VERDICT_DEADLINE);
-        news.map(|news| (renamed, news)).ok_or_else(|| format!("no verdict within {VERDICT_DEADLINE:?}"))
+        news.map(|news| (renamed, news))
+            .ok_or_else(|| format!("no verdict within {VERDICT_DEADLINE:?}"))
     }
 
     /// Beside the watched directory: a rename is only one within a file system.

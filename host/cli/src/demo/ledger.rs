@@ -34,7 +34,8 @@ pub(crate) struct Tally {
     /// Since the live view last looked.
     recent_us: Histogram<u64>,
     phase: Kind,
-    /// When the version that panics may have been answering: before it was put in place, until it was seen replaced.
+    /// When the version that panics may have been answering: before it was put in place, until it
+    /// was seen replaced.
     faults_from: Option<Instant>,
     faults_until: Option<Instant>,
 }
@@ -103,7 +104,12 @@ impl Ledger {
     }
 
     /// What came of it.
-    pub(crate) fn judge(&self, order: &Order, sent: &Sent, answer: &Result<(u16, impl AsRef<[u8]>), String>) {
+    pub(crate) fn judge(
+        &self,
+        order: &Order,
+        sent: &Sent,
+        answer: &Result<(u16, impl AsRef<[u8]>), String>,
+    ) {
         let judgement = match answer {
             Ok((status, body)) => judge(order, *status, body.as_ref(), sent.floor),
             Err(lost) => Judgement::Wrong(format!("lost: {lost}")),
@@ -198,7 +204,10 @@ mod tests {
         ledger.faults_begin();
         assert!(ledger.read(|tally| tally.faults_explained(Instant::now())));
         ledger.faults_end();
-        assert!(ledger.read(|tally| tally.faults_explained(before)), "sent while it served, answered later");
+        assert!(
+            ledger.read(|tally| tally.faults_explained(before)),
+            "sent while it served, answered later"
+        );
         assert!(!ledger.read(|tally| tally.faults_explained(Instant::now())));
     }
 

@@ -1,4 +1,5 @@
-//! The files that the demo hands to the host: every version of the example's plugin, and what only looks like one.
+//! The files that the demo hands to the host: every version of the example's plugin, and what only
+//! looks like one.
 
 use anyhow::{Context, bail};
 use cargo_metadata::{Message, MetadataCommand, TargetKind};
@@ -66,7 +67,8 @@ impl Libraries {
         self.directory.join(file(name))
     }
 
-    /// Whether the constructor of the library that is no plugin was run in this process. Takes the mark away.
+    /// Whether the constructor of the library that is no plugin was run in this process. Takes the
+    /// mark away.
     pub(crate) fn mark_left(&self) -> bool {
         fs::remove_file(self.mark()).is_ok()
     }
@@ -84,7 +86,13 @@ pub(crate) fn file(name: &str) -> String {
 fn build(workspace: &Path, package: &str, feature: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace);
-    cargo.args(["build", "--release", "--message-format=json-render-diagnostics", "--package", package]);
+    cargo.args([
+        "build",
+        "--release",
+        "--message-format=json-render-diagnostics",
+        "--package",
+        package,
+    ]);
     cargo.args(feature.iter().flat_map(|feature| ["--features", feature]));
     // As for production: what is left out is nine tenths of the file, and the host reads all of it.
     cargo.args(["--config", &format!("profile.release.package.{package}.strip=\"debuginfo\"")]);

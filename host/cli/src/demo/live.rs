@@ -23,8 +23,10 @@ impl Live {
         let thread = thread::spawn(move || {
             let begin = Instant::now();
             let (mut requests, mut faults, mut refusals) = (0, 0, 0);
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_secs(1)) {
-                let (requests_now, faults_now) = ledger.read(|tally| (tally.requests, tally.faults));
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_secs(1))
+            {
+                let (requests_now, faults_now) =
+                    ledger.read(|tally| (tally.requests, tally.faults));
                 let scene = scene.lock().clone();
                 let (version, generation) = scene.serving.unwrap_or_default();
                 print!(
@@ -36,7 +38,11 @@ impl Live {
                     scene.unmapped,
                 );
                 if scene.refusals.len() > refusals {
-                    print!("  {} {}", colour(YELLOW, "refused"), scene.refusals[refusals..].join(", "));
+                    print!(
+                        "  {} {}",
+                        colour(YELLOW, "refused"),
+                        scene.refusals[refusals..].join(", ")
+                    );
                 }
                 if faults_now > faults {
                     print!("  {} {}", faults_now - faults, colour(RED, "faults"));
@@ -60,8 +66,14 @@ pub(crate) fn summary(report: &Report) {
         if count == 0 { count.to_string() } else { colour(RED, &count.to_string()) }
     };
     println!();
-    println!("requests     {}, failed {}, mixed {}", report.requests, bad(report.failed), bad(report.mixed));
-    let answers = report.answers_by_version.iter().map(|(version, answers)| format!("{version}: {answers}"));
+    println!(
+        "requests     {}, failed {}, mixed {}",
+        report.requests,
+        bad(report.failed),
+        bad(report.mixed)
+    );
+    let answers =
+        report.answers_by_version.iter().map(|(version, answers)| format!("{version}: {answers}"));
     println!("answers      {}", answers.collect::<Vec<_>>().join(", "));
     println!("faults       {}, all of the version that panics, before the rollback", report.faults);
     println!(

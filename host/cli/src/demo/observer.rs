@@ -11,8 +11,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A thread that reads the event stream: it tells the clients what is active, the director what came of its files, and keeps the
-/// scene for the views.
+/// A thread that reads the event stream: it tells the clients what is active, the director what
+/// came of its files, and keeps the scene for the views.
 pub(crate) struct Observer {
     scene: Arc<Mutex<Scene>>,
     news: Receiver<News>,
@@ -111,7 +111,9 @@ fn watch(
         let what = match event.kind {
             EventKind::Active { .. } => What::Active,
             EventKind::Refused(refusal) => What::Refused(refusal),
-            EventKind::Unchanged | EventKind::Held | EventKind::Superseded => What::Passed(event.kind.name()),
+            EventKind::Unchanged | EventKind::Held | EventKind::Superseded => {
+                What::Passed(event.kind.name())
+            }
             _ => continue,
         };
         let _ = news.send(News { seen, version: event.version, what });

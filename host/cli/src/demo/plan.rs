@@ -1,8 +1,9 @@
 //! The plan of a run: which part of it serves what.
 //!
-//! Quiet and swapping parts take turns, so that whatever else the machine does meanwhile is shared evenly by both, and their
-//! latencies can be compared. The bad files are tried once, in the middle, in a part that counts for neither; nor does the beginning,
-//! in which connections are opened and threads started.
+//! Quiet and swapping parts take turns, so that whatever else the machine does meanwhile is shared
+//! evenly by both, and their latencies can be compared. The bad files are tried once, in the
+//! middle, in a part that counts for neither; nor does the beginning, in which connections are
+//! opened and threads started.
 
 use std::time::Duration;
 

@@ -35,7 +35,9 @@ pub(crate) fn router(exchange: &Exchange, plant: Option<Plant>) -> Router {
     match plant {
         None => exchange.router(),
         Some(Plant::Drop) => exchange.router().layer(from_fn(drop_some)),
-        Some(Plant::Mixed) => Router::new().route("/orders", post(half_pinned)).with_state(exchange),
+        Some(Plant::Mixed) => {
+            Router::new().route("/orders", post(half_pinned)).with_state(exchange)
+        }
         Some(Plant::Stale) => {
             Router::new().route("/orders", post(kept)).with_state((exchange, Arc::default()))
         }
@@ -45,7 +47,11 @@ pub(crate) fn router(exchange: &Exchange, plant: Option<Plant>) -> Router {
 async fn drop_some(request: Request, next: Next) -> Response {
     static ANSWERS: AtomicU64 = AtomicU64::new(0);
     let answer = next.run(request).await;
-    if ANSWERS.fetch_add(1, Relaxed) % 1_000 == 999 { answer.map(|_| Body::new(Torn)) } else { answer }
+    if ANSWERS.fetch_add(1, Relaxed) % 1_000 == 999 {
+        answer.map(|_| Body::new(Torn))
+    } else {
+        answer
+    }
 }
 
 /// A body that ends before it began.
@@ -55,7 +61,10 @@ impl HttpBody for Torn {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(Some(Err(io::Error::other("thrown away"))))
     }
 }

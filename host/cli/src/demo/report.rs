@@ -127,25 +127,44 @@ impl Report {
         };
         must(
             self.failed == 0,
-            format!("{} failed, {} mixed; the first: {}", self.failed, self.mixed, self.complaints()),
+            format!(
+                "{} failed, {} mixed; the first: {}",
+                self.failed,
+                self.mixed,
+                self.complaints()
+            ),
         );
         must(
             self.mixed == 0,
-            format!("{} answers came from more than one generation: {}", self.mixed, self.complaints()),
+            format!(
+                "{} answers came from more than one generation: {}",
+                self.mixed,
+                self.complaints()
+            ),
         );
         for version in [V1, V2] {
-            must(self.answers_by_version.contains_key(version), format!("{version} never answered"));
+            must(
+                self.answers_by_version.contains_key(version),
+                format!("{version} never answered"),
+            );
         }
         must(self.faults > 0, "the version that panics was never felt".into());
         let swaps_wanted = 5 * seconds;
-        must(self.swaps >= swaps_wanted, format!("{} swaps, {swaps_wanted} were to be", self.swaps));
+        must(
+            self.swaps >= swaps_wanted,
+            format!("{} swaps, {swaps_wanted} were to be", self.swaps),
+        );
         let codes: BTreeSet<_> = self.refused.iter().map(|refused| refused.code).collect();
-        must(codes.len() >= 6, format!("{} codes of refusal, 6 were to be: {codes:?}", codes.len()));
+        must(
+            codes.len() >= 6,
+            format!("{} codes of refusal, 6 were to be: {codes:?}", codes.len()),
+        );
         must(
             self.calls_spanning_a_swap >= self.swaps,
             format!("{} calls spanned a swap, of {} swaps", self.calls_spanning_a_swap, self.swaps),
         );
-        let listed: BTreeSet<_> = self.generations.iter().map(|generation| generation.generation).collect();
+        let listed: BTreeSet<_> =
+            self.generations.iter().map(|generation| generation.generation).collect();
         for missing in self.aside.served.difference(&listed) {
             must(false, format!("generation {missing} served, and nobody knows what became of it"));
         }
@@ -154,13 +173,19 @@ impl Report {
             let wanted = if hung { HUNG } else { "unmapped" };
             must(
                 residency == wanted,
-                format!("{plugin} {version} (generation {generation}) is {residency}, not {wanted}"),
+                format!(
+                    "{plugin} {version} (generation {generation}) is {residency}, not {wanted}"
+                ),
             );
         }
-        let hung = self.generations.iter().filter(|g| g.plugin == PLUGIN && g.residency == HUNG).count();
+        let hung =
+            self.generations.iter().filter(|g| g.plugin == PLUGIN && g.residency == HUNG).count();
         must(hung == 1, format!("{hung} starts are still running, one was to be"));
         must(self.aside.events_lost == 0, format!("{} events were lost", self.aside.events_lost));
-        must(!self.aside.constructor_ran, "the constructor of the library that is no plugin was run".into());
+        must(
+            !self.aside.constructor_ran,
+            "the constructor of the library that is no plugin was run".into(),
+        );
         short
     }
 
@@ -184,7 +209,8 @@ fn ratio(swapping: u64, quiet: u64) -> f64 {
     (swapping as f64 / quiet.max(1) as f64 * 1e3).round() / 1e3
 }
 
-/// The host's own last word where it has one; what was seen before where it keeps only the last few hundred.
+/// The host's own last word where it has one; what was seen before where it keeps only the last few
+/// hundred.
 fn generations(seen: BTreeMap<u64, Seen>, status: &Status) -> Vec<Generation> {
     let mut all: BTreeMap<u64, Generation> = seen
         .into_iter()
@@ -205,13 +231,25 @@ mod tests {
     use super::*;
 
     fn generation(version: &str, generation: u64, residency: &str) -> Generation {
-        Generation { plugin: PLUGIN.into(), version: version.into(), generation, residency: residency.into() }
+        Generation {
+            plugin: PLUGIN.into(),
+            version: version.into(),
+            generation,
+            residency: residency.into(),
+        }
     }
 
     fn good() -> Report {
-        let codes =
-            ["layout_mismatch", "start_failed", "start_timed_out", "file_damaged", "not_elf", "not_a_plugin"];
-        let refused = |code| RefusedFile { file: "a.so".into(), stage: "load", code, message: "why".into() };
+        let codes = [
+            "layout_mismatch",
+            "start_failed",
+            "start_timed_out",
+            "file_damaged",
+            "not_elf",
+            "not_a_plugin",
+        ];
+        let refused =
+            |code| RefusedFile { file: "a.so".into(), stage: "load", code, message: "why".into() };
         Report {
             requests: 1_000,
             failed: 0,
@@ -260,12 +298,16 @@ mod tests {
         assert!(short(|r| r.calls_spanning_a_swap = 49).contains("49 calls"));
         assert!(short(|r| drop(r.generations.remove(0))).contains("generation 1 served"));
         assert!(
-            short(|r| r.generations[1].residency = "retiring".into()).contains("is retiring, not unmapped")
+            short(|r| r.generations[1].residency = "retiring".into())
+                .contains("is retiring, not unmapped")
         );
         assert!(
-            short(|r| r.generations[2].residency = "unmapped".into()).contains("0 starts are still running")
+            short(|r| r.generations[2].residency = "unmapped".into())
+                .contains("0 starts are still running")
         );
-        assert!(short(|r| r.generations.push(generation(START_HANGS, 4, HUNG))).contains("2 starts"));
+        assert!(
+            short(|r| r.generations.push(generation(START_HANGS, 4, HUNG))).contains("2 starts")
+        );
         assert!(short(|r| r.aside.events_lost = 1).contains("1 events were lost"));
         assert!(short(|r| r.aside.constructor_ran = true).contains("constructor"));
     }
@@ -286,7 +328,10 @@ mod tests {
             object["refused"][0],
             serde_json::json!({ "file": "a.so", "stage": "load", "code": "layout_mismatch", "message": "why" })
         );
-        assert_eq!(object["latency_us"], serde_json::json!({ "p50": 0, "p99": 0, "p999": 0, "max": 0 }));
+        assert_eq!(
+            object["latency_us"],
+            serde_json::json!({ "p50": 0, "p99": 0, "p999": 0, "max": 0 })
+        );
         assert_eq!(object["swap_ms"], serde_json::json!({ "p50": 0.0, "p99": 0.0, "max": 0.0 }));
     }
 }

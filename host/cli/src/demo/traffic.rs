@@ -1,10 +1,12 @@
-//! The clients: real HTTP over connections that are kept alive, on a thread and a runtime of their own.
+//! The clients: real HTTP over connections that are kept alive, on a thread and a runtime of their
+//! own.
 //!
-//! How long an answer took is counted from when its request was *due*, not from when it was sent. A client that waits for one
-//! answer before it thinks of the next request sends nothing while the service stands still, and reports one slow answer where
-//! a hundred clients would have waited. So most clients here follow a schedule at half of what the service can do. A few do wait,
-//! with orders that keep the service busy for a while: nearly all the time one of them is in the middle of a request, and a swap
-//! has to pass it.
+//! How long an answer took is counted from when its request was *due*, not from when it was sent. A
+//! client that waits for one answer before it thinks of the next request sends nothing while the
+//! service stands still, and reports one slow answer where a hundred clients would have waited. So
+//! most clients here follow a schedule at half of what the service can do. A few do wait, with
+//! orders that keep the service busy for a while: nearly all the time one of them is in the middle
+//! of a request, and a swap has to pass it.
 
 use super::answers::{Order, Orders};
 use super::ledger::Ledger;
@@ -52,7 +54,11 @@ struct Due {
 }
 
 impl Traffic {
-    pub(crate) fn start(address: SocketAddr, per_second: f64, ledger: Arc<Ledger>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        address: SocketAddr,
+        per_second: f64,
+        ledger: Arc<Ledger>,
+    ) -> anyhow::Result<Self> {
         let runtime = runtime()?;
         let over = Arc::new(AtomicBool::new(false));
         let mut lanes = Vec::new();
@@ -88,7 +94,8 @@ impl Traffic {
     }
 }
 
-/// How many requests per second the service answers when the same connections send as fast as they can.
+/// How many requests per second the service answers when the same connections send as fast as they
+/// can.
 pub(crate) fn calibrate(address: SocketAddr) -> anyhow::Result<f64> {
     runtime()?.block_on(async {
         let begin = Instant::now() + WARM_UP;
@@ -100,8 +107,10 @@ pub(crate) fn calibrate(address: SocketAddr) -> anyhow::Result<f64> {
                 let mut answers = 0_u32;
                 while Instant::now() < end {
                     let order = client.orders.next().expect("orders without end");
-                    // Lost ones just don't count here: whether any is lost is for the run itself to find.
-                    answers += u32::from(client.send(&order).await.is_ok() && Instant::now() > begin);
+                    // Lost ones just don't count here: whether any is lost is for the run itself to
+                    // find.
+                    answers +=
+                        u32::from(client.send(&order).await.is_ok() && Instant::now() > begin);
                 }
                 answers
             });
@@ -121,7 +130,8 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 /// Says when requests are due. A thread, because a runtime's timers count in milliseconds.
 fn pace(interval: Duration, lanes: &[UnboundedSender<Due>], ledger: &Ledger, over: &AtomicBool) {
-    // Without it the kernel adds 50 µs to every sleep, and to every latency. Not fatal: it would add to both that are compared.
+    // Without it the kernel adds 50 µs to every sleep, and to every latency. Not fatal: it would
+    // add to both that are compared.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     let mut at = Instant::now();
     for lane in lanes.iter().cycle() {
@@ -159,7 +169,8 @@ impl Client {
         Client { address, orders, connection: None }
     }
 
-    /// Sends the next order, once, and has its answer judged. Nothing is sent twice: a lost answer is lost.
+    /// Sends the next order, once, and has its answer judged. Nothing is sent twice: a lost answer
+    /// is lost.
     async fn order(&mut self, ledger: &Ledger) {
         let order = self.orders.next().expect("orders without end");
         let sent = ledger.send();

@@ -1,4 +1,5 @@
-//! The dynamic section: which other libraries the loader would bring in, and what it would run and keep.
+//! The dynamic section: which other libraries the loader would bring in, and what it would run and
+//! keep.
 
 use super::headers::{Elf, Section, inconsistent, text};
 use super::imports::{FORBIDDEN, OWN_EXPORTS, STOOD_FOR};
@@ -64,7 +65,9 @@ impl Dynamic {
             let string = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
             string.map(str::to_owned).ok_or_else(|| {
                 let most = STRING_BYTES_MAX;
-                inconsistent(format!("{section} has an unreadable name: no text of less than {most} bytes"))
+                inconsistent(format!(
+                    "{section} has an unreadable name: no text of less than {most} bytes"
+                ))
             })
         };
         let mut dynamic = Dynamic {
@@ -75,7 +78,9 @@ impl Dynamic {
             match tag {
                 elf::DT_SONAME => dynamic.soname = Some(string(value)?),
                 // A filter's library is loaded like a needed one.
-                elf::DT_NEEDED | elf::DT_AUXILIARY | elf::DT_FILTER => dynamic.needed.push(string(value)?),
+                elf::DT_NEEDED | elf::DT_AUXILIARY | elf::DT_FILTER => {
+                    dynamic.needed.push(string(value)?)
+                }
                 elf::DT_RPATH | elf::DT_RUNPATH => dynamic.runpath = Some(string(value)?),
                 elf::DT_FLAGS => dynamic.static_tls = value & elf::DF_STATIC_TLS.0 != 0,
                 elf::DT_FLAGS_1 => {
@@ -115,28 +120,32 @@ impl Dynamic {
             ));
         }
         if let Some(path) = &self.runpath {
-            let reason =
-                format!("RPATH or RUNPATH is {path:?}: which libraries it gets depends on what lies there");
+            let reason = format!(
+                "RPATH or RUNPATH is {path:?}: which libraries it gets depends on what lies there"
+            );
             return Err(Refusal::new(Code::RunpathSet, reason));
         }
         if self.needed.iter().any(String::is_empty) {
             return Err(inconsistent("it needs a library of no name".into()));
         }
-        // What lies there is opened as it is: a FIFO would hold the loader's lock until somebody writes to it.
+        // What lies there is opened as it is: a FIFO would hold the loader's lock until somebody
+        // writes to it.
         if let Some(name) = self.needed.iter().find(|name| name.contains(['/', '$'])) {
             let reason = format!("it needs {name:?}, which is a path and no name of a library");
             return Err(Refusal::new(Code::NeededPath, reason));
         }
         if let Some(name) = self.needed.iter().find(|name| is_libstd(name)) {
-            let reason =
-                format!("it needs {name}: a panic hook or thread of one plugin would live in all of them");
+            let reason = format!(
+                "it needs {name}: a panic hook or thread of one plugin would live in all of them"
+            );
             return Err(Refusal::new(Code::SharedLibstd, reason));
         }
         Ok(())
     }
 
-    /// The static TLS block of a process has room for a few copies of such a library, and a space between two others is not used again: some
-    /// update, nobody knows which, would be the loader's "cannot allocate memory in static TLS block". So it is the first.
+    /// The static TLS block of a process has room for a few copies of such a library, and a space
+    /// between two others is not used again: some update, nobody knows which, would be the loader's
+    /// "cannot allocate memory in static TLS block". So it is the first.
     pub(super) fn check_tls(&self) -> Result<(), Refusal> {
         match self.static_tls {
             false => Ok(()),
@@ -191,7 +200,8 @@ pub(super) struct Symbols {
     pub(super) place: Vec<Symbol>,
     /// Some definition is STB_GNU_UNIQUE.
     pub(super) unique: bool,
-    /// Functions that the plugin's runtime should stand for, and that this file takes from the C library instead.
+    /// Functions that the plugin's runtime should stand for, and that this file takes from the C
+    /// library instead.
     escaped: Vec<&'static str>,
     /// What of the C library no plugin may take.
     forbidden: Vec<&'static str>,
@@ -233,7 +243,8 @@ impl Symbols {
             )));
         }
         let names = elf.sections.get(section.link as usize);
-        let names = names.map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
+        let names = names
+            .map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
         let all: &[Sym64<Little>] = elf.records(section.range.offset, size / SIZE, "symbols")?;
         let mut export_bytes = 0;
         for symbol in all {
@@ -252,9 +263,10 @@ impl Symbols {
             } else if found.bind != elf::STB_LOCAL && symbol.st_visibility() == elf::STV_DEFAULT {
                 export_bytes = symbols.export(name, export_bytes)?;
             }
-            for (expected, list) in
-                [(&b"midflight_entry\0"[..], &mut symbols.entry), (b"midflight_place\0", &mut symbols.place)]
-            {
+            for (expected, list) in [
+                (&b"midflight_entry\0"[..], &mut symbols.entry),
+                (b"midflight_place\0", &mut symbols.place),
+            ] {
                 // Two are enough to say that there is not one.
                 if name.starts_with(expected) && list.len() < 2 {
                     list.push(found);
@@ -266,7 +278,9 @@ impl Symbols {
 
     fn import(&mut self, name: &[u8]) {
         let is = |known: &&&str| ends_as(name, known.as_bytes());
-        for (known, list) in [(&STOOD_FOR[..], &mut self.escaped), (&FORBIDDEN[..], &mut self.forbidden)] {
+        for (known, list) in
+            [(&STOOD_FOR[..], &mut self.escaped), (&FORBIDDEN[..], &mut self.forbidden)]
+        {
             if let Some(known) = known.iter().find(is)
                 && !list.contains(known)
             {
@@ -292,7 +306,8 @@ impl Symbols {
         Ok(bytes)
     }
 
-    /// What a plugin gives to the system past its runtime could not be taken back before it is unmapped.
+    /// What a plugin gives to the system past its runtime could not be taken back before it is
+    /// unmapped.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if !self.escaped.is_empty() {
             let escaped = self.escaped.join(", ");
@@ -324,7 +339,9 @@ pub(super) fn only<'elf, 'data>(
 ) -> Result<Option<&'elf Section<'data>>, Refusal> {
     let mut all = elf.sections.iter().filter(|section| section.kind == kind);
     match (all.next(), all.next()) {
-        (Some(one), Some(other)) => Err(inconsistent(format!("{one} and {other} are of the same type"))),
+        (Some(one), Some(other)) => {
+            Err(inconsistent(format!("{one} and {other} are of the same type")))
+        }
         (one, _) => Ok(one),
     }
 }

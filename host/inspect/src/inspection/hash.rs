@@ -44,7 +44,8 @@ fn check_gnu(words: &Words, table: &Table<'_>) -> Result<(), String> {
     let [buckets, first, bloom, shift] = [0, 1, 2, 3].map(|at| words.get(at));
     let count = table.all.len();
     let (buckets, first, bloom) = (buckets as usize, first as usize, bloom as usize);
-    if buckets == 0 || first == 0 || first > count || !bloom.is_power_of_two() || shift >= u32::BITS {
+    if buckets == 0 || first == 0 || first > count || !bloom.is_power_of_two() || shift >= u32::BITS
+    {
         return Err(format!("has {buckets} buckets from symbol {first} of {count}"));
     }
     let (at_buckets, hashed) = (4 + bloom.saturating_mul(2), count - first);
@@ -96,7 +97,10 @@ fn check_old(words: &Words, table: &Table<'_>) -> Result<(), String> {
     let (buckets, count) = (words.get(0) as usize, table.all.len());
     let expected = buckets.saturating_add(2).saturating_add(count);
     if buckets == 0 || words.get(1) as usize != count || words.0.len() != expected {
-        return Err(format!("has {} words for {count} symbols, expected {expected}", words.0.len()));
+        return Err(format!(
+            "has {} words for {count} symbols, expected {expected}",
+            words.0.len()
+        ));
     }
     let mut seen = vec![false; count];
     for bucket in 0..buckets {

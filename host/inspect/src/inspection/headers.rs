@@ -1,9 +1,12 @@
-//! The headers: a file's own description, read once and turned into ranges that lie inside the file.
+//! The headers: a file's own description, read once and turned into ranges that lie inside the
+//! file.
 
 use crate::refusal::{Code, Refusal};
 use object::LittleEndian as Little;
 use object::elf::{self, DataEncoding, FileClass, FileHeader64, Ident};
-use object::elf::{ProgramFlags, ProgramHeader64, ProgramType, SectionFlags, SectionHeader64, SectionType};
+use object::elf::{
+    ProgramFlags, ProgramHeader64, ProgramType, SectionFlags, SectionHeader64, SectionType,
+};
 use object::pod::Pod;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, NoteIterator, ProgramHeader, SectionHeader};
@@ -20,7 +23,8 @@ pub(super) const HOST_MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 pub(super) const HOST_MACHINE: elf::Machine = elf::EM_AARCH64;
 
-/// A 64-bit little-endian shared object for this machine, all of whose tables and ranges lie inside the file.
+/// A 64-bit little-endian shared object for this machine, all of whose tables and ranges lie inside
+/// the file.
 pub(super) struct Elf<'data> {
     data: &'data [u8],
     /// Of the program headers: offset and size.
@@ -81,17 +85,25 @@ impl<'data> Elf<'data> {
             read_table(data, table.0, header.e_phnum(Little).into(), "program headers")?;
         // Before the single ranges: whatever was cut off, the table at the end of the file is gone.
         let sections = read_sections(data, header)?;
-        let segments = headers.iter().enumerate().map(|(index, header)| Segment::read(data, index, header));
+        let segments =
+            headers.iter().enumerate().map(|(index, header)| Segment::read(data, index, header));
         Ok(Elf { data, table, segments: segments.collect::<Result<_, _>>()?, sections })
     }
 
     /// `size` bytes from `offset`.
     pub(super) fn bytes(&self, offset: u64, size: u64) -> Result<&'data [u8], Refusal> {
-        self.data.read_bytes_at(offset, size).map_err(|()| truncated(self.data, offset.saturating_add(size)))
+        self.data
+            .read_bytes_at(offset, size)
+            .map_err(|()| truncated(self.data, offset.saturating_add(size)))
     }
 
     /// `count` records from `offset`.
-    pub(super) fn records<T: Pod>(&self, offset: u64, count: u64, what: &str) -> Result<&'data [T], Refusal> {
+    pub(super) fn records<T: Pod>(
+        &self,
+        offset: u64,
+        count: u64,
+        what: &str,
+    ) -> Result<&'data [T], Refusal> {
         read_table(self.data, offset, count, what)
     }
 
@@ -127,7 +139,11 @@ impl<'data> Elf<'data> {
                 if notes.len() == NOTES_MAX {
                     return Err(inconsistent(format!("more than {NOTES_MAX} notes")));
                 }
-                notes.push(Note { name: note.name(), kind: note.n_type(Little).0, text: note.desc() });
+                notes.push(Note {
+                    name: note.name(),
+                    kind: note.n_type(Little).0,
+                    text: note.desc(),
+                });
             }
         }
         Ok(notes)
@@ -171,7 +187,8 @@ impl<'data> Section<'data> {
         let name = text(names, header.sh_name(Little).into(), SECTION_NAME_BYTES_MAX);
         let section = Section {
             index,
-            name: name.ok_or_else(|| inconsistent(format!("section {index} has no name that ends")))?,
+            name: name
+                .ok_or_else(|| inconsistent(format!("section {index} has no name that ends")))?,
             kind,
             flags: header.sh_flags(Little),
             range: Range {
@@ -217,7 +234,8 @@ impl Range {
         // A section of zeros may stand anywhere: it has no bytes there.
         if self.in_file != 0 && in_file > data.len() as u64 {
             let (size, found) = (data.len(), self.offset);
-            let reason = format!("{owner} is bytes {found:#x}..{in_file:#x} of a file of {size:#x} bytes");
+            let reason =
+                format!("{owner} is bytes {found:#x}..{in_file:#x} of a file of {size:#x} bytes");
             return Err(Refusal::new(Code::FileTruncated, reason));
         }
         Ok(())
@@ -287,7 +305,8 @@ fn truncated(data: &[u8], end: u64) -> Refusal {
 fn check_class(data: &[u8]) -> Result<(), Refusal> {
     if !data.starts_with(&elf::ELFMAG) {
         let start = data.get(..4).unwrap_or(data);
-        let reason = format!("it begins with \"{}\", an ELF file with \"\\x7fELF\"", start.escape_ascii());
+        let reason =
+            format!("it begins with \"{}\", an ELF file with \"\\x7fELF\"", start.escape_ascii());
         return Err(Refusal::new(Code::NotElf, reason));
     }
     let (Some(class), Some(encoding)) = (data.get(4), data.get(5)) else {
@@ -308,7 +327,9 @@ fn check_class(data: &[u8]) -> Result<(), Refusal> {
 fn check_ident(ident: &Ident) -> Result<(), Refusal> {
     if ident.version != elf::EV_CURRENT {
         let version = ident.version.0;
-        return Err(inconsistent(format!("the ELF identification has version {version}, expected 1")));
+        return Err(inconsistent(format!(
+            "the ELF identification has version {version}, expected 1"
+        )));
     }
     if !matches!(ident.os_abi, elf::ELFOSABI_NONE | elf::ELFOSABI_GNU) || ident.abi_version != 0 {
         let (abi, version) = (ident.os_abi.0, ident.abi_version);
@@ -322,11 +343,13 @@ fn check_ident(ident: &Ident) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The entry point is not looked at: dlopen never goes there, and linkers differ in what they write for a library.
+/// The entry point is not looked at: dlopen never goes there, and linkers differ in what they write
+/// for a library.
 fn check_header(header: &FileHeader64<Little>) -> Result<(), Refusal> {
     let machine = header.e_machine(Little);
     if machine != HOST_MACHINE {
-        let reason = format!("the file is for {}, this host is {}", Machine(machine), Machine(HOST_MACHINE));
+        let reason =
+            format!("the file is for {}, this host is {}", Machine(machine), Machine(HOST_MACHINE));
         return Err(Refusal::new(Code::WrongMachine, reason));
     }
     let kind = match header.e_type(Little) {
@@ -340,10 +363,13 @@ fn check_header(header: &FileHeader64<Little>) -> Result<(), Refusal> {
         let reason = format!("the file is {kind}, expected a shared library");
         return Err(Refusal::new(Code::WrongFileType, reason));
     }
-    let expect = |what: &str, found: u32, expected: usize| match usize::try_from(found) == Ok(expected) {
-        true => Ok(()),
-        false => Err(inconsistent(format!("the ELF header has {what} {found}, expected {expected}"))),
-    };
+    let expect =
+        |what: &str, found: u32, expected: usize| match usize::try_from(found) == Ok(expected) {
+            true => Ok(()),
+            false => {
+                Err(inconsistent(format!("the ELF header has {what} {found}, expected {expected}")))
+            }
+        };
     expect("version", header.e_version(Little), 1)?;
     expect("flags", header.e_flags(Little).0, 0)?;
     expect("its own size as", header.e_ehsize(Little).into(), size_of::<FileHeader64<Little>>())?;
@@ -390,9 +416,12 @@ fn read_sections<'data>(
         return Err(inconsistent(format!("the section headers were stripped, but {why}")));
     }
     if count > SECTIONS_MAX {
-        return Err(inconsistent(format!("{count} section headers, expected at most {SECTIONS_MAX}")));
+        return Err(inconsistent(format!(
+            "{count} section headers, expected at most {SECTIONS_MAX}"
+        )));
     }
-    let headers: &[SectionHeader64<Little>] = read_table(data, offset, count.into(), "section headers")?;
+    let headers: &[SectionHeader64<Little>] =
+        read_table(data, offset, count.into(), "section headers")?;
     let null = headers.first().is_some_and(|null| {
         let ranges = [null.sh_addr(Little), null.sh_offset(Little), null.sh_size(Little)];
         null.sh_type(Little) == elf::SHT_NULL && ranges == [0; 3]
@@ -401,15 +430,17 @@ fn read_sections<'data>(
         return Err(inconsistent("section 0 is not empty".into()));
     }
     let index = header.e_shstrndx(Little).0;
-    let names = headers.get(usize::from(index)).filter(|names| names.sh_type(Little) == elf::SHT_STRTAB);
+    let names =
+        headers.get(usize::from(index)).filter(|names| names.sh_type(Little) == elf::SHT_STRTAB);
     let Some(names) = names else {
         return Err(inconsistent(format!(
             "section {index} of {count} is to hold the sections' names, and is no string table"
         )));
     };
     let (offset, size) = (names.sh_offset(Little), names.sh_size(Little));
-    let names =
-        data.read_bytes_at(offset, size).map_err(|()| truncated(data, offset.saturating_add(size)))?;
+    let names = data
+        .read_bytes_at(offset, size)
+        .map_err(|()| truncated(data, offset.saturating_add(size)))?;
     let sections =
         headers.iter().enumerate().map(|(index, header)| Section::read(data, index, header, names));
     sections.collect()
@@ -433,10 +464,13 @@ fn read_table<'data, T: Pod>(
     let size = data.len() as u64;
     let end = count.checked_mul(size_of::<T>() as u64).and_then(|bytes| offset.checked_add(bytes));
     let Some(end) = end.filter(|end| *end <= size) else {
-        let reason = format!("{count} {what} from byte {offset:#x} go beyond a file of {size:#x} bytes");
+        let reason =
+            format!("{count} {what} from byte {offset:#x} go beyond a file of {size:#x} bytes");
         return Err(Refusal::new(Code::FileTruncated, reason));
     };
     let count = usize::try_from(count).ok();
     let table = count.and_then(|count| data.read_slice_at(offset, count).ok());
-    table.ok_or_else(|| inconsistent(format!("the {what} at bytes {offset:#x}..{end:#x} are not aligned")))
+    table.ok_or_else(|| {
+        inconsistent(format!("the {what} at bytes {offset:#x}..{end:#x} are not aligned"))
+    })
 }

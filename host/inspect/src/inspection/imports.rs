@@ -115,14 +115,16 @@ mod tests {
 
     /// The names of the lines whose rest is `wanted`.
     fn named(wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
-        let lines = include_str!("../../glibc-symbols.txt").lines().filter(|line| !line.starts_with('#'));
+        let lines =
+            include_str!("../../glibc-symbols.txt").lines().filter(|line| !line.starts_with('#'));
         let of = lines.filter_map(|line| line.split_once(' ').filter(|(_, class)| wanted(class)));
         of.map(|(name, _)| name).collect()
     }
 
     #[test]
     fn the_lists_are_those_of_the_table() {
-        let mut stood_for = named(|class| class.starts_with("hooked ") || class == "refused answer");
+        let mut stood_for =
+            named(|class| class.starts_with("hooked ") || class == "refused answer");
         stood_for.retain(|name| !["dlsym", "dlvsym"].contains(name));
         assert_eq!(STOOD_FOR[..], stood_for);
         assert_eq!(FORBIDDEN[..], named(|class| class == "refused import"));

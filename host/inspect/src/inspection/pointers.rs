@@ -32,8 +32,9 @@ pub(super) fn check_arrays(elf: &Elf<'_>, relocations: &Relocations) -> Result<(
         }
         for at in (0..in_memory).step_by(POINTER_BYTES as usize) {
             let function = view.function(address.wrapping_add(at));
-            function
-                .map_err(|what| inconsistent(format!("{section} has a function at {at:#x} which {what}")))?;
+            function.map_err(|what| {
+                inconsistent(format!("{section} has a function at {at:#x} which {what}"))
+            })?;
         }
     }
     Ok(())
@@ -57,15 +58,18 @@ pub(super) fn check_entry(
         return odd(format!("does not begin with the format {FORMAT}"));
     }
     for (name, field) in entry::FUNCTIONS {
-        view.function(at(field)).or_else(|what| odd(format!("has the function `{name}`, which {what}")))?;
+        view.function(at(field))
+            .or_else(|what| odd(format!("has the function `{name}`, which {what}")))?;
     }
     view.offers(at(entry::OFFERS)).or_else(|what| odd(format!("has offers, of which {what}")))?;
     for (name, field) in [("name", entry::NAME), ("version", entry::VERSION)] {
         view.text(at(field)).or_else(|what| odd(format!("has a {name} that {what}")))?;
     }
-    view.state(at(entry::STATE)).or_else(|what| odd(format!("has a state's table, which {what}")))?;
+    view.state(at(entry::STATE))
+        .or_else(|what| odd(format!("has a state's table, which {what}")))?;
     for (name, field) in entry::WRITABLE {
-        let is_writable = |address| view.load(address, 1).is_some_and(|load| load.contains(elf::PF_W));
+        let is_writable =
+            |address| view.load(address, 1).is_some_and(|load| load.contains(elf::PF_W));
         if !relocations.target(at(field)).is_some_and(is_writable) {
             return odd(format!("has `{name}` in no memory that may be written"));
         }
@@ -133,7 +137,8 @@ impl View<'_> {
         }
         let first = self.data(field, count * SIZE)?;
         for index in 0..count {
-            let offered = |field: usize| first.wrapping_add(index * SIZE).wrapping_add(field as u64);
+            let offered =
+                |field: usize| first.wrapping_add(index * SIZE).wrapping_add(field as u64);
             let one = || {
                 self.text(offered(entry::OFFERED_NAME))?;
                 self.text(offered(entry::OFFERED_VERSION))?;

@@ -127,8 +127,11 @@ impl Relocations {
         all.sort_by_key(|one| one.offset);
         check_apart(&all)?;
         check_thread_locals(&memory, &all, table)?;
-        let mut relative: Vec<_> =
-            all.iter().filter(|one| one.kind == Kind::Relative).map(|one| (one.offset, one.addend)).collect();
+        let mut relative: Vec<_> = all
+            .iter()
+            .filter(|one| one.kind == Kind::Relative)
+            .map(|one| (one.offset, one.addend))
+            .collect();
         check_words(elf, &relative, counted)?;
         packed(elf, &memory, &mut relative)?;
         let imported = all.iter().filter(|one| matches!(one.kind, Kind::Absolute | Kind::Slot));
@@ -193,7 +196,8 @@ fn check_order(main: &[Relocation], tags: &Tags) -> Result<bool, Refusal> {
 fn check_slots(stubs: &[Relocation], tags: &Tags) -> Result<(), Refusal> {
     let mut slots: Vec<_> = stubs.iter().filter(|one| one.kind != Kind::Nothing).collect();
     slots.sort_by_key(|one| one.offset);
-    let mut next = tags.value(elf::DT_PLTGOT).unwrap_or(0).wrapping_add(SLOTS_OF_THE_LOADER * WORD_BYTES);
+    let mut next =
+        tags.value(elf::DT_PLTGOT).unwrap_or(0).wrapping_add(SLOTS_OF_THE_LOADER * WORD_BYTES);
     for Relocation { kind, offset, .. } in slots {
         if *offset == next {
             next = next.wrapping_add(kind.bytes());
@@ -221,7 +225,8 @@ impl Memory {
         let writable = elf.loads().filter(|load| load.flags.contains(elf::PF_W));
         let code = elf.loads().filter(|load| load.flags.contains(elf::PF_X));
         let slots = [".got", ".got.plt"].into_iter().filter_map(|name| elf.section(name));
-        let dynamic = only(elf, elf::SHT_DYNAMIC)?.map(|section| section.range.address..section.range.end());
+        let dynamic =
+            only(elf, elf::SHT_DYNAMIC)?.map(|section| section.range.address..section.range.end());
         let start = elf.loads().map(|load| load.range.address).min().unwrap_or(0);
         let end = elf.loads().map(|load| load.range.end()).max().unwrap_or(0);
         let tls = elf.segments.iter().find(|segment| segment.kind == elf::PT_TLS);
@@ -282,7 +287,9 @@ fn check_one(memory: &Memory, table: Option<&Table<'_>>, one: &Relocation) -> Re
         Kind::Relative if !memory.has(addend) => {
             refuse(format!("has the address {addend:#x}, outside of the library"))
         }
-        Kind::Answer if !memory.is_code(addend) => refuse(format!("calls {addend:#x}, which is no code")),
+        Kind::Answer if !memory.is_code(addend) => {
+            refuse(format!("calls {addend:#x}, which is no code"))
+        }
         Kind::Slot | Kind::Stub | Kind::Module if addend != 0 => {
             refuse(format!("adds {addend:#x}, expected 0"))
         }
@@ -292,7 +299,9 @@ fn check_one(memory: &Memory, table: Option<&Table<'_>>, one: &Relocation) -> Re
         Kind::Absolute | Kind::Slot | Kind::Stub if found.st_shndx(Little) == elf::SHN_ABS => {
             refuse(format!("is for symbol {symbol}, which is no address"))
         }
-        Kind::Slot | Kind::Module if !memory.is_slot(offset) => refuse("is outside of the slots".to_owned()),
+        Kind::Slot | Kind::Module if !memory.is_slot(offset) => {
+            refuse("is outside of the slots".to_owned())
+        }
         Kind::Module | Kind::Offset | Kind::Static | Kind::Descriptor
             if !is_local && found.st_type() != elf::STT_TLS =>
         {
@@ -315,7 +324,11 @@ fn check_one(memory: &Memory, table: Option<&Table<'_>>, one: &Relocation) -> Re
 /// No import has a slot twice, and each function of a well-known library has one or is named in
 /// data: what is left without one has lost it to another. (Of objects, and of functions of other
 /// libraries, some linkers name more than they need.)
-fn check_symbols(all: &[Relocation], table: Option<&Table<'_>>, known: &Known) -> Result<(), Refusal> {
+fn check_symbols(
+    all: &[Relocation],
+    table: Option<&Table<'_>>,
+    known: &Known,
+) -> Result<(), Refusal> {
     let Some(table) = table else { return Ok(()) };
     let mut slots = vec![[false; 2]; table.all.len()];
     let mut named = vec![false; table.all.len()];
@@ -338,7 +351,8 @@ fn check_symbols(all: &[Relocation], table: Option<&Table<'_>>, known: &Known) -
         let symbol = &table.all[*index];
         symbol.st_shndx(Little) == elf::SHN_UNDEF && symbol.st_type() == elf::STT_FUNC
     };
-    let mut functions = (1..table.all.len()).filter(is_function).filter(|index| known.is_familiar(*index));
+    let mut functions =
+        (1..table.all.len()).filter(is_function).filter(|index| known.is_familiar(*index));
     match functions.find(|index| !named[*index]) {
         Some(index) => {
             let name = table.name(index);
@@ -350,10 +364,15 @@ fn check_symbols(all: &[Relocation], table: Option<&Table<'_>>, known: &Known) -
 
 /// No word is written twice.
 fn check_apart(all: &[Relocation]) -> Result<(), Refusal> {
-    match all.windows(2).find(|pair| pair[0].offset.saturating_add(pair[0].kind.bytes()) > pair[1].offset) {
+    match all
+        .windows(2)
+        .find(|pair| pair[0].offset.saturating_add(pair[0].kind.bytes()) > pair[1].offset)
+    {
         Some(pair) => {
             let (one, other) = (pair[0].offset, pair[1].offset);
-            Err(inconsistent(format!("the relocations at {one:#x} and {other:#x} write the same word")))
+            Err(inconsistent(format!(
+                "the relocations at {one:#x} and {other:#x} write the same word"
+            )))
         }
         None => Ok(()),
     }
@@ -367,7 +386,8 @@ fn check_thread_locals(
     all: &[Relocation],
     table: Option<&Table<'_>>,
 ) -> Result<(), Refusal> {
-    let at = |offset: u64| all.binary_search_by_key(&offset, |one| one.offset).ok().map(|at| all[at]);
+    let at =
+        |offset: u64| all.binary_search_by_key(&offset, |one| one.offset).ok().map(|at| all[at]);
     let alone = |one: &Relocation| match one.kind {
         Kind::Module => {
             let offset = one.offset.wrapping_add(WORD_BYTES);
@@ -384,7 +404,8 @@ fn check_thread_locals(
         _ => false,
     };
     if let Some(one) = all.iter().find(|one| alone(one)) {
-        let reason = format!("the relocation at {:#x} is of one half of a thread-local", one.offset);
+        let reason =
+            format!("the relocation at {:#x} is of one half of a thread-local", one.offset);
         return Err(inconsistent(reason));
     }
     let asks = table.is_some_and(|table| {
@@ -416,9 +437,11 @@ fn check_words(elf: &Elf<'_>, relative: &[(u64, u64)], counted: bool) -> Result<
         }
     }
     match seen {
-        [Some(filled), Some(empty)] if counted && cfg!(target_arch = "x86_64") => Err(inconsistent(format!(
-            "the word at {filled:#x} is filled in and the one at {empty:#x} is not: a linker does one or the other"
-        ))),
+        [Some(filled), Some(empty)] if counted && cfg!(target_arch = "x86_64") => {
+            Err(inconsistent(format!(
+                "the word at {filled:#x} is filled in and the one at {empty:#x} is not: a linker does one or the other"
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -443,7 +466,8 @@ fn packed(elf: &Elf<'_>, memory: &Memory, relative: &mut Vec<(u64, u64)>) -> Res
     // Sorted and each of a word in the file, so there are no more of them than words.
     let mut take = |address: u64| {
         let target = word(elf, address)?;
-        let is_word = memory.may_be_written(address, WORD_BYTES) && target != 0 && memory.has(target);
+        let is_word =
+            memory.may_be_written(address, WORD_BYTES) && target != 0 && memory.has(target);
         if !is_word || previous.replace(address).is_some_and(|previous| previous >= address) {
             return Err(odd(format!("makes an address of {target:#x} at {address:#x}")));
         }

@@ -33,10 +33,12 @@ impl<'data> Table<'data> {
         let count = section.range.in_file / size_of::<Sym64<Little>>() as u64;
         let all: &[Sym64<Little>] = elf.records(section.range.offset, count, "symbols")?;
         let strings = elf.sections.get(section.link as usize);
-        let strings =
-            strings.map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
-        let names =
-            Names { strings, left: NAME_BYTES_MIN.max(strings.len().saturating_mul(NAME_BYTES_FACTOR)) };
+        let strings = strings
+            .map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
+        let names = Names {
+            strings,
+            left: NAME_BYTES_MIN.max(strings.len().saturating_mul(NAME_BYTES_FACTOR)),
+        };
         let locals = section.info as usize;
         Ok(Some(Table { all, names: names.of(section, all)?, locals }))
     }
@@ -51,8 +53,9 @@ impl<'data> Table<'data> {
             return Err(inconsistent("the dynamic symbols do not begin with an empty one".into()));
         }
         for (index, symbol) in self.all.iter().enumerate().skip(1) {
-            self.check_one(elf, index, symbol)
-                .map_err(|what| inconsistent(format!("symbol {index} ({}) {what}", self.name(index))))?;
+            self.check_one(elf, index, symbol).map_err(|what| {
+                inconsistent(format!("symbol {index} ({}) {what}", self.name(index)))
+            })?;
         }
         Ok(())
     }
@@ -73,7 +76,9 @@ impl<'data> Table<'data> {
         }
         if is_local != (index < self.locals) {
             let locals = self.locals;
-            return Err(format!("is of the wrong kind: the first {locals} are local, and no others"));
+            return Err(format!(
+                "is of the wrong kind: the first {locals} are local, and no others"
+            ));
         }
         let visibility = symbol.st_other().0 & 3;
         let other = symbol.st_other().0 & !VARIANT & !3;
@@ -84,9 +89,13 @@ impl<'data> Table<'data> {
         if section == elf::SHN_UNDEF {
             let known = [elf::STT_NOTYPE, elf::STT_OBJECT, elf::STT_FUNC, elf::STT_TLS];
             return match () {
-                () if symbol.st_value(Little) != 0 => Err("is imported, but has an address".to_owned()),
+                () if symbol.st_value(Little) != 0 => {
+                    Err("is imported, but has an address".to_owned())
+                }
                 () if visibility != 0 => Err("is imported, but not visible".to_owned()),
-                () if !known.contains(&kind) => Err(format!("is imported as the unknown type {}", kind.0)),
+                () if !known.contains(&kind) => {
+                    Err(format!("is imported as the unknown type {}", kind.0))
+                }
                 () => Ok(()),
             };
         }
@@ -108,7 +117,11 @@ const VARIANT: u8 = 0x80;
 #[cfg(not(target_arch = "aarch64"))]
 const VARIANT: u8 = 0;
 
-fn check_defined(elf: &Elf<'_>, symbol: &Sym64<Little>, section: &Section<'_>) -> Result<(), String> {
+fn check_defined(
+    elf: &Elf<'_>,
+    symbol: &Sym64<Little>,
+    section: &Section<'_>,
+) -> Result<(), String> {
     let (address, size) = (symbol.st_value(Little), symbol.st_size(Little));
     let range = match symbol.st_type() {
         // Linkers put ends of things behind what they are the end of.
@@ -140,14 +153,19 @@ struct Names<'data> {
 }
 
 impl<'data> Names<'data> {
-    fn of(mut self, section: &Section<'_>, symbols: &[Sym64<Little>]) -> Result<Vec<&'data [u8]>, Refusal> {
+    fn of(
+        mut self,
+        section: &Section<'_>,
+        symbols: &[Sym64<Little>],
+    ) -> Result<Vec<&'data [u8]>, Refusal> {
         let mut names = Vec::with_capacity(symbols.len());
         let mut starts = HashSet::with_capacity(symbols.len());
         for (index, symbol) in symbols.iter().enumerate() {
             let start = symbol.st_name(Little) as usize;
             let name = self.at(start);
-            let name = name
-                .ok_or_else(|| inconsistent(format!("symbol {index} of {section} has no name that ends")))?;
+            let name = name.ok_or_else(|| {
+                inconsistent(format!("symbol {index} of {section} has no name that ends"))
+            })?;
             names.push(name);
             starts.insert(start);
         }

@@ -17,9 +17,13 @@ const SYMBOL_BYTES: u64 = 24;
 const WORD_BYTES: u64 = 8;
 
 /// Flags with which the loader does nothing that a plugin must not ask for.
-const FLAGS: u64 = elf::DF_ORIGIN.0 | elf::DF_SYMBOLIC.0 | elf::DF_BIND_NOW.0 | elf::DF_STATIC_TLS.0;
-const FLAGS_1: u64 =
-    elf::DF_1_NOW.0 | elf::DF_1_NODELETE.0 | elf::DF_1_ORIGIN.0 | elf::DF_1_NODEFLIB.0 | elf::DF_1_PIE.0;
+const FLAGS: u64 =
+    elf::DF_ORIGIN.0 | elf::DF_SYMBOLIC.0 | elf::DF_BIND_NOW.0 | elf::DF_STATIC_TLS.0;
+const FLAGS_1: u64 = elf::DF_1_NOW.0
+    | elf::DF_1_NODELETE.0
+    | elf::DF_1_ORIGIN.0
+    | elf::DF_1_NODEFLIB.0
+    | elf::DF_1_PIE.0;
 
 /// Entries that a library may have several of.
 const MANY: [DynamicTag; 3] = [elf::DT_NEEDED, elf::DT_AUXILIARY, elf::DT_FILTER];
@@ -54,7 +58,8 @@ impl Tags {
         let Some(section) = only(elf, elf::SHT_DYNAMIC)? else {
             return Err(inconsistent("the file has no dynamic section".into()));
         };
-        let entries = entries(elf, section)?.into_iter().map(|(_, tag, value)| (tag, value)).collect();
+        let entries =
+            entries(elf, section)?.into_iter().map(|(_, tag, value)| (tag, value)).collect();
         let tags = Tags(entries);
         tags.check_once()?;
         let mut expected = Vec::new();
@@ -67,7 +72,10 @@ impl Tags {
         for (tag, _) in &tags.0 {
             let stands_for_a_section = expected.iter().any(|(known, _)| known == tag);
             if !stands_for_a_section && ![&MANY[..], &ALONE, &STUBS].concat().contains(tag) {
-                return Err(inconsistent(format!("{section} has {}, which no plugin needs", Tag(*tag))));
+                return Err(inconsistent(format!(
+                    "{section} has {}, which no plugin needs",
+                    Tag(*tag)
+                )));
             }
         }
         tags.check_slots(elf)?;
@@ -82,11 +90,13 @@ impl Tags {
     fn check_once(&self) -> Result<(), Refusal> {
         let mut tags: Vec<_> = self.0.iter().map(|(tag, _)| tag.0).collect();
         tags.sort_unstable();
-        let twice = tags.windows(2).find(|pair| pair[0] == pair[1] && !MANY.contains(&DynamicTag(pair[0])));
+        let twice =
+            tags.windows(2).find(|pair| pair[0] == pair[1] && !MANY.contains(&DynamicTag(pair[0])));
         match twice {
-            Some(pair) => {
-                Err(inconsistent(format!("the dynamic section has {} twice", Tag(DynamicTag(pair[0])))))
-            }
+            Some(pair) => Err(inconsistent(format!(
+                "the dynamic section has {} twice",
+                Tag(DynamicTag(pair[0]))
+            ))),
             None => Ok(()),
         }
     }
@@ -96,13 +106,16 @@ impl Tags {
         let refuse = |what: String| Err(inconsistent(format!("the dynamic section has {what}")));
         match (found, expected) {
             (None, Expected::Nothing | Expected::Maybe(_)) => Ok(()),
-            (Some(found), Expected::Value(value) | Expected::Maybe(value)) if found == value => Ok(()),
+            (Some(found), Expected::Value(value) | Expected::Maybe(value)) if found == value => {
+                Ok(())
+            }
             (None, Expected::Value(value)) => {
                 refuse(format!("no {}, of which the section headers say {value:#x}", Tag(tag)))
             }
-            (Some(found), Expected::Value(value) | Expected::Maybe(value)) => {
-                refuse(format!("{} {found:#x}, of which the section headers say {value:#x}", Tag(tag)))
-            }
+            (Some(found), Expected::Value(value) | Expected::Maybe(value)) => refuse(format!(
+                "{} {found:#x}, of which the section headers say {value:#x}",
+                Tag(tag)
+            )),
             (Some(found), Expected::Nothing) => {
                 refuse(format!("{} {found:#x}, but the file no section for it", Tag(tag)))
             }
@@ -115,7 +128,9 @@ impl Tags {
         let stubs = self.value(elf::DT_JMPREL).is_some();
         let Some(found) = self.value(elf::DT_PLTGOT) else {
             return match stubs {
-                true => Err(inconsistent("the dynamic section has DT_JMPREL, but no DT_PLTGOT".into())),
+                true => {
+                    Err(inconsistent("the dynamic section has DT_JMPREL, but no DT_PLTGOT".into()))
+                }
                 false => Ok(()),
             };
         };
@@ -157,9 +172,15 @@ enum Expected {
 type List = Vec<(DynamicTag, Expected)>;
 
 /// Address and size of a section, with the tags for both. Of an empty one nothing is demanded.
-fn expect(list: &mut List, section: Option<&Section<'_>>, address: DynamicTag, size: Option<DynamicTag>) {
+fn expect(
+    list: &mut List,
+    section: Option<&Section<'_>>,
+    address: DynamicTag,
+    size: Option<DynamicTag>,
+) {
     let is_empty = section.is_some_and(|section| section.range.in_memory == 0);
-    let expected = |value: u64| if is_empty { Expected::Maybe(value) } else { Expected::Value(value) };
+    let expected =
+        |value: u64| if is_empty { Expected::Maybe(value) } else { Expected::Value(value) };
     let of = |value: Option<u64>| value.map_or(Expected::Nothing, expected);
     list.push((address, of(section.map(|section| section.range.address))));
     if let Some(size) = size {
@@ -174,7 +195,10 @@ fn tables(elf: &Elf<'_>, list: &mut List) -> Result<(), Refusal> {
     };
     let symbols = only(elf, elf::SHT_DYNSYM)?;
     expect(list, symbols, elf::DT_SYMTAB, None);
-    list.push((elf::DT_SYMENT, symbols.map_or(Expected::Nothing, |_| Expected::Value(SYMBOL_BYTES))));
+    list.push((
+        elf::DT_SYMENT,
+        symbols.map_or(Expected::Nothing, |_| Expected::Value(SYMBOL_BYTES)),
+    ));
     let names = symbols.and_then(|symbols| elf.sections.get(symbols.link as usize));
     expect(list, names, elf::DT_STRTAB, Some(elf::DT_STRSZ));
     expect(list, only(elf, elf::SHT_HASH)?, elf::DT_HASH, None);
@@ -197,10 +221,13 @@ pub(super) fn relocation_sections<'elf, 'data>(
         section.is_allocated() && section.kind == kind && section.range.in_memory != 0
     };
     if let Some(section) = elf.sections.iter().find(|section| is(section, elf::SHT_REL)) {
-        return Err(inconsistent(format!("{section} has relocations of a kind that this machine has not")));
+        return Err(inconsistent(format!(
+            "{section} has relocations of a kind that this machine has not"
+        )));
     }
     let all = elf.sections.iter().filter(|section| is(section, elf::SHT_RELA));
-    let (stubs, mut others): (Vec<_>, Vec<_>) = all.partition(|section| section.name == b".rela.plt");
+    let (stubs, mut others): (Vec<_>, Vec<_>) =
+        all.partition(|section| section.name == b".rela.plt");
     others.sort_by_key(|section| section.range.address);
     for section in stubs.iter().chain(&others) {
         let size = section.range.in_memory;
@@ -211,7 +238,8 @@ pub(super) fn relocation_sections<'elf, 'data>(
             )));
         }
     }
-    if let Some(pair) = others.windows(2).find(|pair| pair[0].range.end() != pair[1].range.address) {
+    if let Some(pair) = others.windows(2).find(|pair| pair[0].range.end() != pair[1].range.address)
+    {
         return Err(inconsistent(format!(
             "{} does not follow {}: the loader takes one run",
             pair[1], pair[0]
@@ -226,8 +254,10 @@ pub(super) fn relocation_sections<'elf, 'data>(
 
 fn relocations(elf: &Elf<'_>, list: &mut List) -> Result<(), Refusal> {
     let (others, stubs) = relocation_sections(elf)?;
-    let first = others.first().map_or(Expected::Nothing, |section| Expected::Value(section.range.address));
-    let size = others.iter().fold(0_u64, |sum, section| sum.saturating_add(section.range.in_memory));
+    let first =
+        others.first().map_or(Expected::Nothing, |section| Expected::Value(section.range.address));
+    let size =
+        others.iter().fold(0_u64, |sum, section| sum.saturating_add(section.range.in_memory));
     let size = if others.is_empty() { Expected::Nothing } else { Expected::Value(size) };
     list.extend([(elf::DT_RELA, first), (elf::DT_RELASZ, size)]);
     // Some linkers say the size of an entry wherever there is a relocation of any kind.

@@ -137,10 +137,15 @@ impl Sample {
     /// All that is defined in one bucket, with everything let through.
     fn hash(&self) -> Vec<u8> {
         let first = 1 + self.symbols.iter().take_while(|(_, symbol)| !symbol.defined).count();
-        let hashes: Vec<_> =
-            self.symbols.iter().skip(first - 1).map(|(name, _)| elf::gnu_hash(name.as_bytes())).collect();
-        let filter =
-            hashes.iter().fold(0_u64, |filter, hash| filter | 1 << (hash % 64) | 1 << ((hash >> 6) % 64));
+        let hashes: Vec<_> = self
+            .symbols
+            .iter()
+            .skip(first - 1)
+            .map(|(name, _)| elf::gnu_hash(name.as_bytes()))
+            .collect();
+        let filter = hashes
+            .iter()
+            .fold(0_u64, |filter, hash| filter | 1 << (hash % 64) | 1 << ((hash >> 6) % 64));
         let start = if hashes.is_empty() { 0 } else { first as u32 };
         let mut words = vec![1, first as u32, 1, 6, filter as u32, (filter >> 32) as u32, start];
         words.extend(hashes.iter().map(|hash| hash & !1));
@@ -174,7 +179,8 @@ impl Sample {
         // Without a note of ours there is another one, as in most libraries.
         if notes.is_empty() {
             notes =
-                [4u32.to_le_bytes(), 4u32.to_le_bytes(), 3u32.to_le_bytes(), *b"GNU\0", [0xab; 4]].concat();
+                [4u32.to_le_bytes(), 4u32.to_le_bytes(), 3u32.to_le_bytes(), *b"GNU\0", [0xab; 4]]
+                    .concat();
         }
         let note = file.section(".note.midflight", 7, 2, &notes, 4);
         let mut strings = vec![0];
@@ -182,8 +188,10 @@ impl Sample {
             strings.extend(text.bytes().chain([0]));
             (strings.len() - text.len() - 1) as u64
         };
-        let named: Vec<_> = self.symbols.iter().map(|(name, symbol)| (string(name), symbol)).collect();
-        let mut entries: Vec<_> = self.needed.iter().map(|name| (elf::DT_NEEDED.0, string(name))).collect();
+        let named: Vec<_> =
+            self.symbols.iter().map(|(name, symbol)| (string(name), symbol)).collect();
+        let mut entries: Vec<_> =
+            self.needed.iter().map(|name| (elf::DT_NEEDED.0, string(name))).collect();
         entries.push((elf::DT_SONAME.0, string(self.soname)));
         entries.extend(self.texts.iter().map(|(tag, text)| (*tag, string(text))));
         entries.extend(&self.numbers);
@@ -194,7 +202,8 @@ impl Sample {
         let eh_frame_hdr = file.section(self.eh_frame_hdr, 1, 2, &[1, 0x1b, 3, 0x3b], 4);
         let hash = file.section(".gnu.hash", elf::SHT_GNU_HASH.0, 2, &self.hash(), 8);
         let versym = file.section(".gnu.version", elf::SHT_GNU_VERSYM.0, 2, &self.indices(), 2);
-        let verneed = file.section(".gnu.version_r", elf::SHT_GNU_VERNEED.0, 2, &needs(versions), 4);
+        let verneed =
+            file.section(".gnu.version_r", elf::SHT_GNU_VERNEED.0, 2, &needs(versions), 4);
         let relocations = POINTERS.len() + self.init_array;
         let rela = file.section(".rela.dyn", 4, 2, &vec![0; 24 * relocations], 8);
         let init = file.section(".init", 1, 6, &[0xc3; 8], 4);
@@ -204,16 +213,28 @@ impl Sample {
         let tdata = file.section(".tdata", 1, 0x403, &[5; 8], 8);
         let tbss = file.zeros(".tbss", 0x403, 24, 8);
         let array = file.section(".init_array", 14, 3, &vec![0; 8 * self.init_array], 8);
-        entries.extend([(elf::DT_STRTAB.0, file.address(dynstr)), (elf::DT_STRSZ.0, strings.len() as u64)]);
+        entries.extend([
+            (elf::DT_STRTAB.0, file.address(dynstr)),
+            (elf::DT_STRSZ.0, strings.len() as u64),
+        ]);
         entries.extend([(elf::DT_SYMTAB.0, file.address(dynsym)), (elf::DT_SYMENT.0, 24)]);
-        entries.extend([(elf::DT_GNU_HASH.0, file.address(hash)), (elf::DT_VERSYM.0, file.address(versym))]);
+        entries.extend([
+            (elf::DT_GNU_HASH.0, file.address(hash)),
+            (elf::DT_VERSYM.0, file.address(versym)),
+        ]);
         entries.extend([(elf::DT_VERNEED.0, file.address(verneed)), (elf::DT_VERNEEDNUM.0, 1)]);
-        entries.extend([(elf::DT_RELA.0, file.address(rela)), (elf::DT_RELASZ.0, 24 * relocations as u64)]);
+        entries.extend([
+            (elf::DT_RELA.0, file.address(rela)),
+            (elf::DT_RELASZ.0, 24 * relocations as u64),
+        ]);
         entries.extend([(elf::DT_RELAENT.0, 24), (elf::DT_RELACOUNT.0, relocations as u64)]);
         entries.push((elf::DT_INIT.0, file.address(init)));
         if self.init_array != 0 {
             let size = 8 * self.init_array as u64;
-            entries.extend([(elf::DT_INIT_ARRAY.0, file.address(array)), (elf::DT_INIT_ARRAYSZ.0, size)]);
+            entries.extend([
+                (elf::DT_INIT_ARRAY.0, file.address(array)),
+                (elf::DT_INIT_ARRAYSZ.0, size),
+            ]);
         }
         entries.push((elf::DT_NULL.0, 0));
         let entries: Vec<u8> = entries
@@ -223,7 +244,8 @@ impl Sample {
             .collect();
         let dynamic = file.section(".dynamic", 6, 3, &entries, 8);
         let relro_end = file.end();
-        let padding = file.zeros(".relro_padding", 3, (2 * PAGE).checked_sub(relro_end + PAGE).unwrap(), 1);
+        let padding =
+            file.zeros(".relro_padding", 3, (2 * PAGE).checked_sub(relro_end + PAGE).unwrap(), 1);
         file.shift = 2 * PAGE;
         let entry_at = self.place.len().next_multiple_of(8);
         let mut statics = self.place.clone();
@@ -257,9 +279,12 @@ impl Sample {
             };
             file.put(table + 24 * (index + 1) + ST_VALUE, &address.to_le_bytes());
         }
-        let functions = (0..self.init_array).map(|at| (file.address(array) + 8 * at as u64, Target::Code));
-        let pointers = POINTERS.iter().map(|(field, target)| (entry_address + *field as u64, *target));
-        for (index, (offset, target)) in functions.chain(pointers).collect::<Vec<_>>().into_iter().enumerate()
+        let functions =
+            (0..self.init_array).map(|at| (file.address(array) + 8 * at as u64, Target::Code));
+        let pointers =
+            POINTERS.iter().map(|(field, target)| (entry_address + *field as u64, *target));
+        for (index, (offset, target)) in
+            functions.chain(pointers).collect::<Vec<_>>().into_iter().enumerate()
         {
             let target = match target {
                 Target::Code => file.address(code),
@@ -270,7 +295,8 @@ impl Sample {
             file.put(at, &[offset, RELATIVE, target].map(u64::to_le_bytes).concat());
         }
         let tls = [file.sections[tdata], file.sections[tbss]];
-        let relro = (tls[0].offset, tls[0].address, relro_end - tls[0].offset, 2 * PAGE - tls[0].address);
+        let relro =
+            (tls[0].offset, tls[0].address, relro_end - tls[0].offset, 2 * PAGE - tls[0].address);
         let data = file.sections[data];
         let data_memory = file.sections[bss].address + self.bss - data.address;
         let whole = |section: Part| (section.offset, section.address, section.size, section.size);
@@ -278,7 +304,12 @@ impl Sample {
             (elf::PT_PHDR, 4, (64, 64, SEGMENTS as u64 * 56, SEGMENTS as u64 * 56), 8),
             (elf::PT_LOAD, 5, (0, 0, text_end, text_end), PAGE),
             (elf::PT_LOAD, 6, relro, PAGE),
-            (elf::PT_LOAD, 6, (data.offset, data.address, data_end - data.offset, data_memory), PAGE),
+            (
+                elf::PT_LOAD,
+                6,
+                (data.offset, data.address, data_end - data.offset, data_memory),
+                PAGE,
+            ),
             (elf::PT_TLS, 4, (tls[0].offset, tls[0].address, 8, 32), 8),
             (elf::PT_DYNAMIC, 6, whole(file.sections[dynamic]), 8),
             (elf::PT_GNU_RELRO, 4, relro, 1),
@@ -358,7 +389,14 @@ impl File {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn section(&mut self, name: &'static str, kind: u32, flags: u64, bytes: &[u8], align: u64) -> usize {
+    fn section(
+        &mut self,
+        name: &'static str,
+        kind: u32,
+        flags: u64,
+        bytes: &[u8],
+        align: u64,
+    ) -> usize {
         let offset = match align {
             0 => 0,
             align => self.end().next_multiple_of(align),
@@ -406,7 +444,8 @@ impl File {
             let words = [part.flags, part.address, part.offset, part.size];
             self.bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
             self.bytes.extend([part.link, part.info].iter().flat_map(|word| word.to_le_bytes()));
-            self.bytes.extend([part.align, part.entry_size].iter().flat_map(|word| word.to_le_bytes()));
+            self.bytes
+                .extend([part.align, part.entry_size].iter().flat_map(|word| word.to_le_bytes()));
         }
         self.put(0, b"\x7fELF\x02\x01\x01");
         let machine = headers::HOST_MACHINE.0.to_le_bytes();
@@ -492,7 +531,10 @@ fn a_plugin_is_accepted_and_described() {
     assert_eq!(found.build_id, None);
     assert_eq!(bytes[..found.place.table_offset].last_chunk(), Some(PLACE_MAGIC));
     let nodelete = found.nodelete.unwrap();
-    assert_eq!(bytes[nodelete - 8..][..16], [0x6fff_fffb_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat());
+    assert_eq!(
+        bytes[nodelete - 8..][..16],
+        [0x6fff_fffb_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat()
+    );
     assert_eq!(found.needed, ["libc.so.6", "libssl.so.3"]);
     assert_eq!(found.unfamiliar, ["libssl.so.3"]);
     assert_eq!(found.constructors, 4);
@@ -535,7 +577,11 @@ fn what_is_no_elf_file_is_not_elf() {
 
 #[test]
 fn other_word_sizes_and_byte_orders_are_the_wrong_class() {
-    check(&patched(4, [1]), Code::WrongClass, "32-bit little-endian, this host 64-bit little-endian");
+    check(
+        &patched(4, [1]),
+        Code::WrongClass,
+        "32-bit little-endian, this host 64-bit little-endian",
+    );
     check(&patched(5, [2]), Code::WrongClass, "64-bit big-endian");
     check(&patched(4, [1, 2]), Code::WrongClass, "32-bit big-endian");
     check(&patched(4, [7]), Code::WrongClass, "class 7 with data encoding 1");
@@ -577,7 +623,11 @@ fn a_cut_anywhere_is_truncated() {
 
 #[test]
 fn a_range_beyond_the_end_is_truncated() {
-    check(&segments(&[(DATA_LOAD, P_FILESZ, |size| size + PAGE)]), Code::FileTruncated, "of a file of");
+    check(
+        &segments(&[(DATA_LOAD, P_FILESZ, |size| size + PAGE)]),
+        Code::FileTruncated,
+        "of a file of",
+    );
     check(
         &sections(&[(S_DATA, SH_SIZE, |size| size + PAGE)]),
         Code::FileTruncated,
@@ -616,13 +666,17 @@ fn an_odd_elf_header_is_inconsistent() {
 
 #[test]
 fn program_headers_that_no_linker_makes_are_inconsistent() {
-    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    let refused =
+        |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
     refused(
         &[(STACK, P_TYPE, |_| 0x6474_e558)],
         "segment 8 (type 0x6474e558) is of no type that a library has",
     );
     refused(&[(STACK, P_TYPE, |_| 3)], "segment 8 (PT_INTERP) is of no type");
-    refused(&[(STACK, P_TYPE, |_| 7)], "segment 4 (PT_TLS) and segment 8 (PT_TLS) are of the same type");
+    refused(
+        &[(STACK, P_TYPE, |_| 7)],
+        "segment 4 (PT_TLS) and segment 8 (PT_TLS) are of the same type",
+    );
     refused(&[(EH_FRAME, P_ALIGN, |_| 12)], "the alignment 0xc, no power of two");
     refused(&[(NOTE, P_FLAGS, |_| 12)], "the flags 0xc, expected 4 (read) to 7");
     refused(&[(NOTE, P_FLAGS, |_| 2)], "the flags 0x2, expected 4 (read) to 7");
@@ -633,13 +687,17 @@ fn program_headers_that_no_linker_makes_are_inconsistent() {
 
 #[test]
 fn loads_that_differ_from_their_sections_are_inconsistent() {
-    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    let refused =
+        |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
     for align in [|_| 0, |_| 2048, |_| 1 << 31] {
         refused(&[(RELRO_LOAD, P_ALIGN, align)], "expected one of pages");
     }
     refused(&[(RELRO_LOAD, P_OFFSET, |offset| offset - 64)], "which no mapping of pages can");
     refused(&[(RELRO_LOAD, P_MEMSZ, |size| size + PAGE)], "they share a page");
-    refused(&[(DATA_LOAD, P_TYPE, |_| 0)], "section 16 (.data) is part of the library, but of no PT_LOAD");
+    refused(
+        &[(DATA_LOAD, P_TYPE, |_| 0)],
+        "section 16 (.data) is part of the library, but of no PT_LOAD",
+    );
     let later: [fn(u64) -> u64; 2] = [|start| start + 4, |size| size - 4];
     let starts = [P_OFFSET, P_VADDR, P_PADDR].map(|field| (RELRO_LOAD, field, later[0]));
     let sizes = [P_FILESZ, P_MEMSZ].map(|field| (RELRO_LOAD, field, later[1]));
@@ -648,7 +706,8 @@ fn loads_that_differ_from_their_sections_are_inconsistent() {
     refused(&[(DATA_LOAD, P_MEMSZ, |size| size - 1)], "segment 3 (PT_LOAD) ends at");
     refused(&[(RELRO_LOAD, P_FILESZ, |size| size - 8)], "its last section in the file at");
     refused(&[(DATA_LOAD, P_FLAGS, |_| 4)], "has the flags 0x4, its sections 0x6");
-    let section = |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
+    let section =
+        |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
     section(&[(S_DATA, SH_OFFSET, |offset| offset - 8)], "but segment 3 (PT_LOAD) is");
     let mut executable = sections(&[(S_DATA, SH_FLAGS, |flags| flags | 4)]);
     executable[64 + DATA_LOAD * 56 + P_FLAGS] = 7;
@@ -657,13 +716,17 @@ fn loads_that_differ_from_their_sections_are_inconsistent() {
 
 #[test]
 fn single_segments_that_differ_from_their_sections_are_inconsistent() {
-    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    let refused =
+        |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
     refused(&[(DYNAMIC, P_TYPE, |_| 0)], "section 14 (.dynamic) has no PT_DYNAMIC");
     refused(&[(DYNAMIC, P_FLAGS, |_| 4)], "has the flags 0x4, section 14 (.dynamic) 0x6");
     refused(&[(DYNAMIC, P_MEMSZ, |size| size + 16)], "segment 5 (PT_DYNAMIC) is");
     refused(&[(EH_FRAME, P_TYPE, |_| 0)], "(.eh_frame_hdr) has no program header of its own");
     refused(&[(EH_FRAME, P_OFFSET, |offset| offset + 1)], "segment 7 (PT_GNU_EH_FRAME) is");
-    refused(&[(NOTE, P_TYPE, |_| 0x6474_e553)], "(PT_GNU_PROPERTY) has no section .note.gnu.property");
+    refused(
+        &[(NOTE, P_TYPE, |_| 0x6474_e553)],
+        "(PT_GNU_PROPERTY) has no section .note.gnu.property",
+    );
     refused(&[(TLS, P_TYPE, |_| 0)], "section 11 (.tdata) has no PT_TLS");
     refused(&[(TLS, P_MEMSZ, |size| size + 8)], "its sections are 0x8 bytes");
     refused(&[(TLS, P_FILESZ, |size| size - 8)], "its sections are 0x8 bytes");
@@ -739,7 +802,8 @@ fn a_section_may_end_with_the_file() {
 
 #[test]
 fn memory_that_is_written_later_must_not_become_read_only() {
-    let refused = |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
+    let refused =
+        |edits: &[Edit], reason| check(&segments(edits), Code::HeadersInconsistent, reason);
     refused(&[(RELRO, P_TYPE, |_| 0)], "(.relro_padding) has no PT_GNU_RELRO");
     refused(&[(RELRO, P_MEMSZ, |size| size + PAGE)], "is inside no writable PT_LOAD");
     let text: [Edit; 4] = [
@@ -762,14 +826,18 @@ fn memory_that_is_written_later_must_not_become_read_only() {
 
 #[test]
 fn odd_sections_are_inconsistent() {
-    let refused = |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
+    let refused =
+        |edits: &[Edit], reason| check(&sections(edits), Code::HeadersInconsistent, reason);
     refused(&[(S_NULL, SH_TYPE, |_| 1)], "section 0 is not empty");
     refused(&[(S_NULL, SH_SIZE, |_| 70_000)], "section 0 is not empty");
     refused(&[(S_DATA, SH_NAME, |_| 0xffff_fff0)], "section 16 has no name that ends");
     refused(&[(S_DATA, SH_SIZE, |_| u64::MAX)], "section 16 (.data) wraps around");
     refused(&[(SECTIONS - 1, SH_TYPE, |_| 1)], "section 20 of 21 is to hold the sections' names");
     refused(&[(S_DYNAMIC, SH_TYPE, |_| 1)], "the file has no dynamic section");
-    refused(&[(S_DATA, SH_TYPE, |_| 6)], "section 14 (.dynamic) and section 16 (.data) are of the same type");
+    refused(
+        &[(S_DATA, SH_TYPE, |_| 6)],
+        "section 14 (.dynamic) and section 16 (.data) are of the same type",
+    );
     refused(&[(S_DYNAMIC, SH_SIZE, |size| size - 8)], "expected up to 4096 × 16");
     refused(&[(S_DYNAMIC, SH_SIZE, |size| size - 16)], "has no last entry");
     refused(&[(S_DYNSTR, SH_TYPE, |_| 1)], "(.dynamic) has no string table");
@@ -800,7 +868,8 @@ fn a_library_in_which_no_panic_unwinds_is_inconsistent() {
     check(&bytes, Code::HeadersInconsistent, "the first panic would end the process");
 }
 
-/// The acceptance suite loads real files; here it is only which fields may differ: those that nothing reads.
+/// The acceptance suite loads real files; here it is only which fields may differ: those that
+/// nothing reads.
 #[test]
 fn a_flipped_bit_is_refused_wherever_the_loader_or_the_unwinder_would_read_it() {
     let good = Sample::new().build();
@@ -855,7 +924,11 @@ fn a_filters_library_counts_as_needed() {
 #[test]
 fn a_library_without_the_note_is_no_plugin_and_is_named() {
     let bytes = Sample::with(|sample| sample.note = None);
-    check(&bytes, Code::NotAPlugin, "a sound shared library (libsample.so), but it has no note `midflight`");
+    check(
+        &bytes,
+        Code::NotAPlugin,
+        "a sound shared library (libsample.so), but it has no note `midflight`",
+    );
 }
 
 #[test]
@@ -872,7 +945,11 @@ fn a_note_that_is_there_twice_or_broken_is_invalid() {
     let mut bytes = Sample::new().build();
     let note = bytes.windows(9).position(|name| name == NOTE_NAME.as_bytes()).unwrap() - 12;
     bytes[note + 3] = 255;
-    check(&bytes, Code::HeadersInconsistent, "the notes in section 1 (.note.midflight) can't be followed");
+    check(
+        &bytes,
+        Code::HeadersInconsistent,
+        "the notes in section 1 (.note.midflight) can't be followed",
+    );
 }
 
 #[test]
@@ -887,11 +964,15 @@ fn many_notes_are_refused_unread() {
 
 #[test]
 fn missing_or_odd_exports_are_refused_with_the_plugins_name() {
-    let refused = |change: fn(&mut Sample), reason| check(&Sample::with(change), Code::EntryMissing, reason);
+    let refused =
+        |change: fn(&mut Sample), reason| check(&Sample::with(change), Code::EntryMissing, reason);
     refused(|sample| sample.symbols.truncate(0), "have no `midflight_entry`");
     refused(|sample| sample.symbols.truncate(1), "have no `midflight_place`");
     refused(|sample| sample.symbols.push(sample.symbols[1]), "have `midflight_place` twice");
-    refused(|sample| sample.symbols[0].1.defined = false, "`midflight_entry` is no static that this file");
+    refused(
+        |sample| sample.symbols[0].1.defined = false,
+        "`midflight_entry` is no static that this file",
+    );
     refused(|sample| sample.symbols[0].1.kind = elf::STT_FUNC, "`midflight_entry` is no static");
     refused(|sample| sample.symbols[1].1.bind = elf::STB_WEAK, "`midflight_place` is no static");
     refused(|sample| sample.symbols[1].1.size = 16, "has 16 bytes, expected 24");
@@ -909,7 +990,9 @@ fn missing_or_odd_exports_are_refused_with_the_plugins_name() {
 fn a_hooked_function_from_the_c_library_has_escaped() {
     let import = Symbol { kind: elf::STT_FUNC, defined: false, ..object(0, 0) };
     let bytes = Sample::with(|sample| {
-        for name in ["pthread_create", "on_exit", "pthread_create", "pthread_create_not", "pthread_key"] {
+        for name in
+            ["pthread_create", "on_exit", "pthread_create", "pthread_create_not", "pthread_key"]
+        {
             sample.symbols.push((name, import));
         }
     });
@@ -946,9 +1029,17 @@ fn random_damage_never_panics() {
                 0 => bytes[at] ^= 1 << random(8),
                 1 => bytes[at] = random(256) as u8,
                 _ => {
-                    let extreme =
-                        [0, 1, u64::MAX, i64::MAX as u64, 1 << 63, u32::MAX.into(), good.len() as u64];
-                    bytes[at & !7..][..8].copy_from_slice(&extreme[random(extreme.len())].to_le_bytes());
+                    let extreme = [
+                        0,
+                        1,
+                        u64::MAX,
+                        i64::MAX as u64,
+                        1 << 63,
+                        u32::MAX.into(),
+                        good.len() as u64,
+                    ];
+                    bytes[at & !7..][..8]
+                        .copy_from_slice(&extreme[random(extreme.len())].to_le_bytes());
                 }
             }
         }
@@ -1010,10 +1101,16 @@ fn d01_the_dynamic_section_says_what_the_sections_say() {
     refused(elf::DT_RELASZ, 0, |_| elf::DT_DEBUG.0 as u64, "no DT_RELASZ, of which");
     refused(elf::DT_INIT_ARRAYSZ, 0, |_| elf::DT_DEBUG.0 as u64, "no DT_INIT_ARRAYSZ, of which");
     refused(elf::DT_INIT, 0, |_| elf::DT_FINI.0 as u64, "no DT_INIT, of which");
-    refused(elf::DT_RELACOUNT, 0, |_| elf::DT_TEXTREL.0 as u64, "DT_TEXTREL, which no plugin needs");
+    refused(
+        elf::DT_RELACOUNT,
+        0,
+        |_| elf::DT_TEXTREL.0 as u64,
+        "DT_TEXTREL, which no plugin needs",
+    );
     refused(elf::DT_RELACOUNT, 0, |_| elf::DT_RELA.0 as u64, "has DT_RELA twice");
     refused(elf::DT_RELACOUNT, 0, |_| elf::DT_JMPREL.0 as u64, "but the file no section for it");
-    let flags = |tag: elf::DynamicTag, value| Sample::with(|sample| sample.numbers = vec![(tag.0, value)]);
+    let flags =
+        |tag: elf::DynamicTag, value| Sample::with(|sample| sample.numbers = vec![(tag.0, value)]);
     check(&flags(elf::DT_FLAGS, 4), Code::HeadersInconsistent, "in DT_FLAGS: no plugin needs 0x4");
     check(&flags(elf::DT_FLAGS_1, 0x41), Code::HeadersInconsistent, "no plugin needs 0x40");
     inspect(&flags(elf::DT_FLAGS_1, 0x89)).unwrap();
@@ -1078,8 +1175,14 @@ fn d01_symbols_are_where_they_say_and_called_once() {
         sample.symbols.insert(0, (name, symbol));
     }
     symbols(|sample| import(sample, "read", IMPORT), "(read) is imported, but goes nowhere");
-    symbols(|sample| import(sample, "read", Symbol { address: 8, ..IMPORT }), "imported, but has an address");
-    symbols(|sample| import(sample, "read", Symbol { bind: elf::STB_LOCAL, ..IMPORT }), "of the wrong kind");
+    symbols(
+        |sample| import(sample, "read", Symbol { address: 8, ..IMPORT }),
+        "imported, but has an address",
+    );
+    symbols(
+        |sample| import(sample, "read", Symbol { bind: elf::STB_LOCAL, ..IMPORT }),
+        "of the wrong kind",
+    );
     symbols(
         |sample| import(sample, "read", Symbol { kind: elf::STT_GNU_IFUNC, ..IMPORT }),
         "unknown type 10",
@@ -1088,8 +1191,14 @@ fn d01_symbols_are_where_they_say_and_called_once() {
         sample.symbols.push(("more", symbol));
     }
     symbols(|sample| define(sample, object(0x40, 8)), "which is not inside section 16 (.data)");
-    symbols(|sample| define(sample, object(AT_PLACE, 1 << 20)), "which is not inside section 16 (.data)");
-    symbols(|sample| define(sample, Symbol { kind: elf::STT_FUNC, ..object(AT_PLACE, 8) }), "holds no code");
+    symbols(
+        |sample| define(sample, object(AT_PLACE, 1 << 20)),
+        "which is not inside section 16 (.data)",
+    );
+    symbols(
+        |sample| define(sample, Symbol { kind: elf::STT_FUNC, ..object(AT_PLACE, 8) }),
+        "holds no code",
+    );
     // What nobody is called is in the table, and one is called by its end.
     let mut bytes =
         Sample::with(|sample| import(sample, "write", Symbol { kind: elf::STT_OBJECT, ..IMPORT }));
@@ -1148,7 +1257,11 @@ fn d02_what_each_thread_would_get_is_bounded() {
         bytes
     };
     inspect(&sized(16 << 20, 4096)).unwrap();
-    check(&sized(1 << 40, 8), Code::TlsTooLarge, "1099511627776 bytes of thread-locals for each thread");
+    check(
+        &sized(1 << 40, 8),
+        Code::TlsTooLarge,
+        "1099511627776 bytes of thread-locals for each thread",
+    );
     check(&sized((16 << 20) + 8, 8), Code::TlsTooLarge, "at most 16777216");
     check(&sized(64, 1 << 20), Code::TlsTooLarge, "aligned to 1048576 bytes, at most 65536");
 }

@@ -51,13 +51,19 @@ pub(super) fn check(elf: &Elf<'_>, table: &Table<'_>, needed: &[String]) -> Resu
     let indices = elf.bytes(section.range.offset, section.range.in_file)?;
     let (expected, found) = (table.all.len(), indices.len() / 2);
     if found != expected || !indices.len().is_multiple_of(2) {
-        return Err(inconsistent(format!("{section} is for {found} symbols, there are {expected}")));
+        return Err(inconsistent(format!(
+            "{section} is for {found} symbols, there are {expected}"
+        )));
     }
     let mut familiar = Vec::with_capacity(expected);
-    for (symbol, index) in indices.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).enumerate() {
+    for (symbol, index) in
+        indices.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).enumerate()
+    {
         let Some(is_familiar) = known.get(&(index & INDEX_MASK)) else {
             let name = table.name(symbol);
-            return Err(inconsistent(format!("symbol {symbol} ({name}) has the unknown version {index}")));
+            return Err(inconsistent(format!(
+                "symbol {symbol} ({name}) has the unknown version {index}"
+            )));
         };
         familiar.push(*is_familiar);
     }
@@ -74,7 +80,8 @@ struct Needs<'elf, 'data> {
 impl<'elf, 'data> Needs<'elf, 'data> {
     fn of(elf: &Elf<'data>, section: &'elf Section<'data>) -> Result<Self, Refusal> {
         let names = elf.sections.get(section.link as usize);
-        let names = names.map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
+        let names = names
+            .map_or(Ok(&[][..]), |names| elf.bytes(names.range.offset, names.range.in_file))?;
         Ok(Needs { section, bytes: elf.bytes(section.range.offset, section.range.in_file)?, names })
     }
 
@@ -87,7 +94,9 @@ impl<'elf, 'data> Needs<'elf, 'data> {
             let file = self.name(file)?;
             if version != 1 || !needed.iter().any(|needed| needed.as_bytes() == file) {
                 let (section, file) = (self.section, file.escape_ascii());
-                return Err(inconsistent(format!("{section} has versions of {file}, which is not needed")));
+                return Err(inconsistent(format!(
+                    "{section} has versions of {file}, which is not needed"
+                )));
             }
             if count == 0 {
                 let (section, file) = (self.section, file.escape_ascii());
@@ -99,7 +108,10 @@ impl<'elf, 'data> Needs<'elf, 'data> {
                 version = self.read_one(version, index + 1 == count, is_familiar, known)?;
             }
             if (next == 0) != (library + 1 == self.section.info) {
-                return Err(inconsistent(format!("{} has not as many libraries as it says", self.section)));
+                return Err(inconsistent(format!(
+                    "{} has not as many libraries as it says",
+                    self.section
+                )));
             }
             at = self.after(at, next)?;
         }
@@ -118,8 +130,9 @@ impl<'elf, 'data> Needs<'elf, 'data> {
         let [name, next] = self.words(at + 8)?;
         let name = self.name(name)?;
         let shown = name.escape_ascii();
-        let refuse =
-            |what: &str| Err(inconsistent(format!("{} has the version {shown}, {what}", self.section)));
+        let refuse = |what: &str| {
+            Err(inconsistent(format!("{} has the version {shown}, {what}", self.section)))
+        };
         if elf::hash(name) != hash {
             return refuse("of another hash");
         }
@@ -168,7 +181,11 @@ impl<'elf, 'data> Needs<'elf, 'data> {
 }
 
 /// The indices of the versions that the file defines itself.
-fn defined(elf: &Elf<'_>, section: &Section<'_>, known: &mut HashMap<u16, bool>) -> Result<(), Refusal> {
+fn defined(
+    elf: &Elf<'_>,
+    section: &Section<'_>,
+    known: &mut HashMap<u16, bool>,
+) -> Result<(), Refusal> {
     let bytes = elf.bytes(section.range.offset, section.range.in_file)?;
     let mut at = 0_usize;
     for _ in 0..section.info {
@@ -176,10 +193,14 @@ fn defined(elf: &Elf<'_>, section: &Section<'_>, known: &mut HashMap<u16, bool>)
             let bytes = bytes.get(at + offset..)?.first_chunk()?;
             Some(u16::from_le_bytes(*bytes))
         };
-        let next =
-            bytes.get(at + 16..).and_then(|rest| rest.first_chunk()).map(|next| u32::from_le_bytes(*next));
+        let next = bytes
+            .get(at + 16..)
+            .and_then(|rest| rest.first_chunk())
+            .map(|next| u32::from_le_bytes(*next));
         let (Some(1), Some(index), Some(next)) = (half(0), half(4), next) else {
-            return Err(inconsistent(format!("{section} ends within an entry, or has one of no known kind")));
+            return Err(inconsistent(format!(
+                "{section} ends within an entry, or has one of no known kind"
+            )));
         };
         if index & !INDEX_MASK != 0
             || known.len() > VERSIONS_MAX

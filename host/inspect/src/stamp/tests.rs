@@ -130,7 +130,11 @@ fn what_has_no_room_is_not_stamped_and_left_as_it_is() {
     // What a compiler leaves beside the library: an object file, and an archive of some.
     refused(&|file| file[16] = 1, Code::WrongFileType, "no shared library");
     refused(&|file| file[..8].copy_from_slice(b"!<arch>\n"), Code::NotElf, "no ELF file");
-    refused(&|file| file[MARK] ^= 1, Code::NotAPlugin, "no room for a stamp, which `export!` makes");
+    refused(
+        &|file| file[MARK] ^= 1,
+        Code::NotAPlugin,
+        "no room for a stamp, which `export!` makes",
+    );
     check(verify(b"text"), Code::NotAPlugin, "it is no ELF file, and has no room");
 }
 

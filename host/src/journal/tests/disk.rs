@@ -1,8 +1,10 @@
 //! A disk that does what disks may do.
 //!
-//! What a process sees and what the disk has are two things here. A cut keeps of what was not synced any part: of the names that
-//! changed any choice, of the bytes that were appended a beginning, with or without zeros in the place of the rest, or an end behind
-//! zeros. An operation can be made to fail, before or after it was done; after a failed sync, what it was to write is gone for good.
+//! What a process sees and what the disk has are two things here. A cut keeps of what was not
+//! synced any part: of the names that changed any choice, of the bytes that were appended a
+//! beginning, with or without zeros in the place of the rest, or an end behind zeros. An operation
+//! can be made to fail, before or after it was done; after a failed sync, what it was to write is
+//! gone for good.
 
 use super::super::files::{Files, Written};
 use parking_lot::Mutex;
@@ -86,8 +88,14 @@ impl Disk {
     }
 
     pub(super) fn of(now: Image) -> Self {
-        let inner =
-            Inner { now, images: Vec::new(), recording: false, operations: 0, fault: None, full: false };
+        let inner = Inner {
+            now,
+            images: Vec::new(),
+            recording: false,
+            operations: 0,
+            fault: None,
+            full: false,
+        };
         Disk(Arc::new(Mutex::new(inner)))
     }
 
@@ -122,7 +130,8 @@ impl Disk {
     /// A file as a person would have put it there.
     pub(super) fn set(&self, name: &str, bytes: &[u8]) {
         let now = &mut self.0.lock().now;
-        let content = Content { seen: bytes.to_owned(), cached: bytes.to_owned(), synced: bytes.len() };
+        let content =
+            Content { seen: bytes.to_owned(), cached: bytes.to_owned(), synced: bytes.len() };
         now.contents.push(content);
         now.names.insert(name.to_owned(), now.contents.len() - 1);
         now.names_synced = now.names.clone();
@@ -201,7 +210,9 @@ impl Files for Disk {
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let length = |now: &Image, at: usize| now.contents[at].seen.len() as u64;
-        self.change(None, |now| now.names.iter().map(|(name, at)| (name.clone(), length(now, *at))).collect())
+        self.change(None, |now| {
+            now.names.iter().map(|(name, at)| (name.clone(), length(now, *at))).collect()
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -310,7 +321,8 @@ impl Content {
             };
             // Of what fills a file anew, all around each line's end.
             let long = rest.len() > 1000 && !near_an_end && written % 61 != 0;
-            let line_end = rest[written.saturating_sub(2)..(written + 2).min(rest.len())].contains(&b'\n');
+            let line_end =
+                rest[written.saturating_sub(2)..(written + 2).min(rest.len())].contains(&b'\n');
             if !looked_at || (long && !line_end) {
                 continue;
             }

@@ -38,7 +38,8 @@ struct Generation<T> {
 
 impl<T: Serialize + DeserializeOwned + 'static> Generation<T> {
     fn of(host: &Arc<Shared>, name: &str) -> Self {
-        let owner = Owner::new(7, "risk".into(), "1.0.0".into(), Arc::from([]), 0, Arc::downgrade(host));
+        let owner =
+            Owner::new(7, "risk".into(), "1.0.0".into(), Arc::from([]), 0, Arc::downgrade(host));
         let linked = Linked::of::<Asks<T>>();
         // SAFETY: a table of the host's own, which the test keeps.
         let this = unsafe { (linked.start)(owner.table(), "risk", name) }.unwrap();
@@ -81,7 +82,10 @@ fn what_one_generation_attaches_the_next_one_finds_and_the_objects_end_frees() {
     assert_eq!(new.get(7), Ok(Some((2, "made".into()))));
     assert_eq!(new.update(9, |_| unreachable!("there is none")), Ok(None::<()>));
     // 1 of the number, 5 of the text, 1 of each note.
-    assert_eq!((data.len(), data.bytes(), data.names()), (3, 8, vec!["note".into(), "risk".into()]));
+    assert_eq!(
+        (data.len(), data.bytes(), data.names()),
+        (3, 8, vec!["note".into(), "risk".into()])
+    );
 
     assert_eq!((data.forget(7), data.forget(7)), (2, 0));
     assert_eq!((new.get(7), note.get(7), note.get(8)), (Ok(None), Ok(None), Ok(Some(false))));
@@ -107,7 +111,8 @@ fn two_hosts_share_nothing_and_a_hosts_end_takes_nothing_from_those_that_still_r
 fn a_value_that_is_of_another_type_is_an_error_that_names_it() {
     let host = host();
     let data = host.attached.clone();
-    let (text, number) = (Generation::<String>::of(&host, "risk"), Generation::<u8>::of(&host, "risk"));
+    let (text, number) =
+        (Generation::<String>::of(&host, "risk"), Generation::<u8>::of(&host, "risk"));
     let _ = text.get_or_insert_with(7, || "three".into());
     let reasons = [
         number.get(7).unwrap_err(),
@@ -116,8 +121,7 @@ fn a_value_that_is_of_another_type_is_an_error_that_names_it() {
     ];
     for reason in reasons {
         assert!(matches!(reason, AttachedError::Unreadable(_)));
-        let expected =
-            "`risk` of the object 7 can't be read: 5 bytes are left over: they are of another schema";
+        let expected = "`risk` of the object 7 can't be read: 5 bytes are left over: they are of another schema";
         assert_eq!(reason.to_string(), expected);
     }
     assert_eq!(text.get(7), Ok(Some("three".into())), "as it was");
@@ -138,7 +142,8 @@ fn a_value_is_made_once_however_many_race_to_make_it() {
     };
     for object in 0..100 {
         let got: Vec<usize> = std::thread::scope(|scope| {
-            let racing = [(); THREADS].map(|()| scope.spawn(|| field.get_or_insert_with(object, make)));
+            let racing =
+                [(); THREADS].map(|()| scope.spawn(|| field.get_or_insert_with(object, make)));
             racing.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
         });
         assert!(got.iter().all(|value| *value == got[0]), "{got:?}");

@@ -41,9 +41,10 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// `preflight_timed_out`. It costs an update less than it costs to open the library twice, and a
 /// call nothing.
 ///
-/// In an ordinary start it notes that the line is there, and returns. In such a child it does its work and never returns. What stands before it, and
-/// constructors of the program itself, run in the child as well: so let it be the first. A `main` without it works as before, with no preflight;
-/// [`HostBuilder::preflight`](crate::HostBuilder::preflight) switches it off.
+/// In an ordinary start it notes that the line is there, and returns. In such a child it does its
+/// work and never returns. What stands before it, and constructors of the program itself, run in
+/// the child as well: so let it be the first. A `main` without it works as before, with no
+/// preflight; [`HostBuilder::preflight`](crate::HostBuilder::preflight) switches it off.
 ///
 /// ```no_run
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,8 +56,8 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// }
 /// ```
 ///
-/// With an attribute that starts a runtime first (`#[tokio::main]`) the child starts it too. It works; a plain `main` that has the line and then
-/// builds the runtime costs the child less.
+/// With an attribute that starts a runtime first (`#[tokio::main]`) the child starts it too. It
+/// works; a plain `main` that has the line and then builds the runtime costs the child less.
 ///
 /// # What it covers
 /// The plugin's constructors, what the comparison of its contracts runs, and its unloading. Its
@@ -66,8 +67,9 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// to be done once, and the host's services are not there. A start that crashes without that ends
 /// the service. So does whatever a plugin does in its calls.
 ///
-/// The child has the service's environment, arguments and directory, no input, an output that nobody reads, and writes no core file. It ends with
-/// the service. It keeps out what is broken, not what is hostile.
+/// The child has the service's environment, arguments and directory, no input, an output that
+/// nobody reads, and writes no core file. It ends with the service. It keeps out what is broken,
+/// not what is hostile.
 ///
 /// # The child that is kept
 /// Most of the time goes into starting the program. From the first switch on the host therefore
@@ -92,8 +94,10 @@ pub fn preflight() {
         Some(Ok(parent)) => Flight::new(parent.socket).serve(&parent.handle),
         Some(Err(why)) => {
             // Its parent reads that, if it is ours.
-            let _ =
-                writeln!(io::stderr(), "midflight: {VARIABLE} is set, and this process obeys nobody: {why}");
+            let _ = writeln!(
+                io::stderr(),
+                "midflight: {VARIABLE} is set, and this process obeys nobody: {why}"
+            );
             die()
         }
         None => {
@@ -123,11 +127,14 @@ impl Flight {
     }
 
     fn serve(mut self, parent: &OwnedFd) -> ! {
-        // No core file: not 0, since a core that is piped to a program ignores that, but the one limit that the kernel heeds there too.
+        // No core file: not 0, since a core that is piped to a program ignores that, but the one
+        // limit that the kernel heeds there too.
         let one = Rlimit { current: Some(1), maximum: Some(1) };
         let _ = rustix::process::setrlimit(Resource::Core, one);
         let _ = rustix::thread::set_name(c"midflight-pre");
-        let (Ok(socket), Ok(watched)) = (self.socket.try_clone(), self.socket.try_clone()) else { die() };
+        let (Ok(socket), Ok(watched)) = (self.socket.try_clone(), self.socket.try_clone()) else {
+            die()
+        };
         // On such threads as the service's workers: their stacks are smaller than the main
         // thread's. They are there before there is a task.
         let opener = thread::Builder::new()
@@ -145,7 +152,8 @@ impl Flight {
                 },
             );
             self.say(&verdict);
-            // Nothing of the plugin runs any more, no exit handler either, until the parent kills this process.
+            // Nothing of the plugin runs any more, no exit handler either, until the parent kills
+            // this process.
             wait();
         });
         if closer.is_err() {
@@ -168,7 +176,8 @@ impl Flight {
             let served = task.program;
             Word::Unable(format!("it is another program: {other:?}, the service is {served:?}"))
         })?;
-        let stopped = self.fly(&directory, &task, &same).map_err(|refusal| Word::refused(&refusal))?;
+        let stopped =
+            self.fly(&directory, &task, &same).map_err(|refusal| Word::refused(&refusal))?;
         self.at(At::Locals);
         Ok((stopped, self.places))
     }
@@ -179,7 +188,8 @@ impl Flight {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut first = [0];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut first)], &mut ancillary, flags)?;
+        let received =
+            recvmsg(&self.socket, &mut [IoSliceMut::new(&mut first)], &mut ancillary, flags)?;
         if received.bytes == 0 {
             // The host has no use for it any more.
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -198,7 +208,12 @@ impl Flight {
         Ok((directory, task))
     }
 
-    fn fly(&mut self, directory: &OwnedFd, task: &Task, same: &SameProgram) -> Result<Stopped, Refusal> {
+    fn fly(
+        &mut self,
+        directory: &OwnedFd,
+        task: &Task,
+        same: &SameProgram,
+    ) -> Result<Stopped, Refusal> {
         midflight_plugin::rt::use_host_panics();
         midflight_plugin::rt::use_symboliser(frames::symbolise);
         let (plugin, version): (Arc<str>, Arc<str>) =
@@ -224,8 +239,9 @@ impl Flight {
         check(&library, &known(&task.known, same), &known(&task.required, same))?;
         if task.start {
             self.at(At::Start);
-            let instance =
-                library.start(owner.table(), &task.config).map_err(|reason| not_started(reason, &owner))?;
+            let instance = library
+                .start(owner.table(), &task.config)
+                .map_err(|reason| not_started(reason, &owner))?;
             self.at(At::Stop);
             owner.revoke();
             let origin = Origin::new(&plugin, &version, task.generation);
@@ -265,8 +281,8 @@ impl Flight {
     }
 }
 
-/// Walks through the code of a flight, with nothing of a plugin's, while nobody waits for it: pages of a
-/// program that was just started are mapped when they are first used.
+/// Walks through the code of a flight, with nothing of a plugin's, while nobody waits for it: pages
+/// of a program that was just started are mapped when they are first used.
 fn warm_up() {
     for layout in library::first_contracts(CONTRACTS_WARMED) {
         let _ = layout::check("", layout, layout, Sides::HostCalls);
@@ -292,7 +308,8 @@ fn known(expected: &[Expected], same: &SameProgram) -> Vec<Known> {
 fn end_with(parent: &OwnedFd, socket: &UnixStream) -> ! {
     loop {
         // No event is asked for of the socket: a hang-up is told anyway.
-        let mut sources = [PollFd::new(parent, PollFlags::IN), PollFd::new(socket, PollFlags::empty())];
+        let mut sources =
+            [PollFd::new(parent, PollFlags::IN), PollFd::new(socket, PollFlags::empty())];
         if poll(&mut sources, None).is_ok() {
             die();
         }

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn a_child_may_have_less_than_its_parent_and_nothing_else() {
         let parent = rights("5\t5\t5\t5", "7 8", "00000000000000c0");
-        let check = |child: Rights, expected| assert_eq!(child.are_within(&parent), expected, "{child:?}");
+        let check =
+            |child: Rights, expected| assert_eq!(child.are_within(&parent), expected, "{child:?}");
         check(rights("5\t5\t5\t5", "7 8", "00000000000000c0"), true);
         check(rights("5\t5\t5\t5", "7 8", "0000000000000040"), true);
         check(rights("5\t5\t5\t5", "7 8", "00000000000000c1"), false);

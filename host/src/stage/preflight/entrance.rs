@@ -61,7 +61,8 @@ impl Parent {
         have_equal_rights(process, maker)?;
         runs_the_same(process)?;
         close_inherited();
-        let socket = socket_from_stdin().map_err(|error| format!("its socket can't be used: {error}"))?;
+        let socket =
+            socket_from_stdin().map_err(|error| format!("its socket can't be used: {error}"))?;
         Ok(Parent { socket, handle })
     }
 }

@@ -50,7 +50,8 @@ impl Kept {
         match circumstances.difference(&now) {
             None => Some(child),
             Some(what) => {
-                let _ = say!(debug, "the service has changed {what}: a child of before is of no use");
+                let _ =
+                    say!(debug, "the service has changed {what}: a child of before is of no use");
                 None
             }
         }

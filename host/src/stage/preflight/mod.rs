@@ -1,10 +1,12 @@
-//! The preflight: a candidate is opened in a process of its own before it is opened in the service's.
+//! The preflight: a candidate is opened in a process of its own before it is opened in the
+//! service's.
 //!
-//! Constructors run inside of dlopen, before anything of a library can be asked, and what they do they do to the process: one that
-//! crashes, exits or hangs does so to the service. Looking at bytes can't tell. So the same program is started once more, and there
-//! the candidate is opened, its contracts are compared, and it is closed again; what happens to
-//! that process is a refusal here. It filters what is broken, not what is hostile, and what depends
-//! on the service's own state is found in the service alone.
+//! Constructors run inside of dlopen, before anything of a library can be asked, and what they do
+//! they do to the process: one that crashes, exits or hangs does so to the service. Looking at
+//! bytes can't tell. So the same program is started once more, and there the candidate is opened,
+//! its contracts are compared, and it is closed again; what happens to that process is a refusal
+//! here. It filters what is broken, not what is hostile, and what depends on the service's own
+//! state is found in the service alone.
 //!
 //! ```text
 //! service (worker of the stage)                       child: the same program, in `preflight()`, the first line of its main
@@ -100,7 +102,10 @@ enum Word {
 
 impl Word {
     fn refused(refusal: &Refusal) -> Word {
-        Word::Refused { code: refusal.code().as_str().to_owned(), reason: refusal.reason().to_owned() }
+        Word::Refused {
+            code: refusal.code().as_str().to_owned(),
+            reason: refusal.reason().to_owned(),
+        }
     }
 
     fn verdict(self) -> Result<(), Refusal> {
@@ -120,8 +125,8 @@ impl Word {
     }
 }
 
-/// Which of the plugin's code the child is about to run. A byte for each goes into a pipe that nobody
-/// reads until it matters: who is woken for each of them takes the processor from the child.
+/// Which of the plugin's code the child is about to run. A byte for each goes into a pipe that
+/// nobody reads until it matters: who is woken for each of them takes the processor from the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum At {
@@ -134,7 +139,8 @@ enum At {
 }
 
 impl At {
-    const ALL: [At; 6] = [At::Constructors, At::Layouts, At::Start, At::Stop, At::Locals, At::Close];
+    const ALL: [At; 6] =
+        [At::Constructors, At::Layouts, At::Start, At::Stop, At::Locals, At::Close];
 
     fn of(byte: u8) -> Option<At> {
         At::ALL.into_iter().find(|at| *at as u8 == byte)

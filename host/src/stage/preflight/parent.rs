@@ -23,7 +23,8 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// A verdict is a sentence.
 const WORDS_BYTES_MAX: usize = 1024 * 1024;
 
-/// A child that has been started. Dropping it ends it, whatever it is at, and removes what it wrote.
+/// A child that has been started. Dropping it ends it, whatever it is at, and removes what it
+/// wrote.
 pub(in crate::stage) struct Preflight {
     child: Child,
     /// It was there before it was wanted, so that it may have ended for reasons of its own.
@@ -66,8 +67,13 @@ impl Preflight {
     }
 
     /// Writes the child's image, and tells it to open that. It does so while this goes on.
-    pub(in crate::stage) fn tell(&mut self, candidate: &Candidate, order: &Order) -> Result<(), Refusal> {
-        let lacks = || Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line");
+    pub(in crate::stage) fn tell(
+        &mut self,
+        candidate: &Candidate,
+        order: &Order,
+    ) -> Result<(), Refusal> {
+        let lacks =
+            || Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line");
         let program = super::program().ok_or_else(lacks)?;
         // Named as a run directory of the child's, so that it knows its own images by their path.
         let pid = self.child.process.pid.as_raw_nonzero();
@@ -96,12 +102,16 @@ impl Preflight {
     }
 
     /// Says what came of it.
-    pub(in crate::stage) fn judge(self, candidate: &Candidate, order: &Order) -> Result<(), Refusal> {
+    pub(in crate::stage) fn judge(
+        self,
+        candidate: &Candidate,
+        order: &Order,
+    ) -> Result<(), Refusal> {
         let mut preflight = self;
         let mut verdict = preflight.verdict();
         if verdict.is_err() && preflight.was_kept && preflight.at().is_none() {
-            // Nothing of the candidate's has run: somebody has killed the child, or memory was short. A
-            // new one says whether the candidate may come in.
+            // Nothing of the candidate's has run: somebody has killed the child, or memory was
+            // short. A new one says whether the candidate may come in.
             preflight = Preflight::anew(preflight.limit)?;
             preflight.tell(candidate, order)?;
             verdict = preflight.verdict();
@@ -160,9 +170,10 @@ impl Preflight {
                 (Some(signal), _) => {
                     (Code::PreflightCrashed, format!("died of {}", library::signal_name(signal)))
                 }
-                (None, exit) => {
-                    (Code::PreflightExited, format!("exited with code {}", exit.unwrap_or_default()))
-                }
+                (None, exit) => (
+                    Code::PreflightExited,
+                    format!("exited with code {}", exit.unwrap_or_default()),
+                ),
             },
             // SIGCHLD is ignored, or somebody else waits for all children of the service's.
             None => (
@@ -175,7 +186,9 @@ impl Preflight {
 
     fn timed_out(&mut self) -> Refusal {
         let limit = self.limit;
-        self.refusal(Code::PreflightTimedOut, |during| format!("{during} had not returned after {limit:?}"))
+        self.refusal(Code::PreflightTimedOut, |during| {
+            format!("{during} had not returned after {limit:?}")
+        })
     }
 
     /// What ends before any of the plugin's code ran is the program's own matter.

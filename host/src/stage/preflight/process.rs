@@ -6,7 +6,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open,
+    waitid,
 };
 use std::io::{self, IoSlice, PipeReader, Write};
 use std::mem::MaybeUninit;
@@ -108,7 +109,10 @@ impl Process {
         let opened = pidfd_open(pid, PidfdFlags::empty()).and_then(|handle| {
             // Where SIGCHLD is ignored a number is free at once. Then this is no child of ours, or
             // none.
-            waitid(WaitId::PidFd(handle.as_fd()), EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?;
+            waitid(
+                WaitId::PidFd(handle.as_fd()),
+                EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+            )?;
             Ok(handle)
         });
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -1,4 +1,5 @@
-//! The protocol's parts as loom knows them, with the names of `host/src/gate/sync.rs`; and the faults that are planted in them.
+//! The protocol's parts as loom knows them, with the names of `host/src/gate/sync.rs`; and the
+//! faults that are planted in them.
 
 use super::super::plant::{Plant, planted};
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
@@ -14,7 +15,8 @@ pub(crate) use std::sync::atomic::AtomicU32;
 
 pub(crate) const FRAMES: usize = 3;
 
-/// The host's is one sequentially consistent exchange, which loom takes for less than it is. This is what is needed of that.
+/// The host's is one sequentially consistent exchange, which loom takes for less than it is. This
+/// is what is needed of that.
 pub(crate) fn announce<T>(hazard: &Hazard<T>, value: *mut T) {
     hazard.store(value, Release);
     if !planted(Plant::NoFenceInReader) {
@@ -53,9 +55,10 @@ fn full_fence() {
 
 /// What makes loom try both orders of two steps.
 ///
-/// By itself it tries them only where a step conflicts with the *last* one on the same atomic: a load by one thread, a load
-/// by another and then that one's store are one order to it, and fences are no steps at all. So each step takes a turn first,
-/// which is a store that nobody reads: any two of an atomic's conflict, and none of them orders anything for the protocol.
+/// By itself it tries them only where a step conflicts with the *last* one on the same atomic: a
+/// load by one thread, a load by another and then that one's store are one order to it, and fences
+/// are no steps at all. So each step takes a turn first, which is a store that nobody reads: any
+/// two of an atomic's conflict, and none of them orders anything for the protocol.
 struct Turn(loom::sync::atomic::AtomicUsize);
 
 impl Turn {
@@ -149,7 +152,8 @@ impl<T> Hazard<T> {
 
     pub(crate) fn load(&self, order: Ordering) -> *mut T {
         match order {
-            // By the owner, of what it has stored itself or what was left for it: no step of its own.
+            // By the owner, of what it has stored itself or what was left for it: no step of its
+            // own.
             Relaxed => self.0.value.load(Relaxed),
             _ => self.0.load(order),
         }
@@ -312,11 +316,13 @@ pub(crate) fn begin_execution() {
 }
 
 thread_local! {
-    /// The memory of the release that was freed last; null before one was. None: memory is not used again.
+    /// The memory of the release that was freed last; null before one was. None: memory is not used
+    /// again.
     static FREE: Cell<Option<*mut c_void>> = const { Cell::new(None) };
 }
 
-/// From here on a new release may get the address of one that was freed. (A use after that can look sound: so not always.)
+/// From here on a new release may get the address of one that was freed. (A use after that can look
+/// sound: so not always.)
 pub(crate) fn use_memory_again() {
     FREE.set(Some(std::ptr::null_mut()));
 }
@@ -341,8 +347,8 @@ pub(crate) fn thread_ends() {
     }
 }
 
-/// `std::sync::Arc`, with the orderings of its source. What it frees is dropped, and its memory stays until the execution
-/// is over, so that the use of it is seen and not undefined.
+/// `std::sync::Arc`, with the orderings of its source. What it frees is dropped, and its memory
+/// stays until the execution is over, so that the use of it is seen and not undefined.
 pub(crate) struct Arc<T: 'static> {
     inner: NonNull<Inner<T>>,
 }

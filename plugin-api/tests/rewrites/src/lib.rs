@@ -1,4 +1,5 @@
-//! Attributes that make another item of the one that they stand on: what stands behind `#[record]` and `#[contract]` sees the item last.
+//! Attributes that make another item of the one that they stand on: what stands behind `#[record]`
+//! and `#[contract]` sees the item last.
 #![forbid(unsafe_code)]
 
 use proc_macro::{Delimiter, Group, Ident, TokenStream, TokenTree};
@@ -32,14 +33,18 @@ pub fn without_supertraits(_: TokenStream, item: TokenStream) -> TokenStream {
 pub fn without_representation(_: TokenStream, item: TokenStream) -> TokenStream {
     let tokens: Vec<TokenTree> = item.into_iter().collect();
     let is_repr = |token: Option<&TokenTree>| match token {
-        Some(TokenTree::Group(attribute)) => attribute.to_string().replace(' ', "").starts_with("[repr("),
+        Some(TokenTree::Group(attribute)) => {
+            attribute.to_string().replace(' ', "").starts_with("[repr(")
+        }
         _ => false,
     };
     let mut kept = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
-            TokenTree::Punct(hash) if hash.as_char() == '#' && is_repr(tokens.get(at + 1)) => at += 2,
+            TokenTree::Punct(hash) if hash.as_char() == '#' && is_repr(tokens.get(at + 1)) => {
+                at += 2
+            }
             token => {
                 kept.push(token.clone());
                 at += 1;
@@ -52,13 +57,16 @@ pub fn without_representation(_: TokenStream, item: TokenStream) -> TokenStream 
 /// `#[instead(u64, Hidden)]`: the second word for the first, wherever that stands.
 #[proc_macro_attribute]
 pub fn instead(words: TokenStream, item: TokenStream) -> TokenStream {
-    let words: Vec<String> = words.to_string().split(',').map(|word| word.trim().to_owned()).collect();
+    let words: Vec<String> =
+        words.to_string().split(',').map(|word| word.trim().to_owned()).collect();
     replaced(item, &words[0], &words[1])
 }
 
 fn replaced(tokens: TokenStream, from: &str, to: &str) -> TokenStream {
     let each = |token: TokenTree| match token {
-        TokenTree::Ident(word) if word.to_string() == from => TokenTree::Ident(Ident::new(to, word.span())),
+        TokenTree::Ident(word) if word.to_string() == from => {
+            TokenTree::Ident(Ident::new(to, word.span()))
+        }
         TokenTree::Group(group) => {
             TokenTree::Group(Group::new(group.delimiter(), replaced(group.stream(), from, to)))
         }

@@ -34,11 +34,17 @@ pub trait Awaiting {
     /// Which build answers.
     fn build(&self) -> u32;
 
-    /// Waits for the bell `number`, and says which build it began and ended on, and which its group called it meanwhile.
+    /// Waits for the bell `number`, and says which build it began and ended on, and which its group
+    /// called it meanwhile.
     async fn wait(&self, number: u64) -> Vec<u32>;
 
     /// The same with what is lent, and an error of its own.
-    async fn lend(&self, text: &str, numbers: &[u64], refused: Option<&Refused>) -> Result<String, Refused>;
+    async fn lend(
+        &self,
+        text: &str,
+        numbers: &[u64],
+        refused: Option<&Refused>,
+    ) -> Result<String, Refused>;
 
     /// Waits for all of the bells at once, by wakers of the plugin's own.
     async fn join(&self, numbers: Vec<u64>) -> u64;
@@ -49,7 +55,8 @@ pub trait Awaiting {
     /// Waits for the bell `number`, and panics.
     async fn panics(&self, at: Panic, number: u64) -> u64;
 
-    /// Which build answers, before and after a service of the host's polls what it kept, and what that said.
+    /// Which build answers, before and after a service of the host's polls what it kept, and what
+    /// that said.
     fn poll_kept(&self) -> Vec<u32>;
 
     /// Calls itself through the host, and in the innermost call asks it to drop what it kept.

@@ -38,7 +38,12 @@ impl Awaiting for TheAwaiting {
         seen
     }
 
-    async fn lend(&self, text: &str, numbers: &[u64], refused: Option<&Refused>) -> Result<String, Refused> {
+    async fn lend(
+        &self,
+        text: &str,
+        numbers: &[u64],
+        refused: Option<&Refused>,
+    ) -> Result<String, Refused> {
         for number in numbers {
             self.bells.rung(*number).await.expect("the host rings");
         }
@@ -49,7 +54,8 @@ impl Awaiting for TheAwaiting {
     }
 
     async fn join(&self, numbers: Vec<u64>) -> u64 {
-        let all: FuturesUnordered<_> = numbers.into_iter().map(|number| self.bells.rung(number)).collect();
+        let all: FuturesUnordered<_> =
+            numbers.into_iter().map(|number| self.bells.rung(number)).collect();
         all.fold(0, async |sum, number| sum + number.expect("the host rings")).await
     }
 

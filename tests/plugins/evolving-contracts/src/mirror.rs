@@ -1,5 +1,9 @@
 //! Everything that can cross, three levels deep, there and back.
-#![allow(clippy::large_enum_variant, clippy::result_large_err, reason = "large values are what is tested")]
+#![allow(
+    clippy::large_enum_variant,
+    clippy::result_large_err,
+    reason = "large values are what is tested"
+)]
 
 use midflight_plugin::{List, Map, Maybe, Period, Sink, Text, TextSink, contract, record};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -142,13 +146,16 @@ pub type Hashed = HashMap<(u32, bool), (BTreeSet<String>, HashSet<i8>)>;
 /// What may grow, inside of what is std's.
 pub type Growing = Vec<(Grown, Option<Choice>)>;
 /// Everything of signatures.
-pub type Std = (String, Results, Ordered, Hashed, Growing, (Duration, Vec<u64>, [i32; 2], Option<Tree>));
+pub type Std =
+    (String, Results, Ordered, Hashed, Growing, (Duration, Vec<u64>, [i32; 2], Option<Tree>));
 
-/// What gives back what it gets: the plugin's side. Each method also gives it to the host's [`Keeper`].
+/// What gives back what it gets: the plugin's side. Each method also gives it to the host's
+/// [`Keeper`].
 #[contract]
 pub trait Mirror {
     /// By reference.
-    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>);
+    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>)
+    -> (Tree, Grown, Option<Leaf>);
     /// Borrowed lists and text.
     fn slices(&self, nodes: &[Node], numbers: &[u32], text: &str, maybe: Option<&str>) -> Slices;
     /// By value.
@@ -166,7 +173,8 @@ pub type Slices = (Vec<Node>, Vec<u32>, String, Option<String>);
 #[contract]
 pub trait Keeper {
     /// By reference.
-    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>);
+    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>)
+    -> (Tree, Grown, Option<Leaf>);
     /// Borrowed lists and text.
     fn slices(&self, nodes: &[Node], numbers: &[u32], text: &str, maybe: Option<&str>) -> Slices;
     /// By value.

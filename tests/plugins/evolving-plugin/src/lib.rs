@@ -1,4 +1,5 @@
-//! The plugin of the evolving contracts as a library. Its features choose the version of the contracts.
+//! The plugin of the evolving contracts as a library. Its features choose the version of the
+//! contracts.
 
 midflight_plugin::export!(
     evolving::TheEvolving,

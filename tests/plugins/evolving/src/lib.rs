@@ -3,7 +3,9 @@
 use evolving_contracts::{
     Evolving, Grown, Host, Keeper, Leaf, Limits, Mirror, Node, Reason, Slices, Std, Tree, Unit,
 };
-use midflight_plugin::{CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, plugin};
+use midflight_plugin::{
+    CallError, Context, List, Plugin, Service, Sink, StartError, TextSink, plugin,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const BUILD: u32 = cfg_select! {
@@ -77,9 +79,15 @@ impl Evolving for TheEvolving {
     }
 }
 
-// What it gives away, to the host's service and as its result, it has made itself: what came is only read and dropped.
+// What it gives away, to the host's service and as its result, it has made itself: what came is
+// only read and dropped.
 impl Mirror for TheEvolving {
-    fn lent(&self, tree: &Tree, grown: &Grown, maybe: Option<&Leaf>) -> (Tree, Grown, Option<Leaf>) {
+    fn lent(
+        &self,
+        tree: &Tree,
+        grown: &Grown,
+        maybe: Option<&Leaf>,
+    ) -> (Tree, Grown, Option<Leaf>) {
         let own = (tree.clone(), grown.clone(), maybe.cloned());
         let kept = self.keeper.lent(&own.0, &own.1, own.2.as_ref());
         assert_eq!(kept.expect("the keeper's copy"), own);

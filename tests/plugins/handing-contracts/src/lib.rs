@@ -53,7 +53,8 @@ pub trait Handing {
     /// What the board's own object answers.
     fn feed(&self) -> Result<u64, String>;
 
-    /// Starts a thread that goes on when the test lets `token` go, and leaves a listener then. It ends at `token` + 1.
+    /// Starts a thread that goes on when the test lets `token` go, and leaves a listener then. It
+    /// ends at `token` + 1.
     fn subscribe_late(&self, token: u64);
 }
 

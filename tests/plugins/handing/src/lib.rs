@@ -38,7 +38,8 @@ impl Drop for TheHanding {
     }
 }
 
-/// What is left with the board, and what is handed out: both are one type, and differ in who holds whom.
+/// What is left with the board, and what is handed out: both are one type, and differ in who holds
+/// whom.
 struct Made {
     board: Service<dyn Board>,
     end: End,

@@ -33,7 +33,8 @@ pub trait Keeping {
     /// The account of that number.
     fn account(&self, number: u64) -> Option<Account>;
 
-    /// Gives an account another name. With `no up` it can't be brought to schema 2, with `no down` not to schema 1.
+    /// Gives an account another name. With `no up` it can't be brought to schema 2, with `no down`
+    /// not to schema 1.
     fn name(&self, number: u64, name: &str);
 
     /// How many accounts there are.
@@ -45,7 +46,8 @@ pub trait Keeping {
     /// Asks the clerk for the sum, who asks back.
     fn ask_the_clerk(&self) -> i64;
 
-    /// How often an object of the host's was visited, this time included, which is attached to it; 0 where that is no number.
+    /// How often an object of the host's was visited, this time included, which is attached to it;
+    /// 0 where that is no number.
     fn visit(&self, object: u64) -> u64;
 
     /// As `pay`, later.

@@ -1,7 +1,10 @@
-//! A plugin that keeps accounts, in a table that is copied while it is used. Its features choose the build and the schema.
+//! A plugin that keeps accounts, in a table that is copied while it is used. Its features choose
+//! the build and the schema.
 
 use keeping_contracts::{Account, Clerk, Keeping};
-use midflight_plugin::{Attached, Context, Handed, Plugin, Service, StartError, State, Table, plugin};
+use midflight_plugin::{
+    Attached, Context, Handed, Plugin, Service, StartError, State, Table, plugin,
+};
 use serde::{Deserialize, Serialize};
 
 const BUILD: u32 = cfg_select! {
@@ -46,7 +49,11 @@ impl TryFrom<First> for Second {
     type Error = &'static str;
 
     fn try_from(First { total, name }: First) -> Result<Self, Self::Error> {
-        if name == "no up" { Err("the name says no") } else { Ok(Second { total, name, payments: 0 }) }
+        if name == "no up" {
+            Err("the name says no")
+        } else {
+            Ok(Second { total, name, payments: 0 })
+        }
     }
 }
 

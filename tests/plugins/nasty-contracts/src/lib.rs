@@ -10,7 +10,8 @@ use midflight_plugin::{contract, record};
 #[record]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// Puts a value into a thread-local with a destructor, once a thread; answers how often it was touched on this one.
+    /// Puts a value into a thread-local with a destructor, once a thread; answers how often it was
+    /// touched on this one.
     Local,
     /// Asks for the current thread, for which std keeps a handle under a pthread key.
     Current,
@@ -18,7 +19,8 @@ pub enum Deed {
     Everyday,
     /// A thread that touches the thread-local, and is joined.
     Joined,
-    /// A detached thread named `nasty-detached`, which touches the thread-local and ends when the ledger lets go of the number.
+    /// A detached thread named `nasty-detached`, which touches the thread-local and ends when the
+    /// ledger lets go of the number.
     Detached,
     /// A panic that is caught where it happens.
     CaughtPanic,
@@ -26,29 +28,35 @@ pub enum Deed {
     Backtrace,
     /// Boxes of 64 KiB that are filled and never freed: as many as the number says.
     Leak,
-    /// An exit handler that reads what a static has allocated, and says whether it is still what it was.
+    /// An exit handler that reads what a static has allocated, and says whether it is still what it
+    /// was.
     ExitHandler,
-    /// A thread-local whose destructor borrows the other one while it asks the ledger, which calls back.
+    /// A thread-local whose destructor borrows the other one while it asks the ledger, which calls
+    /// back.
     BorrowingDestructor,
     /// A thread-local whose destructor touches the other one for the first time.
     LateLocal,
-    /// A thread-local whose destructor starts a thread that touches the other one, and ends when the ledger lets go of the number.
+    /// A thread-local whose destructor starts a thread that touches the other one, and ends when
+    /// the ledger lets go of the number.
     LateThread,
     /// A pthread key with a value, whose destructor touches the thread-local for the first time.
     Key,
     /// A pthread key with a value that is taken back before the thread ends.
     KeyTakenBack,
-    /// A pthread key that can be deleted and made again, by number: 0 makes it and answers the system's number, 1 deletes it, 2 puts a value under
-    /// it on this thread, 3 answers how many values this thread has there, 4 frees what a deleted key left on this thread.
+    /// A pthread key that can be deleted and made again, by number: 0 makes it and answers the
+    /// system's number, 1 deletes it, 2 puts a value under it on this thread, 3 answers how many
+    /// values this thread has there, 4 frees what a deleted key left on this thread.
     KeyAgain,
     /// A handler for SIGUSR1, which counts; answers the count.
     Signal,
 
     /// What C gives to a thread, by number: 0 a key's value, 1 a C11 key's value.
     CKey,
-    /// A C thread that ends by: 0 returning, 1 `pthread_exit`, 2 cancellation, 3 returning (C11), 4 `thrd_exit`.
+    /// A C thread that ends by: 0 returning, 1 `pthread_exit`, 2 cancellation, 3 returning (C11), 4
+    /// `thrd_exit`.
     CThread,
-    /// A `thread_local` of C++ with a destructor, and statics that the linker would make unique; answers how many were destroyed.
+    /// A `thread_local` of C++ with a destructor, and statics that the linker would make unique;
+    /// answers how many were destroyed.
     Cxx,
 
     /// A sum on rayon's global pool.
@@ -78,11 +86,12 @@ pub trait Nasty {
     /// Does it once; the answer is the deed's own.
     fn commit(&self, deed: Deed, number: u64) -> u64;
 
-    /// Touches the thread-local, asks for the current thread and uses a map, as most calls of a plugin do.
+    /// Touches the thread-local, asks for the current thread and uses a map, as most calls of a
+    /// plugin do.
     fn exercise(&self, number: u64) -> u64;
 
-    /// A call with everything in it: what [`exercise`](Nasty::exercise) does, a line, threads that are joined and that aren't, a receive with a timeout,
-    /// a caught panic, an event.
+    /// A call with everything in it: what [`exercise`](Nasty::exercise) does, a line, threads that
+    /// are joined and that aren't, a receive with a timeout, a caught panic, an event.
     fn heavy(&self, number: u64) -> u64;
 
     /// How many values its constructor made, and its threads before `start`.

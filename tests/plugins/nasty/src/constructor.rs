@@ -32,7 +32,8 @@ extern "C" fn construct() {
         let _ = std::fs::write(mark, "the constructor ran\n");
     }
     touch();
-    // Not joined: it may run before the loader has returned, or after. Where a test asks for it, for as long as a file is there.
+    // Not joined: it may run before the loader has returned, or after. Where a test asks for it,
+    // for as long as a file is there.
     let hold = std::env::var_os("NASTY_HOLD");
     let body = move || {
         touch();
@@ -43,7 +44,8 @@ extern "C" fn construct() {
     drop(thread::Builder::new().name("nasty-built".to_owned()).spawn(body).expect("a thread"));
 }
 
-// SAFETY: `.init_array` holds pointers to functions that the loader calls once, with arguments that such a function may ignore.
+// SAFETY: `.init_array` holds pointers to functions that the loader calls once, with arguments that
+// such a function may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = construct;

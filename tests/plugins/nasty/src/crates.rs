@@ -62,7 +62,9 @@ pub(crate) fn stop() {
 fn sqlite() -> rusqlite::Result<u64> {
     let connection = rusqlite::Connection::open_in_memory()?;
     connection.execute_batch("create table t(n integer); insert into t values (1), (2), (39);")?;
-    connection.query_row("select sum(n) from t", [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    connection
+        .query_row("select sum(n) from t", [], |row| row.get::<_, i64>(0))
+        .map(i64::cast_unsigned)
 }
 
 fn regex() -> u64 {

@@ -1,4 +1,5 @@
-//! A plugin that does everything that makes unloading hard. Its features choose the build, what it is linked with, and what else it can do.
+//! A plugin that does everything that makes unloading hard. Its features choose the build, what it
+//! is linked with, and what else it can do.
 
 #![allow(
     unsafe_code,

@@ -34,14 +34,16 @@ fn the_key() -> libc::pthread_key_t {
 pub(crate) fn key(ledger: &Service<dyn Ledger>) -> u64 {
     let kept = Box::new(Kept { ledger: ledger.clone(), _value: Value::new(ledger) });
     // SAFETY: a key of ours, and a value for its destructor.
-    let set = unsafe { libc::pthread_setspecific(the_key(), Box::into_raw(kept).cast_const().cast()) };
+    let set =
+        unsafe { libc::pthread_setspecific(the_key(), Box::into_raw(kept).cast_const().cast()) };
     assert_eq!(set, 0);
     1
 }
 
 pub(crate) fn key_taken_back(ledger: &Service<dyn Ledger>) -> u64 {
     key(ledger);
-    // SAFETY: a key of ours; the value is the one that was just set, and is no longer reachable when it is dropped.
+    // SAFETY: a key of ours; the value is the one that was just set, and is no longer reachable
+    // when it is dropped.
     unsafe {
         let kept = libc::pthread_getspecific(the_key());
         assert_eq!(libc::pthread_setspecific(the_key(), null()), 0);
@@ -63,8 +65,8 @@ unsafe extern "C" fn drop_value(value: *mut c_void) {
 
 pub(crate) fn key_again(ledger: &Service<dyn Ledger>, step: u64) -> u64 {
     let key = AGAIN.load(SeqCst);
-    // SAFETY: a place to write to; keys of ours, used after they were made and not after they were deleted; a value is freed once: by the
-    // destructor, or here where its key was deleted.
+    // SAFETY: a place to write to; keys of ours, used after they were made and not after they were
+    // deleted; a value is freed once: by the destructor, or here where its key was deleted.
     unsafe {
         match step {
             0 => {
@@ -112,13 +114,16 @@ extern "C" fn read_at_exit() {
     let ReadAtExit { ledger, kept } = READ_AT_EXIT.get().expect("it was kept");
     // These would get the memory of those, if that had been freed.
     let others: Vec<_> = (0..1_000).map(|number| line(number + 1_000_000)).collect();
-    let is_as_it_was =
-        others.len() == kept.len() && kept.iter().zip(0..).all(|(kept, number)| *kept == line(number));
+    let is_as_it_was = others.len() == kept.len()
+        && kept.iter().zip(0..).all(|(kept, number)| *kept == line(number));
     let _ = ledger.destroyed(!is_as_it_was);
 }
 
 pub(crate) fn exit_handler(ledger: &Service<dyn Ledger>) -> u64 {
-    READ_AT_EXIT.get_or_init(|| ReadAtExit { ledger: ledger.clone(), kept: (0..1_000).map(line).collect() });
+    READ_AT_EXIT.get_or_init(|| ReadAtExit {
+        ledger: ledger.clone(),
+        kept: (0..1_000).map(line).collect(),
+    });
     let _ = ledger.made();
     // SAFETY: a handler that the loader calls when it unmaps this library.
     assert_eq!(unsafe { libc::atexit(read_at_exit) }, 0);

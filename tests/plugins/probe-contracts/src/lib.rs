@@ -1,7 +1,8 @@
 //! The contracts of the acceptance tests.
 //!
 //! [`Probe`] is what the plugin under test offers: each answer tells which build gave it. [`Desk`] is what the test provides: through
-//! it a test stands inside of a call, a start or a stop for as long as it likes, and decides how they end.
+//! it a test stands inside of a call, a start or a stop for as long as it likes, and decides how
+//! they end.
 
 midflight_plugin::contract_crate!();
 
@@ -145,10 +146,12 @@ pub trait Probe {
     /// The build, once the test lets the call go.
     fn wait(&self, token: u64) -> u32;
 
-    /// Lets the test stand inside with `token`, then waits until this build retires. The build, or 0 where that never happened.
+    /// Lets the test stand inside with `token`, then waits until this build retires. The build, or
+    /// 0 where that never happened.
     fn wait_until_retiring(&self, token: u64) -> u32;
 
-    /// The generations through which a chain of `depth` further calls goes, plugin → [`Desk`] → plugin, and back.
+    /// The generations through which a chain of `depth` further calls goes, plugin → [`Desk`] →
+    /// plugin, and back.
     fn nested(&self, depth: u32) -> Vec<u64>;
 
     /// Panics once the test lets the call go.

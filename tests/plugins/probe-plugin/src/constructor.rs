@@ -39,7 +39,8 @@ extern "C" fn destruct() {
     }
 }
 
-// SAFETY: `.init_array` holds pointers to functions that the loader calls once, with arguments that such a function may ignore.
+// SAFETY: `.init_array` holds pointers to functions that the loader calls once, with arguments that
+// such a function may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = construct;

@@ -1,4 +1,5 @@
-//! The plugin under test as a library. Its features choose the build, what it is called, and what it believes the contracts to be.
+//! The plugin under test as a library. Its features choose the build, what it is called, and what
+//! it believes the contracts to be.
 
 #[cfg(feature = "constructor")]
 mod constructor;

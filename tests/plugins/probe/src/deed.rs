@@ -3,8 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
-/// Says in a journal that the plugin is at `place` in this process, and reads what to do there. The file `PROBE_DEED` holds `place=deed`; its
-/// neighbour is the journal. Nothing without it.
+/// Says in a journal that the plugin is at `place` in this process, and reads what to do there. The
+/// file `PROBE_DEED` holds `place=deed`; its neighbour is the journal. Nothing without it.
 pub fn deed(place: &str) -> String {
     let Ok(file) = std::env::var("PROBE_DEED") else { return String::new() };
     let journal = OpenOptions::new().create(true).append(true).open(format!("{file}.journal"));

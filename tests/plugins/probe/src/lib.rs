@@ -1,4 +1,5 @@
-//! The plugin under test: what it does, for the library that exports it and for the tests that link it in.
+//! The plugin under test: what it does, for the library that exports it and for the tests that link
+//! it in.
 
 use midflight_plugin::{Context, Plugin, Service, StartError, plugin};
 #[cfg(not(feature = "missing-contract"))]
@@ -68,7 +69,8 @@ impl Plugin for TheProbe {
         };
         match begin {
             Begin::Go => {
-                let (name, retired, retires) = (cx.name().to_owned(), Mutex::default(), Condvar::new());
+                let (name, retired, retires) =
+                    (cx.name().to_owned(), Mutex::default(), Condvar::new());
                 Ok(TheProbe { name, generation, desk, config, retired, retires })
             }
             Begin::Fail => Err(StartError::new("the desk is closed")),
@@ -192,7 +194,8 @@ impl Probe for TheProbe {
     fn wait_until_retiring(&self, token: u64) -> u32 {
         self.desk().wait(token).expect("the desk lets it go");
         let retired = self.retired.lock().expect("no panic");
-        let waited = self.retires.wait_timeout_while(retired, Duration::from_secs(60), |retired| !*retired);
+        let waited =
+            self.retires.wait_timeout_while(retired, Duration::from_secs(60), |retired| !*retired);
         if *waited.expect("no panic").0 { VERSION } else { 0 }
     }
 
