@@ -11,21 +11,23 @@
 //! every library there may be another one, as in the volumes of Kubernetes, whose files are links
 //! through a link that is swapped.
 
+mod election;
+mod files;
+
 use crate::contained::say;
 use crate::control::{By, Command};
 use crate::shared::Shared;
 use crate::stage::{Candidate, writers};
+pub(crate) use election::initial;
+use files::{identity, is_library, libraries};
 use midflight_inspect::text;
 use notify::event::{AccessKind, AccessMode, EventKind as Seen, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 /// A watched directory. Dropping it ends the watch and its thread.
 pub(crate) struct Watch {
@@ -195,65 +197,4 @@ fn is_final(path: &Path) -> bool {
         let _ = say!(debug, path = text::path(path), "its writer has not closed it yet");
     }
     !open
-}
-
-/// Which file it is, and of which moment.
-fn identity(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
-    let found = path.metadata().ok()?;
-    Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
-}
-
-/// What lies in the directory at the start: of each plugin the highest version, the newest of
-/// equals.
-pub(crate) fn initial(
-    shared: &Shared,
-    directory: &Path,
-    known: impl Fn(&Candidate) -> bool,
-) -> io::Result<Vec<(Candidate, Duration)>> {
-    let mut best = BTreeMap::new();
-    for path in libraries(directory)? {
-        let began = Instant::now();
-        if writers::is_open_for_writing(&path) {
-            continue;
-        }
-        match Candidate::read(&path, &shared.bounds, &shared.spare) {
-            // The journal has decided about it.
-            Ok(candidate) if known(&candidate) => {}
-            Ok(candidate) => {
-                let took = began.elapsed();
-                let manifest = candidate.manifest();
-                let rank = (manifest.version.clone(), modified(&path), Reverse(path));
-                let best = best
-                    .entry(manifest.name.clone())
-                    .or_insert_with(|| None::<(_, Candidate, Duration)>);
-                if best.as_ref().is_none_or(|(other, ..)| *other < rank) {
-                    *best = Some((rank, candidate, took));
-                }
-            }
-            Err(refusal) if is_final(&path) => shared.refused(&refusal, began.elapsed()),
-            Err(_) => {}
-        }
-    }
-    Ok(best.into_values().flatten().map(|(_, candidate, took)| (candidate, took)).collect())
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
-}
-
-/// The directory's library files, by name.
-fn libraries(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        found.push(entry?.path());
-    }
-    found.retain(|path| is_library(path));
-    found.sort();
-    Ok(found)
-}
-
-/// `*.so`, but no hidden file: those are what tools write before they rename.
-fn is_library(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    path.extension().is_some_and(|extension| extension == "so") && !hidden
 }
