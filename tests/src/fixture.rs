@@ -326,9 +326,11 @@ impl Place {
             let copy = directory.join(fixture.file());
             match fixture {
                 Fixture::NoPlugin => {
-                    drop(fs::copy(&library, copy).expect("a copy of what was built"))
+                    fs::copy(&library, copy).expect("a copy of what was built");
                 }
-                _ => drop(stamp_file(&library, &copy).expect("a stamped copy of what was built")),
+                _ => {
+                    stamp_file(&library, &copy).expect("a stamped copy of what was built");
+                }
             }
         }
     }
