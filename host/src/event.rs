@@ -3,7 +3,7 @@
 use crate::contained::say;
 use crate::holder::Holders;
 use crate::refusal::Refusal;
-use crate::status::Memory;
+use crate::status::{Mapped, Memory};
 use midflight_inspect::text;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -147,6 +147,8 @@ pub enum EventKind {
     Unmapped {
         /// What it had allocated and never freed, where its allocator counts.
         memory: Option<Memory>,
+        /// What its own code had mapped, and left, beside the library.
+        mapped: Mapped,
     },
     /// The generation's code is still in this process, and why.
     Resident(Vec<String>),
@@ -211,8 +213,22 @@ impl fmt::Display for EventKind {
                 "the control thread has ended by a panic: what serves serves on, and nothing is \
                  updated any more; restart the service, and report this: {text}"
             ),
-            EventKind::Unmapped { memory: Some(Memory { current: left @ 1.., .. }) } => {
-                write!(f, "unmapped, with {left} bytes that it never freed")
+            EventKind::Unmapped { memory, mapped } => {
+                f.write_str("unmapped")?;
+                if let Some(Memory { current: left @ 1.., .. }) = memory {
+                    write!(f, ", with {left} bytes that it never freed")?;
+                }
+                let Mapped { bytes, resident } = *mapped;
+                match bytes {
+                    0 => Ok(()),
+                    _ => write!(
+                        f,
+                        ", and {bytes} bytes that its own code mapped are left, {resident} of them \
+                         in memory: an allocator that it brings with it keeps its heap; have it \
+                         give that back at its end (mimalloc: MIMALLOC_DESTROY_ON_EXIT=1), or put \
+                         midflight_plugin::Reclaimed around it"
+                    ),
+                }
             }
             EventKind::Resident(reasons) => write!(f, "resident({})", reasons.join("; ")),
             EventKind::NeverUnloads { reasons, advice } => {
@@ -493,7 +509,9 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         std::thread::scope(|scope| {
-            scope.spawn(|| add(&log, EventKind::Unmapped { memory: None }));
+            scope.spawn(|| {
+                add(&log, EventKind::Unmapped { memory: None, mapped: Mapped::default() })
+            });
             let event = events.next_timeout(Duration::from_secs(10));
             assert_eq!(
                 event.map(|event| event.to_string()).as_deref(),

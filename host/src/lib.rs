@@ -48,7 +48,7 @@ pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, Pa
 pub use refusal::{Code, Refusal, Stage};
 pub use runtime::attached::AttachedData;
 pub use stage::preflight::preflight;
-pub use status::{GenerationStatus, Memory, PluginStatus, Residency, Status};
+pub use status::{GenerationStatus, Mapped, Memory, PluginStatus, Residency, Status};
 
 /// For the benchmarks of this repository. What it offers is made by `unsafe fn`s alone.
 #[doc(hidden)]

@@ -11,8 +11,9 @@ mod program;
 use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use crate::release::Layout;
+use crate::runtime::Owner;
 use crate::stage::image::{Image, is_noexec};
-use crate::status::Memory;
+use crate::status::{Mapped, Memory};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
@@ -269,13 +270,22 @@ impl Library {
     /// Closes the library. Its instance was stopped, or never was, and nothing will call into it:
     /// what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an
     /// error of dlclose is a proof of anything, nor its success.
-    pub(crate) fn close(self) {
-        if let Body::Mapped { handle, entry } = self.body {
-            // SAFETY: by the invariant; mapped until the next line, which runs nothing of it but
-            // its exit handlers.
-            unsafe { entry.as_ref().close() };
-            let _ = ManuallyDrop::into_inner(handle).close();
+    ///
+    /// Answers with what the code has left mapped beside itself, by the books of its `owner`.
+    pub(crate) fn close(self, owner: &Owner) -> Mapped {
+        let Body::Mapped { handle, entry } = self.body else { return Mapped::default() };
+        // SAFETY: by the invariant; mapped until it is closed below.
+        let entry = unsafe { entry.as_ref() };
+        let is_promised = entry.memory.reclaimed.load(Relaxed);
+        // SAFETY: nothing of it runs from here on but its exit handlers.
+        unsafe { entry.close() };
+        let _ = ManuallyDrop::into_inner(handle).close();
+        if is_mapped(self.image.path()) {
+            return owner.mapped();
         }
+        // SAFETY: the code is gone, and its author promised (`Reclaimed`) that nobody else follows
+        // a pointer into what it has mapped.
+        unsafe { owner.take_back(is_promised) }
     }
 
     /// What its allocator has given out, if that counts.

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
-use crate::status::Memory;
+use crate::status::{Mapped, Memory};
 use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService, Tally};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::Mutex;
@@ -315,7 +315,7 @@ impl Stopped {
     pub(crate) fn close(mut self) -> Left {
         self.left.owner.close();
         self.left.memory = self.library.memory();
-        self.library.close();
+        self.left.mapped = self.library.close(&self.left.owner);
         self.left
     }
 }
@@ -326,6 +326,15 @@ pub(crate) struct Left {
     pub(crate) owner: Arc<Owner>,
     /// What it had allocated when it was closed.
     pub(crate) memory: Option<Memory>,
+    /// What it has left mapped beside its code.
+    pub(crate) mapped: Mapped,
+}
+
+impl Left {
+    /// Of what is not closed yet.
+    pub(crate) fn of(image: Arc<Image>, owner: Arc<Owner>) -> Self {
+        Left { image, owner, memory: None, mapped: Mapped::default() }
+    }
 }
 
 /// A host's contract, and the offer of this generation whose layout fits it.
@@ -393,6 +402,10 @@ impl Generation {
 
     pub(crate) fn memory(&self) -> Option<Memory> {
         self.library.memory()
+    }
+
+    pub(crate) fn mapped(&self) -> Mapped {
+        self.owner.mapped()
     }
 
     /// Which of its calls came to nothing: counted until it is committed.
@@ -486,7 +499,7 @@ impl Generation {
         if let Some(loader) = loader {
             let _ = loader.join();
         }
-        (result, Stopped { library, left: Left { image, owner, memory: None } })
+        (result, Stopped { library, left: Left::of(image, owner) })
     }
 
     fn bind(&self, contract: &Known) -> Option<Bound> {

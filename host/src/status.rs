@@ -51,6 +51,9 @@ pub struct GenerationStatus {
     /// None: unknown, since its allocator is no `midflight_plugin::Counted`, or has given out
     /// nothing yet.
     pub memory: Option<Memory>,
+    /// What its own code has mapped and not unmapped: the heap of an
+    /// allocator that it brings with it, mostly. Of an unmapped one, what it has left.
+    pub mapped: Mapped,
 }
 
 /// What a generation's own allocator has given out, in bytes.
@@ -60,6 +63,15 @@ pub struct Memory {
     pub current: usize,
     /// The most so far.
     pub peak: usize,
+}
+
+/// What a generation's own code has mapped and not unmapped, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mapped {
+    /// Of address space.
+    pub bytes: usize,
+    /// Of those, how many were in memory when it was unmapped; 0 before.
+    pub resident: usize,
 }
 
 /// Whether a generation's code is in this process, and why.

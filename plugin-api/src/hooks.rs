@@ -15,12 +15,14 @@
 mod ends;
 mod environment;
 mod lookups;
+mod mappings;
 mod refusals;
 mod signals;
 
 pub use ends::{at_exit, at_fork, at_quick_exit, cancel, exit_thread};
 pub use environment::{clearenv, getenv, openlog, putenv, secure_getenv, setenv, unsetenv};
 pub use lookups::{dlsym, dlvsym};
+pub use mappings::{map, remap, unmap};
 pub use refusals::{
     clone, getaddrinfo_a, list_of_transfers, queue_notice, refuse, timer, transfer, transfer_fsync,
 };
@@ -64,6 +66,24 @@ pub struct Hooks {
     pub putenv: unsafe extern "C" fn(*const (), *const c_char) -> c_int,
     pub clearenv: unsafe extern "C" fn(*const ()) -> c_int,
     pub openlog: unsafe extern "C" fn(*const (), *const c_char, c_int, c_int),
+    pub map: unsafe extern "C" fn(
+        *const (),
+        *mut c_void,
+        usize,
+        c_int,
+        c_int,
+        c_int,
+        i64,
+    ) -> *mut c_void,
+    pub unmap: unsafe extern "C" fn(*const (), *mut c_void, usize) -> c_int,
+    pub remap: unsafe extern "C" fn(
+        *const (),
+        *mut c_void,
+        usize,
+        usize,
+        c_int,
+        *mut c_void,
+    ) -> *mut c_void,
 }
 
 /// What the hooks of one cdylib know of it.
@@ -300,6 +320,10 @@ macro_rules! __hook_rows {
             "putenv" => putenv;
             "clearenv" => clearenv;
             "openlog" => openlog;
+            "mmap" => map;
+            "mmap64" => map;
+            "munmap" => unmap;
+            "mremap" => remap;
             "__cxa_atexit" => at_exit;
             "__cxa_at_quick_exit" => at_quick_exit;
             "__register_atfork" => at_fork;
@@ -331,7 +355,7 @@ macro_rules! __hooks {
         mod __midflight_hooks {
             use $crate::rt::core::ffi::{c_char, c_int, c_ulong, c_void};
             use $crate::rt::core::option::Option;
-            use $crate::rt::core::primitive::{u8, u32, usize};
+            use $crate::rt::core::primitive::{i64, u8, u32, usize};
             use $crate::rt::hooks::{self, C11Routine, Destructor, Routine, Site};
 
             unsafe extern "C" {
@@ -414,6 +438,22 @@ macro_rules! __hooks {
                 "C" putenv(text: *const c_char) -> c_int;
                 "C" clearenv() -> c_int;
                 "C" openlog(name: *const c_char, options: c_int, facility: c_int) -> ();
+                "C" map(
+                    address: *mut c_void,
+                    length: usize,
+                    protection: c_int,
+                    flags: c_int,
+                    file: c_int,
+                    offset: i64
+                ) -> *mut c_void;
+                "C" unmap(address: *mut c_void, length: usize) -> c_int;
+                "C" remap(
+                    address: *mut c_void,
+                    length: usize,
+                    new_length: usize,
+                    flags: c_int,
+                    new_address: *mut c_void
+                ) -> *mut c_void;
                 "C" at_exit(run: Destructor, argument: *mut c_void, library: *const ()) -> c_int;
                 "C" at_quick_exit(run: Destructor, library: *const ()) -> c_int;
                 "C" at_fork(

@@ -5,8 +5,8 @@
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// An allocator that counts what a plugin holds, for the host's status: now, at most, and what was
 /// never freed when its library was unmapped.
@@ -49,10 +49,16 @@ pub struct Counts {
     pub current: AtomicUsize,
     /// At most so far.
     pub peak: AtomicUsize,
+    /// Its allocator is a [`Reclaimed`](crate::Reclaimed): what it leaves may be given back.
+    pub reclaimed: AtomicBool,
 }
 
 /// This library's: each cdylib has its own.
-pub static COUNTS: Counts = Counts { current: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
+pub static COUNTS: Counts = Counts {
+    current: AtomicUsize::new(0),
+    peak: AtomicUsize::new(0),
+    reclaimed: AtomicBool::new(false),
+};
 
 impl Counts {
     fn grow(&self, bytes: usize) {

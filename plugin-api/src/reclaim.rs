@@ -25,10 +25,11 @@
 //! of the library's code and statics anyway.
 #![allow(unsafe_code, reason = "an allocator")]
 
+use crate::memory::COUNTS;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 /// An allocator that frees what is left of it when its library is unmapped: what hangs on the
@@ -44,6 +45,10 @@ use std::sync::{Mutex, PoisonError};
 /// #[global_allocator]
 /// static ALLOCATOR: Counted<Reclaimed> = Counted::over(unsafe { Reclaimed::new() });
 /// ```
+///
+/// Over an allocator that maps its own heaps (mimalloc, jemalloc) it gives those back as well, with
+/// all private memory that the library's code has mapped and never unmapped: the host does that
+/// once it has proven that the code is gone.
 ///
 /// It costs 32 bytes a block, and a lock that is rarely waited for when one is allocated, freed or
 /// grown: some 15 ns for both ends of a block's life, beside the 9 that the system's allocator
@@ -66,8 +71,9 @@ impl<A: GlobalAlloc + 'static> Reclaimed<A> {
     ///
     /// # Safety
     /// It is (or is inside of) the library's global allocator, and the only one of its type. When
-    /// the library is unmapped, nothing outside of it holds a pointer to a block of it that will be
-    /// followed: neither the C library, nor another, nor the kernel.
+    /// the library is unmapped, nothing outside of it holds a pointer that will be followed, to a
+    /// block of it or into private memory that the library's code has mapped (`mmap`) and not
+    /// unmapped: neither the C library, nor another, nor the kernel.
     pub const unsafe fn over(allocator: A) -> Self {
         Reclaimed(allocator)
     }
@@ -137,6 +143,8 @@ impl<A: GlobalAlloc> Reclaimed<A> {
         Chain::of(block, |chain| {
             if chain.owner.is_none() {
                 chain.owner = Some(((&raw const self.0).cast(), dealloc::<A>));
+                // Relaxed: the host reads it when no thread runs code of this library any more.
+                COUNTS.reclaimed.store(true, Relaxed);
             }
             // SAFETY: the header is in the allocation, before the block and aligned as it is; the
             // first of the chain is a live block's, by the lock.

@@ -79,6 +79,8 @@ pub enum Fixture {
     NastyStaticTls,
     /// Its global allocator is mimalloc.
     NastyMimalloc,
+    /// As `NastyMimalloc`, inside of a `Reclaimed`.
+    NastyMimallocReclaimed,
     /// With crates of others that leave things behind.
     NastyCrates,
     /// `awaiting` 1.0.0: its calls wait for the host.
@@ -121,7 +123,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 44] = [
+    pub const ALL: [Fixture; 45] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -151,6 +153,7 @@ impl Fixture {
         Fixture::NastySharedLibstd,
         Fixture::NastyStaticTls,
         Fixture::NastyMimalloc,
+        Fixture::NastyMimallocReclaimed,
         Fixture::NastyCrates,
         Fixture::Awaiting,
         Fixture::AwaitingV2,
@@ -235,6 +238,7 @@ impl Fixture {
             Fixture::NastySharedLibstd => nasty("shared-libstd"),
             Fixture::NastyStaticTls => nasty("static-tls"),
             Fixture::NastyMimalloc => nasty("mimalloc"),
+            Fixture::NastyMimallocReclaimed => nasty("mimalloc,reclaimed"),
             Fixture::NastyCrates => nasty("crates"),
             Fixture::Awaiting => awaiting(""),
             Fixture::AwaitingV2 => awaiting("v2"),

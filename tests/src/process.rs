@@ -15,8 +15,17 @@ pub fn descriptors() -> usize {
 
 /// Resident memory, in KiB.
 pub fn resident_kib() -> u64 {
+    status_kib("VmRSS:")
+}
+
+/// Address space, in KiB.
+pub fn address_space_kib() -> u64 {
+    status_kib("VmSize:")
+}
+
+fn status_kib(of: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+    let line = status.lines().find_map(|line| line.strip_prefix(of)).expect("a line of it");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 

@@ -114,6 +114,7 @@ pub(super) fn record(generation: &Generation, residency: Residency) -> Generatio
         residency,
         held_by: Holders::default(),
         memory: generation.memory(),
+        mapped: generation.mapped(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::holder::Holders;
 use crate::library::is_mapped;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Left, Stopped};
-use crate::status::{GenerationStatus, Residency};
+use crate::status::{GenerationStatus, Mapped, Residency};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::Arc;
@@ -136,6 +136,7 @@ impl Control {
         let Some(Ending { phase, refused, .. }) = self.ending.remove(&number) else { return };
         if let (Phase::Kept(left), Some(record)) = (phase, self.records.get_mut(&number)) {
             record.memory = left.memory;
+            record.mapped = left.mapped;
         }
         self.unmapped(number);
         if let Some((refusal, reply)) = refused {
@@ -145,8 +146,10 @@ impl Control {
 
     pub(super) fn unmapped(&mut self, number: u64) {
         self.mark(number, Residency::Unmapped);
-        let memory = self.records.get(&number).and_then(|record| record.memory);
-        self.tell(number, Duration::ZERO, EventKind::Unmapped { memory });
+        let record = self.records.get(&number);
+        let memory = record.and_then(|record| record.memory);
+        let mapped = record.map(|record| record.mapped).unwrap_or_default();
+        self.tell(number, Duration::ZERO, EventKind::Unmapped { memory, mapped });
         let mut unmapped =
             self.records.values().filter(|record| record.residency == Residency::Unmapped);
         let oldest = unmapped.next().map(|record| record.generation);
@@ -181,6 +184,7 @@ impl Control {
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
                 memory: None,
+                mapped: Mapped::default(),
             });
         }
         match first {

@@ -11,7 +11,7 @@ use crate::host::Publish;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Wanted};
 use crate::stage::{Refused, Step};
-use crate::status::{GenerationStatus, Residency};
+use crate::status::{GenerationStatus, Mapped, Residency};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -189,6 +189,7 @@ impl Control {
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
                 memory: None,
+                mapped: Mapped::default(),
             },
         );
         let reason = format!("{what} has not returned within {deadline:?}");

@@ -20,7 +20,9 @@
 //! | has handed out an object that is kept | retired until the last clone of it is dropped; forgotten with `mem::forget`, for good | the event `stalled`, which counts it among the leases |
 //! | has a value in a thread-local of a thread that idles | retired, and after `stop_deadline` resident, with the thread's number and name, until the thread calls any plugin or ends | [`Host::checkpoint`](crate::Host::checkpoint) in the pool's idle loop |
 //! | leaks memory, or keeps some behind a static: a table in a `LazyLock`, std's buffer of standard output (1 KiB), what `tracing` keeps of its subscriber (200 bytes) | it is the process's from then on | with `midflight_plugin::Counted` as its allocator, the event `unmapped` says how much, and so does [`GenerationStatus::memory`](crate::GenerationStatus::memory). With `midflight_plugin::Reclaimed` inside of that it is given back |
-//! | gives a pointer to what it leaked to the C library (`hsearch`, `setvbuf`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
+//! | brings an allocator that maps its own heaps: mimalloc, jemalloc | the heap stays mapped, a GiB of address space and some 20 MB of memory a generation with mimalloc's defaults, unless `Reclaimed` is around the allocator | [`GenerationStatus::mapped`](crate::GenerationStatus::mapped), and the event `unmapped`, which says how much and names the cures: `MIMALLOC_DESTROY_ON_EXIT=1` in the service's environment, or `Counted::over(Reclaimed::over(MiMalloc))`. Memory that is mapped by system calls past the C library is in no count |
+//! | has C code that keeps memory of the C library's `malloc` for the process: OpenSSL (0.65 MB a generation) | it stays | a service that grows with each update. Call what the C library has for it in `Drop`: `OPENSSL_cleanup()` |
+//! | gives a pointer to what it leaked to the C library (`hsearch`, `setvbuf`, `fopencookie`), the kernel (`io_uring`), a library of others, and has `Reclaimed` as its allocator | it dangles, as pointers to its code and statics do | a crash, or a changed value, after the unload. `Reclaimed::new` is `unsafe` for that |
 //! | is left in the middle of a call: a service of the host's suspends the coroutine that the call runs in (crates `generator`, `may`) | the call holds its version until it is over. Calls that its thread makes meanwhile count as made from within it, and get that version too; when the outermost of them has ended before the others, the next call counts as outermost again, and gets what serves. Calls may end in any order and on another thread: each holds its own version by itself, so nothing is unmapped under one. What a plugin keeps in thread-locals across such a call is the business of whoever moves stacks between threads | the event `stalled`, with the thread. Don't suspend between two versions for long |
 //! | prints with `print!` and no newline | the text is lost | flush in `Drop` |
 //! | changes the environment by `environ`, or by a system call | no lock is taken: another thread's reader, of whatever copy of std, can walk through freed memory | a crash in `getenv`. Use `std::env`, or C's `setenv` and `putenv`: those take the host's lock |
@@ -31,7 +33,11 @@
 //! | jumps out of a call (`longjmp`, `setcontext`) | frames of the host's are skipped, and their pins stay | a drain that never ends, or a crash |
 //!
 //! A process can end at any time with all of that in it: `crates_that_are_known_to_break_unloading`
-//! and `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0.
+//! and `a56_a_process_may_end_with_threads_of_its_plugins` assert exit status 0. Two things are
+//! otherwise: a stream of `fopencookie`'s that is still open, and a stream of the process's whose
+//! buffer lies in the plugin (`setvbuf(stdout, …)`). The C library writes out all streams when the
+//! process ends, through code and memory that are gone: it crashes. Close the stream, and give the
+//! other its own buffer again (`setvbuf(stdout, NULL, _IOLBF, 0)`), in `Drop`.
 //!
 //! # The C library, name by name
 //!
@@ -50,6 +56,7 @@
 //! | registers an exit handler or handlers of forks | they are its library's, and go when that is unmapped, even where no library was named. `on_exit`, which names none, fails with -1 | `a_handler_of_no_library_…` |
 //! | sets, unsets, puts, clears or gets a variable of the environment | the host's std does it, under its lock; a text that is put is copied | `s12_…` |
 //! | opens the system's log | the name is copied | `s12_each_side_…` |
+//! | maps memory, by `mmap`, `mmap64`, `mremap`, and unmaps it | it is counted | `alloc1_…` |
 //! | looks one of all these up, by `dlsym` or `dlvsym` in the C library | it gets what it would have been linked to | `s14_…` |
 //! | registers conversions of `printf`, or counts with `profil`, `sprofil`, `mcheck` | it fails with -1: such a pointer is kept for good | `what_would_call_a_plugin_…` |
 //! | imports what only the C library itself should call, old hooks of its allocator, servers of its remote calls, `monstartup`, `sigvec` | refused `import_forbidden`, before it runs | `s17_an_import_…` |
@@ -88,7 +95,7 @@
 //! | is linked with `-z nodelete` | the flag is cleared in the private image | `a59_…` |
 //! | holds objects of C and C++: keys, C11 keys and threads, `pthread_exit`, `thrd_exit`, cancellation, `thread_local`, inline statics | as for Rust's | `a60_objects_…` |
 //! | uses the static TLS block | refused `static_tls`, before some later update would be the loader's failure | `a60_a_library_…` |
-//! | has its own global allocator | what crosses is rebuilt as the host's own | `a61_…` |
+//! | has its own global allocator | what crosses is rebuilt as the host's own. What the allocator has mapped and leaves is counted ([`GenerationStatus::mapped`](crate::GenerationStatus::mapped)), told by `unmapped`, and given back where `Reclaimed` is around the allocator | `a61_…`, `alloc1_…` |
 //! | leaves a signal handler | resident, and the signal may arrive | `a62_…` |
 //! | needs a shared library off the list, or a shared libstd | resident by policy; refused | `a63_…` |
 //! | is called by threads that end while it is unloaded | they pay first | `a64_…` |

@@ -16,6 +16,7 @@ mod environment;
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;
+pub(crate) mod mappings;
 pub(crate) mod signals;
 pub(crate) mod threads;
 pub(crate) mod wakers;
@@ -28,6 +29,7 @@ use crate::shared::Shared;
 use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
+use mappings::Mappings;
 use midflight_plugin::rt::{
     FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, TypeLayout,
 };
@@ -72,6 +74,7 @@ pub(crate) struct Owner {
     /// Destructors that are still to return, by the thread that they belong to.
     pending: Mutex<BTreeMap<u32, usize>>,
     keys: Keys,
+    mappings: Mappings,
     threads: Threads,
     signals: Signals,
 }
@@ -118,6 +121,9 @@ impl Owner {
                     putenv: environment::put,
                     clearenv: environment::clear,
                     openlog: environment::open_log,
+                    map: mappings::map,
+                    unmap: mappings::unmap,
+                    remap: mappings::remap,
                 },
                 logs: logs::LOGS,
                 wakers: wakers::WAKERS,
@@ -137,6 +143,7 @@ impl Owner {
             outside: AtomicUsize::new(0),
             pending: Mutex::default(),
             keys: Keys::default(),
+            mappings: Mappings::default(),
             threads: Threads::default(),
             signals: Signals::default(),
         })

@@ -210,7 +210,7 @@ pub(crate) fn prepare(
     }
     let image = Arc::new(image);
     let late = |refusal, library| {
-        let left = Left { image: Arc::clone(&image), owner: Arc::clone(&owner), memory: None };
+        let left = Left::of(Arc::clone(&image), Arc::clone(&owner));
         let stopped = Box::new(Stopped::never_started(library, left));
         Refused { refusal: candidate.refused(refusal), stopped: Some(stopped) }
     };

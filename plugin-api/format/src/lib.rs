@@ -19,7 +19,7 @@ pub use stamp::{MARK_INVERTED, STAMPED, StampNote, UNSTAMPED};
 /// The format of the note, of the room for a stamp, and of every table that host and plugin
 /// exchange, and with them the version of abi_stable. Compared before anything else is believed; it
 /// is the type of the note, and the first word of the tables for good.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The vendor of a plugin's note. Its type is [`FORMAT`], its section `.note.midflight`.
 pub const NOTE_NAME: &str = "midflight";

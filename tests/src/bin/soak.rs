@@ -272,7 +272,7 @@ impl Soak {
 
     fn read_events(&mut self) {
         while let Some(event) = self.events.try_next() {
-            if let EventKind::Unmapped { memory } = event.kind {
+            if let EventKind::Unmapped { memory, .. } = event.kind {
                 self.unmapped += 1;
                 let left = memory.map_or(0, |memory| memory.current as u64);
                 self.leaked_bytes += if left > LEFT_BYTES_MAX { left } else { 0 };

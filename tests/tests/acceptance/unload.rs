@@ -1,7 +1,7 @@
 //! Unloading: whatever a plugin leaves with threads and with the system, nothing dangles, nothing
 //! grows, and the status tells why something stays.
 
-use midflight::{Code, EventKind, HostBuilder, Residency, Slot};
+use midflight::{Code, EventKind, HostBuilder, Mapped, Residency, Slot};
 use midflight_plugin::rt::hooks::SYMBOLS;
 use midflight_tests::{
     Fixture, Footprint, Ledger, Rig, WITHIN, check_answers, in_child, process, run_child,
@@ -130,7 +130,9 @@ impl Scene {
     #[track_caller]
     fn left_behind(&self, generation: u64) -> usize {
         let event = self.log.wait("unmapped", generation);
-        let EventKind::Unmapped { memory: Some(memory) } = event.kind else { panic!("{event}") };
+        let EventKind::Unmapped { memory: Some(memory), .. } = event.kind else {
+            panic!("{event}")
+        };
         assert!(memory.current <= memory.peak, "{memory:?}");
         memory.current
     }
@@ -430,6 +432,72 @@ fn a61_an_allocator_of_its_own() {
         scene.left_behind(1);
         scene.end();
     });
+}
+
+/// An allocator that a plugin brings with it maps heaps for a whole process.
+#[test]
+fn alloc1_what_an_allocator_leaves_mapped_is_told_with_its_cures_or_given_back() {
+    /// Uses a generation's heap on two threads, replaces it, and says what it has left mapped.
+    fn left_mapped(scene: &Scene, generation: u64) -> (Mapped, String) {
+        let puppet = Puppet::new("puppet");
+        scene.nasty.text(100_000).expect("a text");
+        scene.nasty.heavy(0).expect("an answer");
+        puppet.commit(scene, Deed::Joined, 0);
+        let during = scene.host.status();
+        let during = during.generations.iter().find(|one| one.generation == generation);
+        assert!(during.expect("it runs").mapped.bytes > 0, "it has mapped its heap: {during:?}");
+        scene.apply(Fixture::NastyV2);
+        puppet.end();
+        scene.passing_until_gone(generation);
+        let event = scene.log.wait("unmapped", generation);
+        let EventKind::Unmapped { mapped, .. } = event.kind else { panic!("{event}") };
+        let after = scene.host.status();
+        let after = after.generations.iter().find(|one| one.generation == generation);
+        assert_eq!(after.map(|one| one.mapped), Some(mapped));
+        (mapped, event.to_string())
+    }
+
+    with_children(
+        |which| match which {
+            "left" => {
+                let scene = Scene::of(Fixture::NastyMimalloc);
+                let (mapped, text) = left_mapped(&scene, 1);
+                assert!(mapped.bytes >= mapped.resident && mapped.resident > 0, "{mapped:?}");
+                for cure in ["MIMALLOC_DESTROY_ON_EXIT", "midflight_plugin::Reclaimed"] {
+                    assert!(text.contains(cure), "{text}");
+                }
+                scene.end();
+            }
+            "destroyed" => {
+                let scene = Scene::of(Fixture::NastyMimalloc);
+                let (mapped, _) = left_mapped(&scene, 1);
+                // Its own books of what it has mapped may be left.
+                assert!(mapped.bytes < 1 << 20, "{mapped:?}");
+                scene.end();
+            }
+            "reclaimed" => {
+                let scene = Scene::of(Fixture::NastyMimallocReclaimed);
+                let mut space = Vec::new();
+                for round in 0..10 {
+                    let (mapped, text) = left_mapped(&scene, 1 + 2 * round);
+                    assert_eq!(mapped, Mapped::default(), "{text}");
+                    space.push(process::address_space_kib());
+                    scene.apply(Fixture::NastyMimallocReclaimed);
+                }
+                // Threads and their arenas come in the first rounds.
+                let grown = space[9].saturating_sub(space[4]);
+                assert!(grown < 256 << 10, "a heap of mimalloc's is a GiB: {space:?}");
+                scene.end();
+            }
+            other => panic!("{other}"),
+        },
+        |test| {
+            run_child(test, "left").assert_ok();
+            run_child_with(test, "destroyed", |child| child.env("MIMALLOC_DESTROY_ON_EXIT", "1"))
+                .assert_ok();
+            run_child(test, "reclaimed").assert_ok();
+        },
+    );
 }
 
 #[test]

@@ -248,7 +248,7 @@ impl Flight {
             // A panic in a stop refuses nothing in the service either.
             let _ = library.stop(instance, &origin);
         }
-        Ok(Stopped::never_started(library, Left { image, owner, memory: None }))
+        Ok(Stopped::never_started(library, Left::of(image, owner)))
     }
 
     /// As the service closes it: when nothing holds it any more. What does so for good, or for

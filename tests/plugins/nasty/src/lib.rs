@@ -36,7 +36,15 @@ static ALLOCATOR: midflight_plugin::Counted<midflight_plugin::Reclaimed> =
     // SAFETY: what this plugin gives to the system and to others is copied there, or taken back.
     midflight_plugin::Counted::over(unsafe { midflight_plugin::Reclaimed::new() });
 
-#[cfg(feature = "mimalloc")]
+#[cfg(all(feature = "mimalloc", feature = "reclaimed"))]
+#[global_allocator]
+static ALLOCATOR: midflight_plugin::Counted<midflight_plugin::Reclaimed<mimalloc::MiMalloc>> =
+    // SAFETY: as above.
+    midflight_plugin::Counted::over(unsafe {
+            midflight_plugin::Reclaimed::over(mimalloc::MiMalloc)
+        });
+
+#[cfg(all(feature = "mimalloc", not(feature = "reclaimed")))]
 #[global_allocator]
 static ALLOCATOR: midflight_plugin::Counted<mimalloc::MiMalloc> =
     midflight_plugin::Counted::over(mimalloc::MiMalloc);
