@@ -43,9 +43,11 @@ impl Libraries {
                 let built = place.artifacts.join(file);
                 match package {
                     OURS => {
-                        drop(stamp_file(&built, &kept).expect("a stamped copy of what was built"))
+                        stamp_file(&built, &kept).expect("a stamped copy of what was built");
                     }
-                    _ => drop(fs::copy(&built, &kept).expect("a copy of what was built")),
+                    _ => {
+                        fs::copy(&built, &kept).expect("a copy of what was built");
+                    }
                 }
                 kept
             })

@@ -343,6 +343,30 @@ fn no_hooks() -> Hooks {
     unsafe extern "C" fn openlog(_: *const (), _: *const c_char, _: c_int, _: c_int) {
         unreachable!()
     }
+    unsafe extern "C" fn map(
+        _: *const (),
+        _: *mut c_void,
+        _: usize,
+        _: c_int,
+        _: c_int,
+        _: c_int,
+        _: i64,
+    ) -> *mut c_void {
+        unreachable!()
+    }
+    unsafe extern "C" fn unmap(_: *const (), _: *mut c_void, _: usize) -> c_int {
+        unreachable!()
+    }
+    unsafe extern "C" fn remap(
+        _: *const (),
+        _: *mut c_void,
+        _: usize,
+        _: usize,
+        _: c_int,
+        _: *mut c_void,
+    ) -> *mut c_void {
+        unreachable!()
+    }
     Hooks {
         local,
         key_create,
@@ -359,6 +383,9 @@ fn no_hooks() -> Hooks {
         putenv: unsetenv,
         clearenv,
         openlog,
+        map,
+        unmap,
+        remap,
     }
 }
 
