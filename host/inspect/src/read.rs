@@ -18,14 +18,21 @@ pub struct Bytes {
     pub data: Buffer,
     /// Where it came from, for reports.
     pub file: PathBuf,
+    /// When its content was last written, in nanoseconds since 1970; 0 where that was before.
+    pub modified_ns: u64,
 }
 
 /// Reads the regular file at `path`, of at most `library_bytes_max` bytes, without ever blocking on
 /// what is no file.
 pub fn read(path: &Path, library_bytes_max: u64, spare: &Spare) -> Result<Bytes, Refusal> {
-    let data = read_whole(path, library_bytes_max, spare, || {})
+    let (data, found) = read_whole(path, library_bytes_max, spare, || {})
         .map_err(|refusal| refusal.in_file(path))?;
-    Ok(Bytes { data, file: path.to_owned() })
+    Ok(Bytes { data, file: path.to_owned(), modified_ns: modified_ns(&found) })
+}
+
+fn modified_ns(found: &Metadata) -> u64 {
+    let nanoseconds = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+    u64::try_from(nanoseconds).unwrap_or(0)
 }
 
 /// `meanwhile` runs between the read and the second look; a test writes to the file there.
@@ -34,7 +41,7 @@ fn read_whole(
     library_bytes_max: u64,
     spare: &Spare,
     meanwhile: impl FnOnce(),
-) -> Result<Buffer, Refusal> {
+) -> Result<(Buffer, Metadata), Refusal> {
     let unreadable =
         |error: io::Error| Refusal::new(Code::FileUnreadable, format!("can't read it: {error}"));
     let mut file = match open(path) {
@@ -71,7 +78,7 @@ fn read_whole(
     if let Some(what) = difference(&before, &after, read) {
         return Err(Refusal::new(Code::FileChanged, format!("while it was read, {what}")));
     }
-    Ok(data)
+    Ok((data, after))
 }
 
 /// Fills `buffer`, or reads to the file's end.

@@ -62,6 +62,8 @@ fn member(generation: &Generation) -> Member {
         version: generation.version.to_string(),
         digest: generation.image.digest.into(),
         config: generation.config.to_string(),
+        group: generation.image.group.as_deref().map(str::to_owned),
+        modified_ns: generation.image.modified_ns,
     }
 }
 
@@ -136,9 +138,7 @@ impl Control {
         let group = &self.plugins.get(plugin)?.group;
         let serving =
             self.groups.get(group)?.active.iter().find(|active| *active.plugin == *plugin)?;
-        let set = recall.journal.state().before.get(&**group)?;
-        let digest = Digest::from(serving.image.digest);
-        set.iter().find(|member| member.plugin == plugin && member.digest != digest)
+        recall.journal.state().before(plugin, &serving.image.digest.into())
     }
 
     pub(super) fn begin_rollback_to(
@@ -254,6 +254,6 @@ impl Control {
     /// Contents of `plugin` that the journal holds.
     pub(super) fn held_before(&self, plugin: &str) -> impl Iterator<Item = [u8; 32]> {
         let held = self.recall.as_ref().and_then(|recall| recall.journal.state().held.get(plugin));
-        held.into_iter().flat_map(|held| held.keys().map(|digest| digest.bytes()))
+        held.into_iter().flatten().map(|held| held.digest.bytes())
     }
 }

@@ -14,31 +14,53 @@
 //! - Nothing is written after what may be garbage. After a write that failed, and at each start,
 //!   the journal goes on in a new file. There is no other way of repair.
 //!
+//! - The file is looked for before each record, and written anew where somebody has taken it away.
+//!   What another host could have written is never overwritten.
+//! - Every format that was ever written is read, and written in the newest; the file as it was
+//!   stays beside it, for the way back.
+//! - All that is kept is bounded: texts, records, versions and contracts a plugin, libraries.
+//!
 //! ```text
 //! <directory>/lock              who has it
 //!             journal           <checksum> <seconds since 1970> <json>, one a line
 //!             journal.new       about to take its place; left by a crash, it means nothing
+//!             journal.format-1  as a host of an older format left it
 //!             store/<hash>.so   the libraries that the journal would bring back
 //! ```
 
 mod files;
 mod record;
+mod restart;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use record::{Digest, Member, Process, Record, Version};
+pub(crate) use restart::{Brought, bring_back};
 pub(crate) use state::{JournalState, Quarantined};
 pub(crate) use store::Store;
 
-use files::{Directory, Failed, Files, Written, replace};
+use crate::contained::say;
+use files::{Directory, Failed, Files, Found, Written, replace};
 use midflight_inspect::text;
-use record::Torn;
+use record::{Line, Torn};
+use state::StateOfFormat1;
 use std::io;
 use std::path::{Path, PathBuf};
 
 const JOURNAL: &str = "journal";
+/// A longer file is not read. Journals of format 1 had no bound of their own.
+const READ_BYTES_MAX: u64 = 256 << 20;
+/// An older journal that is longer is not kept beside the new one.
+const OLD_BYTES_MAX: usize = 4 << 20;
+/// Of a journal's bound, what one record may take.
+const RECORD_SHARE: u64 = 3;
+
+/// Where the journal is kept as a host of that format left it.
+fn old_journal(format: u32) -> String {
+    format!("{JOURNAL}.format-{format}")
+}
 
 /// How much may be kept.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +92,8 @@ pub(crate) struct Journal {
     /// Absent after a failure: nobody knows then what is in the file, so it is not written to
     /// again.
     file: Option<Box<dyn Written>>,
+    /// Which file that is.
+    found: Option<Found>,
     bytes: u64,
     /// That the file had when it was begun.
     bytes_begun: u64,
@@ -86,6 +110,8 @@ pub(crate) struct Opened {
     pub(crate) repaired: Option<Repaired>,
     /// What was on probation when that process died, and is held from now on.
     pub(crate) quarantined: Vec<Quarantined>,
+    /// The older format that it was read in.
+    pub(crate) migrated_from: Option<u32>,
 }
 
 /// A last record that was being written when the process or the machine ended, and was cut off. It
@@ -101,14 +127,20 @@ impl Journal {
     /// and its own beginning.
     fn open(files: Box<dyn Files>, bytes_max: u64) -> Result<(Self, Opened), JournalError> {
         let path = files.path().join(JOURNAL);
-        let found =
-            files.read(JOURNAL).map_err(|source| JournalError::unreadable(&path, source))?;
-        let (mut state, mut lines, repaired) = match found {
-            None => (JournalState::default(), record::head(&JournalState::default()), None),
+        let found = files
+            .read(JOURNAL, READ_BYTES_MAX)
+            .map_err(|source| JournalError::unreadable(&path, source))?;
+        let (mut state, mut lines, repaired, migrated_from) = match found {
+            None => (JournalState::default(), record::head(&JournalState::default()), None, None),
             Some(mut bytes) => {
-                let (state, torn) = replay(&path, &bytes)?;
+                let Replayed { state, torn, format } = replay(&*files, &path, &bytes)?;
                 bytes.truncate(torn.map_or(bytes.len(), |torn| torn.at));
-                (state, bytes, torn.map(Repaired::from))
+                let older = (format != record::FORMAT).then_some(format);
+                if let Some(format) = older {
+                    keep_old(&*files, format, &bytes)?;
+                    bytes = record::head(&state);
+                }
+                (state, bytes, torn.map(Repaired::from), older)
             }
         };
         let died = state.process.clone().filter(|_| !state.clean);
@@ -118,24 +150,32 @@ impl Journal {
             state.apply(&record);
             lines.extend(record::line(&record));
         }
-        let mut journal = Journal { files, file: None, bytes: 0, bytes_begun: 0, bytes_max, state };
+        let (file, found, bytes, bytes_begun) = (None, None, 0, 0);
+        let mut journal = Journal { files, file, found, bytes, bytes_begun, bytes_max, state };
         // What happened before stays readable for as long as there is room.
         if lines.len() as u64 > bytes_max {
             journal.compact()?
         } else {
             journal.begin(&lines)?
         }
-        Ok((journal, Opened { died, repaired, quarantined }))
+        Ok((journal, Opened { died, repaired, quarantined, migrated_from }))
     }
 
     /// When this returns, `record` survives whatever happens. After an error it may or may not be
     /// found at the next start; the next record that is appended rules it out.
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let line = record::line(record);
+        let record = record.bounded();
+        let line = record::line(&record);
+        let line_bytes = line.len() as u64;
+        if line_bytes > self.bytes_max / RECORD_SHARE {
+            let (path, bytes_max) = (self.path(), self.bytes_max / RECORD_SHARE);
+            return Err(JournalError::RecordTooLarge { path, bytes: line_bytes, bytes_max });
+        }
+        self.look()?;
         // What is still true may be more than the bound: then that is not to be written again with
         // every record.
         let bytes_max = self.bytes_max.max(2 * self.bytes_begun);
-        if self.file.is_none() || self.bytes + line.len() as u64 > bytes_max {
+        if self.file.is_none() || self.bytes + line_bytes > bytes_max {
             self.compact()?;
         }
         let mut file = self.file.take().expect("a journal that was begun has a file");
@@ -143,9 +183,42 @@ impl Journal {
         let synced = written.and_then(|()| file.sync().map_err(|source| ("sync", source)));
         synced.map_err(|(what, source)| self.unwritable(what, source))?;
         self.file = Some(file);
-        self.bytes += line.len() as u64;
-        self.state.apply(record);
+        self.bytes += line_bytes;
+        self.state.apply(&record);
         Ok(())
+    }
+
+    /// Is the file where a restart would find it? One that was taken away or cut is written anew:
+    /// all that is in it is known here.
+    fn look(&mut self) -> Result<(), JournalError> {
+        let own = self.files.check_own();
+        own.map_err(|source| JournalError::lost(self.files.path(), source))?;
+        if self.file.is_none() {
+            return Ok(());
+        }
+        let expected = self.found.map(|found| Found { bytes: self.bytes, ..found });
+        let found = self.files.find(JOURNAL);
+        let found = found.map_err(|source| self.unwritable("look for", source))?;
+        if found == expected {
+            return Ok(());
+        }
+        let is_own = |found: Found| self.found.is_some_and(|own| own.file == found.file);
+        match found {
+            Some(other) if !is_own(other) && other.bytes > 0 => {
+                Err(JournalError::Replaced { path: self.path() })
+            }
+            taken => {
+                let what = if taken.is_some() { "cut or written to" } else { "taken away" };
+                let path = text::path(&self.path());
+                let _ = say!(warn, path, "the journal was {what}, and is written anew");
+                self.file = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.files.path().join(JOURNAL)
     }
 
     pub(crate) fn state(&self) -> &JournalState {
@@ -162,7 +235,9 @@ impl Journal {
         // would be lost.
         self.file = None;
         let file = replace(&*self.files, JOURNAL, lines);
-        self.file = Some(file.map_err(|Failed { what, source }| self.unwritable(what, source))?);
+        let file = file.map_err(|Failed { what, source }| self.unwritable(what, source))?;
+        let found = file.find().map_err(|source| self.unwritable("look for", source))?;
+        (self.file, self.found) = (Some(file), Some(found));
         self.bytes = lines.len() as u64;
         self.bytes_begun = self.bytes;
         Ok(())
@@ -179,8 +254,16 @@ impl From<Torn> for Repaired {
     }
 }
 
-/// The state after all records of a journal, and what was torn at its end.
-fn replay(path: &Path, bytes: &[u8]) -> Result<(JournalState, Option<Torn>), JournalError> {
+/// What a journal's bytes come to.
+struct Replayed {
+    /// After all records.
+    state: JournalState,
+    /// At its end.
+    torn: Option<Torn>,
+    format: u32,
+}
+
+fn replay(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<Replayed, JournalError> {
     let damaged = |at: usize| JournalError::Damaged { path: path.to_owned(), at_byte: at as u64 };
     let unknown = |at: usize, source| JournalError::Unknown {
         path: path.to_owned(),
@@ -188,24 +271,52 @@ fn replay(path: &Path, bytes: &[u8]) -> Result<(JournalState, Option<Torn>), Jou
         source,
     };
     // A head can't be torn, so whatever is wrong with it is damage.
-    let Some((head, mut at)) = record::first(bytes) else {
+    let Some(head) = record::first(bytes) else {
         return Err(JournalError::Headless { path: path.to_owned() });
     };
-    let format = record::format(head).map_err(|source| unknown(0, source))?;
-    if format != record::FORMAT {
-        return Err(JournalError::Format { path: path.to_owned(), format });
+    let format = record::format(head.json).map_err(|source| unknown(0, source))?;
+    if format == 0 || format > record::FORMAT {
+        return Err(JournalError::newer(files, path, format));
     }
-    let mut state = record::state(head).map_err(|source| unknown(0, source))?;
+    let mut state = state_of(format, &head).map_err(|source| unknown(0, source))?;
+    let mut at = head.bytes;
     while at < bytes.len() {
-        let Some((json, line_bytes)) = record::first(&bytes[at..]) else {
+        let Some(line) = record::first(&bytes[at..]) else {
             let torn = record::torn(bytes, at).ok_or_else(|| damaged(at))?;
-            return Ok((state, Some(torn)));
+            return Ok(Replayed { state, torn: Some(torn), format });
         };
-        let record = serde_json::from_slice(json).map_err(|source| unknown(at, source))?;
+        let mut record = serde_json::from_slice(line.json).map_err(|source| unknown(at, source))?;
+        if format == 1 {
+            state::date_record(&mut record, line.seconds);
+        }
         state.apply(&record);
-        at += line_bytes;
+        at += line.bytes;
     }
-    Ok((state, None))
+    Ok(Replayed { state, torn: None, format })
+}
+
+/// The state in the head of a journal of any format.
+fn state_of(format: u32, head: &Line<'_>) -> serde_json::Result<JournalState> {
+    match format {
+        1 => {
+            let mut state = JournalState::from(record::state::<StateOfFormat1>(head.json)?);
+            state.date(head.seconds);
+            Ok(state)
+        }
+        _ => record::state(head.json),
+    }
+}
+
+/// For who goes back to the host that wrote it.
+fn keep_old(files: &dyn Files, format: u32, bytes: &[u8]) -> Result<(), JournalError> {
+    if bytes.len() > OLD_BYTES_MAX {
+        return Ok(());
+    }
+    let name = old_journal(format);
+    let kept = replace(files, &name, bytes);
+    let path = files.path().join(name);
+    kept.map_err(|Failed { what, source }| JournalError::unwritable(what, &path, source))?;
+    Ok(())
 }
 
 /// Why the journal or the store can't be used. What runs is not touched by it.
@@ -221,6 +332,28 @@ pub(crate) enum JournalError {
         text::path(path)
     )]
     Locked { path: PathBuf, holder: String },
+    #[error(
+        "can't lock {}: put a plain file there that this user owns, or move away what lies there",
+        text::path(path)
+    )]
+    Unlockable { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is not this host's any more: what is decided would not survive a restart, and another host could use it as well; \
+         put the directory back as it was, or restart the host",
+        text::path(path)
+    )]
+    Lost { path: PathBuf, source: io::Error },
+    #[error(
+        "another file lies at {}, which may be somebody's and is not written over; move it away, and the next thing that is \
+         decided is written there with all before it; or restart the host, which then goes by that file",
+        text::path(path)
+    )]
+    Replaced { path: PathBuf },
+    #[error(
+        "a record of {bytes} bytes is too long for {}: one may have {bytes_max}; give the plugin a shorter configuration",
+        text::path(path)
+    )]
+    RecordTooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
     #[error("can't read {}; check that this user may read it, and the disk", text::path(path))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
@@ -242,11 +375,12 @@ pub(crate) enum JournalError {
     )]
     Headless { path: PathBuf },
     #[error(
-        "{} has format {format}, this host knows {}; start the version of the host that wrote it",
+        "{} has format {format}, this host knows formats 1 to {}; start the version of the host that wrote it{}",
         text::path(path),
-        record::FORMAT
+        record::FORMAT,
+        way_back(old.as_deref())
     )]
-    Format { path: PathBuf, format: u32 },
+    Newer { path: PathBuf, format: u32, old: Option<PathBuf> },
     #[error(
         "{} has something whole at byte {at_byte} that this host does not know; start the version of the host that wrote it",
         text::path(path)
@@ -264,10 +398,10 @@ pub(crate) enum JournalError {
     )]
     StoreMissing { path: PathBuf },
     #[error(
-        "{} does not hold the bytes that were committed: they have the hash {found}; apply the library again",
+        "{} does not hold the bytes that were committed: {found}; apply the library again",
         text::path(path)
     )]
-    StoreDamaged { path: PathBuf, found: Digest },
+    StoreDamaged { path: PathBuf, found: String },
 }
 
 impl JournalError {
@@ -277,6 +411,33 @@ impl JournalError {
 
     fn unwritable(what: &'static str, path: &Path, source: io::Error) -> Self {
         JournalError::Unwritable { what, path: path.to_owned(), source }
+    }
+
+    fn lost(path: &Path, source: io::Error) -> Self {
+        JournalError::Lost { path: path.to_owned(), source }
+    }
+
+    fn newer(files: &dyn Files, path: &Path, format: u32) -> Self {
+        let old = old_journal(record::FORMAT);
+        let is_there = matches!(files.find(&old), Ok(Some(_)));
+        let old = is_there.then(|| files.path().join(old));
+        JournalError::Newer { path: path.to_owned(), format, old }
+    }
+}
+
+/// What a host does that can't read what a newer one wrote.
+fn way_back(old: Option<&Path>) -> String {
+    match old {
+        Some(old) => format!(
+            ". Or move {} into its place, which is the journal as the last host of this format left \
+             it: what was decided since then is forgotten",
+            text::path(old)
+        ),
+        None => {
+            ". Or move it away: then the highest versions in the plugins' directory run, those too \
+             that were held"
+                .to_owned()
+        }
     }
 }
 

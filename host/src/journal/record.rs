@@ -1,13 +1,20 @@
 //! Records, and how they stand in the file: lines that a person can read and a checksum can judge.
 
 use super::state::JournalState;
+use midflight_inspect::text;
 use serde::{Deserialize, Serialize, de};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the lines of a journal look like. Another number is another journal.
-pub(crate) const FORMAT: u32 = 1;
+/// What the lines of a journal look like. A change of anything that is written here, or in the
+/// state, is another format: raise the number, read the one before (`formats`), and keep a journal
+/// of it in `tests/formats`.
+pub(crate) const FORMAT: u32 = 2;
+
+/// How much of a reason is kept.
+const REASON_BYTES_MAX: usize = 512;
 
 /// Something that was decided or happened.
 ///
@@ -31,6 +38,33 @@ pub(crate) enum Record {
     Held { plugin: String, digest: Digest, reason: String },
     /// Somebody asked for it.
     Released { plugin: String, digest: Digest },
+    /// A slot of the program `by` has asked the plugin for the contract, and got it.
+    Asked { plugin: String, contract: String, by: String },
+    /// The configurations that the service's builder gives, by plugin, and that are in effect or
+    /// were overruled knowingly.
+    Built { configs: BTreeMap<String, Digest> },
+    /// What is committed in the group could not be brought back: what was before it serves.
+    Fell { group: String },
+}
+
+impl Record {
+    /// With its texts as long as they are kept.
+    pub(crate) fn bounded(&self) -> Record {
+        match self.clone() {
+            Record::Returned { group, held, reason } => {
+                Record::Returned { group, held, reason: self::reason(&reason) }
+            }
+            Record::Held { plugin, digest, reason } => {
+                Record::Held { plugin, digest, reason: self::reason(&reason) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// As it is kept: the whole of it was told when it happened.
+pub(crate) fn reason(text: &str) -> String {
+    text::within(text, REASON_BYTES_MAX)
 }
 
 /// One plugin's part in what serves a group.
@@ -41,6 +75,13 @@ pub(crate) struct Member {
     pub(crate) digest: Digest,
     /// As toml.
     pub(crate) config: String,
+    /// The group that its author names.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// When its file was last written, in nanoseconds since 1970: a file of the same version that
+    /// is newer beats it.
+    #[serde(default)]
+    pub(crate) modified_ns: u64,
 }
 
 /// A library of a plugin.
@@ -129,8 +170,9 @@ pub(crate) fn format(head: &[u8]) -> serde_json::Result<u32> {
     Ok(head.format)
 }
 
-pub(crate) fn state(head: &[u8]) -> serde_json::Result<JournalState> {
-    let head: Head<JournalState> = serde_json::from_slice(head)?;
+/// The state in a head whose format calls it `S`.
+pub(crate) fn state<S: de::DeserializeOwned>(head: &[u8]) -> serde_json::Result<S> {
+    let head: Head<S> = serde_json::from_slice(head)?;
     Ok(head.state)
 }
 
@@ -138,8 +180,17 @@ pub(crate) fn line(record: &Record) -> Vec<u8> {
     seal(record)
 }
 
-/// The json of the line that `bytes` begin with, and the line's length, if it is whole.
-pub(crate) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
+/// One line of a journal.
+pub(crate) struct Line<'a> {
+    pub(crate) json: &'a [u8],
+    /// Since 1970, by the clock of who wrote it.
+    pub(crate) seconds: u64,
+    /// Its length.
+    pub(crate) bytes: usize,
+}
+
+/// The line that `bytes` begin with, if it is whole.
+pub(crate) fn first(bytes: &[u8]) -> Option<Line<'_>> {
     // Before the search for its end: most bytes that this is asked of begin no line.
     let (sum, rest) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     let rest = rest.strip_prefix(b" ").filter(|_| sum.iter().all(u8::is_ascii_hexdigit))?;
@@ -148,7 +199,8 @@ pub(crate) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
         return None;
     }
     let space = body.iter().position(|byte| *byte == b' ')?;
-    Some((&body[space + 1..], CHECKSUM_BYTES + 1 + body.len() + 1))
+    let seconds = std::str::from_utf8(&body[..space]).ok()?.parse().ok()?;
+    Some(Line { json: &body[space + 1..], seconds, bytes: CHECKSUM_BYTES + 1 + body.len() + 1 })
 }
 
 /// A last line that was not written to its end.

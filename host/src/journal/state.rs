@@ -1,29 +1,50 @@
 //! The state: what the records of a journal come to, one after the other.
 
-use super::record::{Digest, Member, Process, Record};
+use super::record::{Digest, Member, Process, Record, reason};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of the versions that are neither kept nor held, how many of a plugin are remembered.
 const KNOWN_MAX: usize = 64;
+/// How many versions of a plugin are held at once.
+const HELD_MAX: usize = 64;
+/// How many contracts of a plugin are remembered.
+const CONTRACTS_MAX: usize = 64;
+/// How many plugins that are not committed are remembered.
+const STRANGERS_MAX: usize = 256;
 
 /// What is true after the records so far. Sets are by group, the rest is by plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JournalState {
-    /// What a restart brings back.
+    /// What a restart brings back. A plugin is in one set; it leaves it for the one of another
+    /// group, with which it is committed.
     pub(crate) committed: BTreeMap<String, Vec<Member>>,
     /// What was committed before that and was not found bad since: the last good one.
     pub(crate) before: BTreeMap<String, Vec<Member>>,
     /// What serves on probation.
     pub(crate) trials: BTreeMap<String, Vec<Member>>,
-    /// What is not taken up by itself, with the reason.
-    pub(crate) held: BTreeMap<String, BTreeMap<Digest, String>>,
+    /// What is not taken up by itself, the latest last.
+    pub(crate) held: BTreeMap<String, Vec<Held>>,
     /// What was committed or superseded once, the latest last.
     known: BTreeMap<String, Vec<Digest>>,
+    /// The contracts that slots of the program `asked_by` got of each plugin, the latest last.
+    pub(crate) asked: BTreeMap<String, Vec<String>>,
+    pub(crate) asked_by: String,
+    /// Of the configurations that the builder gave; nobody knows where a host of format 1 wrote.
+    pub(crate) built: Option<BTreeMap<String, Digest>>,
+    /// Groups in which `before` serves and not `committed`, which could not be brought back.
+    fallen: BTreeSet<String>,
     /// The last that began.
     pub(crate) process: Option<Process>,
     /// Did that end orderly? So does one that never was.
     pub(crate) clean: bool,
+}
+
+/// A version that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) digest: Digest,
+    pub(crate) reason: String,
 }
 
 impl Default for JournalState {
@@ -34,6 +55,10 @@ impl Default for JournalState {
             trials: BTreeMap::new(),
             held: BTreeMap::new(),
             known: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            asked_by: String::new(),
+            built: None,
+            fallen: BTreeSet::new(),
             process: None,
             clean: true,
         }
@@ -62,6 +87,7 @@ impl JournalState {
         match record {
             Record::Began(process) => {
                 self.trials.clear();
+                self.fallen.clear();
                 self.process = Some(process.clone());
             }
             Record::Ended => {}
@@ -78,25 +104,40 @@ impl JournalState {
             }
             Record::Held { plugin, digest, reason } => self.hold(plugin, *digest, reason),
             Record::Released { plugin, digest } => self.release(plugin, digest),
+            Record::Asked { plugin, contract, by } => self.ask(plugin, contract, by),
+            Record::Built { configs } => self.built = Some(configs.clone()),
+            Record::Fell { group } => drop(self.fallen.insert(group.clone())),
         }
     }
 
     /// What must be held because the process died while it was on probation. What is committed as
-    /// well did not bring it down.
+    /// well, or was the last good one, did not bring it down.
     pub(crate) fn quarantine(&self) -> Vec<Quarantined> {
         let trials = self.trials.iter().filter(|_| !self.clean);
         let members = trials.flat_map(|(group, set)| set.iter().map(move |member| (group, member)));
-        let news = members.filter(|(group, member)| {
-            let committed = self.committed.get(*group);
-            !committed.is_some_and(|set| contains(set, &member.plugin, &member.digest))
+        let news = members.filter(|(_, member)| {
+            let mut good = self.committed.values().chain(self.before.values());
+            !good.any(|set| contains(set, &member.plugin, &member.digest))
         });
         news.map(|(group, member)| Quarantined { group: group.clone(), member: member.clone() })
             .collect()
     }
 
+    /// What a restart brings back of `plugin`.
+    pub(crate) fn committed(&self, plugin: &str) -> Option<&Member> {
+        self.committed.values().flatten().find(|member| member.plugin == plugin)
+    }
+
+    /// What `plugin` could go back to: another version than that with this digest.
+    pub(crate) fn before(&self, plugin: &str, digest: &Digest) -> Option<&Member> {
+        let mut before = self.before.values().flatten();
+        before.find(|member| member.plugin == plugin && member.digest != *digest)
+    }
+
     /// Why this version is not taken up by itself, if it isn't.
     pub(crate) fn held(&self, plugin: &str, digest: &Digest) -> Option<&str> {
-        self.held.get(plugin)?.get(digest).map(String::as_str)
+        let mut held = self.held.get(plugin)?.iter();
+        held.find(|held| held.digest == *digest).map(|held| held.reason.as_str())
     }
 
     /// Was it decided about? What is not known is a candidate at a start.
@@ -118,14 +159,44 @@ impl JournalState {
         for member in set {
             self.know(&member.plugin, member.digest);
         }
-        let Some(replaced) = self.committed.insert(group.to_owned(), set.to_owned()) else {
-            return;
-        };
-        if replaced.iter().any(|member| self.held(&member.plugin, &member.digest).is_some()) {
+        let replaced = self.committed.remove(group).unwrap_or_default();
+        let new = |plugin: &str| set.iter().all(|member| member.plugin != plugin);
+        // What could not be brought back at the start is tried again at the next.
+        let stays = replaced.iter().filter(|member| new(&member.plugin)).cloned();
+        let next: Vec<_> = sorted(set.iter().cloned().chain(stays).collect());
+        let joined = self.take_over(set);
+        let fell = self.fallen.remove(group);
+        let good: Vec<_> = sorted(replaced.into_iter().chain(joined).collect());
+        if good.iter().any(|member| self.held(&member.plugin, &member.digest).is_some()) {
             self.before.remove(group);
-        } else if replaced != set {
-            self.before.insert(group.to_owned(), replaced);
+        } else if !fell && !good.is_empty() && good != next {
+            self.before.insert(group.to_owned(), good);
         }
+        self.committed.insert(group.to_owned(), next);
+        let committed = &self.committed;
+        self.before.retain(|group, set| !set.is_empty() && committed.get(group) != Some(set));
+    }
+
+    /// Takes the plugins of `set` out of the sets of other groups, and gives what each could go
+    /// back to.
+    fn take_over(&mut self, set: &[Member]) -> Vec<Member> {
+        let mut joined = Vec::new();
+        for member in set {
+            let take = |sets: &mut BTreeMap<String, Vec<Member>>| {
+                let mut taken = None;
+                for others in sets.values_mut() {
+                    let of_it = others.iter().position(|other| other.plugin == member.plugin);
+                    taken = taken.or(of_it.map(|at| others.remove(at)));
+                }
+                sets.retain(|_, set| !set.is_empty());
+                taken
+            };
+            // The group's own set was taken out before.
+            let Some(old) = take(&mut self.committed) else { continue };
+            let older = take(&mut self.before);
+            joined.push(if old == *member { older.unwrap_or(old) } else { old });
+        }
+        joined
     }
 
     /// What was on trial and is not in `next` was superseded, and does not come back by itself.
@@ -137,16 +208,25 @@ impl JournalState {
         }
     }
 
+    /// It is not brought back either, if it was to be.
     fn hold(&mut self, plugin: &str, digest: Digest, reason: &str) {
         self.before.retain(|_, set| !contains(set, plugin, &digest));
-        self.held.entry(plugin.to_owned()).or_default().insert(digest, reason.to_owned());
+        for set in self.committed.values_mut() {
+            set.retain(|member| member.plugin != plugin || member.digest != digest);
+        }
+        self.committed.retain(|_, set| !set.is_empty());
+        let held = self.held.entry(plugin.to_owned()).or_default();
+        held.retain(|held| held.digest != digest);
+        held.push(Held { digest, reason: self::reason(reason) });
+        keep_last(held, HELD_MAX);
+        self.forget_strangers(plugin);
     }
 
     /// Nothing is known of it any more: if it is not committed this time, it is a candidate as any
     /// other.
     fn release(&mut self, plugin: &str, digest: &Digest) {
         if let Some(held) = self.held.get_mut(plugin) {
-            held.remove(digest);
+            held.retain(|held| held.digest != *digest);
         }
         self.held.retain(|_, held| !held.is_empty());
         if let Some(known) = self.known.get_mut(plugin) {
@@ -158,11 +238,136 @@ impl JournalState {
         let known = self.known.entry(plugin.to_owned()).or_default();
         known.retain(|other| *other != digest);
         known.push(digest);
-        let too_many = known.len().saturating_sub(KNOWN_MAX);
-        known.drain(..too_many);
+        keep_last(known, KNOWN_MAX);
+        self.forget_strangers(plugin);
+    }
+
+    /// Another program asks for what it wants, whatever was asked for before.
+    fn ask(&mut self, plugin: &str, contract: &str, by: &str) {
+        if self.asked_by != by {
+            self.asked.clear();
+            by.clone_into(&mut self.asked_by);
+        }
+        let asked = self.asked.entry(plugin.to_owned()).or_default();
+        asked.retain(|other| other != contract);
+        asked.push(contract.to_owned());
+        keep_last(asked, CONTRACTS_MAX);
+        self.forget_strangers(plugin);
+    }
+
+    /// Plugins come and go: of those that are committed nowhere some are remembered, `last` among
+    /// them.
+    fn forget_strangers(&mut self, last: &str) {
+        let committed = self.committed.values().map(Vec::len).sum::<usize>();
+        let most = self.held.len().max(self.known.len()).max(self.asked.len());
+        if most <= committed + STRANGERS_MAX {
+            return;
+        }
+        let ours: BTreeSet<_> =
+            self.committed.values().flatten().map(|member| member.plugin.clone()).collect();
+        let is_stranger = |plugin: &String| !ours.contains(plugin) && plugin != last;
+        let names = self.held.keys().chain(self.known.keys()).chain(self.asked.keys());
+        let strangers: BTreeSet<_> = names.filter(|name| is_stranger(name)).cloned().collect();
+        let too_many = strangers.len().saturating_sub(STRANGERS_MAX);
+        for stranger in strangers.iter().take(too_many) {
+            self.held.remove(stranger);
+            self.known.remove(stranger);
+            self.asked.remove(stranger);
+        }
     }
 }
 
 fn contains(set: &[Member], plugin: &str, digest: &Digest) -> bool {
     set.iter().any(|member| member.plugin == plugin && member.digest == *digest)
+}
+
+fn sorted(mut set: Vec<Member>) -> Vec<Member> {
+    set.sort_by(|one, other| one.plugin.cmp(&other.plugin));
+    set
+}
+
+fn keep_last<T>(all: &mut Vec<T>, max: usize) {
+    let too_many = all.len().saturating_sub(max);
+    all.drain(..too_many);
+}
+
+/// As journals of format 1 have it.
+#[derive(Deserialize)]
+pub(crate) struct StateOfFormat1 {
+    committed: BTreeMap<String, Vec<Member>>,
+    before: BTreeMap<String, Vec<Member>>,
+    trials: BTreeMap<String, Vec<Member>>,
+    held: BTreeMap<String, BTreeMap<Digest, String>>,
+    known: BTreeMap<String, Vec<Digest>>,
+    process: Option<Process>,
+    clean: bool,
+}
+
+impl From<StateOfFormat1> for JournalState {
+    fn from(old: StateOfFormat1) -> Self {
+        let StateOfFormat1 { committed, before, trials, held, known, process, clean } = old;
+        let mut state = JournalState {
+            committed,
+            before,
+            trials,
+            known,
+            process,
+            clean,
+            ..JournalState::default()
+        };
+        for (plugin, all) in held {
+            let held = all.into_iter();
+            let held = held.map(|(digest, text)| Held { digest, reason: reason(&text) });
+            state.held.insert(plugin, held.collect());
+        }
+        state.held.values_mut().for_each(|held| keep_last(held, HELD_MAX));
+        state.leave_old_groups();
+        state
+    }
+}
+
+impl JournalState {
+    /// Before format 2 a plugin that had changed its group was in the sets of both. Which is the
+    /// later one, the versions that are known tell, the latest last.
+    fn leave_old_groups(&mut self) {
+        let plugins: BTreeSet<_> =
+            self.committed.values().flatten().map(|member| member.plugin.clone()).collect();
+        for plugin in plugins {
+            let known = self.known.get(&plugin).map(Vec::as_slice).unwrap_or_default();
+            let place = |member: &Member| known.iter().position(|known| *known == member.digest);
+            let of_it = |set: &[Member]| set.iter().find(|it| it.plugin == plugin).map(place);
+            let groups =
+                self.committed.iter().filter_map(|(group, set)| Some((of_it(set)?, group)));
+            let Some((_, latest)) = groups.max() else { continue };
+            let latest = latest.clone();
+            for sets in [&mut self.committed, &mut self.before] {
+                for (_, set) in sets.iter_mut().filter(|(group, _)| **group != latest) {
+                    set.retain(|member| member.plugin != plugin);
+                }
+                sets.retain(|_, set| !set.is_empty());
+            }
+        }
+    }
+
+    /// What journals of format 1 don't tell of a member: it is as old as the line of these
+    /// `seconds` in which it stands, and its group is that of its set.
+    pub(crate) fn date(&mut self, seconds: u64) {
+        for sets in [&mut self.committed, &mut self.before, &mut self.trials] {
+            sets.iter_mut().for_each(|(group, set)| date(group, set, seconds));
+        }
+    }
+}
+
+/// The same of the members of a record.
+pub(crate) fn date_record(record: &mut Record, seconds: u64) {
+    if let Record::Trial { group, set } | Record::Committed { group, set } = record {
+        date(group, set, seconds);
+    }
+}
+
+fn date(group: &str, set: &mut [Member], seconds: u64) {
+    for member in set.iter_mut().filter(|member| member.modified_ns == 0) {
+        member.group = Some(group.to_owned()).filter(|group| *group != member.plugin);
+        member.modified_ns = seconds.saturating_add(1).saturating_mul(1_000_000_000);
+    }
 }

@@ -7,8 +7,10 @@
 use super::JournalError;
 use super::files::{Failed, Files, NEW, replace};
 use super::record::Digest;
+use crate::contained::say;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 
 /// Libraries by hash. Nothing comes out of it that was not put in.
@@ -41,18 +43,27 @@ impl Store {
             JournalError::unwritable(failed.what, &self.path(&digest), failed.source)
         };
         let _alone = self.putting.lock();
+        let own = self.files.check_own();
+        own.map_err(|source| JournalError::lost(self.files.path(), source))?;
+        let found = self.files.find(&name);
+        let found =
+            found.map_err(|source| JournalError::unreadable(&self.path(&digest), source))?;
+        let is_as_long = found.is_some_and(|found| found.bytes == bytes.len() as u64);
         // Read, not just looked for: what has rotted is written again.
-        if self.get(&digest).is_ok() {
+        if is_as_long && self.get(&digest).is_ok() {
             // Whoever put it may not have come to this.
             return self.files.sync().map_err(Failed::to("sync the directory of")).map_err(failed);
         }
-        let others = self.libraries()?.into_iter().filter(|(other, _)| *other != digest);
-        let bytes_kept = others.map(|(_, bytes)| bytes).sum::<u64>();
         let bytes_new = bytes.len() as u64;
-        if bytes_kept.saturating_add(bytes_new) > self.bytes_max {
-            let path = self.files.path().to_owned();
+        let fits = |bytes_kept: u64| bytes_kept.saturating_add(bytes_new) <= self.bytes_max;
+        let mut bytes_kept = self.bytes_beside(&digest)?;
+        if !fits(bytes_kept) {
+            self.remove_damaged(&digest)?;
+            bytes_kept = self.bytes_beside(&digest)?;
+        }
+        if !fits(bytes_kept) {
             return Err(JournalError::StoreFull {
-                path,
+                path: self.files.path().to_owned(),
                 bytes: bytes_new,
                 bytes_kept,
                 bytes_max: self.bytes_max,
@@ -62,15 +73,40 @@ impl Store {
         Ok(())
     }
 
+    /// What all libraries but that one have.
+    fn bytes_beside(&self, digest: &Digest) -> Result<u64, JournalError> {
+        let others = self.libraries()?.into_iter().filter(|(other, _)| other != digest);
+        Ok(others.fold(0, |sum, (_, bytes)| sum.saturating_add(bytes)))
+    }
+
+    /// Makes room: a file that is not what its name says is of no use to any restart. Of those that
+    /// are too long to be in the store nothing is read.
+    fn remove_damaged(&self, but: &Digest) -> Result<(), JournalError> {
+        for (digest, _) in self.libraries()?.into_iter().filter(|(other, _)| other != but) {
+            if let Err(JournalError::StoreDamaged { .. }) = self.get(&digest) {
+                let _ = say!(warn, file = name(&digest), "removed: it was damaged, and took room");
+                self.remove(&name(&digest))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes that were put.
     pub(crate) fn get(&self, digest: &Digest) -> Result<Vec<u8>, JournalError> {
         let path = self.path(digest);
-        let read = self.files.read(&name(digest));
-        let Some(bytes) = read.map_err(|source| JournalError::unreadable(&path, source))? else {
-            return Err(JournalError::StoreMissing { path });
+        let bytes = match self.files.read(&name(digest), self.bytes_max) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(JournalError::StoreMissing { path }),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(JournalError::StoreDamaged { path, found: error.to_string() });
+            }
+            Err(error) => return Err(JournalError::unreadable(&path, error)),
         };
         let found = Digest::of(&bytes);
-        if found == *digest { Ok(bytes) } else { Err(JournalError::StoreDamaged { path, found }) }
+        if found == *digest {
+            return Ok(bytes);
+        }
+        Err(JournalError::StoreDamaged { path, found: format!("their hash is {found}") })
     }
 
     /// Removes every library but these.

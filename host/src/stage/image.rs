@@ -26,6 +26,10 @@ pub(crate) struct Image {
     path: PathBuf,
     pub(crate) plugin: Arc<str>,
     pub(crate) version: Arc<str>,
+    /// The group that its author names.
+    pub(crate) group: Option<Arc<str>>,
+    /// When the file that it was read from was last written, in nanoseconds since 1970.
+    pub(crate) modified_ns: u64,
     /// Of the bytes as they were read and verified.
     pub(crate) digest: blake3::Hash,
     pub(crate) build_id: String,
@@ -58,6 +62,8 @@ impl Image {
             path: run.path.join(name),
             plugin: manifest.name.as_str().into(),
             version: manifest.version.to_string().into(),
+            group: manifest.group.as_deref().map(Arc::from),
+            modified_ns: candidate.modified_ns(),
             digest,
             build_id: candidate.build_id(),
             stamped: candidate.is_stamped(),
@@ -83,6 +89,8 @@ impl Image {
             path: PathBuf::new(),
             plugin: plugin.into(),
             version: version.into(),
+            group: None,
+            modified_ns: 0,
             digest: blake3::hash(plugin.as_bytes()),
             build_id: String::new(),
             stamped: false,

@@ -52,7 +52,9 @@ impl Candidate {
         let pristine = image.pristine().map_err(|refusal| lost(refusal.reason()))?;
         // The digest proves that they are the verified bytes.
         match Self::inspect(pristine) {
-            Ok(candidate) if candidate.digest() == image.digest => Ok(candidate),
+            Ok(candidate) if candidate.digest() == image.digest => {
+                Ok(candidate.dated(image.modified_ns))
+            }
             Ok(_) => Err(lost("it was changed")),
             Err(refusal) => Err(lost(refusal.reason())),
         }
@@ -81,6 +83,17 @@ impl Candidate {
 
     pub(crate) fn is_stamped(&self) -> bool {
         self.inspection.stamp == Stamp::Stamped
+    }
+
+    /// When its file was last written, in nanoseconds since 1970.
+    pub(crate) fn modified_ns(&self) -> u64 {
+        self.bytes.modified_ns
+    }
+
+    /// As it was when it came from the author's file: what it is read from here is a copy.
+    pub(crate) fn dated(mut self, modified_ns: u64) -> Self {
+        self.bytes.modified_ns = modified_ns;
+        self
     }
 
     pub(crate) fn data(&self) -> &[u8] {

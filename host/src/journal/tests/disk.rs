@@ -6,7 +6,7 @@
 //! can be made to fail, before or after it was done; after a failed sync, what it was to write is
 //! gone for good.
 
-use super::super::files::{Files, Written};
+use super::super::files::{Files, Found, Written};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -54,6 +54,8 @@ impl How {
 pub(super) struct Image {
     /// Which step of the script was on its way.
     pub(super) step: usize,
+    /// After which operation it is.
+    pub(super) operation: usize,
     contents: Vec<Content>,
     names: BTreeMap<String, usize>,
     names_synced: BTreeMap<String, usize>,
@@ -138,38 +140,56 @@ impl Disk {
         now.names_changed.clear();
     }
 
+    /// An operation that changes nothing.
+    fn look<T>(&self, look: impl FnOnce(&Image) -> T) -> io::Result<T> {
+        let inner = &mut *self.0.lock();
+        match inner.next() {
+            Some(_) => Err(inner.failure()),
+            None => Ok(look(&inner.now)),
+        }
+    }
+
     fn change<T>(
         &self,
         appended: Option<(usize, &[u8])>,
         change: impl FnOnce(&mut Image) -> T,
     ) -> io::Result<T> {
         let inner = &mut *self.0.lock();
-        let fault = inner.fault.filter(|fault| fault.at == inner.operations);
-        inner.operations += 1;
-        let failed = || {
-            if inner.operations.is_multiple_of(2) {
-                io::ErrorKind::StorageFull.into()
-            } else {
-                io::Error::other("EIO")
-            }
-        };
-        let result = match (fault.map(|fault| fault.how), appended) {
+        let fault = inner.next();
+        let result = match (fault, appended) {
             _ if inner.full && appended.is_some() => return Err(io::ErrorKind::StorageFull.into()),
             (None, _) => Ok(change(&mut inner.now)),
             (Some(How::Half), Some((at, bytes))) => {
                 inner.now.append(at, &bytes[..bytes.len() / 2]);
-                Err(failed())
+                Err(inner.failure())
             }
             (Some(How::After), _) => {
                 change(&mut inner.now);
-                Err(failed())
+                Err(inner.failure())
             }
-            (Some(_), _) => Err(failed()),
+            (Some(_), _) => Err(inner.failure()),
         };
         if inner.recording {
+            inner.now.operation = inner.operations - 1;
             inner.images.push(inner.now.clone());
         }
         result
+    }
+}
+
+impl Inner {
+    /// Counts an operation. How it fails, if it does.
+    fn next(&mut self) -> Option<How> {
+        let fault = self.fault.filter(|fault| fault.at == self.operations);
+        self.operations += 1;
+        fault.map(|fault| fault.how)
+    }
+
+    fn failure(&self) -> io::Error {
+        match self.operations.is_multiple_of(2) {
+            true => io::ErrorKind::StorageFull.into(),
+            false => io::Error::other("EIO"),
+        }
     }
 }
 
@@ -178,8 +198,23 @@ impl Files for Disk {
         Path::new("/var/lib/exchange")
     }
 
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        self.change(None, |now| now.names.get(name).map(|at| now.contents[*at].seen.clone()))
+    fn read(&self, name: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+        let found =
+            self.look(|now| now.names.get(name).map(|at| now.contents[*at].seen.clone()))?;
+        match found {
+            Some(bytes) if bytes.len() as u64 > bytes_max => {
+                Err(io::ErrorKind::FileTooLarge.into())
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<Found>> {
+        self.look(|now| now.names.get(name).map(|at| now.found(*at)))
+    }
+
+    fn check_own(&self) -> io::Result<()> {
+        Ok(())
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Written>> {
@@ -210,7 +245,7 @@ impl Files for Disk {
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let length = |now: &Image, at: usize| now.contents[at].seen.len() as u64;
-        self.change(None, |now| {
+        self.look(|now| {
             now.names.iter().map(|(name, at)| (name.clone(), length(now, *at))).collect()
         })
     }
@@ -229,6 +264,10 @@ struct Open {
 }
 
 impl Written for Open {
+    fn find(&self) -> io::Result<Found> {
+        self.disk.look(|now| now.found(self.at))
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.change(Some((self.at, bytes)), |now| now.append(self.at, bytes))
     }
@@ -247,6 +286,10 @@ impl Written for Open {
 }
 
 impl Image {
+    fn found(&self, at: usize) -> Found {
+        Found { file: (0, at as u64), bytes: self.contents[at].seen.len() as u64 }
+    }
+
     /// Every disk that can be found after a cut at this moment.
     pub(super) fn cut(&self, cuts: Cuts) -> Vec<Disk> {
         let changes = u32::try_from(self.names_changed.len()).unwrap();
