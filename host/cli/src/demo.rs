@@ -1,50 +1,23 @@
-//! The demo: a service under real traffic, whose plugin is replaced again and again while clients
-//! check every answer.
+//! `midflight demo`: builds the program that shows it, and becomes that.
 //!
-//! A demo that counts in the place where it acts can't fail. So those who check stand outside: the
-//! clients hold formulas of their own and judge each answer by what the wire and the event stream
-//! tell them; nothing of the service counts anything. `--plant` breaks the service on purpose, and
-//! the same clients have to find it.
+//! The exchange and what drives it are a crate of their own, so that who wants a stamp does not
+//! build an HTTP service.
 
-mod answers;
-mod director;
-mod ledger;
-mod libraries;
-mod live;
-mod observer;
-mod plan;
-mod plant;
-mod report;
-mod traffic;
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::{env, io};
 
-use anyhow::Context;
-use director::Director;
-use exchange::Exchange;
-use ledger::Ledger;
-use libraries::Libraries;
-use live::Live;
-use midflight::Host;
-use observer::Observer;
-use plant::Plant;
-use report::Report;
-use std::fs;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
-use traffic::Traffic;
-
-/// A start that hangs is given up after this long: the demo has one, and would rather not wait for
-/// the usual deadline.
-const START_DEADLINE: Duration = Duration::from_millis(500);
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// The crate, and its program.
+const PROGRAM: &str = "exchange-demo";
 
 /// Swap two versions of a plugin under real HTTP traffic, try bad ones, and prove that the old ones
 /// are gone.
 ///
-/// Builds the example's plugins first, so it runs inside of a checkout of Midflight.
+/// Builds the exchange and its plugins first, so it runs inside of a checkout of Midflight.
 #[derive(clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -55,86 +28,71 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// Break the mechanism on purpose: the run has to fail.
-    #[arg(long, value_enum, hide = true)]
-    plant: Option<Plant>,
+    #[arg(long, value_parser = ["mixed", "drop", "stale"], hide = true)]
+    plant: Option<String>,
 }
 
-/// Runs the demo; `false` if something that it was to show did not happen.
+/// Becomes the demo, so that its exit code and the signals for it are its own. Returns only where
+/// it can't.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let workplace = tempfile::Builder::new().prefix("midflight-demo-").tempdir()?;
-    let libraries = Libraries::build(&workplace.path().join("libraries"))?;
-    let plugins = workplace.path().join("plugins");
-    fs::create_dir(&plugins)?;
-
-    let exchange =
-        Exchange::start(Host::builder().plugins(&plugins).start_deadline(START_DEADLINE))?;
-    let ledger = Arc::new(Ledger::new());
-    let observer = Observer::start(exchange.host(), ledger.clone());
-    let mut director = Director::new(exchange.host(), &libraries, &plugins, &ledger, &observer);
-    let service = Service::start(&exchange, arguments.plant)?;
-
-    director.open()?;
-    let capacity = traffic::calibrate(service.address)?;
-    let traffic = Traffic::start(service.address, capacity / 2.0, ledger.clone())?;
-    let live =
-        (!arguments.json).then(|| Live::start(ledger.clone(), observer.scene(), capacity / 2.0));
-    for window in plan::windows(Duration::from_secs(arguments.seconds)) {
-        director.run(window);
-    }
-    traffic.stop();
-    if let Some(live) = live {
-        live.stop();
-    }
-
-    service.stop()?;
-    let played = director.finish();
-    let status = exchange.host().shutdown(SHUTDOWN_DEADLINE);
-    let report = Report::new(&ledger, played, observer.finish(), &status, libraries.mark_left());
-    if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        live::summary(&report);
-    }
-    let shortcomings = report.shortcomings(arguments.seconds);
-    for shortcoming in &shortcomings {
-        eprintln!("not as it should be: {shortcoming}");
-    }
-    Ok(shortcomings.is_empty())
+    demand_checkout()?;
+    let program = build()?;
+    let mut demo = Command::new(&program);
+    demo.arg(arguments.seconds.to_string());
+    demo.arg(if arguments.json { "json" } else { "text" });
+    demo.args(&arguments.plant);
+    Err(demo.exec()).with_context(|| format!("can't start {}", program.display()))
 }
 
-/// The exchange on a port of its own, on a runtime of its own: what the clients do must not wait
-/// for it, nor it for them.
-struct Service {
-    address: SocketAddr,
-    runtime: Runtime,
-    stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+/// Asks before anything is built: what cargo says of a crate that it does not know helps nobody.
+fn demand_checkout() -> anyhow::Result<()> {
+    let asked = cargo()
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .output()
+        .context("can't start cargo")?;
+    if !asked.status.success() {
+        bail!(
+            "cargo finds no workspace here that it can read; the demo builds plugins, so it has to \
+             run in a checkout of Midflight: {}",
+            String::from_utf8_lossy(&asked.stderr).trim_end()
+        );
+    }
+    let told: Value = serde_json::from_slice(&asked.stdout).context("cargo tells no metadata")?;
+    let packages = told["packages"].as_array();
+    if !packages.is_some_and(|all| all.iter().any(|package| package["name"] == PROGRAM)) {
+        bail!(
+            "the workspace {} has no crate `{PROGRAM}`: run the demo inside of a checkout of \
+             Midflight",
+            told["workspace_root"].as_str().unwrap_or("here")
+        );
+    }
+    Ok(())
 }
 
-impl Service {
-    fn start(exchange: &Exchange, plant: Option<Plant>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("service")
-            .enable_all()
-            .build()?;
-        let listener =
-            runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("no port to listen on")?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let serve = axum::serve(listener, plant::router(exchange, plant));
-        let served = runtime.spawn(async {
-            serve
-                .with_graceful_shutdown(async {
-                    let _ = stopped.await;
-                })
-                .await
-        });
-        Ok(Service { address, runtime, stop, served })
+/// Builds the program, with cargo's progress on stderr.
+fn build() -> anyhow::Result<PathBuf> {
+    eprintln!("building the exchange");
+    let mut building = cargo()
+        .args(["build", "--release", "--message-format=json-render-diagnostics"])
+        .args(["--package", PROGRAM])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("can't start cargo")?;
+    let messages = BufReader::new(building.stdout.take().context("cargo has no output")?).lines();
+    let found = messages.map(program_in).collect::<io::Result<Vec<_>>>()?;
+    if !building.wait()?.success() {
+        bail!("can't build the exchange: see above");
     }
+    found.into_iter().flatten().last().context("cargo built no program")
+}
 
-    fn stop(self) -> anyhow::Result<()> {
-        let _ = self.stop.send(());
-        self.runtime.block_on(self.served)??;
-        Ok(())
-    }
+/// Where the program lies, if this message of cargo's says so.
+fn program_in(message: io::Result<String>) -> io::Result<Option<PathBuf>> {
+    let message: Value = serde_json::from_str(&message?)?;
+    let program = message["executable"].as_str().filter(|_| message["target"]["name"] == PROGRAM);
+    Ok(program.map(PathBuf::from))
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }

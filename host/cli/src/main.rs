@@ -4,9 +4,7 @@ mod demo;
 mod stamp;
 
 use clap::{Parser, Subcommand};
-use std::io;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,12 +28,6 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")),
-        )
-        .with_writer(io::stderr)
-        .init();
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Stamp(arguments) => stamp::run(arguments),

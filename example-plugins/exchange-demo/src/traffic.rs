@@ -8,9 +8,9 @@
 //! orders that keep the service busy for a while: nearly all the time one of them is in the middle
 //! of a request, and a swap has to pass it.
 
-use super::answers::{Order, Orders};
-use super::ledger::Ledger;
-use super::plan::Kind;
+use crate::answers::{Order, Orders};
+use crate::ledger::Ledger;
+use crate::plan::Kind;
 use anyhow::ensure;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;

@@ -1,5 +1,6 @@
 //! Planted faults: the service with one thing done wrong, so that the run can be seen to fail.
 
+use anyhow::bail;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
@@ -19,7 +20,7 @@ use std::task::{Context, Poll};
 use tokio::task::block_in_place;
 
 /// What is done wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plant {
     /// The second half of an order's calls is made outside of its request.
     Mixed,
@@ -27,6 +28,17 @@ pub(crate) enum Plant {
     Drop,
     /// Now and then an order is served from a lease that was taken long ago.
     Stale,
+}
+
+impl Plant {
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        Ok(match name {
+            "mixed" => Plant::Mixed,
+            "drop" => Plant::Drop,
+            "stale" => Plant::Stale,
+            other => bail!("nothing that is planted is called `{other}`"),
+        })
+    }
 }
 
 /// The exchange's own router, or one that does an order wrong.

@@ -1,8 +1,8 @@
 //! The live view: a line each second while it runs, and a summary at the end.
 
-use super::ledger::Ledger;
-use super::observer::Scene;
-use super::report::{Generation, Latency, Report};
+use crate::ledger::Ledger;
+use crate::observer::Scene;
+use crate::report::{Generation, Latency, Report};
 use parking_lot::Mutex;
 use std::io::{IsTerminal, stdout};
 use std::sync::Arc;

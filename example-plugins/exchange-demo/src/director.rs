@@ -1,11 +1,11 @@
 //! The director: puts files in place, one after the other, and waits to see what becomes of each.
 
-use super::answers::{PANICS, PLUGIN, V1, V2};
-use super::ledger::Ledger;
-use super::libraries::{Libraries, file};
-use super::observer::{News, Observer, What};
-use super::plan::{Kind, Window};
-use super::report::RefusedFile;
+use crate::answers::{PANICS, PLUGIN, V1, V2};
+use crate::ledger::Ledger;
+use crate::libraries::{Libraries, file};
+use crate::observer::{News, Observer, What};
+use crate::plan::{Kind, Window};
+use crate::report::RefusedFile;
 use anyhow::bail;
 use hdrhistogram::Histogram;
 use midflight::{Host, Refusal};

@@ -1,7 +1,7 @@
 //! What the demo sees of the host: its events, and nothing else.
 
-use super::answers::PLUGIN;
-use super::ledger::Ledger;
+use crate::answers::PLUGIN;
+use crate::ledger::Ledger;
 use midflight::{EventKind, Events, Host, Refusal};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};

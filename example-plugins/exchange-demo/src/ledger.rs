@@ -1,7 +1,7 @@
 //! What the clients found, and what they need to know to judge.
 
-use super::answers::{Judgement, Order, judge};
-use super::plan::Kind;
+use crate::answers::{Judgement, Order, judge};
+use crate::plan::Kind;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -182,8 +182,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answers::Orders;
     use super::*;
+    use crate::answers::Orders;
 
     #[test]
     fn lost_answers_fail() {

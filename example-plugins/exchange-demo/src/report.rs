@@ -1,9 +1,9 @@
 //! The report: what a run showed, for programs, and whether it was enough.
 
-use super::answers::{PLUGIN, START_HANGS, V1, V2};
-use super::director::Played;
-use super::ledger::Ledger;
-use super::observer::{Scene, Seen};
+use crate::answers::{PLUGIN, START_HANGS, V1, V2};
+use crate::director::Played;
+use crate::ledger::Ledger;
+use crate::observer::{Scene, Seen};
 use hdrhistogram::Histogram;
 use midflight::Status;
 use serde::Serialize;
