@@ -1,16 +1,23 @@
-//! The director: applies one version of the rules after the other for as long as it is played.
+//! The director: applies one version of the rules after the other in the windows that are for it.
 
 use crate::libraries::Libraries;
+use crate::windows::Window;
 use midflight::{Host, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub(crate) struct Director {
-    over: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     thread: JoinHandle<Switches>,
+}
+
+#[derive(Default)]
+struct Orders {
+    switching: AtomicBool,
+    over: AtomicBool,
 }
 
 /// What came of the updates.
@@ -22,13 +29,16 @@ pub(crate) struct Switches {
 
 impl Director {
     pub(crate) fn start(host: Host, libraries: Libraries, pause: Duration) -> anyhow::Result<Self> {
-        let over: Arc<AtomicBool> = Arc::default();
-        let until = Arc::clone(&over);
+        let orders: Arc<Orders> = Arc::default();
+        let given = Arc::clone(&orders);
         let direct = move || {
             let mut switches = Switches::default();
             for library in [&libraries.v2, &libraries.v1].into_iter().cycle() {
                 thread::park_timeout(pause);
-                if until.load(Acquire) {
+                while !given.switching.load(Acquire) && !given.over.load(Acquire) {
+                    thread::park();
+                }
+                if given.over.load(Acquire) {
                     break;
                 }
                 // Returns when a switch point has switched it in.
@@ -40,12 +50,20 @@ impl Director {
             switches
         };
         let thread = thread::Builder::new().name("director".to_owned()).spawn(direct)?;
-        Ok(Director { over, thread })
+        Ok(Director { orders, thread })
+    }
+
+    /// Versions are applied in switching windows alone. One that is on its way may still come.
+    pub(crate) fn enter(&self, window: Window) {
+        let switching = window == Window::Switching;
+        if self.orders.switching.swap(switching, AcqRel) != switching {
+            self.thread.thread().unpark();
+        }
     }
 
     /// The version that is on its way may still come.
     pub(crate) fn stop(&self) {
-        self.over.store(true, Release);
+        self.orders.over.store(true, Release);
         self.thread.thread().unpark();
     }
 

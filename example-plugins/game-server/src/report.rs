@@ -18,7 +18,7 @@ impl Report {
     fn faults(&self) -> [(&'static str, u64); 9] {
         let Report { ticks, clients, switches } = self;
         [
-            ("ticks_missed", ticks.missed),
+            ("stalls_by_switches", ticks.missed.by_switches()),
             ("clients_dropped", clients.dropped.max(ticks.dropped)),
             ("snapshots_lost", clients.snapshots_lost),
             ("inputs_lost", clients.inputs_lost),
@@ -46,6 +46,8 @@ impl Report {
             "tick_ms": quantiles(&ticks.took),
             "switch_ms": quantiles(&ticks.switching),
             "switches": switches.switched,
+            "ticks_missed_quiet": ticks.missed.while_quiet(),
+            "ticks_missed_switching": ticks.missed.while_switching(),
             "clients": clients.clients,
             "snapshots": clients.snapshots,
             "inputs": clients.inputs,
@@ -85,6 +87,13 @@ impl fmt::Display for Report {
                 ms(1.0)
             )?;
         }
+        writeln!(
+            f,
+            "{:22} {} while nothing changed, {} while rules were switched",
+            "ticks missed",
+            ticks.missed.while_quiet(),
+            ticks.missed.while_switching()
+        )?;
         for (name, count) in self.faults() {
             writeln!(f, "{name:22} {count}")?;
         }
@@ -92,7 +101,7 @@ impl fmt::Display for Report {
         let failed = ticks.faults.iter().map(|fault| format!("failed: {fault}"));
         refused.chain(failed).take(10).try_for_each(|line| writeln!(f, "{line}"))?;
         f.write_str(if self.is_good() {
-            "nothing was missed and nothing was lost"
+            "nothing was lost, and no switch was felt"
         } else {
             "see above for what went wrong"
         })
@@ -112,13 +121,14 @@ fn millis(micros: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Report, Seen, Switches, Ticks};
+    use crate::windows::{Missed, Window};
     use hdrhistogram::Histogram;
 
     fn good() -> Report {
         let histogram = || Histogram::new(3).expect("a histogram");
         let ticks = Ticks {
             run: 1,
-            missed: 0,
+            missed: Missed::default(),
             late: histogram(),
             took: histogram(),
             switching: histogram(),
@@ -137,7 +147,11 @@ mod tests {
     fn anything_that_is_wrong_is_not_good() {
         assert!(good().is_good());
         let spoils: [fn(&mut Report); 12] = [
-            |report| report.ticks.missed = 1,
+            |report| {
+                for missed in [true, false].into_iter().cycle().take(20) {
+                    report.ticks.missed.note(Window::Switching, missed);
+                }
+            },
             |report| report.ticks.mixed = 1,
             |report| report.ticks.points_lost = 1,
             |report| report.ticks.disordered = 1,

@@ -3,6 +3,7 @@
 use crate::director::Director;
 use crate::frame::{Input, Snapshot};
 use crate::sockets::{Connection, Inputs, Players};
+use crate::windows::{Missed, Window};
 use game_contracts::{Move, Moved, Played, Rules};
 use hdrhistogram::Histogram;
 use midflight::{Fault, Group, Host, Lease, Slot};
@@ -12,15 +13,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const TICKS_A_SECOND: u32 = 60;
+pub(crate) const TICKS_A_SECOND: u32 = 60;
 /// After the end, for the last inputs to be played and every client to leave.
 const CLOSING_MAX: u32 = 5 * TICKS_A_SECOND;
 
 /// What the tick thread has seen.
 pub(crate) struct Ticks {
     pub(crate) run: u64,
-    /// Began later than the next one should have.
-    pub(crate) missed: u64,
+    pub(crate) missed: Missed,
     /// How much later than planned each began, in microseconds.
     pub(crate) late: Histogram<u64>,
     /// What each took, and what the switch points took that switched something.
@@ -107,7 +107,7 @@ impl Game {
         let histogram = || Histogram::new(3);
         let ticks = Ticks {
             run: 0,
-            missed: 0,
+            missed: Missed::default(),
             late: histogram()?,
             took: histogram()?,
             switching: histogram()?,
@@ -129,8 +129,11 @@ impl Game {
         let began = Instant::now();
         for tick in 0..planned.saturating_add(CLOSING_MAX) {
             let closing = tick >= planned;
-            if tick == planned {
+            let window = Window::of(tick);
+            if closing {
                 director.stop();
+            } else {
+                director.enter(window);
             }
             if closing
                 && director.has_stopped()
@@ -142,13 +145,14 @@ impl Game {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let late = due.elapsed();
             record(&mut self.ticks.late, late);
-            self.ticks.missed += u64::from(late > period);
+            self.ticks.missed.note(window, late > period);
             self.tick(tick.into(), closing);
             record(&mut self.ticks.took, due.elapsed().saturating_sub(late));
             if tells && tick % TICKS_A_SECOND == 0 {
                 let Ticks { run, moves, missed, .. } = &self.ticks;
                 eprintln!(
-                    "tick {run}, {missed} missed, {moves} moves, {} switches",
+                    "tick {run}, {} missed, {moves} moves, {} switches",
+                    missed.ticks(),
                     self.ticks.switching.len()
                 );
             }
