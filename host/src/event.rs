@@ -135,6 +135,16 @@ pub enum EventKind {
         /// What it panicked with.
         panic: Option<String>,
     },
+    /// A call panicked, of which its caller has the fault. Told of the first at each place in the
+    /// plugin's code, of the tenth, of the hundredth and so on; by the thread that called.
+    CallPanicked {
+        /// `src/lib.rs:10:5`, or empty where it is unknown.
+        location: String,
+        /// The panic's text, and what to do about it where Midflight knows.
+        message: String,
+        /// How many calls have panicked there, this one included.
+        count: u64,
+    },
     /// A panic that no call can be told of: in the drop of a future or of an object.
     Panicked(String),
     /// The process's `tracing` subscriber panicked when it was told of an event, with what text.
@@ -201,6 +211,16 @@ impl fmt::Display for EventKind {
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
             EventKind::Stopped { panic: Some(panic) } => write!(f, "stopped by a panic: {panic}"),
+            EventKind::CallPanicked { location, message, count } => {
+                f.write_str("a call panicked")?;
+                if !location.is_empty() {
+                    write!(f, " at {location}")?;
+                }
+                if *count > 1 {
+                    write!(f, ", {count} calls by now")?;
+                }
+                write!(f, ": {message}")
+            }
             EventKind::Panicked(report) => f.write_str(report),
             EventKind::SubscriberPanicked(text) => {
                 write!(
@@ -281,6 +301,7 @@ impl EventKind {
             EventKind::Stalled { .. } => "stalled",
             EventKind::GivenUp { .. } => "given_up",
             EventKind::Stopped { .. } => "stopped",
+            EventKind::CallPanicked { .. } => "call_panicked",
             EventKind::Panicked(_) => "panicked",
             EventKind::SubscriberPanicked(_) => "subscriber_panicked",
             EventKind::ControlPanicked(_) => "control_panicked",
@@ -306,6 +327,9 @@ impl EventKind {
                 EventKind::RetiringFailed { reason: told(reason) }
             }
             EventKind::Stopped { panic } => EventKind::Stopped { panic: panic.map(told) },
+            EventKind::CallPanicked { location, message, count } => {
+                EventKind::CallPanicked { location: told(location), message: told(message), count }
+            }
             EventKind::Panicked(report) => EventKind::Panicked(told(report)),
             EventKind::Resident(reasons) => EventKind::Resident(text::list(reasons, REASONS_MAX)),
             EventKind::NeverUnloads { reasons, advice } => EventKind::NeverUnloads {
@@ -329,6 +353,7 @@ impl EventKind {
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }
                 | EventKind::Resident(_)
+                | EventKind::CallPanicked { .. }
                 | EventKind::Panicked(_)
                 | EventKind::SubscriberPanicked(_)
                 | EventKind::ControlPanicked(_)

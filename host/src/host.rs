@@ -25,6 +25,7 @@ use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::io;
@@ -985,12 +986,11 @@ impl Host {
     }
 }
 
-/// Why a host did not start.
+/// Why a host did not start, and what to do about it. `Debug` writes the sources as well, so that
+/// a `main` that returns it says all that is known.
 #[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The plugins' directory can't be watched or read.
-    #[error("can't watch the plugins' directory {}", text::path(path))]
     Plugins {
         /// The directory.
         path: PathBuf,
@@ -998,7 +998,6 @@ pub enum HostError {
         source: io::Error,
     },
     /// The directory for private images can't be used.
-    #[error("can't use the run directory {}", text::path(path))]
     RunDirectory {
         /// The directory.
         path: PathBuf,
@@ -1006,7 +1005,6 @@ pub enum HostError {
         source: io::Error,
     },
     /// A bound that makes no sense.
-    #[error("{name}: {why}")]
     Bound {
         /// The builder's method.
         name: &'static str,
@@ -1020,22 +1018,93 @@ pub enum HostError {
     /// A profile in Cargo.toml compiles every crate of the program in that way, midflight among
     /// them, which is how it knows. What is given to the program's own crate alone, as
     /// `cargo rustc -- -C panic=abort` does, it does not see.
-    #[error(
-        "this program is built with panic = \"abort\", so a panic in a call would end it and not be a fault; write panic = \"unwind\" in its profile in Cargo.toml, or leave the line out"
-    )]
     PanicAbort,
     /// Two services for one contract.
-    #[error("two services are provided for {0}")]
     ProvidedTwice(&'static str),
     /// The journal can't be used: its reason names the file and what to do.
-    #[error("can't use the journal")]
-    Journal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Journal(Box<dyn std::error::Error + Send + Sync>),
     /// A plugin that is linked in did not start.
-    #[error("a plugin that is linked in did not start")]
-    Linked(#[source] Refusal),
+    Linked(Refusal),
     /// No thread could be started.
-    #[error("can't start the control thread")]
-    Thread(#[source] io::Error),
+    Thread(io::Error),
+}
+
+impl HostError {
+    /// What failed.
+    fn what(&self) -> String {
+        match self {
+            HostError::Plugins { path, .. } => {
+                format!("can't watch the plugins' directory {}", text::path(path))
+            }
+            HostError::RunDirectory { path, .. } => {
+                format!("can't use the run directory {}", text::path(path))
+            }
+            HostError::Bound { name, why } => format!("{name}: {why}"),
+            HostError::PanicAbort => "this program is built with panic = \"abort\", so a panic in \
+                                      a call would end it and not be a fault"
+                .to_owned(),
+            HostError::ProvidedTwice(contract) => {
+                format!("two services are provided for {contract}")
+            }
+            HostError::Journal(_) => "can't use the journal".to_owned(),
+            HostError::Linked(_) => "a plugin that is linked in did not start".to_owned(),
+            HostError::Thread(_) => "can't start the control thread".to_owned(),
+        }
+    }
+
+    /// What to do about it, where what failed does not say it.
+    fn cure(&self) -> Option<&'static str> {
+        match self {
+            HostError::Plugins { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("create it, or give another to HostBuilder::plugins")
+            }
+            HostError::Plugins { .. } => Some("let this user read it"),
+            HostError::RunDirectory { .. } => Some(
+                "give HostBuilder::run_directory one that this user owns, on a file system with \
+                 room that is not mounted noexec",
+            ),
+            HostError::PanicAbort => {
+                Some("write panic = \"unwind\" in its profile in Cargo.toml, or leave the line out")
+            }
+            HostError::ProvidedTwice(_) => Some("provide one, or an object that does both"),
+            HostError::Thread(_) => Some("let the process have more threads (ulimit -u)"),
+            // The one names what to change; the others' sources say it.
+            HostError::Bound { .. } | HostError::Journal(_) | HostError::Linked(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
+        self.cure().map_or(Ok(()), |cure| write!(f, "; {cure}"))
+    }
+}
+
+impl fmt::Debug for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        self.cure().map_or(Ok(()), |cure| write!(f, "; {cure}"))
+    }
+}
+
+impl Error for HostError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            HostError::Plugins { source, .. } | HostError::RunDirectory { source, .. } => {
+                Some(source)
+            }
+            HostError::Journal(source) => Some(&**source),
+            HostError::Linked(refusal) => Some(refusal),
+            HostError::Thread(source) => Some(source),
+            HostError::Bound { .. } | HostError::PanicAbort | HostError::ProvidedTwice(_) => None,
+        }
+    }
 }
 
 fn tell_opened(opened: &Opened) {

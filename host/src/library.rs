@@ -18,7 +18,7 @@ use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
     Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place,
-    StateTable,
+    StateTable, with_cure,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
@@ -81,6 +81,7 @@ impl NotStarted {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             NotStarted::Failed(reason) => {
+                let reason = with_cure(&reason);
                 Refusal::new(Code::StartFailed, format!("start says: {reason}"))
             }
             NotStarted::Panicked(report) => Refusal::new(Code::StartPanicked, report.to_string()),

@@ -376,6 +376,7 @@ impl Generation {
         let (plugin, version) = (image.plugin.clone(), image.version.clone());
         let origin = Box::new(Origin::new(&plugin, &version, number));
         origin.tally.want(true);
+        origin.tally.tell(owner.teller());
         Generation {
             number,
             plugin,

@@ -11,7 +11,8 @@ use crate::runtime::attached::AttachedData;
 use crate::status::Status;
 use arc_swap::ArcSwap;
 use midflight_inspect::Spare;
-use midflight_plugin::Fault;
+use midflight_plugin::rt::with_cure;
+use midflight_plugin::{Fault, PanicReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -116,6 +117,22 @@ impl Shared {
             generation: Some(report.generation),
         };
         self.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
+    }
+
+    /// Writes down that calls of a plugin panic at one place; `count` of them by now.
+    pub(crate) fn call_panicked(&self, report: &PanicReport, count: u64) {
+        let about = About {
+            plugin: &report.plugin,
+            version: &report.version,
+            generation: Some(report.generation),
+        };
+        let (location, message) =
+            (report.location.clone(), with_cure(&report.message).into_owned());
+        self.events.add(
+            about,
+            Duration::ZERO,
+            EventKind::CallPanicked { location, message, count },
+        );
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), Refusal> {

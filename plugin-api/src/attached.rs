@@ -181,8 +181,9 @@ impl<T> fmt::Debug for Attached<T> {
     }
 }
 
-/// Why an attached value can't be had, or not be put. The others are as they were.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why an attached value can't be had, or not be put. The others are as they were. `Debug` writes
+/// what `Display` does.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachedError {
     /// What is attached is not of this type: somebody else uses the name, or the type was another
@@ -192,6 +193,12 @@ pub enum AttachedError {
     /// The value can't be serialised.
     #[error("`{}` of the object {} can't be written: {}", .0.name, .0.object, .0.reason)]
     Unwritable(Box<AboutAttached>),
+}
+
+impl fmt::Debug for AttachedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What an [`AttachedError`] is about.

@@ -19,16 +19,24 @@ use crate::lent::{RSlice, RStr};
 use crate::object::Given;
 use abi_stable::StableAbi;
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::mem::{MaybeUninit, forget};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
+use std::panic::{
+    AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook,
+};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 /// Why a call brought no value.
 ///
-/// The host goes on serving in every case: a fault is one call's answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The host goes on serving in every case: a fault is one call's answer. `Debug` writes what
+/// `Display` does, since a `main` that returns an error has it written by `Debug`.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// The method panicked.
@@ -81,6 +89,12 @@ pub enum Fault {
         /// The plugin's name.
         plugin: Box<str>,
     },
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Fault {
@@ -145,8 +159,8 @@ pub struct Frame {
     pub function: Option<String>,
 }
 
-impl std::fmt::Display for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.module {
             "" => write!(f, "{:#x}", self.address)?,
             module => write!(f, "{module}+{:#x}", self.offset)?,
@@ -155,8 +169,8 @@ impl std::fmt::Display for Frame {
     }
 }
 
-impl std::fmt::Display for PanicReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.version, self.generation) {
             ("", 0) => write!(f, "service `{}` panicked", self.plugin)?,
             (version, generation) => {
@@ -166,9 +180,32 @@ impl std::fmt::Display for PanicReport {
         if !self.location.is_empty() {
             write!(f, " at {}", self.location)?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", with_cure(&self.message))?;
         let frames = if f.alternate() { &*self.frames } else { &[] };
         frames.iter().try_for_each(|frame| write!(f, "\n    {frame}"))
+    }
+}
+
+/// A panic's text or an error's, with what to do about it where it is one of another crate's that
+/// does not say it for a plugin.
+pub fn with_cure(message: &str) -> Cow<'_, str> {
+    const LISTENER: &str = "Midflight hands a plugin's `tracing` events and `log` records on to \
+        the host, so the plugin sets no subscriber and no logger: leave that line out, or write \
+        `try_init` and ignore its error";
+    const RUNTIME: &str = "a plugin has a tokio of its own, which is in no runtime of the host's: \
+        enter one that the plugin's instance keeps, or ask a service of the host's \
+        (midflight_plugin::docs::copies has both)";
+    const KNOWN: [(&str, &str); 6] = [
+        ("SetGlobalDefaultError", LISTENER),
+        ("a global default trace dispatcher has already been set", LISTENER),
+        ("SetLoggerError", LISTENER),
+        ("after the logging system was already initialized", LISTENER),
+        ("there is no reactor running", RUNTIME),
+        ("there is no timer running", RUNTIME),
+    ];
+    match KNOWN.iter().find(|(said, _)| message.contains(said)) {
+        Some((_, cure)) => Cow::Owned(format!("{message}; {cure}")),
+        None => Cow::Borrowed(message),
     }
 }
 
@@ -186,7 +223,7 @@ impl std::fmt::Display for PanicReport {
 /// }
 /// assert_eq!(status(Err(CallError::Fault(Fault::NotLoaded { plugin: "flat-fees".into() }))), 503);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
     /// The method ran and returned this error.
     #[error("refused: {0:?}")]
@@ -194,6 +231,12 @@ pub enum CallError<E> {
     /// The method brought nothing.
     #[error(transparent)]
     Fault(Fault),
+}
+
+impl<E: fmt::Debug> fmt::Debug for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl<E> From<Fault> for CallError<E> {
@@ -293,9 +336,8 @@ impl<W> Reply<W> {
 unsafe fn noted_panic(bound: &Bound) -> Fault {
     // SAFETY: the caller's.
     let origin = unsafe { &*bound.origin };
-    origin.tally.panicked();
     let report = PANICS.get().map(|panics| (panics.take)()).unwrap_or_default();
-    Fault::Panicked(Box::new(PanicReport {
+    let report = Box::new(PanicReport {
         plugin: origin.plugin.as_ref().into(),
         version: origin.version.as_ref().into(),
         generation: origin.generation,
@@ -303,7 +345,9 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
         location: report.location.as_str().into(),
         // Its code is held, so what is mapped there now was mapped there then.
         frames: SYMBOLISER.get().map(|symbolise| symbolise(&report.addresses)).unwrap_or_default(),
-    }))
+    });
+    origin.tally.panicked(&report);
+    Fault::Panicked(report)
 }
 
 /// The plugin's own error, which counts where somebody wants to know.
@@ -413,8 +457,11 @@ fn contain(payload: Box<dyn Any + Send>) {
     }
     // A note of another text is of an earlier panic, which the callee caught by itself; this one
     // came without a hook (`resume_unwind`, or a service in a host that sets none), so that nobody
-    // knows where.
+    // knows where. Or the plugin has set a hook since it was started: the next one is noted.
     let noted = if noted.message == *message { noted } else { Report::default() };
+    if noted.message.is_empty() && crate::plugin::host().is_some() {
+        note_panics();
+    }
     if let Some(panics) = PANICS.get() {
         (panics.note)(
             message.as_str().into(),
@@ -424,9 +471,35 @@ fn contain(payload: Box<dyn Any + Send>) {
     }
 }
 
+/// Makes [`note_panic`] the first thing that this binary's panic hook does, before whatever hook
+/// its author has set. Only in a cdylib: a host's hook is the service's.
+pub(crate) fn note_panics() {
+    /// Where the hook that was set here lies: another one has replaced it, or not.
+    static OURS: AtomicUsize = AtomicUsize::new(0);
+    if thread::panicking() {
+        return; // std lets nobody change the hook now
+    }
+    let theirs = take_hook();
+    if (&raw const *theirs).addr() == OURS.load(Relaxed) {
+        return set_hook(theirs);
+    }
+    // The first one is std's, which would print.
+    let author = (OURS.load(Relaxed) != 0).then_some(theirs);
+    let hook: Hook = Box::new(move |panic| {
+        note_panic(panic);
+        if let Some(author) = &author {
+            author(panic);
+        }
+    });
+    OURS.store((&raw const *hook).addr(), Relaxed);
+    set_hook(hook);
+}
+
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
 /// The body of the panic hook in a plugin. It never symbolises, which would leave a mapping of the
 /// plugin's file behind, and prints nothing: the host decides what becomes of a panic.
-pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
+fn note_panic(panic: &PanicHookInfo<'_>) {
     if let Some(panics) = PANICS.get() {
         let location = panic.location().map_or_else(String::new, |at| at.to_string());
         let mut addresses = Addresses { found: [0; FRAMES_MAX], count: 0, max: panics.frames_max };

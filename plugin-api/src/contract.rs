@@ -173,7 +173,7 @@ pub struct Origin {
     pub version: Box<str>,
     /// 0 for a service of the host's.
     pub generation: u64,
-    /// What of its calls came to nothing.
+    /// What of its calls came to nothing. In a library of its own it is nobody's: hosts alone ask.
     pub tally: Tally,
 }
 

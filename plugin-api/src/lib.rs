@@ -241,7 +241,7 @@ pub mod rt {
     pub use crate::attached::{ABSENT, Fields, Put, Stamped};
     pub use crate::call::{
         FRAMES_MAX, Panics, Reply, Report, Status, Symboliser, bubble, bubble_result, defaulted,
-        defaulted_result, guard, missing, use_host_panics, use_symboliser,
+        defaulted_result, guard, missing, use_host_panics, use_symboliser, with_cure,
     };
     pub use crate::callback::{
         About, CallbackGate, Entered, Functions, Left, Outcome, RawCallback, Registered,
@@ -267,7 +267,7 @@ pub mod rt {
     pub use crate::state::{
         Cell, HandsOver, Part, StateTable, decode, encode, no_way, restore_up, save_down,
     };
-    pub use crate::tally::Tally;
+    pub use crate::tally::{PlaceOfPanics, Tally, Teller};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};
     pub use abi::{
         StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent, std_types::RResult,

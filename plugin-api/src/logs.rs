@@ -14,13 +14,15 @@
 
 use crate::lent::{RSlice, RStr};
 use crate::plugin::HostTable;
+use log::kv::{self, Key, VisitSource};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::{OnceLock, RwLock};
-use tracing_core::callsite::Identifier;
-use tracing_core::field::{Field, Visit};
-use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Dispatch, Event, Interest, LevelFilter, Metadata, Subscriber};
+use tracing_core::callsite::{Callsite, Identifier};
+use tracing_core::field::{Field, FieldSet, Visit};
+use tracing_core::metadata::Kind;
+use tracing_core::span::{Attributes, Current, Id, Record};
+use tracing_core::{Dispatch, Event, Interest, Level, LevelFilter, Metadata, Subscriber};
 
 /// The host's side. Each gets the table's `owner` first where it says who speaks.
 #[repr(C)]
@@ -47,10 +49,40 @@ pub struct Logs {
     pub exit: extern "C" fn(span: u64),
     pub clone: extern "C" fn(span: u64) -> u64,
     pub close: extern "C" fn(span: u64) -> bool,
+    /// The span that the thread is in.
+    pub current: extern "C" fn() -> Spanned,
+}
+
+/// The span that a thread is in, whoever made it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Spanned {
+    /// 0 for none.
+    pub span: u64,
+    /// The host's record of its callsite, which stays for good; null for none.
+    pub site: *const (),
+    /// What makes that callsite, without the fields that the host has added.
+    pub said: Site<'static>,
+}
+
+impl Spanned {
+    /// No span.
+    pub const NONE: Spanned = Spanned {
+        span: 0,
+        site: std::ptr::null(),
+        said: Site {
+            target: RStr::from_str(""),
+            name: RStr::from_str(""),
+            level: 0,
+            is_span: true,
+            fields: RSlice::from_slice(&[]),
+        },
+    };
 }
 
 /// What makes a callsite: the same for every generation of a plugin.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Site<'a> {
     pub target: RStr<'a>,
     pub name: RStr<'a>,
@@ -101,7 +133,7 @@ pub enum Value<'a> {
 /// Makes the host the listener of this binary. Once: a second call, or a plugin that set a
 /// subscriber of its own, changes nothing.
 pub(crate) fn forward(host: &'static HostTable) {
-    let forward = Forward { host, sites: RwLock::default() };
+    let forward = Forward { host, sites: RwLock::default(), spans: RwLock::default() };
     let _ = tracing_core::dispatcher::set_global_default(Dispatch::new(forward));
     if HOST.set(host).is_ok() && log::set_logger(&Records).is_ok() {
         rebuild();
@@ -129,12 +161,65 @@ struct Forward {
     host: &'static HostTable,
     /// The host's records, as addresses.
     sites: RwLock<HashMap<Identifier, usize>>,
+    /// What this binary knows a span's callsite by, by the host's record of it.
+    spans: RwLock<HashMap<usize, &'static Metadata<'static>>>,
 }
 
 impl Forward {
     fn site(&self, callsite: &Identifier) -> Option<*const ()> {
         let site = *self.sites.read().ok()?.get(callsite)?;
         (site != 0).then(|| std::ptr::with_exposed_provenance(site))
+    }
+
+    fn keep(&self, metadata: &'static Metadata<'static>, site: *const ()) {
+        let site = site.expose_provenance();
+        if let Ok(mut sites) = self.sites.write() {
+            sites.insert(metadata.callsite(), site);
+        }
+        if metadata.is_span()
+            && let Ok(mut spans) = self.spans.write()
+        {
+            spans.insert(site, metadata);
+        }
+    }
+
+    /// The callsite of a span that another binary has made, as this one's `tracing` wants it.
+    fn of_another(&self, span: &Spanned) -> &'static Metadata<'static> {
+        let metadata = Another::describe(&span.said);
+        self.keep(metadata, span.site);
+        metadata
+    }
+}
+
+/// A stand-in for the callsite of a span that is another binary's. Kept for good: `tracing` wants
+/// it so, and there is one for each such span that this binary has asked for.
+struct Another(OnceLock<Metadata<'static>>);
+
+impl Another {
+    fn describe(said: &Site<'static>) -> &'static Metadata<'static> {
+        let another: &'static Another = Box::leak(Box::new(Another(OnceLock::new())));
+        let names: Vec<&'static str> =
+            said.fields.as_slice().iter().map(|field| field.as_str()).collect();
+        let fields = FieldSet::new(names.leak(), Identifier(another));
+        let level = match said.level {
+            0 | 1 => Level::ERROR,
+            2 => Level::WARN,
+            3 => Level::INFO,
+            4 => Level::DEBUG,
+            _ => Level::TRACE,
+        };
+        let (name, target) = (said.name.as_str(), said.target.as_str());
+        another.0.get_or_init(|| {
+            Metadata::new(name, target, level, None, None, None, fields, Kind::SPAN)
+        })
+    }
+}
+
+impl Callsite for Another {
+    fn set_interest(&self, _: Interest) {}
+
+    fn metadata(&self) -> &Metadata<'_> {
+        self.0.get().expect("a callsite is described before it is known")
     }
 }
 
@@ -151,9 +236,7 @@ impl Subscriber for Forward {
         };
         // SAFETY: the host's own function with its own owner; the site is valid for the call.
         let registered = unsafe { (self.host.logs.register)(self.host.owner, &site) };
-        if let Ok(mut sites) = self.sites.write() {
-            sites.insert(metadata.callsite(), registered.site.expose_provenance());
-        }
+        self.keep(metadata, registered.site);
         match registered.interest {
             0 => Interest::never(),
             // Never `always`: another thread's dispatcher in the host may not listen.
@@ -238,6 +321,17 @@ impl Subscriber for Forward {
     fn try_close(&self, span: Id) -> bool {
         (self.host.logs.close)(span.into_u64())
     }
+
+    fn current_span(&self) -> Current {
+        let current = (self.host.logs.current)();
+        if current.span == 0 || current.site.is_null() {
+            return Current::none();
+        }
+        let known = |spans: &HashMap<_, _>| spans.get(&current.site.addr()).copied();
+        let metadata = self.spans.read().ok().as_deref().and_then(known);
+        let metadata = metadata.unwrap_or_else(|| self.of_another(&current));
+        Current::new(id(current.span), metadata)
+    }
 }
 
 /// The host never gives this number to a span.
@@ -265,13 +359,13 @@ fn place<'a>(metadata: &Metadata<'a>) -> Place<'a> {
     }
 }
 
-fn level(level: &tracing_core::Level) -> u8 {
+fn level(level: &Level) -> u8 {
     match *level {
-        tracing_core::Level::ERROR => 1,
-        tracing_core::Level::WARN => 2,
-        tracing_core::Level::INFO => 3,
-        tracing_core::Level::DEBUG => 4,
-        tracing_core::Level::TRACE => 5,
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
     }
 }
 
@@ -354,19 +448,22 @@ impl Visit for Values {
     }
 }
 
-/// The records of the `log` crate: each as an event with a message.
+/// The records of the `log` crate: each as an event with a message, and with its key-values as
+/// fields.
 struct Records;
 
 impl Records {
-    fn site(metadata: &log::Metadata<'_>) -> Option<(&'static HostTable, *const ())> {
+    fn site(
+        metadata: &log::Metadata<'_>,
+        fields: &[RStr<'_>],
+    ) -> Option<(&'static HostTable, *const ())> {
         let host = *HOST.get()?;
-        let fields = ["message".into()];
         let site = Site {
             target: metadata.target().into(),
             name: "log record".into(),
             level: metadata.level() as u8,
             is_span: false,
-            fields: fields.as_slice().into(),
+            fields: fields.into(),
         };
         // SAFETY: the host's own function with its own owner; the site is valid for the call.
         let registered = unsafe { (host.logs.register)(host.owner, &site) };
@@ -374,25 +471,59 @@ impl Records {
     }
 }
 
+const MESSAGE: &str = "message";
+
 impl log::Log for Records {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         // SAFETY: the host's record, which stays for good.
-        Self::site(metadata).is_some_and(|(host, site)| unsafe { (host.logs.enabled)(site) })
+        Self::site(metadata, &[MESSAGE.into()])
+            .is_some_and(|(host, site)| unsafe { (host.logs.enabled)(site) })
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let Some((host, site)) = Self::site(record.metadata()) else { return };
-        let text = record.args().to_string();
-        let values = [Value::Written(text.as_str().into())];
+        let mut pairs = Pairs(vec![(MESSAGE.to_owned(), Kept::Written(record.args().to_string()))]);
+        // What it has visited until a pair's own failure is told all the same.
+        let _ = record.key_values().visit(&mut pairs);
+        let lent = pairs.0.iter().map(|(key, kept)| (RStr::from_str(key), kept.lend()));
+        let (fields, values): (Vec<_>, Vec<_>) = lent.unzip();
+        let Some((host, site)) = Self::site(record.metadata(), &fields) else { return };
         let place = Place {
             file: record.file().unwrap_or_default().into(),
             line: record.line().unwrap_or_default(),
         };
-        // SAFETY: the host's record, with its one field.
+        // SAFETY: the host's record, with its fields' values.
         unsafe {
             (host.logs.event)(host.owner, site, Parent::Current, &place, values.as_slice().into())
         }
     }
 
     fn flush(&self) {}
+}
+
+/// The key-values of a record, behind its message. Of two with one key the first is told.
+struct Pairs(Vec<(String, Kept)>);
+
+impl<'kvs> VisitSource<'kvs> for Pairs {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        if self.0.iter().all(|(known, _)| known != key.as_str()) {
+            self.0.push((key.as_str().to_owned(), kept(&value)));
+        }
+        Ok(())
+    }
+}
+
+fn kept(value: &kv::Value<'_>) -> Kept {
+    if let Some(text) = value.to_borrowed_str() {
+        Kept::Text(text.to_owned())
+    } else if let Some(value) = value.to_bool() {
+        Kept::Bool(value)
+    } else if let Some(value) = value.to_u64() {
+        Kept::Unsigned(value)
+    } else if let Some(value) = value.to_i64() {
+        Kept::Signed(value)
+    } else if let Some(value) = value.to_f64() {
+        Kept::Float(value)
+    } else {
+        Kept::Written(value.to_string())
+    }
 }

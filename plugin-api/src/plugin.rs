@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use crate::attached::Fields;
-use crate::call::{Panics, Reply, guard, note_panic, use_panics};
+use crate::call::{Panics, Reply, guard, note_panics, use_panics};
 use crate::callback::{Left, Registering};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
 use crate::future::Wakers;
@@ -251,7 +251,7 @@ impl Context<'_> {
 }
 
 /// Why a plugin did not start. Any error becomes one with `?`, its sources included in the text.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StartError(String);
 
 impl StartError {
@@ -262,6 +262,12 @@ impl StartError {
 }
 
 impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Debug for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
@@ -566,10 +572,13 @@ unsafe extern "C" fn start<X: Export>(
     use_panics(host.panics);
     HOST.store(std::ptr::from_ref(host).cast_mut(), Release);
     guard(|| {
-        std::panic::set_hook(Box::new(note_panic));
+        note_panics();
         logs::forward(host);
         let context = Context { host, name: X::NAME, version: X::VERSION, config: config.as_str() };
-        let plugin = made::<X::Plugin>(&context).map_err(|error| error.0)?;
+        let plugin = made::<X::Plugin>(&context).map_err(|error| error.0);
+        // Its author may have set a hook of his own.
+        note_panics();
+        let plugin = plugin?;
         Ok::<usize, String>(Box::into_raw(Box::new(plugin)).expose_provenance())
     })
 }

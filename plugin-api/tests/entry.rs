@@ -5,7 +5,7 @@
 #![allow(unsafe_code, missing_docs)]
 
 use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
-use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Value};
+use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Spanned, Value};
 use midflight_plugin::rt::{
     self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult,
     RSlice, RStr, RawService, Routine, SignalStyle, StableAbi, TypeLayout, Wakers,
@@ -268,6 +268,9 @@ fn deaf() -> Logs {
     extern "C" fn close(_: u64) -> bool {
         unreachable!()
     }
+    extern "C" fn current() -> Spanned {
+        Spanned::NONE
+    }
     Logs {
         register,
         enabled,
@@ -280,6 +283,7 @@ fn deaf() -> Logs {
         exit: enter,
         clone,
         close,
+        current,
     }
 }
 

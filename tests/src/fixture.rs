@@ -111,6 +111,8 @@ pub enum Fixture {
     ReachingMisplaced,
     /// It imports what no plugin may.
     ReachingForbidden,
+    /// `speaking` 1.0.0: it logs and panics as it is told.
+    Speaking,
 }
 
 /// How one is built.
@@ -169,6 +171,7 @@ impl Fixture {
         Fixture::ReachingExports,
         Fixture::ReachingMisplaced,
         Fixture::ReachingForbidden,
+        Fixture::Speaking,
     ];
 
     /// The built library. Not to be written to: all tests share it.
@@ -254,6 +257,7 @@ impl Fixture {
             Fixture::ReachingExports => reaching("v2,exports"),
             Fixture::ReachingMisplaced => reaching("misplaced"),
             Fixture::ReachingForbidden => reaching("forbidden"),
+            Fixture::Speaking => Recipe { workspace: "", package: "speaking", features: "" },
             Fixture::NoPlugin => Recipe { workspace: "", package: "no-plugin", features: "" },
         }
     }

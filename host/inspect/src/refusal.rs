@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 /// What stopped an update. Nothing was switched: the release that served before serves on.
 ///
 /// The [`code`](Refusal::code) is stable and for machines; [`reason`](Refusal::reason) and
-/// [`advice`](Refusal::advice) are for people.
-#[derive(Debug, Clone)]
+/// [`advice`](Refusal::advice) are for people. `Debug` writes what `Display` does, since a `main`
+/// that returns a refusal has it written by `Debug`.
+#[derive(Clone)]
 pub struct Refusal(Box<Inner>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Inner {
     code: Code,
     reason: String,
@@ -89,6 +90,12 @@ impl fmt::Display for Refusal {
             self.reason(),
             self.advice()
         )
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

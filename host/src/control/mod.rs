@@ -36,7 +36,7 @@ use crate::host::{Applied, Publish};
 use crate::meter::Latency;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Known, Left, Stopped, Wanted};
-use crate::runtime::Provided;
+use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::image::RunDirectory;
 use crate::stage::{Candidate, Refused, Step};
@@ -231,6 +231,8 @@ pub(crate) struct Control {
     changed: bool,
     /// When plugins are to be told that the log filters have changed.
     relisten: Option<Instant>,
+    /// How verbose the service's log was at the last look.
+    verbosity: u8,
     shutdown: Option<Shutdown>,
     keeping: Keeping,
     /// Last, since it can be removed only when no image is left.
@@ -302,6 +304,7 @@ impl Control {
             looks: 0,
             changed: false,
             relisten: None,
+            verbosity: logs::verbosity(),
             shutdown: None,
             run: setup.run,
         }
@@ -385,6 +388,11 @@ impl Control {
         self.look_at_endings();
         self.look_at_parked();
         self.look_at_keeping();
+        // Of a logger's level nobody is told that it has changed.
+        let verbosity = logs::verbosity();
+        if mem::replace(&mut self.verbosity, verbosity) != verbosity {
+            self.relisten.get_or_insert_with(|| Instant::now() + FILTERS_SETTLE);
+        }
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
             self.relisten = None;
             self.tell_filters();

@@ -23,7 +23,7 @@ use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
 use crate::release::{Generation, Wanted};
 use crate::status::Residency;
-use midflight_plugin::rt::Hook;
+use midflight_plugin::rt::{Hook, PlaceOfPanics};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -646,7 +646,9 @@ pub(super) fn over_budget<'a>(
         let tally = generation.tally();
         let (panics, errors) = (tally.panics(), tally.errors());
         let reason = if panics > bounds.panics_max {
-            format!("{panics} of its calls panicked on probation, and {} may", bounds.panics_max)
+            let most = tally.worst_place().map(most_of_them).unwrap_or_default();
+            let may = bounds.panics_max;
+            format!("{panics} of its calls panicked on probation, and {may} may{most}")
         } else if errors > bounds.errors_max {
             format!(
                 "{errors} of its calls returned errors on probation, and {} may",
@@ -658,6 +660,14 @@ pub(super) fn over_budget<'a>(
         Some(Refusal::new(Code::BudgetExceeded, reason).of(&generation.plugin, &generation.version))
     });
     over.next()
+}
+
+fn most_of_them(place: PlaceOfPanics) -> String {
+    let PlaceOfPanics { location, message, count } = place;
+    match &*location {
+        "" => format!("; {count} of them at a place that nobody noted: {message}"),
+        location => format!("; {count} of them at {location}: {message}"),
+    }
 }
 
 /// The first of `members` whose calls take longer than those of the version before, and than they

@@ -5,15 +5,19 @@
 //! is the same in every generation: target, name, level, kind and fields. Versions come and go and
 //! the number of callsites stays.
 //!
+//! A service that has a logger of the `log` crate and no `tracing` subscriber hears the same events
+//! there, with their fields behind the message; spans go to a subscriber alone.
+//!
 //! Each event and span carries, beside its own fields, `midflight.plugin`, `midflight.version`,
 //! `midflight.generation`, `code.file` and `code.line`.
 
 use super::{Owner, owner};
 use crate::contained;
-use midflight_plugin::rt::RSlice;
-use midflight_plugin::rt::logs::{Logs, Parent, Place, Registered, Site, Value};
-use parking_lot::Mutex;
+use midflight_plugin::rt::logs::{Logs, Parent, Place, Registered, Site, Spanned, Value};
+use midflight_plugin::rt::{RSlice, RStr};
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -43,6 +47,7 @@ pub(super) const LOGS: Logs = Logs {
     exit,
     clone,
     close,
+    current,
 };
 
 /// Calls `wake` whenever the host's filters may have changed, until it answers false. It is called
@@ -82,14 +87,22 @@ struct Key {
     fields: Vec<String>,
 }
 
-/// The host's stand-in for a callsite of plugins. Never freed.
+/// The host's stand-in for a callsite of plugins, or its record of one that made a span which
+/// plugins ask about. Never freed.
 struct HostSite {
-    metadata: OnceLock<Metadata<'static>>,
+    metadata: OnceLock<&'static Metadata<'static>>,
+    /// How many of its fields are the author's; the others are those that say who speaks.
+    own: usize,
+    /// Their names, for plugins, which keep them.
+    names: OnceLock<RSlice<'static, RStr<'static>>>,
     /// 0 never, 1 sometimes, 2 always.
     interest: AtomicU8,
 }
 
 static SITES: LazyLock<Mutex<HashMap<Key, &'static HostSite>>> = LazyLock::new(Mutex::default);
+/// Of spans, by their callsite.
+static SPANS: LazyLock<RwLock<HashMap<Identifier, &'static HostSite>>> =
+    LazyLock::new(RwLock::default);
 
 impl HostSite {
     fn of(key: Key) -> Option<&'static HostSite> {
@@ -107,9 +120,8 @@ impl HostSite {
     }
 
     fn leak(key: Key) -> &'static HostSite {
-        let site: &'static HostSite =
-            Box::leak(Box::new(HostSite { metadata: OnceLock::new(), interest: AtomicU8::new(0) }));
         let Key { target, name, level, is_span, fields } = key;
+        let site = HostSite::unsaid(fields.len());
         let own = fields.into_iter().map(|field| &*field.leak());
         let fields: Vec<&'static str> = own.chain(ATTRIBUTION).collect();
         let fields = FieldSet::new(fields.leak(), Identifier(site));
@@ -122,15 +134,65 @@ impl HostSite {
         };
         let kind = if is_span { Kind::SPAN } else { Kind::EVENT };
         site.metadata.get_or_init(|| {
-            Metadata::new(name.leak(), target.leak(), level, None, None, None, fields, kind)
+            let (name, target) = (name.leak(), target.leak());
+            Box::leak(Box::new(Metadata::new(name, target, level, None, None, None, fields, kind)))
         });
+        if is_span {
+            SPANS.write().insert(Identifier(site), site);
+        }
         tracing_core::callsite::register(site);
         site
+    }
+
+    fn unsaid(own: usize) -> &'static HostSite {
+        Box::leak(Box::new(HostSite {
+            metadata: OnceLock::new(),
+            own,
+            names: OnceLock::new(),
+            interest: AtomicU8::new(0),
+        }))
+    }
+
+    /// The record of what made a span: a plugin's, or the service's own.
+    fn of_span(metadata: &'static Metadata<'static>) -> &'static HostSite {
+        if let Some(site) = SPANS.read().get(&metadata.callsite()) {
+            return site;
+        }
+        SPANS.write().entry(metadata.callsite()).or_insert_with(|| {
+            let site = HostSite::unsaid(metadata.fields().len());
+            site.metadata.get_or_init(|| metadata);
+            site
+        })
+    }
+
+    /// 0 never, 1 sometimes, 2 always.
+    fn interest(&self) -> u8 {
+        match logger() {
+            Some(_) => 1,
+            None => self.interest.load(Acquire),
+        }
     }
 
     fn said(&'static self) -> &'static Metadata<'static> {
         // Set before anybody gets the reference.
         self.metadata.get().expect("a callsite is described before it is known")
+    }
+
+    /// As a plugin is told of it.
+    fn told(&'static self) -> Site<'static> {
+        let metadata = self.said();
+        let names = || {
+            let own = metadata.fields().iter().take(self.own);
+            let names: Vec<_> = own.map(|field| RStr::from_str(field.name())).collect();
+            RSlice::from_slice(names.leak())
+        };
+        Site {
+            target: RStr::from_str(metadata.target()),
+            name: RStr::from_str(metadata.name()),
+            level: level(*metadata.level()),
+            is_span: true,
+            fields: *self.names.get_or_init(names),
+        }
     }
 }
 
@@ -171,10 +233,9 @@ unsafe extern "C" fn register(_: *const (), found: &Site<'_>) -> Registered {
         fields: found.fields.as_slice().iter().map(|field| field.as_str().to_owned()).collect(),
     };
     match contained(None, || HostSite::of(key)) {
-        Some(site) => Registered {
-            site: std::ptr::from_ref(site).cast(),
-            interest: site.interest.load(Acquire),
-        },
+        Some(site) => {
+            Registered { site: std::ptr::from_ref(site).cast(), interest: site.interest() }
+        }
         None => Registered { site: std::ptr::null(), interest: 0 },
     }
 }
@@ -182,19 +243,57 @@ unsafe extern "C" fn register(_: *const (), found: &Site<'_>) -> Registered {
 unsafe extern "C" fn enabled(of: *const ()) -> bool {
     // SAFETY: the plugin passes what `register` gave.
     let site = unsafe { site(of) };
-    let asked = || dispatcher::get_default(|dispatch| dispatch.enabled(site.said()));
-    site.interest.load(Acquire) != 0 && contained(false, asked)
+    let asked = || match logger() {
+        Some(logger) => logger.enabled(&as_log(site.said())),
+        None => dispatcher::get_default(|dispatch| dispatch.enabled(site.said())),
+    };
+    site.interest() != 0 && contained(false, asked)
+}
+
+/// The `log` crate's logger, in a service that has that and no `tracing` subscriber.
+fn logger() -> Option<&'static dyn log::Log> {
+    (!dispatcher::has_been_set() && log::max_level() != log::LevelFilter::Off).then(log::logger)
+}
+
+fn as_log<'a>(metadata: &Metadata<'a>) -> log::Metadata<'a> {
+    let level = match *metadata.level() {
+        Level::ERROR => log::Level::Error,
+        Level::WARN => log::Level::Warn,
+        Level::INFO => log::Level::Info,
+        Level::DEBUG => log::Level::Debug,
+        Level::TRACE => log::Level::Trace,
+    };
+    log::Metadata::builder().level(level).target(metadata.target()).build()
+}
+
+/// How verbose those who listen want it to be: a change is told to all plugins.
+pub(crate) fn verbosity() -> u8 {
+    level_max()
 }
 
 extern "C" fn level_max() -> u8 {
+    if logger().is_some() {
+        return match log::max_level() {
+            log::LevelFilter::Off => 0,
+            log::LevelFilter::Error => 1,
+            log::LevelFilter::Warn => 2,
+            log::LevelFilter::Info => 3,
+            log::LevelFilter::Debug => 4,
+            log::LevelFilter::Trace => 5,
+        };
+    }
     let level = LevelFilter::current().into_level();
-    level.map_or(0, |level| match level {
+    level.map_or(0, self::level)
+}
+
+fn level(level: Level) -> u8 {
+    match level {
         Level::ERROR => 1,
         Level::WARN => 2,
         Level::INFO => 3,
         Level::DEBUG => 4,
         Level::TRACE => 5,
-    })
+    }
 }
 
 unsafe extern "C" fn event(
@@ -208,7 +307,11 @@ unsafe extern "C" fn event(
     let (owner, site) = unsafe { (owner(of), site(at)) };
     contained((), || {
         let metadata = site.said();
-        Lent::of(&owner, place, values.as_slice(), metadata).with(|values| {
+        let lent = Lent::of(&owner, place, values.as_slice(), site);
+        if let Some(logger) = logger() {
+            return lent.log(logger, site, place);
+        }
+        lent.with(|values| {
             let values = metadata.fields().value_set_all(values);
             dispatcher::get_default(|dispatch| match parent {
                 Parent::Current => dispatch.event(&Event::new(metadata, &values)),
@@ -232,7 +335,7 @@ unsafe extern "C" fn span(
     let (owner, site) = unsafe { (owner(of), site(at)) };
     contained(0, || {
         let metadata = site.said();
-        Lent::of(&owner, place, values.as_slice(), metadata).with(|values| {
+        Lent::of(&owner, place, values.as_slice(), site).with(|values| {
             let values = metadata.fields().value_set_all(values);
             let attributes = match parent {
                 Parent::Current => Attributes::new(metadata, &values),
@@ -252,7 +355,7 @@ unsafe extern "C" fn record(span: u64, at: *const (), values: RSlice<'_, Value<'
     let site = unsafe { site(at) };
     contained((), || {
         let metadata = site.said();
-        Lent::own(values.as_slice(), metadata).with(|values| {
+        Lent::own(values.as_slice(), site).with(|values| {
             let values = metadata.fields().value_set_all(values);
             with_span(span, |dispatch, span| dispatch.record(&span, &Record::new(&values)));
         });
@@ -291,6 +394,20 @@ extern "C" fn close(span: u64) -> bool {
     closed
 }
 
+extern "C" fn current() -> Spanned {
+    contained(Spanned::NONE, || {
+        let current = dispatcher::get_default(Dispatch::current_span).into_inner();
+        current.map_or(Spanned::NONE, |(span, metadata)| {
+            let site = HostSite::of_span(metadata);
+            Spanned {
+                span: span.into_u64(),
+                site: std::ptr::from_ref(site).cast(),
+                said: site.told(),
+            }
+        })
+    })
+}
+
 /// The number that a plugin gives to a span that the host never made.
 const NO_SPAN: u64 = u64::MAX;
 
@@ -327,9 +444,9 @@ impl<'a> Lent<'a> {
         owner: &'a Arc<Owner>,
         place: &'a Place<'_>,
         values: &'a [Value<'_>],
-        metadata: &Metadata<'_>,
+        site: &'static HostSite,
     ) -> Self {
-        let mut lent = Self::own(values, metadata);
+        let mut lent = Self::own(values, site);
         let (plugin, version) = owner.names();
         let attribution = [
             Host::Text(plugin),
@@ -338,8 +455,7 @@ impl<'a> Lent<'a> {
             Host::Text(place.file.as_str()),
             Host::Unsigned(place.line.into()),
         ];
-        let first = lent.0.len() - ATTRIBUTION.len();
-        for (slot, value) in lent.0[first..].iter_mut().zip(attribution) {
+        for (slot, value) in lent.0[site.own..].iter_mut().zip(attribution) {
             *slot = Some(value);
         }
         lent
@@ -347,17 +463,55 @@ impl<'a> Lent<'a> {
 
     /// The plugin's values alone; what the callsite has no field for is left out, and what it has
     /// more is absent.
-    fn own(values: &'a [Value<'_>], metadata: &Metadata<'_>) -> Self {
-        let fields = metadata.fields().len();
-        let own = values.iter().take(fields.saturating_sub(ATTRIBUTION.len()));
-        let mut lent: Vec<_> = own.map(Host::of).collect();
-        lent.resize_with(fields, || None);
+    fn own(values: &'a [Value<'_>], site: &'static HostSite) -> Self {
+        let mut lent: Vec<_> = values.iter().take(site.own).map(Host::of).collect();
+        lent.resize_with(site.said().fields().len(), || None);
         Lent(lent)
+    }
+
+    /// A record of the `log` crate: the message and then the other fields, as `tracing` writes its
+    /// own events where there is a logger alone. File and line have places of their own there.
+    fn log(&self, logger: &dyn log::Log, site: &'static HostSite, place: &Place<'_>) {
+        let metadata = as_log(site.said());
+        if metadata.level() > log::max_level() || !logger.enabled(&metadata) {
+            return;
+        }
+        let (mut message, mut fields) = (String::new(), String::new());
+        for (field, value) in site.said().fields().iter().zip(&self.0) {
+            match (field.name(), value) {
+                (_, None) | ("code.file" | "code.line", _) => {}
+                ("message", Some(value)) => message = value.to_string(),
+                (name, Some(Host::Text(text))) => fields += &format!(" {name}={text:?}"),
+                (name, Some(value)) => fields += &format!(" {name}={value}"),
+            }
+        }
+        let (file, line) = (place.file.as_str(), place.line);
+        logger.log(
+            &log::Record::builder()
+                .metadata(metadata)
+                .args(format_args!("{message}{fields}"))
+                .file(Some(file).filter(|file| !file.is_empty()))
+                .line(Some(line).filter(|line| *line != 0))
+                .build(),
+        );
     }
 
     fn with<R>(&self, run: impl FnOnce(&[Option<&dyn field::Value>]) -> R) -> R {
         let values: Vec<_> = self.0.iter().map(|value| value.as_ref().map(Host::value)).collect();
         run(&values)
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Bool(value) => value.fmt(f),
+            Host::Signed(value) => value.fmt(f),
+            Host::Unsigned(value) => value.fmt(f),
+            Host::Float(value) => value.fmt(f),
+            Host::Text(value) => value.fmt(f),
+            Host::Written(value) => fmt::Debug::fmt(value, f),
+        }
     }
 }
 

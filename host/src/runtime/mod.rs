@@ -31,7 +31,7 @@ use callbacks::Callbacks;
 use keys::Keys;
 use mappings::Mappings;
 use midflight_plugin::rt::{
-    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, TypeLayout,
+    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, Teller, TypeLayout,
 };
 use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
@@ -230,6 +230,16 @@ impl Owner {
         if let Some(host) = self.host.upgrade() {
             host.lost(fault);
         }
+    }
+
+    /// Tells the host's events of calls that panicked.
+    pub(crate) fn teller(&self) -> Teller {
+        let host = Weak::clone(&self.host);
+        Box::new(move |report, count| {
+            if let Some(host) = host.upgrade() {
+                host.call_panicked(report, count);
+            }
+        })
     }
 
     /// Somebody may have kept a handler of its for good.

@@ -22,6 +22,7 @@ mod preflight;
 mod preflight_entrance;
 mod reaching;
 mod restarts;
+mod speaking;
 mod stamps;
 mod state;
 mod switching;

@@ -8,14 +8,15 @@ use super::{Stamping, stamp};
 use crate::buffer::Spare;
 use crate::read::read;
 use crate::refusal::Refusal;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// Why a file could not be stamped.
+/// Why a file could not be stamped. `Debug` writes what `Display` does.
 #[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum StampError {
     /// It is not what can be stamped: see [`stamp`].
     #[error("{0}")]
@@ -28,6 +29,12 @@ pub enum StampError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl fmt::Debug for StampError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Stamps the library at `from` and puts it at `to`, with the same permissions. They may be the
