@@ -5,7 +5,7 @@
 //! holds the generation, so the image is the one that the addresses are of.
 
 use crate::library;
-use crate::stage::image;
+use crate::stage::run;
 use midflight_plugin::Frame;
 use object::{Object, ObjectSymbol, SymbolKind};
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ fn frame(address: usize, files: &mut HashMap<PathBuf, Functions>) -> Frame {
     let Some(call) = address.checked_sub(1) else { return unknown };
     let Some((path, base)) = library::file_at(call) else { return unknown };
     let offset = address.wrapping_sub(base);
-    match image::plugin_of(&path) {
+    match run::plugin_of(&path) {
         Some(plugin) => {
             let module = plugin.to_owned();
             let functions = files.entry(path).or_insert_with_key(|path| Functions::read(path));

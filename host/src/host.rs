@@ -16,7 +16,7 @@ use crate::release_file;
 use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::shared::{Checks, Shared, ended};
-use crate::stage::image::RunDirectory;
+use crate::stage::run::RunDirectory;
 use crate::stage::{Candidate, Step, preflight};
 use crate::status::{Residency, Status};
 use crate::watch::{self, Watch};
@@ -547,9 +547,20 @@ impl HostBuilder {
         self
     }
 
-    /// Where private images are written; by default a directory of this user's in the system's
-    /// temporary directory. Others must not be able to write to it, and it must not be mounted
-    /// noexec.
+    /// Where private images are written, on a file system that is not mounted noexec. Default:
+    /// `midflight-<uid>` in the system's temporary directory (`TMPDIR`), and where that will not do
+    /// `midflight` in `XDG_RUNTIME_DIR`.
+    ///
+    /// Nobody but root and this user may be able to write to it, nor to rename a directory above
+    /// it: a `TMPDIR` that others can write to and that has no sticky bit is refused. Hosts may
+    /// share one: each holds a lock on a directory of its own in it, and removes those alone that
+    /// nobody holds. Machines that share a file system but not its locks need one each.
+    ///
+    /// It may be cleaned while the host runs (systemd-tmpfiles leaves alone what is locked). Then,
+    /// and where the service has become another user, the next update makes it again: where this
+    /// says if the user may write there, else where the default is. What was to be rolled back to is
+    /// then loaded from the [`journal`](HostBuilder::journal)'s copy; without a journal that
+    /// rollback is refused (`image_lost`).
     #[must_use]
     pub fn run_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.run_directory = Some(directory.into());
@@ -812,9 +823,8 @@ impl HostBuilder {
         self.check()?;
         midflight_plugin::rt::use_host_panics();
         midflight_plugin::rt::use_symboliser(frames::symbolise);
-        let base = self.run_directory.clone().unwrap_or_else(default_run_directory);
-        let run = RunDirectory::create(&base)
-            .map_err(|source| HostError::RunDirectory { path: base, source })?;
+        let run = RunDirectory::create(self.run_directory.as_deref())
+            .map_err(|(path, why)| HostError::RunDirectory { path, source: why.into() })?;
 
         let journal = self
             .journal
@@ -1123,11 +1133,6 @@ fn tell_opened(opened: &Opened) {
         let (plugin, version) = (text::name(&member.plugin), text::name(&member.version));
         let _ = say!(warn, plugin, version, "held: the process ended while it was on probation");
     }
-}
-
-fn default_run_directory() -> PathBuf {
-    let user = rustix::process::geteuid().as_raw();
-    std::env::temp_dir().join(format!("midflight-{user}"))
 }
 
 #[cfg(test)]

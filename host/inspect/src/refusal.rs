@@ -275,6 +275,10 @@ codes! {
 
     /// The private image could not be written or read back.
     ImageUnwritable "image_unwritable" at Image, "check the run directory and its permissions";
+    /// The private image of what is to be loaded again is gone or was changed.
+    ImageLost "image_lost" at Image, "apply the library's file again; a host with a journal has a copy of its own";
+    /// Others can rename what is on the way to the run directory.
+    RunDirectoryUnsafe "run_directory_unsafe" at Image, "give the host a run_directory below directories that only root and this user can write to";
     /// The run directory's file system, or this user's share in it, is full.
     DiskFull "disk_full" at Image, "make room where the run directory is, or give the host another run_directory";
     /// The run directory's file system has become read-only.

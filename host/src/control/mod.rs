@@ -38,7 +38,7 @@ use crate::refusal::Refusal;
 use crate::release::{Generation, Known, Left, Stopped, Wanted};
 use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
-use crate::stage::image::RunDirectory;
+use crate::stage::run::RunDirectory;
 use crate::stage::{Candidate, Refused, Step};
 use crate::status::GenerationStatus;
 use books::about;
@@ -235,7 +235,6 @@ pub(crate) struct Control {
     verbosity: u8,
     shutdown: Option<Shutdown>,
     keeping: Keeping,
-    /// Last, since it can be removed only when no image is left.
     run: Arc<RunDirectory>,
 }
 

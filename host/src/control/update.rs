@@ -1,7 +1,7 @@
 //! Updates: from what was asked for to the worker that prepares it.
 
 use super::books::about;
-use super::recall::unavailable;
+use super::recall::{stored, unavailable};
 use super::transition::Transition;
 use super::trial::Asked;
 use super::worker::{answer_if, post, spawn};
@@ -168,9 +168,16 @@ impl Control {
             began: Instant::now(),
             reply: Some(reply),
         };
+        let store = self.recall.as_ref().map(|recall| Arc::clone(&recall.store));
+        let bounds = self.shared.bounds.clone();
         self.begin(group, update, move |order, progress| {
             let began = Instant::now();
-            let candidate = Candidate::again(&image).map_err(Refused::early)?;
+            let from_store = || {
+                let digest = image.digest.into();
+                stored(&store?.path(&digest), digest, &bounds).ok()
+            };
+            let candidate = Candidate::again(&image).or_else(|lost| from_store().ok_or(lost));
+            let candidate = candidate.map_err(Refused::early)?;
             stage(&candidate, began.elapsed(), order, progress)
         });
     }

@@ -5,7 +5,7 @@
 //! refuses.
 
 use super::JournalError;
-use crate::stage::image::private_directory;
+use crate::stage::run::private_directory;
 use midflight_inspect::text;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use std::fs::File;

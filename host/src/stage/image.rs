@@ -5,12 +5,14 @@
 //! written to a file of our own, read-only, in a directory that only this user can enter, under a
 //! name that is used once.
 
+use super::run::{Place, code_of};
 use super::{Candidate, Keep};
 use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read, text};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +26,8 @@ use std::sync::Arc;
 /// rollback would load.
 pub(crate) struct Image {
     path: PathBuf,
+    /// Where it was written. None: it is what a preflight's parent wrote, or is linked in.
+    place: Option<Arc<Place>>,
     pub(crate) plugin: Arc<str>,
     pub(crate) version: Arc<str>,
     /// The group that its author names.
@@ -50,7 +54,7 @@ struct Patch {
 impl Image {
     /// Writes the candidate's bytes with the address of `table` in their place.
     pub(crate) fn write(
-        run: &RunDirectory,
+        place: &Arc<Place>,
         candidate: &Candidate,
         generation: u64,
         table: &HostTable,
@@ -59,7 +63,8 @@ impl Image {
         let digest = candidate.digest();
         let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
         let mut image = Image {
-            path: run.path.join(name),
+            path: place.path().join(&name),
+            place: Some(Arc::clone(place)),
             plugin: manifest.name.as_str().into(),
             version: manifest.version.to_string().into(),
             group: manifest.group.as_deref().map(Arc::from),
@@ -78,7 +83,8 @@ impl Image {
             image.patch(bytes, offset, without_nodelete(bytes, offset)?)?;
         }
         let mode = Mode::RUSR | Mode::XUSR;
-        write_new(&image.path, mode, bytes, &image.patches)
+        write_new(place.directory(), &name, mode, bytes, &image.patches)
+            .and_then(|file| is_at(&file, &image.path))
             .map_err(|error| unwritable(&image.path, &error))?;
         Ok(image)
     }
@@ -87,6 +93,7 @@ impl Image {
     pub(crate) fn linked(plugin: &str, version: &str) -> Image {
         Image {
             path: PathBuf::new(),
+            place: None,
             plugin: plugin.into(),
             version: version.into(),
             group: None,
@@ -123,7 +130,9 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path)
+        let name = self.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if let Some(place) = &self.place
+            && let Err(error) = place.remove(name)
             && error.kind() != io::ErrorKind::NotFound
         {
             let _ = say!(warn, path = text::path(&self.path), %error, "an image can't be removed");
@@ -141,12 +150,12 @@ pub(crate) struct Draft {
 impl Draft {
     /// Makes the directory `name` in the run directory, and writes the image there.
     pub(crate) fn write(
-        run: &RunDirectory,
+        place: &Place,
         name: &str,
         candidate: &Candidate,
         generation: u64,
     ) -> Result<Draft, Refusal> {
-        let path = run.path.join(name);
+        let path = place.path().join(name);
         let bytes = &candidate.bytes.data;
         let mut patches = Vec::new();
         if let Some(offset) = candidate.inspection.nodelete {
@@ -155,10 +164,10 @@ impl Draft {
         }
         let image = Draft::name(&candidate.manifest().name, generation);
         let make = || {
-            rustix::fs::mkdir(&path, Mode::RWXU)?;
+            rustix::fs::mkdirat(place.directory(), name, Mode::RWXU)?;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(run.open()?, name, flags, Mode::empty())?;
-            write_new(&path.join(&image), Mode::RWXU, bytes, &patches)?;
+            let directory = rustix::fs::openat(place.directory(), name, flags, Mode::empty())?;
+            write_new(directory.as_fd(), &image, Mode::RWXU, bytes, &patches)?;
             io::Result::Ok(directory)
         };
         let made = make();
@@ -243,12 +252,7 @@ fn word(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Refusal {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
-        io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
-        _ => Code::ImageUnwritable,
-    };
-    Refusal::new(code, format!("can't write {}: {error}", text::path(path)))
+    Refusal::new(code_of(error), format!("can't write {}: {error}", text::path(path)))
 }
 
 /// What a library's flags are without the one that would keep it mapped.
@@ -257,10 +261,17 @@ fn without_nodelete(bytes: &[u8], offset: usize) -> Result<[u8; 8], Refusal> {
     Ok((flags & !DF_1_NODELETE).to_le_bytes())
 }
 
-/// Writes `bytes` with `patches`, which are in order and apart, to a file that must not exist.
-fn write_new(path: &Path, mode: Mode, bytes: &[u8], patches: &[Patch]) -> io::Result<()> {
+/// Writes `bytes` with `patches`, which are in order and apart, to a file in `directory` that must
+/// not exist.
+fn write_new(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    mode: Mode,
+    bytes: &[u8],
+    patches: &[Patch],
+) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(path, flags, mode)?);
+    let mut file = File::from(rustix::fs::openat(directory, name, flags, mode)?);
     let mut write = || {
         let mut written = 0;
         for patch in patches {
@@ -271,141 +282,12 @@ fn write_new(path: &Path, mode: Mode, bytes: &[u8], patches: &[Patch]) -> io::Re
         }
         file.write_all(&bytes[written..])
     };
-    // What could not be written whole is no image.
-    write().inspect_err(|_| drop(std::fs::remove_file(path)))
-}
-
-/// `<base>/run/<pid>-<start time>-<n>/`: the images of one host. Removed when the last image and
-/// the host are gone.
-pub(crate) struct RunDirectory {
-    path: PathBuf,
-    /// Device and inode of what was made.
-    made: (u64, u64),
-}
-
-impl RunDirectory {
-    /// Makes the directory, and removes those of processes that are no more.
-    pub(crate) fn create(base: &Path) -> io::Result<Self> {
-        use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-        static HOSTS: AtomicU64 = AtomicU64::new(0);
-        private_directory(base)?;
-        let all = base.join("run");
-        private_directory(&all)?;
-        remove_dead(&all);
-        let own = std::process::id();
-        let started = start_time(own).unwrap_or_default();
-        let path = all.join(format!("{own}-{started}-{}", HOSTS.fetch_add(1, Relaxed)));
-        // The name can only be in the way if the process that had it is gone: same pid, same start,
-        // same boot is us.
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        private_directory(&path)?;
-        // The system names mappings by the real path: through a link, or with `..` in it, no
-        // mapping would be found again.
-        let path = std::fs::canonicalize(&path)?;
-        if is_noexec(&path) {
-            let _ = std::fs::remove_dir(&path);
-            return Err(io::Error::other(
-                "its file system is mounted noexec: no library can be mapped from it",
-            ));
-        }
-        let found = rustix::fs::lstat(&path)?;
-        Ok(RunDirectory { path, made: (found.st_dev, found.st_ino) })
-    }
-
-    /// The directory that was made, for who must not follow its path.
-    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
-        let found = rustix::fs::fstat(&directory)?;
-        match (found.st_dev, found.st_ino) == self.made {
-            true => Ok(directory),
-            false => {
-                Err(io::Error::other("another directory lies where the run directory was made"))
-            }
+    match write() {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // What could not be written whole is no image.
+            let _ = rustix::fs::unlinkat(directory, name, AtFlags::empty());
+            Err(error)
         }
     }
-}
-
-impl Drop for RunDirectory {
-    fn drop(&mut self) {
-        // Not empty where an image is still mapped; then the next host that starts removes it after
-        // this process.
-        let _ = std::fs::remove_dir(&self.path);
-    }
-}
-
-/// Does the file system of `path` forbid to map code from it?
-pub(crate) fn is_noexec(path: &Path) -> bool {
-    let found = rustix::fs::statvfs(path);
-    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
-}
-
-/// Makes `path` a directory of this user's that nobody else can enter, or says why it isn't.
-pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
-    match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::EXIST) => {}
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-            rustix::fs::mkdir(path, Mode::RWXU)?;
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let found = rustix::fs::lstat(path)?;
-    let directory = rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir();
-    let open_to_others = found.st_mode & 0o022 != 0;
-    if !directory || found.st_uid != rustix::process::geteuid().as_raw() || open_to_others {
-        return Err(io::Error::other(format!(
-            "{} is not a directory of this user's that only this user can write to",
-            text::path(path)
-        )));
-    }
-    Ok(())
-}
-
-/// Removes what processes left behind that did not end by themselves.
-fn remove_dead(all: &Path) {
-    let Ok(entries) = std::fs::read_dir(all) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some((pid, started)) = name.to_str().and_then(owner_of) else {
-            continue;
-        };
-        if start_time(pid).as_deref() != Some(started)
-            && let Err(error) = std::fs::remove_dir_all(entry.path())
-        {
-            let _ = say!(warn, path = text::path(&entry.path()), %error, "can't remove a dead process's images");
-        }
-    }
-}
-
-/// The plugin whose image this is, if it is one of this process's.
-pub(crate) fn plugin_of(path: &Path) -> Option<&str> {
-    let directory = path.parent()?.file_name()?.to_str()?;
-    let (pid, _) = owner_of(directory)?;
-    let (plugin, _) = path.file_name()?.to_str()?.split_once('.')?;
-    (pid == std::process::id()).then_some(plugin)
-}
-
-fn owner_of(name: &str) -> Option<(u32, &str)> {
-    let mut parts = name.split('-');
-    let pid = parts.next()?.parse().ok()?;
-    let started = parts.next()?;
-    parts.next()?.parse::<u64>().ok()?;
-    Some((pid, started))
-}
-
-/// Clock ticks after boot at which a process started: a pid alone is used again.
-fn start_time(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may hold anything; the start time is the
-    // 22nd.
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19).map(str::to_owned)
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod image;
 pub(crate) mod preflight;
+pub(crate) mod run;
 pub(crate) mod writers;
 
 use crate::host::Bounds;
@@ -17,10 +18,11 @@ use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
-use image::{Image, RunDirectory};
-use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read};
+use image::Image;
+use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read, text};
 use midflight_plugin::rt::{Hook, Linked};
 use preflight::{Kept, Preflight};
+use run::RunDirectory;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -46,8 +48,8 @@ impl Candidate {
     /// The version that `image` was made from, as a candidate again.
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
         let lost = |why: &str| {
-            let path = image.path().display();
-            Refusal::new(Code::ImageUnwritable, format!("can't go back to {path}: {why}"))
+            let path = text::path(image.path());
+            Refusal::new(Code::ImageLost, format!("what was loaded is not in {path} any more: {why}"))
         };
         let pristine = image.pristine().map_err(|refusal| lost(refusal.reason()))?;
         // The digest proves that they are the verified bytes.
@@ -208,17 +210,18 @@ pub(crate) fn prepare(
     let (plugin, version) = (manifest.name.as_str().into(), manifest.version.to_string().into());
     let begin = |limit| Preflight::begin(&order.kept, limit);
     library::check_exports(&candidate.inspection.exports).map_err(early)?;
+    let place = order.run.place().map_err(early)?;
     let mut preflight = order.preflight.map(begin).transpose().map_err(early)?;
     if let Some(preflight) = &mut preflight {
-        preflight.tell(candidate, &order).map_err(early)?;
+        preflight.tell(candidate, &order, &place).map_err(early)?;
     }
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
     let owner =
         Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
     let image =
-        Image::write(&order.run, candidate, order.generation, owner.table()).map_err(early)?;
+        Image::write(&place, candidate, order.generation, owner.table()).map_err(early)?;
     if let Some(preflight) = preflight {
-        preflight.judge(candidate, &order).map_err(early)?;
+        preflight.judge(candidate, &order, &place).map_err(early)?;
         progress(Step::Preflighted);
     }
     let image = Arc::new(image);

@@ -8,6 +8,7 @@ use crate::library::{self, ContractNumber};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::stage::image::Draft;
+use crate::stage::run::Place;
 use crate::stage::{Candidate, Order};
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -71,6 +72,7 @@ impl Preflight {
         &mut self,
         candidate: &Candidate,
         order: &Order,
+        place: &Place,
     ) -> Result<(), Refusal> {
         let lacks =
             || Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line");
@@ -78,7 +80,7 @@ impl Preflight {
         // Named as a run directory of the child's, so that it knows its own images by their path.
         let pid = self.child.process.pid.as_raw_nonzero();
         let name = format!("{pid}-preflight-{}", order.generation);
-        let draft = Draft::write(&order.run, &name, candidate, order.generation)?;
+        let draft = Draft::write(place, &name, candidate, order.generation)?;
         self.directory = Some(draft.path().to_owned());
         let manifest = candidate.manifest();
         let task = Task {
@@ -106,6 +108,7 @@ impl Preflight {
         self,
         candidate: &Candidate,
         order: &Order,
+        place: &Place,
     ) -> Result<(), Refusal> {
         let mut preflight = self;
         let mut verdict = preflight.verdict();
@@ -113,7 +116,7 @@ impl Preflight {
             // Nothing of the candidate's has run: somebody has killed the child, or memory was
             // short. A new one says whether the candidate may come in.
             preflight = Preflight::anew(preflight.limit)?;
-            preflight.tell(candidate, order)?;
+            preflight.tell(candidate, order, place)?;
             verdict = preflight.verdict();
         }
         verdict?;
