@@ -111,6 +111,13 @@ pub enum EventKind {
     Superseded,
     /// A candidate was refused. What served before serves on.
     Refused(Refusal),
+    /// No thread can be started, and something that must be done waits for one: a stop, an
+    /// unmapping, hooks around a switch. It is tried again, no hook's deadline runs meanwhile, and
+    /// no version is blamed. Told once, until nothing waits any more.
+    ThreadsWanting {
+        /// What the system said.
+        reason: String,
+    },
     /// The generation gets no new calls.
     Retiring,
     /// The plugin could not be told that it is retiring, or panicked in that. The drain goes on.
@@ -207,6 +214,11 @@ impl fmt::Display for EventKind {
             }
             EventKind::JournalFailed { reason } => write!(f, "not written down: {reason}"),
             EventKind::HookFailed { hook, reason } => write!(f, "{hook} failed: {reason}"),
+            EventKind::ThreadsWanting { reason } => write!(
+                f,
+                "{reason}, so what must be done waits; check the limits on threads and memory of \
+                 this process"
+            ),
             EventKind::RetiringFailed { reason } => write!(f, "retiring failed: {reason}"),
             EventKind::Stalled { holders } => write!(f, "stalled: held by {holders}"),
             EventKind::GivenUp { holders } => write!(f, "given up: held by {holders}"),
@@ -295,6 +307,7 @@ impl EventKind {
             EventKind::Waiting => "waiting",
             EventKind::Superseded => "superseded",
             EventKind::Refused(_) => "refused",
+            EventKind::ThreadsWanting { .. } => "threads_wanting",
             EventKind::Retiring => "retiring",
             EventKind::RetiringFailed { .. } => "retiring_failed",
             EventKind::Drained => "drained",
@@ -323,6 +336,9 @@ impl EventKind {
             EventKind::HookFailed { hook, reason } => {
                 EventKind::HookFailed { hook, reason: told(reason) }
             }
+            EventKind::ThreadsWanting { reason } => {
+                EventKind::ThreadsWanting { reason: told(reason) }
+            }
             EventKind::RetiringFailed { reason } => {
                 EventKind::RetiringFailed { reason: told(reason) }
             }
@@ -349,6 +365,7 @@ impl EventKind {
                 | EventKind::HookFailed { .. }
                 | EventKind::StateLost { .. }
                 | EventKind::JournalFailed { .. }
+                | EventKind::ThreadsWanting { .. }
                 | EventKind::RetiringFailed { .. }
                 | EventKind::Stalled { .. }
                 | EventKind::GivenUp { .. }

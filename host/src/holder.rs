@@ -16,6 +16,11 @@ pub struct Holders {
     pub retiring: bool,
     /// It is kept started until what replaced it is committed.
     pub standby: bool,
+    /// No call is left, and what is: its stop that runs, its threads, destructors of its
+    /// thread-locals and where they are owed, signal handlers. In the words of
+    /// [`Residency::Resident`](crate::Residency::Resident), which it becomes with them at
+    /// [`stop_deadline`](crate::HostBuilder::stop_deadline).
+    pub left: Vec<String>,
 }
 
 /// What holds a retired generation beyond a call: all of one kind.
@@ -57,7 +62,11 @@ pub struct Holder {
 impl Holders {
     /// Nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.holds.is_empty() && !self.retiring && !self.standby
+        self.calls.is_empty()
+            && self.holds.is_empty()
+            && self.left.is_empty()
+            && !self.retiring
+            && !self.standby
     }
 }
 
@@ -72,6 +81,7 @@ impl fmt::Display for Holders {
         if self.retiring {
             parts.push("its own retiring".to_owned());
         }
+        parts.extend_from_slice(&self.left);
         match parts.is_empty() {
             true => f.write_str("nothing that can be named"),
             false => f.write_str(&parts.join(", ")),
@@ -164,8 +174,8 @@ mod tests {
             taken_at: taken_at.to_owned(),
         };
         let check = |calls: &[Holder], holds: &[Held], retiring, expected: &str| {
-            let holders =
-                Holders { calls: calls.to_vec(), holds: holds.to_vec(), retiring, standby: false };
+            let (calls, holds) = (calls.to_vec(), holds.to_vec());
+            let holders = Holders { calls, holds, retiring, ..Holders::default() };
             assert_eq!(holders.to_string(), expected);
         };
         let place = "src/session.rs:41";

@@ -29,6 +29,7 @@ mod host;
 mod journal;
 mod layout;
 mod library;
+mod mappings;
 mod meter;
 mod release;
 mod release_file;

@@ -487,15 +487,20 @@ impl Generation {
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
     pub(crate) fn stop(self) -> (Result<(), Fault>, Stopped) {
         let Generation { library, instance, origin, image, owner, loader, .. } = self;
+        let instance = Mutex::new(Some(instance));
+        let stop = || {
+            owner.revoke();
+            instance.lock().take().map_or(Ok(()), |instance| library.stop(instance, &origin))
+        };
         // On a thread of its own, whose end undoes what the plugin puts into its thread-locals.
+        // Where none is to be had on this one, whose end is then waited for.
         let result = std::thread::scope(|scope| {
-            let stop = std::thread::Builder::new().name("midflight-stop".to_owned());
-            let stop = stop.spawn_scoped(scope, || {
-                owner.revoke();
-                library.stop(instance, &origin)
-            });
-            // No thread to be had, or a panic of ours: the instance is leaked.
-            stop.map_or(Ok(()), |stop| stop.join().unwrap_or(Ok(())))
+            let own = std::thread::Builder::new().name("midflight-stop".to_owned());
+            match own.spawn_scoped(scope, stop) {
+                // A panic of ours: the instance is leaked.
+                Ok(own) => own.join().unwrap_or(Ok(())),
+                Err(_) => stop(),
+            }
         });
         if let Some(loader) = loader {
             let _ = loader.join();

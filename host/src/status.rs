@@ -45,7 +45,8 @@ pub struct GenerationStatus {
     pub stamped: bool,
     /// What became of it.
     pub residency: Residency,
-    /// Who holds a retired one whose drain has stalled; brought up to date ten times a second.
+    /// Who or what keeps a retired one that is not gone within a tenth of a second; brought up to
+    /// date ten times a second.
     pub held_by: Holders,
     /// What it had allocated at the time of this snapshot; of an unmapped one, what it never freed.
     /// None: unknown, since its allocator is no `midflight_plugin::Counted`, or has given out

@@ -40,6 +40,7 @@ struct State {
     started: Vec<u64>,
     retiring: BTreeMap<u32, End>,
     retiring_hangs: BTreeSet<u32>,
+    stop_hangs: BTreeSet<u32>,
     told: Vec<u64>,
     hooks: BTreeMap<(u32, String), Begin>,
     hanging: Option<(u32, String)>,
@@ -76,6 +77,16 @@ impl Desk {
     /// What a build does when it is told that it retires.
     pub fn when_retiring(&self, version: u32, end: End) {
         self.state().retiring.insert(version, end);
+    }
+
+    /// A build hangs in its stop.
+    pub fn hang_stop(&self, version: u32) {
+        self.state().stop_hangs.insert(version);
+    }
+
+    /// Lets a build return from its stop.
+    pub fn unhang_stop(&self, version: u32) {
+        self.let_go(stop(version));
     }
 
     /// A build that is told that it retires hangs in that.
@@ -238,7 +249,13 @@ impl Contract for Desk {
         let mut state = self.state();
         state.stopped.push(generation);
         self.changed.notify_all();
-        state.end.get(&version).copied().unwrap_or(End::Quietly)
+        let end = state.end.get(&version).copied().unwrap_or(End::Quietly);
+        let hangs = state.stop_hangs.contains(&version);
+        drop(state);
+        if hangs {
+            self.wait(stop(version));
+        }
+        end
     }
 
     fn wait(&self, token: u64) {
@@ -291,6 +308,11 @@ impl Desk {
 /// The token of a hung `retiring`.
 fn retiring(version: u32) -> u64 {
     u64::MAX / 2 - u64::from(version)
+}
+
+/// The token of a hung stop.
+fn stop(version: u32) -> u64 {
+    u64::MAX / 8 - u64::from(version)
 }
 
 /// The token of a hung start.

@@ -149,7 +149,13 @@ impl Rig {
         path
     }
 
-    /// Removes the directory where images go: nothing more can be loaded.
+    /// Puts a file where images go: nothing more can be loaded.
+    pub fn block_run_directory(&self) {
+        self.remove_run_directory();
+        fs::write(self.path("images"), "in the way").expect("a file");
+    }
+
+    /// Removes the directory where images go, as who cleans a temporary directory does.
     pub fn remove_run_directory(&self) {
         fs::remove_dir_all(self.path("images")).expect("a directory of images");
     }

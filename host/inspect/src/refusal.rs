@@ -252,6 +252,8 @@ codes! {
 
     /// `generations_max` of the plugin are in memory already.
     TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
+    /// The process has almost as many mappings as it may have.
+    TooManyMappings "too_many_mappings" at Admit, "raise vm.max_map_count (sysctl -w vm.max_map_count=262144), or look in /proc/<pid>/maps for what maps so much";
     /// The version names another group than the one that runs.
     GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
     /// The plugin of that name is linked into the host.

@@ -16,6 +16,7 @@
 use super::books::record;
 use super::publish::Ready;
 use super::trial::{Asked, over_budget, too_slow};
+use super::worker::Duty;
 use super::{Control, GroupState};
 use crate::event::EventKind;
 use crate::gate::ways::{Detour, Fork};
@@ -234,6 +235,9 @@ impl Control {
                 }
             }
             let number = canary.number;
+            if self.workless.why(Duty::Check, number).is_some() {
+                canary.checked = Instant::now();
+            }
             if canary.checking && canary.checked.elapsed() >= hooks {
                 self.checked(number, Err((0, format!("it has not returned within {hooks:?}"))));
             } else if canary.checking {

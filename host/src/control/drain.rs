@@ -2,7 +2,7 @@
 //! reported, or given up.
 
 use super::books::record;
-use super::worker::{answer, post, spawn};
+use super::worker::{Duty, answer, post};
 use super::{Command, Control};
 use crate::event::EventKind;
 use crate::gate::cell::Retired;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-/// How often the holders of a stalled drain are looked at again.
-const HOLDERS_POLL: Duration = Duration::from_millis(100);
+/// How often the status is told who or what keeps a generation.
+pub(super) const HOLDERS_POLL: Duration = Duration::from_millis(100);
 
 /// Why a generation stays whose plugin has not returned from its `retiring`.
 pub(super) const RETIRING: &str = "retiring still running";
@@ -29,8 +29,10 @@ pub(super) const RETIRING: &str = "retiring still running";
 pub(super) struct Retiring {
     pub(super) generation: Arc<Generation>,
     pub(super) since: Instant,
-    /// When its holders were last looked at, once the drain has stalled.
-    pub(super) stalled: Option<Instant>,
+    /// When its holders were last looked at.
+    pub(super) looked: Instant,
+    /// The drain has taken too long, which was told.
+    pub(super) stalled: bool,
     pub(super) telling: Telling,
 }
 
@@ -66,7 +68,7 @@ pub(super) struct Awaiting {
 impl Retiring {
     /// Nothing of its way out has taken longer than it may.
     pub(super) fn is_in_time(&self) -> bool {
-        self.stalled.is_none() && self.telling != Telling::Late
+        !self.stalled && self.telling != Telling::Late
     }
 }
 
@@ -98,14 +100,10 @@ impl Control {
     ) {
         self.drain(Arc::clone(&generation), Telling::Running);
         let commands = self.shared.commands();
-        let share = Arc::clone(&generation);
-        let started = spawn("midflight-tell", move || {
-            let result = tell(&share);
-            post(&commands, Command::Told { generation: share, result });
+        self.must(Duty::Tell, generation.number, move || {
+            let result = tell(&generation);
+            post(&commands, Command::Told { generation, result });
         });
-        if let Err(refusal) = started {
-            self.told(&generation, Err(refusal.reason().to_owned()));
-        }
     }
 
     fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
@@ -115,7 +113,9 @@ impl Control {
             .or_insert_with(|| record(&generation, Residency::Retiring));
         self.mark(generation.number, Residency::Retiring);
         self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        self.retiring.push(Retiring { generation, since: Instant::now(), stalled: None, telling });
+        let now = Instant::now();
+        let retiring = Retiring { generation, since: now, looked: now, stalled: false, telling };
+        self.retiring.push(retiring);
     }
 
     pub(super) fn told(&mut self, generation: &Generation, result: Result<(), String>) {
@@ -142,7 +142,9 @@ impl Control {
             }
         }
         for number in late {
-            self.reside(number, vec![RETIRING.to_owned()]);
+            let waits = |why: &str| format!("retiring waits: {why}");
+            let why = self.workless.why(Duty::Tell, number).map(waits);
+            self.reside(number, vec![why.unwrap_or_else(|| RETIRING.to_owned())]);
         }
     }
 
@@ -168,13 +170,11 @@ impl Control {
                     self.end_generation(generation);
                 }
                 Err(generation) => {
-                    let due = match retiring.stalled {
-                        Some(looked) => looked.elapsed() >= HOLDERS_POLL,
-                        None => took >= drain_deadline,
-                    };
-                    if due {
-                        let first = retiring.stalled.replace(Instant::now()).is_none();
-                        self.hold(&generation, retiring.telling, first.then_some(took));
+                    let stalls = !retiring.stalled && took >= drain_deadline;
+                    if stalls || retiring.looked.elapsed() >= HOLDERS_POLL {
+                        retiring.looked = Instant::now();
+                        retiring.stalled |= stalls;
+                        self.hold(&generation, retiring.telling, stalls.then_some(took));
                     }
                     self.retiring.push(Retiring { generation, ..retiring });
                 }
@@ -182,7 +182,7 @@ impl Control {
         }
     }
 
-    /// Shows who holds a stalled generation; and tells it, if it has stalled just now.
+    /// Shows who holds a generation; and tells it, if its drain has stalled just now.
     fn hold(&mut self, generation: &Arc<Generation>, telling: Telling, stalled: Option<Duration>) {
         let holders = self.holders(generation, telling);
         self.changed = true;
@@ -281,7 +281,7 @@ impl Control {
     pub(super) fn force(&mut self, plugin: &str, number: u64) -> Result<(), Refusal> {
         let stalled = self.retiring.iter().position(|retiring| {
             let Retiring { generation, stalled, .. } = retiring;
-            generation.number == number && *generation.plugin == *plugin && stalled.is_some()
+            generation.number == number && *generation.plugin == *plugin && *stalled
         });
         let Some(at) = stalled else {
             let reason = format!("no drain of generation {number} of {plugin} has stalled");

@@ -1,17 +1,17 @@
 //! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and
 //! its absence proven. Or it stays, with its reasons, and is looked at again.
 
-use super::worker::{post, spawn};
+use super::worker::{Duty, Workless, post};
+use super::drain::HOLDERS_POLL;
 use super::{Command, Control, Reply};
-use crate::event::EventKind;
+use crate::event::{EventKind, REASONS_MAX};
 use crate::holder::Holders;
 use crate::library::is_mapped;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Left, Stopped};
 use crate::status::{GenerationStatus, Mapped, Residency};
-use parking_lot::Mutex;
+use midflight_inspect::text;
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a generation that stayed mapped is looked at again.
@@ -25,6 +25,8 @@ pub(super) struct Ending {
     /// When the phase began.
     pub(super) began: Instant,
     pub(super) looked: Instant,
+    /// When the status was last told what it waits for.
+    shown: Instant,
     /// Why it is still there, as it was last reported; empty while it is within its deadlines.
     pub(super) reasons: Vec<String>,
     /// It never served: the answer to its update, which comes when nothing of it is left.
@@ -47,15 +49,14 @@ impl Control {
         let number = generation.number;
         self.ending.insert(number, Ending::new(Phase::Stopping, None));
         let commands = self.shared.commands();
-        let job = move |generation: Generation| {
+        self.must(Duty::Stop, number, move || {
             let (result, stopped) = generation.stop();
             let panic = result.err().map(|fault| fault.to_string());
             post(
                 &commands,
                 Command::Stopped { generation: number, panic, stopped: Box::new(stopped) },
             );
-        };
-        self.work(number, "midflight-retire", generation, job);
+        });
     }
 
     pub(super) fn stopped(&mut self, number: u64, panic: Option<String>, stopped: Stopped) {
@@ -77,11 +78,10 @@ impl Control {
 
     fn close(&mut self, number: u64, stopped: Stopped) {
         let commands = self.shared.commands();
-        let job = move |stopped: Stopped| {
+        self.must(Duty::Close, number, move || {
             let left = stopped.close();
             post(&commands, Command::Closed { generation: number, left });
-        };
-        self.work(number, "midflight-close", stopped, job);
+        });
     }
 
     pub(super) fn closed(&mut self, number: u64, left: Left) {
@@ -109,27 +109,41 @@ impl Control {
         let stop_deadline = self.shared.bounds.stop_deadline;
         let Some(ending) = self.ending.get_mut(&number) else { return };
         ending.looked = Instant::now();
-        let overdue = ending.began.elapsed() >= stop_deadline;
-        let reasons = match &ending.phase {
-            Phase::Stopping => overdue.then(|| vec!["stop still running".to_owned()]),
-            Phase::Closing => overdue.then(|| vec!["close still running".to_owned()]),
-            Phase::Leaving(stopped) => match stopped.holds() {
-                holds if holds.is_empty() => {
-                    if let Phase::Leaving(stopped) = ending.enter(Phase::Closing) {
-                        self.close(number, stopped);
-                    }
-                    return;
-                }
-                holds => (overdue || !stopped.left.image.keeps.is_empty()).then_some(holds),
-            },
-            Phase::Kept(left) if is_mapped(left.image.path()) => {
-                Some(vec!["kept by the loader for a reason that it does not tell".to_owned()])
-            }
-            Phase::Kept(_) => return self.gone(number),
+        let reasons = ending.phase.reasons(number, &self.workless);
+        let is_for_good = match &ending.phase {
+            Phase::Stopping | Phase::Closing => false,
+            Phase::Leaving(stopped) => !stopped.left.image.keeps.is_empty(),
+            Phase::Kept(_) => true,
         };
-        if let Some(reasons) = reasons {
+        if reasons.is_empty() {
+            if matches!(ending.phase, Phase::Kept(_)) {
+                self.gone(number);
+            } else if let Phase::Leaving(stopped) = ending.enter(Phase::Closing) {
+                self.close(number, stopped);
+            }
+        } else if is_for_good || ending.began.elapsed() >= stop_deadline {
             self.report(number, reasons);
+        } else if ending.shown.elapsed() >= HOLDERS_POLL {
+            ending.shown = Instant::now();
+            self.show_left(number, reasons);
         }
+    }
+
+    /// It is within its deadline, and what it waits for is no secret.
+    fn show_left(&mut self, number: u64, reasons: Vec<String>) {
+        let left = text::list(reasons, REASONS_MAX);
+        if let Some(record) = self.records.get_mut(&number)
+            && record.held_by.left != left
+        {
+            record.held_by = Holders { left, ..Holders::default() };
+            self.changed = true;
+        }
+    }
+
+    /// What keeps a generation that is ending.
+    pub(super) fn left_by(&self, number: u64) -> Option<Holders> {
+        let left = self.ending.get(&number)?.phase.reasons(number, &self.workless);
+        Some(Holders { left, ..Holders::default() })
     }
 
     fn gone(&mut self, number: u64) {
@@ -219,34 +233,12 @@ impl Control {
         self.mark(number, Residency::Resident(reasons.clone()));
         self.tell(number, Duration::ZERO, EventKind::Resident(reasons));
     }
-
-    /// A worker for what may not be dropped where no worker can be had: that stays mapped, and says
-    /// so.
-    fn work<T: Send + 'static>(
-        &mut self,
-        number: u64,
-        name: &str,
-        subject: T,
-        job: impl FnOnce(T) + Send + 'static,
-    ) {
-        let subject = Arc::new(Mutex::new(Some(subject)));
-        let taken = Arc::clone(&subject);
-        let started = spawn(name, move || {
-            if let Some(subject) = taken.lock().take() {
-                job(subject);
-            }
-        });
-        if let Err(refusal) = started {
-            mem::forget(subject.lock().take());
-            self.report(number, vec![refusal.reason().to_owned()]);
-        }
-    }
 }
 
 impl Ending {
     pub(super) fn new(phase: Phase, refused: Option<(Refusal, Option<Reply>)>) -> Self {
         let now = Instant::now();
-        Ending { phase, began: now, looked: now, reasons: Vec::new(), refused }
+        Ending { phase, began: now, looked: now, shown: now, reasons: Vec::new(), refused }
     }
 
     fn enter(&mut self, phase: Phase) -> Phase {
@@ -256,11 +248,20 @@ impl Ending {
 }
 
 impl Phase {
-    pub(super) fn name(&self) -> &'static str {
+    /// Why it has not ended; empty where it has, or can go on.
+    pub(super) fn reasons(&self, number: u64, workless: &Workless) -> Vec<String> {
+        let of = |duty, name| match workless.why(duty, number) {
+            Some(why) => vec![format!("{name} waits: {why}")],
+            None => vec![format!("{name} still running")],
+        };
         match self {
-            Phase::Stopping => "stop",
-            Phase::Leaving(_) => "wait",
-            Phase::Closing | Phase::Kept(_) => "close",
+            Phase::Stopping => of(Duty::Stop, "stop"),
+            Phase::Leaving(stopped) => stopped.holds(),
+            Phase::Closing => of(Duty::Close, "close"),
+            Phase::Kept(left) if is_mapped(left.image.path()) => {
+                vec!["kept by the loader for a reason that it does not tell".to_owned()]
+            }
+            Phase::Kept(_) => Vec::new(),
         }
     }
 }

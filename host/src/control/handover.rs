@@ -10,7 +10,7 @@
 //! an event says so.
 
 use super::publish::Ready;
-use super::worker::{post, spawn};
+use super::worker::{Duty, post, spawn};
 use super::{Command, Control};
 use crate::event::EventKind;
 use crate::gate::door::Door;
@@ -228,24 +228,33 @@ impl Control {
     /// On a worker: it runs the plugins' code.
     fn carry(&mut self, number: u64, pairs: Vec<Pair>, carry: fn(&Pair) -> Result<usize, String>) {
         let commands = self.shared.commands();
-        let started = spawn("midflight-state", move || {
+        let job = move || {
             let result = pairs.iter().try_fold(0, |bytes, pair| Ok(bytes + carry(pair)?));
             drop(pairs);
             post(&commands, Command::Carried { number, result });
-        });
-        if let Err(refusal) = started {
-            self.carried(number, Err(refusal.reason().to_owned()));
+        };
+        let Some((group, handover)) = self.handover(number) else { return };
+        match handover.way {
+            // Callers wait at the door, and what serves can serve on.
+            Way::Up(_) => {
+                if let Err(refusal) = spawn("midflight-state", job) {
+                    self.give_state_up(&group, refusal.code(), refusal.reason());
+                }
+            }
+            Way::Back(_) => self.must(Duty::State, number, job),
         }
     }
 
+    fn handover(&self, number: u64) -> Option<(Arc<str>, &HandOver)> {
+        self.groups.iter().find_map(|(group, state)| {
+            let handover = state.handover.as_ref().filter(|it| it.number == number)?;
+            Some((Arc::clone(group), handover))
+        })
+    }
+
     pub(super) fn carried(&mut self, number: u64, result: Result<usize, String>) {
-        let of_it = |state: &super::GroupState| {
-            state.handover.as_ref().is_some_and(|it| it.number == number)
-        };
-        let found = self.groups.iter().find(|(_, state)| of_it(state));
-        let Some(group) = found.map(|(group, _)| Arc::clone(group)) else { return };
-        let handover = self.groups.get(&group).and_then(|state| state.handover.as_ref());
-        let ahead = handover.is_some_and(|it| matches!(it.phase, Phase::Ahead));
+        let Some((group, handover)) = self.handover(number) else { return };
+        let ahead = matches!(handover.phase, Phase::Ahead);
         match result {
             Ok(_) if ahead => self.shut(&group),
             Ok(bytes) => self.handed_over(&group, bytes),
@@ -333,8 +342,8 @@ impl Control {
         let HandOver { number, pairs, way, .. } = handover;
         let standby: Vec<_> =
             pairs.iter().map(|pair| (pair.to.number, reason.to_owned())).collect();
-        // What cannot be told so keeps a list of what changes, until it is asked for a copy again.
-        let _ = spawn("midflight-state", move || {
+        // Until it is told so, it keeps a list of what changes.
+        self.must(Duty::State, number, move || {
             for pair in pairs.iter().filter(|pair| pair.ahead) {
                 let _ = pair.from.save(pair.number, pair.version, Part::Forget);
             }

@@ -62,7 +62,7 @@ use std::time::{Duration, Instant};
 use transition::Transition;
 use trial::Trial;
 use update::Good;
-use worker::{answer, spawn};
+use worker::{Duty, Workless, answer};
 
 /// A change of filters is announced in its middle; what the plugins then ask for should be its end.
 const FILTERS_SETTLE: Duration = Duration::from_millis(20);
@@ -226,6 +226,8 @@ pub(crate) struct Control {
     releases: u64,
     jobs: u64,
     points: Vec<Point>,
+    /// What must be done and has no thread.
+    workless: Workless,
     /// Looks at the drains since something last happened: they get rarer.
     looks: u32,
     changed: bool,
@@ -300,6 +302,7 @@ impl Control {
             releases: 0,
             jobs: 0,
             points: Vec::new(),
+            workless: Workless::default(),
             looks: 0,
             changed: false,
             relisten: None,
@@ -378,6 +381,7 @@ impl Control {
 
     /// What is due by time: drains that may have ended, deadlines, code that may have gone.
     fn look(&mut self) {
+        self.look_at_workless();
         self.look_at_drains();
         self.look_at_awaiting();
         self.look_at_deadlines();
@@ -400,6 +404,11 @@ impl Control {
 
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
+        let again = self.workless.due().map(|due| due.saturating_duration_since(Instant::now()));
+        again.map_or(self.pause_of_groups(), |again| again.min(self.pause_of_groups()))
+    }
+
+    fn pause_of_groups(&self) -> Duration {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
         if self.is_draining() || leaving {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
@@ -419,11 +428,11 @@ impl Control {
         Duration::from_secs(3600)
     }
 
-    fn tell_filters(&self) {
-        for generation in self.groups.values().flat_map(|group| &group.active) {
-            let generation = Arc::clone(generation);
-            // A plugin that can't be told keeps the filters that it has.
-            let _ = spawn("midflight-filters", move || generation.relisten());
+    fn tell_filters(&mut self) {
+        let active = self.groups.values().flat_map(|group| &group.active);
+        for generation in active.cloned().collect::<Vec<_>>() {
+            let number = generation.number;
+            self.must(Duty::Filters, number, move || generation.relisten());
         }
     }
 }
@@ -444,6 +453,7 @@ impl Drop for Control {
                 .chain(tried.map(|tried| &mut tried.ready))
                 .for_each(|ready| ready.update.reply = None);
         }
+        self.workless.forget();
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));

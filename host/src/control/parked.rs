@@ -31,8 +31,10 @@ impl Control {
     /// What waits for room has it now, or waits in vain: then it is refused.
     pub(super) fn look_at_parked(&mut self) {
         let parked = self.plugins.iter().filter(|(_, plugin)| plugin.parked.is_some());
+        let max = self.shared.bounds.generations_max;
+        let has_room = |name: &str| self.in_memory(name).count() < max;
         let due: Vec<_> = parked
-            .filter(|(name, _)| self.admit(name).is_ok() || !self.is_making_room(name))
+            .filter(|(name, _)| has_room(name) || !self.is_making_room(name))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         for name in due {

@@ -119,13 +119,10 @@ impl Control {
             let reasons = told.into_iter().chain(calls).chain(holds).collect();
             self.mark(generation.number, Residency::Resident(reasons));
         }
-        let ending: Vec<_> =
-            self.ending.iter().map(|(number, ending)| (*number, ending.phase.name())).collect();
-        for (number, phase) in ending {
-            let reasons = match self.ending.get(&number).map(|ending| &ending.phase) {
-                Some(Phase::Leaving(stopped)) => stopped.holds(),
-                _ => vec![format!("{phase} still running")],
-            };
+        let reasons = |(number, ending): (&u64, &Ending)| {
+            (*number, ending.phase.reasons(*number, &self.workless))
+        };
+        for (number, reasons) in self.ending.iter().map(reasons).collect::<Vec<_>>() {
             if !reasons.is_empty() {
                 self.report(number, reasons);
             }

@@ -15,7 +15,7 @@
 use super::publish::Ready;
 use super::transition::Transition;
 use super::update::Good;
-use super::worker::{answer, answer_if, post, spawn};
+use super::worker::{Duty, answer, answer_if, post};
 use super::{Command, Control, Reply};
 use crate::event::EventKind;
 use crate::host::{Applied, Bounds};
@@ -193,7 +193,7 @@ impl Control {
         for of_it in of_it.filter(|of_it| of_it.number == trial) {
             of_it.ran = Arc::clone(&ran);
         }
-        let started = spawn("midflight-hooks", move || {
+        self.must(Duty::Hooks, trial, move || {
             let mut failed = None;
             for (generation, hook) in &hooks {
                 if let Err(reason) = generation.hook(*hook) {
@@ -208,9 +208,6 @@ impl Control {
             drop(hooks);
             post(&commands, Command::Hooked { trial, ran: ran.load(Relaxed), failed });
         });
-        if let Err(refusal) = started {
-            self.hooked(trial, 0, Some(refusal.reason().to_owned()));
-        }
     }
 
     pub(super) fn hooked(&mut self, number: u64, ran: usize, failed: Option<String>) {
@@ -344,10 +341,16 @@ impl Control {
                     continue;
                 }
             }
+            // No clock runs for what waits for a thread.
+            if self.workless.why(Duty::Hooks, trial.number).is_some() {
+                trial.since = Instant::now();
+            }
+            let checks = self.workless.why(Duty::Check, trial.number).is_none();
             let late = trial.since.elapsed()
                 >= hooks.saturating_mul(u32::try_from(trial.members.len()).unwrap_or(1));
             let reason = || format!("it has not returned within {hooks:?}");
             match &mut trial.phase {
+                Phase::Probation { checking: true, checked } if !checks => *checked = Instant::now(),
                 Phase::Probation { checking: true, checked } if checked.elapsed() >= hooks => {
                     let number = trial.number;
                     self.checked(number, Err((0, reason())));
@@ -393,7 +396,7 @@ impl Control {
     ) {
         let (checks, group) = (Arc::clone(&self.shared.checks), Arc::clone(group));
         let commands = self.shared.commands();
-        let started = spawn("midflight-check", move || {
+        self.must(Duty::Check, number, move || {
             let mut own = plugins.iter().enumerate();
             let own = own.try_for_each(|(at, plugin)| {
                 plugin.hook(Hook::Health).map_err(|reason| (at, reason))
@@ -402,9 +405,6 @@ impl Control {
             drop(plugins);
             post(&commands, Command::Checked { trial: number, result });
         });
-        if let Err(refusal) = started {
-            self.checked(number, Err((0, refusal.reason().to_owned())));
-        }
     }
 
     pub(super) fn checked(&mut self, number: u64, result: Result<(), (usize, String)>) {

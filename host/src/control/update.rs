@@ -7,12 +7,14 @@ use super::trial::Asked;
 use super::worker::{answer_if, post, spawn};
 use super::{By, Command, Control, Reply};
 use crate::event::{About, EventKind};
+use crate::holder::Holders;
 use crate::host::{Applied, Publish};
+use crate::mappings;
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::stage::image::Image;
 use crate::stage::{self, Candidate, Order, Refused, Step};
-use crate::status::Residency;
+use crate::status::{GenerationStatus, Residency};
 use midflight_plugin::rt::{Hook, Linked};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -265,21 +267,38 @@ impl Control {
     }
 
     /// Is there room for one more generation of `plugin`?
-    pub(super) fn admit(&self, plugin: &str) -> Result<(), Refusal> {
-        let mut there = Vec::new();
-        for record in self.records.values().filter(|record| *record.plugin == *plugin) {
-            if record.residency != Residency::Unmapped {
-                there.push(format!("generation {} {}", record.generation, record.residency));
-            }
-        }
+    pub(super) fn admit(&mut self, plugin: &str) -> Result<(), Refusal> {
         let max = self.shared.bounds.generations_max;
-        if there.len() < max {
-            return Ok(());
+        if self.in_memory(plugin).count() < max {
+            return mappings::have_room();
         }
+        let there: Vec<_> = self.in_memory(plugin).cloned().collect();
+        let there = there.iter().map(|record| {
+            let (number, residency) = (record.generation, &record.residency);
+            match self.kept_by(number).filter(|_| *residency == Residency::Retiring) {
+                Some(holders) => format!("generation {number} {residency}, held by {holders}"),
+                None => format!("generation {number} {residency}"),
+            }
+        });
+        let there: Vec<_> = there.collect();
         Err(Refusal::new(
             Code::TooManyGenerations,
-            format!("generations_max is {max}, in memory are: {}", there.join(", ")),
+            format!("generations_max is {max}, in memory are: {}", there.join("; ")),
         ))
+    }
+
+    pub(super) fn in_memory(&self, plugin: &str) -> impl Iterator<Item = &GenerationStatus> {
+        let of_it = move |record: &&GenerationStatus| record.plugin == plugin;
+        self.records.values().filter(of_it).filter(|it| it.residency != Residency::Unmapped)
+    }
+
+    /// Who or what keeps a generation that is on its way out, as of now.
+    fn kept_by(&mut self, number: u64) -> Option<Holders> {
+        let retiring = self.retiring.iter().find(|it| it.generation.number == number);
+        match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
+            Some((generation, telling)) => Some(self.holders(&generation, telling)),
+            None => self.left_by(number),
+        }
     }
 
     pub(super) fn next_generation(&mut self) -> u64 {

@@ -354,7 +354,7 @@ pub(crate) enum JournalError {
         text::path(path)
     )]
     RecordTooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
-    #[error("can't read {}; check that this user may read it, and the disk", text::path(path))]
+    #[error("can't read {}; {}", text::path(path), room_or_disk(source))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
         "can't {what} {}, so what was decided would not survive a restart; {}",
@@ -441,14 +441,23 @@ fn way_back(old: Option<&Path>) -> String {
     }
 }
 
-fn room_or_disk(error: &io::Error) -> &'static str {
-    match error.kind() {
+fn room_or_disk(error: &io::Error) -> String {
+    let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room there; the next thing to be written then goes through"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount it writable; the next thing to be written then goes through"
         }
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            return format!(
+                "user {user} may not: a service that changes its user has to do so before it \
+                 starts the host; until then, give that user the journal's directory \
+                 (chown -R {user} on it)"
+            );
+        }
         _ => "check the disk and the directory's permissions",
-    }
+    };
+    advice.to_owned()
 }

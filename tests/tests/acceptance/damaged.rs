@@ -93,7 +93,7 @@ fn d01_odd_values_in_each_field_that_the_loader_follows() {
     let rig = Rig::serving(Fixture::V1);
     // With nowhere to put an image nothing can be loaded: what is not refused for its bytes is
     // seen.
-    rig.remove_run_directory();
+    rig.block_run_directory();
     let (sound, path) = (sound(), rig.path("changed.so"));
     // Tags: DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_PLTREL, DT_PLTRELSZ, DT_RELASZ.
     let tags = [0xd, 0x1a, 0x1c, 0x14, 0x2, 0x8].map(|tag| format!("(tag {tag:#x}) of .dynamic"));

@@ -423,18 +423,26 @@ impl Footprint {
 fn a58_a_long_call_in_each_version() {
     let rig = Rig::with(|builder| builder.generations_max(3));
     thread::scope(|scope| {
-        let mut inside = Vec::new();
+        let (mut inside, mut threads) = (Vec::new(), Vec::new());
         for (token, fixture) in [(1, Fixture::V1), (2, Fixture::V2), (3, Fixture::V3)] {
             assert_eq!(rig.apply(fixture), token);
             let probe = rig.probe.clone();
             inside.push(scope.spawn(move || probe.wait(token)));
-            rig.desk.until_inside(token);
+            threads.push(rig.desk.until_inside(token));
         }
         let refusal = rig.refused(|host| host.apply(Fixture::V1.path()));
         assert_eq!(refusal.code(), Code::TooManyGenerations);
+        // r14: it is named before its drain counts as stalled.
+        let name = thread::current().name().expect("a name").chars().take(15).collect::<String>();
+        let held = |tid: u32| format!("held by tid {tid} ({name}) in probe.wait");
         assert_eq!(
             refusal.reason(),
-            "generations_max is 3, in memory are: generation 1 retiring, generation 2 retiring, generation 3 active"
+            format!(
+                "generations_max is 3, in memory are: generation 1 retiring, {}; \
+                 generation 2 retiring, {}; generation 3 active",
+                held(threads[0]),
+                held(threads[1])
+            )
         );
         assert_eq!(rig.refused(|host| host.rollback("probe")).code(), Code::TooManyGenerations);
 

@@ -21,6 +21,7 @@ mod panics;
 mod preflight;
 mod preflight_entrance;
 mod reaching;
+mod resources;
 mod restarts;
 mod speaking;
 mod stamps;
