@@ -1,8 +1,8 @@
 //! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and
 //! its absence proven. Or it stays, with its reasons, and is looked at again.
 
-use super::worker::{Duty, Workless, post};
 use super::drain::HOLDERS_POLL;
+use super::worker::{Duty, Workless, post};
 use super::{Command, Control, Reply};
 use crate::event::{EventKind, REASONS_MAX};
 use crate::holder::Holders;

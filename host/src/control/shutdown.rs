@@ -91,6 +91,7 @@ impl Control {
         self.show();
         // Before the answer: who has it may start the next host on the same journal.
         self.recall = None;
+        self.run.close();
         let replies = self.shutdown.as_mut().map(|shutdown| mem::take(&mut shutdown.replies));
         for reply in replies.unwrap_or_default() {
             answer(&reply, ());

@@ -350,7 +350,9 @@ impl Control {
                 >= hooks.saturating_mul(u32::try_from(trial.members.len()).unwrap_or(1));
             let reason = || format!("it has not returned within {hooks:?}");
             match &mut trial.phase {
-                Phase::Probation { checking: true, checked } if !checks => *checked = Instant::now(),
+                Phase::Probation { checking: true, checked } if !checks => {
+                    *checked = Instant::now()
+                }
                 Phase::Probation { checking: true, checked } if checked.elapsed() >= hooks => {
                     let number = trial.number;
                     self.checked(number, Err((0, reason())));

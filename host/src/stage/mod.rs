@@ -49,7 +49,10 @@ impl Candidate {
     pub(crate) fn again(image: &Image) -> Result<Self, Refusal> {
         let lost = |why: &str| {
             let path = text::path(image.path());
-            Refusal::new(Code::ImageLost, format!("what was loaded is not in {path} any more: {why}"))
+            Refusal::new(
+                Code::ImageLost,
+                format!("what was loaded is not in {path} any more: {why}"),
+            )
         };
         let pristine = image.pristine().map_err(|refusal| lost(refusal.reason()))?;
         // The digest proves that they are the verified bytes.
@@ -218,8 +221,7 @@ pub(crate) fn prepare(
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
     let owner =
         Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
-    let image =
-        Image::write(&place, candidate, order.generation, owner.table()).map_err(early)?;
+    let image = Image::write(&place, candidate, order.generation, owner.table()).map_err(early)?;
     if let Some(preflight) = preflight {
         preflight.judge(candidate, &order, &place).map_err(early)?;
         progress(Step::Preflighted);

@@ -36,7 +36,8 @@ pub(crate) struct RunDirectory {
     chosen: Option<PathBuf>,
     /// Who started the host.
     user: u32,
-    place: Mutex<Arc<Place>>,
+    /// None once the host has ended.
+    place: Mutex<Option<Arc<Place>>>,
 }
 
 /// A directory that was made, and is locked. Removed with its last owner: the host, and each image
@@ -84,14 +85,25 @@ impl RunDirectory {
         };
         let chosen = chosen.map(absolute).transpose()?;
         let bases = chosen.as_ref().map_or_else(defaults, |chosen| vec![chosen.clone()]);
-        let place = Mutex::new(Arc::new(make_in(&bases)?));
+        let place = Mutex::new(Some(Arc::new(make_in(&bases)?)));
         Ok(RunDirectory { chosen, user: geteuid().as_raw(), place })
+    }
+
+    /// The host has ended: what is left are the images that are there.
+    pub(crate) fn close(&self) {
+        self.place.lock().take();
     }
 
     /// Where the next image goes: a directory that is there, and that this user can write to.
     pub(crate) fn place(&self) -> Result<Arc<Place>, Refusal> {
         let mut place = self.place.lock();
-        let Some(why) = place.lost() else { return Ok(Arc::clone(&place)) };
+        let why = match &*place {
+            Some(place) => match place.lost() {
+                None => return Ok(Arc::clone(place)),
+                Some(why) => why,
+            },
+            None => return Err(Refusal::new(Code::ShuttingDown, "the host has ended")),
+        };
         let user = geteuid().as_raw();
         let bases = match &self.chosen {
             Some(chosen) if user == self.user => vec![chosen.clone()],
@@ -111,8 +123,8 @@ impl RunDirectory {
             }
             Refusal::new(unusable.code(), reason)
         })?;
-        *place = Arc::new(made);
-        let made = Arc::clone(&place);
+        let made = Arc::new(made);
+        *place = Some(Arc::clone(&made));
         drop(place);
         // Told without the lock: the subscriber is the service's.
         let path = text::path(&made.path);
@@ -155,7 +167,10 @@ fn defaults() -> Vec<PathBuf> {
     let temporary = std::env::temp_dir().join(format!("midflight-{user}"));
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|runtime| runtime.is_absolute());
-    [Some(temporary), runtime.map(|runtime| runtime.join("midflight"))].into_iter().flatten().collect()
+    [Some(temporary), runtime.map(|runtime| runtime.join("midflight"))]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn make_in(bases: &[PathBuf]) -> Result<Place, (PathBuf, Unusable)> {
@@ -466,7 +481,8 @@ mod tests {
             Err((path, error)) => {
                 assert!(open, "{error}");
                 assert_eq!(path, base);
-                let said = format!("{} can be written to by other users (mode 0777", parent.display());
+                let said =
+                    format!("{} can be written to by other users (mode 0777", parent.display());
                 assert!(error.to_string().starts_with(&said), "{error}");
                 assert_eq!(error.code(), Code::RunDirectoryUnsafe);
             }

@@ -116,9 +116,7 @@ fn r04_hooks_wait_for_a_thread_and_no_version_is_blamed() {
         for (generation, fixture) in [(1, Fixture::V1), (2, Fixture::V2)] {
             let before = rig.log.count("threads_wanting");
             switch(&rig, fixture, generation, || {
-                until("a thread is wanting", &rig, || {
-                    rig.log.count("threads_wanting") > before
-                });
+                until("a thread is wanting", &rig, || rig.log.count("threads_wanting") > before);
                 assert_eq!(rig.probe.generation(), Ok(generation), "it serves");
                 assert_eq!(rig.desk.hooks().len(), 2 * generation as usize - 1, "not yet");
             });
@@ -163,9 +161,8 @@ fn r04_health_is_asked_when_there_is_a_thread() {
         if process::has_address_sanitizer() {
             return; // its memory is of no limit
         }
-        let rig = Rig::with(|builder| {
-            builder.probation(LONG).check_interval(Duration::from_millis(1))
-        });
+        let rig =
+            Rig::with(|builder| builder.probation(LONG).check_interval(Duration::from_millis(1)));
         rig.apply(Fixture::V1);
         rig.apply(Fixture::V2);
         let none = NoThreads::begin();
@@ -304,7 +301,8 @@ fn r12_a_service_that_drops_its_privileges_is_updated() {
                 let refused = rig.refused(|host| host.apply(&v2));
                 assert_eq!(refused.code(), Code::ImageUnwritable, "{refused}");
                 let images = rig.path("images").display().to_string();
-                let said = format!("give user 65534 a directory of its own (chown -R 65534 {images})");
+                let said =
+                    format!("give user 65534 a directory of its own (chown -R 65534 {images})");
                 assert!(refused.reason().contains(&said), "{refused}");
             } else {
                 rig.host.apply(&v2).unwrap_or_else(|refusal| panic!("{refusal}"));
