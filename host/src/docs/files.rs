@@ -6,10 +6,9 @@
 //!   relocations and its tables of exceptions: the bytes there are the author's, and nothing else
 //!   in the file says what they should be. Such a file is loaded, and what it does is undefined. A
 //!   stamp finds all of it (`file_damaged`); `HostBuilder::stamps_required` asks for one.
-//! - Two things besides. On x86-64 the slots of a thread-local can be made those of its other
-//!   dialect (`R_X86_64_TLSDESC`), which kills. And where a pointer is to be written (`r_offset` of
-//!   a relocation) may be another word of the same section, which nothing else writes and which is
-//!   zero, as a pointer's is. The damaged pointer is then null or missing.
+//! - One thing besides. Where a pointer is to be written (`r_offset` of a relocation) may be another
+//!   word of the same section, which nothing else writes and which is zero, as a pointer's is. The
+//!   damaged pointer is then null or missing.
 //!   `HostBuilder::preflight_start` has a child start and stop what was loaded; what a call alone
 //!   follows is found by a stamp alone.
 //! - It filters damage, not malice: a plugin's code can do whatever the host can.
@@ -27,6 +26,10 @@
 //!   `RUNPATH` are `runpath_set`. Those of the C library and libgcc are opened where the C library
 //!   lies before a plugin has the loader search for them: another `libm.so.6` in `LD_LIBRARY_PATH`
 //!   does not run because of a plugin. Of all other names `LD_LIBRARY_PATH` and the system decide.
+//! - **Filters** (`DT_FILTER`, `DT_AUXILIARY`): a plugin stands for no other library, which the
+//!   loader would bring in and keep for good.
+//! - **Thread-locals** are asked for in one of two dialects, by numbers or by descriptors. A file
+//!   can have both; the code that takes the address of two slots says which they are of.
 //! - **Thread-locals**: 16 MiB for each thread, aligned to 64 KiB at most; else `tls_too_large`.
 //!   The loader allocates them, for each thread that enters the plugin, and ends the process where
 //!   it can't. What is as large belongs on the heap.

@@ -77,10 +77,7 @@ impl Dynamic {
         for (offset, tag, value) in entries(elf, section)? {
             match tag {
                 elf::DT_SONAME => dynamic.soname = Some(string(value)?),
-                // A filter's library is loaded like a needed one.
-                elf::DT_NEEDED | elf::DT_AUXILIARY | elf::DT_FILTER => {
-                    dynamic.needed.push(string(value)?)
-                }
+                elf::DT_NEEDED => dynamic.needed.push(string(value)?),
                 elf::DT_RPATH | elf::DT_RUNPATH => dynamic.runpath = Some(string(value)?),
                 elf::DT_FLAGS => dynamic.static_tls = value & elf::DF_STATIC_TLS.0 != 0,
                 elf::DT_FLAGS_1 => {

@@ -127,6 +127,17 @@ impl Relocations {
         all.sort_by_key(|one| one.offset);
         check_apart(&all)?;
         check_thread_locals(&memory, &all, table)?;
+        let descriptors: Vec<u64> = all
+            .iter()
+            .filter(|one| one.kind == Kind::Descriptor && cfg!(target_arch = "x86_64"))
+            .map(|one| one.offset)
+            .collect();
+        if !descriptors.is_empty() {
+            for load in elf.loads().filter(|load| load.flags.contains(elf::PF_X)) {
+                let code = elf.bytes(load.range.offset, load.range.in_file)?;
+                check_descriptors(code, load.range.address, &descriptors)?;
+            }
+        }
         let mut relative: Vec<_> = all
             .iter()
             .filter(|one| one.kind == Kind::Relative)
@@ -231,7 +242,13 @@ impl Memory {
         let end = elf.loads().map(|load| load.range.end()).max().unwrap_or(0);
         let tls = elf.segments.iter().find(|segment| segment.kind == elf::PT_TLS);
         Ok(Memory {
-            writable: writable.map(|load| load.range.address..load.range.end()).collect(),
+            // What has no bytes in the file has no word that a linker would have written.
+            writable: writable
+                .map(|load| {
+                    let address = load.range.address;
+                    address..address.saturating_add(load.range.in_file)
+                })
+                .collect(),
             code: code.map(|load| load.range.address..load.range.end()).collect(),
             slots: slots.map(|section| section.range.address..section.range.end()).collect(),
             dynamic: dynamic.unwrap_or_default(),
@@ -414,9 +431,35 @@ fn check_thread_locals(
                 && table.all[index].st_shndx(Little) == elf::SHN_UNDEF
         })
     });
-    if asks && !all.iter().any(|one| one.kind == Kind::Module) {
-        let reason = "it asks for thread-locals by their numbers, and has no slot for one";
-        return Err(inconsistent(reason.to_owned()));
+    let module = all.iter().find(|one| one.kind == Kind::Module);
+    let reason = match module {
+        None if asks => "it asks for thread-locals by their numbers, and has no slot for one",
+        Some(_) if !asks && table.is_some() => {
+            "it has a slot for the number of thread-locals, and asks for none by their numbers"
+        }
+        _ => return Ok(()),
+    };
+    Err(inconsistent(reason.to_owned()))
+}
+
+/// Two slots are either the number and the offset of a thread-local, or its descriptor, and no
+/// description but the type of their relocation tells which. The code that takes their address
+/// does: it hands the number and the offset to `__tls_get_addr` in `rdi`, and a descriptor to the
+/// function that is named in it in `rax`.
+fn check_descriptors(code: &[u8], start: u64, descriptors: &[u64]) -> Result<(), Refusal> {
+    /// `lea …(%rip), %rdi`, before the distance from its end.
+    const ADDRESS_TO_RDI: [u8; 3] = [0x48, 0x8d, 0x3d];
+    const INSTRUCTION_BYTES: usize = 7;
+    for (at, bytes) in code.windows(INSTRUCTION_BYTES).enumerate() {
+        let Some(distance) = bytes.strip_prefix(&ADDRESS_TO_RDI) else { continue };
+        let distance = distance.first_chunk().map_or(0, |bytes| i32::from_le_bytes(*bytes));
+        let end = start.wrapping_add((at + INSTRUCTION_BYTES) as u64);
+        let slot = end.wrapping_add_signed(distance.into());
+        if descriptors.binary_search(&slot).is_ok() {
+            return Err(inconsistent(format!(
+                "the relocation at {slot:#x} is of a thread-local's descriptor, where code asks for a thread-local by its number"
+            )));
+        }
     }
     Ok(())
 }
@@ -531,5 +574,26 @@ mod tests {
         refused(2, one(Kind::Descriptor, 0x118, 2), "0x120");
         refused(3, one(Kind::Module, 0x138, 0), "0x118");
         refused(3, one(Kind::Offset, 0x120, 4), "0x118");
+    }
+
+    #[test]
+    fn d01_a_descriptor_is_none_where_code_asks_by_number() {
+        // `lea distance(%rip), register`, at 0x1001.
+        let code = |register: u8, distance: i32| {
+            [&[0x66, 0x48, 0x8d, register][..], &distance.to_le_bytes(), &[0xff, 0x10]].concat()
+        };
+        const RAX: u8 = 0x05;
+        const RDI: u8 = 0x3d;
+        let check = |code: &[u8]| {
+            check_descriptors(code, 0x1000, &[0x500, 0x2000, 0x3000])
+                .map_err(|refusal| refusal.reason().to_owned())
+        };
+        assert_eq!(check(&code(RAX, 0x2000 - 0x1008)), Ok(()), "a descriptor's call");
+        assert_eq!(check(&code(RDI, 0x2010 - 0x1008)), Ok(()), "another thread-local's");
+        for slot in [0x2000, 0x500] {
+            let reason = check(&code(RDI, slot - 0x1008)).unwrap_err();
+            assert!(reason.contains(&format!("at {slot:#x} is of a thread-local's descriptor")));
+        }
+        assert_eq!(check(&code(RDI, 0x2000 - 0x1008)[..6]), Ok(()), "cut off");
     }
 }

@@ -25,11 +25,11 @@ const FLAGS_1: u64 = elf::DF_1_NOW.0
     | elf::DF_1_NODEFLIB.0
     | elf::DF_1_PIE.0;
 
-/// Entries that a library may have several of.
-const MANY: [DynamicTag; 3] = [elf::DT_NEEDED, elf::DT_AUXILIARY, elf::DT_FILTER];
-/// Entries that stand for no section, beside [`MANY`]: names, flags, and what the loader leaves
-/// unread where it binds at once.
-const ALONE: [DynamicTag; 11] = [
+/// Entries that stand for no section: names, of which there can be several of what is needed,
+/// flags, and what the loader leaves unread where it binds at once. Not DT_FILTER and DT_AUXILIARY:
+/// the loader would bring in another library in the place of the plugin, and never let go of both.
+const ALONE: [DynamicTag; 12] = [
+    elf::DT_NEEDED,
     elf::DT_SONAME,
     elf::DT_RPATH,
     elf::DT_RUNPATH,
@@ -71,7 +71,7 @@ impl Tags {
         }
         for (tag, _) in &tags.0 {
             let stands_for_a_section = expected.iter().any(|(known, _)| known == tag);
-            if !stands_for_a_section && ![&MANY[..], &ALONE, &STUBS].concat().contains(tag) {
+            if !stands_for_a_section && ![&ALONE[..], &STUBS].concat().contains(tag) {
                 return Err(inconsistent(format!(
                     "{section} has {}, which no plugin needs",
                     Tag(*tag)
@@ -90,8 +90,7 @@ impl Tags {
     fn check_once(&self) -> Result<(), Refusal> {
         let mut tags: Vec<_> = self.0.iter().map(|(tag, _)| tag.0).collect();
         tags.sort_unstable();
-        let twice =
-            tags.windows(2).find(|pair| pair[0] == pair[1] && !MANY.contains(&DynamicTag(pair[0])));
+        let twice = tags.windows(2).find(|pair| pair[0] == pair[1] && pair[0] != elf::DT_NEEDED.0);
         match twice {
             Some(pair) => Err(inconsistent(format!(
                 "the dynamic section has {} twice",
@@ -329,6 +328,8 @@ impl std::fmt::Display for Tag {
             elf::DT_VERNEEDNUM => "DT_VERNEEDNUM",
             elf::DT_VERDEF => "DT_VERDEF",
             elf::DT_VERDEFNUM => "DT_VERDEFNUM",
+            elf::DT_AUXILIARY => "DT_AUXILIARY",
+            elf::DT_FILTER => "DT_FILTER",
             other => return write!(f, "an entry of the tag {:#x}", other.0),
         };
         f.write_str(name)

@@ -916,9 +916,11 @@ fn a_shared_libstd_is_refused_wherever_it_lies() {
 }
 
 #[test]
-fn a_filters_library_counts_as_needed() {
-    let bytes = Sample::with(|sample| sample.texts = vec![(elf::DT_AUXILIARY.0, "libfilter.so")]);
-    assert!(inspect(&bytes).unwrap().unfamiliar.contains(&"libfilter.so".to_owned()));
+fn d01_a_plugin_stands_for_no_other_library() {
+    for (tag, name) in [(elf::DT_AUXILIARY, "DT_AUXILIARY"), (elf::DT_FILTER, "DT_FILTER")] {
+        let bytes = Sample::with(|sample| sample.texts = vec![(tag.0, "libc.so.6")]);
+        check(&bytes, Code::HeadersInconsistent, &format!("has {name}, which no plugin needs"));
+    }
 }
 
 #[test]
@@ -1132,6 +1134,15 @@ fn d01_a_relocation_writes_a_word_of_its_own_and_what_a_linker_would() {
     let dynamic = Sample::with(|sample| sample.init_array = 2);
     let dynamic = section_at(&dynamic, S_DYNAMIC) as u64 + PAGE;
     refused(0, 8, &|_| dynamic, "is of no word that may be written");
+    let sample = Sample::with(|sample| sample.init_array = 2);
+    let data = section_at(&sample, S_DATA) as u64 + 2 * PAGE;
+    let bss = data + (24 + entry::BYTES as u64).next_multiple_of(8);
+    let last = 24 * (2 + POINTERS.len() - 1);
+    check(
+        &within(S_RELA, last, 8, |_| bss),
+        Code::HeadersInconsistent,
+        &format!("the relocation at {bss:#x} is of no word that may be written"),
+    );
     refused(16, 8, &|_| 1 << 40, "has the address 0x10000000000, outside of the library");
     refused(16, 8, &|_| 64 | 1 << 63, "outside of the library");
 }
@@ -1271,8 +1282,6 @@ fn d05_a_needed_library_is_named_not_where_it_lies() {
     for name in ["/tmp/fifo", "./libx.so", "lib/x.so", "$ORIGIN", "$LIB"] {
         check(&Sample::with(|sample| sample.needed.push(name)), Code::NeededPath, name);
     }
-    let filter = Sample::with(|sample| sample.texts = vec![(elf::DT_AUXILIARY.0, "/tmp/fifo")]);
-    check(&filter, Code::NeededPath, "/tmp/fifo");
     let nameless = Sample::with(|sample| sample.needed.push(""));
     check(&nameless, Code::HeadersInconsistent, "needs a library of no name");
 }
