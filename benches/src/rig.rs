@@ -100,7 +100,6 @@ struct Exposed<G>(G);
 // SAFETY: the proxy calls nothing.
 unsafe impl Contract for Bare {
     type Functions = <dyn Work as Contract>::Functions;
-    type Table = <dyn Work as Contract>::Table;
     type Proxy<G: Gate> = Exposed<G>;
     const NAME: &'static str = <dyn Work as Contract>::NAME;
     const VERSION: &'static str = <dyn Work as Contract>::VERSION;

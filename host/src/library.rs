@@ -126,7 +126,8 @@ impl Library {
     pub(crate) fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
         self.offered().iter().map(|offered: &Offered| Offer {
             name: offered.name.as_str(),
-            layout: Layout(offered.layout),
+            // SAFETY: it is looked at in `layout` alone, which compares and names.
+            layout: Layout(unsafe { offered.layout.get() }),
         })
     }
 

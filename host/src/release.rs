@@ -224,7 +224,7 @@ pub(crate) struct Known {
 /// A table's description, comparable by where it stands: two contracts of one name can be different
 /// types.
 #[derive(Clone, Copy)]
-pub(crate) struct Layout(pub(crate) &'static midflight_plugin::rt::TypeLayout);
+pub(crate) struct Layout(pub(crate) &'static abi::type_layout::TypeLayout);
 
 impl PartialEq for Layout {
     fn eq(&self, other: &Self) -> bool {

@@ -6,8 +6,7 @@
 //! name, through all generations, and frees them with the object. It keeps bytes: values of a
 //! plugin's own types could not outlive it.
 
-// The functions that the host gives.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the functions that the host gives")]
 
 use crate::List;
 use crate::lent::{RSlice, RStr};
@@ -66,7 +65,7 @@ pub struct Attached<T> {
 
 // SAFETY: the host's functions may be called with the field from any thread.
 unsafe impl<T> Send for Attached<T> {}
-// SAFETY: as above.
+// SAFETY: the host's functions may be called with the field from many threads at once.
 unsafe impl<T> Sync for Attached<T> {}
 
 impl Context<'_> {

@@ -9,8 +9,7 @@
 //! copied, into a thread-local of the *host* (one in the plugin would pin its library), from where
 //! the caller of the same call takes it.
 
-// A reply's value is there only if its status says so.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "a reply's value is there only if its status says so")]
 
 use crate::List;
 use crate::Text;
@@ -290,7 +289,7 @@ impl<W> Reply<W> {
     /// `bound` is what answered, and is still held: its origin is valid.
     #[inline(always)]
     pub unsafe fn finish<T: Given<Wire = W>>(self, bound: &Bound) -> Result<T, Fault> {
-        // SAFETY: the caller's.
+        // SAFETY: `bound` is held, by the promise of who calls this.
         unsafe { self.finish_wire(bound) }.map(T::rebuild)
     }
 
@@ -303,11 +302,11 @@ impl<W> Reply<W> {
     where
         Result<T, E>: Given<Wire = W>,
     {
-        // SAFETY: the caller's.
+        // SAFETY: `bound` is held, by the promise of who calls this.
         match unsafe { self.finish_wire(bound) } {
             Ok(wire) => {
                 let answer: Result<T, E> = Given::rebuild(wire);
-                // SAFETY: the caller's.
+                // SAFETY: its origin is valid for as long as it is held.
                 answer.map_err(|error| unsafe { refused(error, bound) })
             }
             Err(fault) => Err(CallError::Fault(fault)),
@@ -323,7 +322,8 @@ impl<W> Reply<W> {
         match self.status {
             // SAFETY: by the invariant.
             Status::Returned => Ok(unsafe { self.value.assume_init() }),
-            // SAFETY: the caller's.
+            // SAFETY: `bound` is held, by the promise of who calls this, and so its origin is
+            // valid.
             Status::Panicked => Err(unsafe { noted_panic(bound) }),
         }
     }
@@ -334,7 +334,7 @@ impl<W> Reply<W> {
 #[cold]
 #[inline(never)]
 unsafe fn noted_panic(bound: &Bound) -> Fault {
-    // SAFETY: the caller's.
+    // SAFETY: the origin is valid, by the promise of who calls this.
     let origin = unsafe { &*bound.origin };
     let report = PANICS.get().map(|panics| (panics.take)()).unwrap_or_default();
     let report = Box::new(PanicReport {
@@ -356,7 +356,7 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
 /// `bound.origin` is valid.
 #[cold]
 unsafe fn refused<E>(error: E, bound: &Bound) -> CallError<E> {
-    // SAFETY: the caller's.
+    // SAFETY: the origin is valid, by the promise of who calls this.
     unsafe { &*bound.origin }.tally.refused();
     CallError::Refused(error)
 }
@@ -397,7 +397,8 @@ pub unsafe fn defaulted<T>(bound: &Bound, body: impl FnOnce(Pinned) -> T) -> Res
             Ok(fault) => *fault,
             Err(payload) => {
                 contain(payload);
-                // SAFETY: the caller's.
+                // SAFETY: `bound` is held, by the promise of who calls this, and so its origin is
+                // valid.
                 unsafe { noted_panic(bound) }
             }
         }
@@ -412,7 +413,7 @@ pub unsafe fn defaulted_result<T, E>(
     bound: &Bound,
     body: impl FnOnce(Pinned) -> Result<T, E>,
 ) -> Result<T, CallError<E>> {
-    // SAFETY: the caller's.
+    // SAFETY: `bound` lacks the method and is held, by the promise of who calls this.
     match unsafe { defaulted(bound, body) } {
         Ok(answer) => answer.map_err(CallError::Refused),
         Err(fault) => Err(CallError::Fault(fault)),
@@ -438,7 +439,7 @@ pub fn bubble_result<T, E>(answer: Result<T, CallError<E>>) -> Result<T, E> {
 /// As for `defaulted`.
 #[cold]
 pub unsafe fn missing(bound: &Bound, method: &'static str) -> Fault {
-    // SAFETY: the caller's.
+    // SAFETY: `bound` is held, by the promise of who calls this, and so its origin is valid.
     Fault::MethodMissing { plugin: unsafe { &*bound.origin }.plugin.clone(), method }
 }
 

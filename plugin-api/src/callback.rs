@@ -6,11 +6,14 @@
 //! is a handle in the memory of the *host*, each call through it asks the host whether the plugin's
 //! version still serves, and an old one's answer is [`Fault::Revoked`].
 
-// A handle is an untyped pointer beside the functions of the binary that owns it.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "a handle is an untyped pointer beside the functions of the binary that owns it"
+)]
 
 use crate::call::{Reply, guard};
 use crate::contract::{Bound, Contract, Gate, ImplementedBy, Origin, erase_table, table_of};
+use crate::described::Table;
 use crate::lent::RStr;
 use crate::plugin::{HostTable, host};
 use crate::portable::Form;
@@ -128,14 +131,14 @@ impl<C: Contract + ?Sized> Callback<C> {
         };
         // SAFETY: the table is that of `T`, of which the handle is.
         unsafe {
-            Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(table_of::<C, T>())))
+            Callback::through(CallbackGate::new::<C>(handle, erase_table(table_of::<C, T>())))
         }
     }
 
     /// # Safety
     /// The gate is of `C`.
     unsafe fn through(gate: CallbackGate) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the gate is of `C`, by the promise of who calls this.
         let proxy = unsafe { C::proxy(gate.clone()) };
         Callback { proxy, gate }
     }
@@ -162,12 +165,12 @@ impl<C: Contract + ?Sized> fmt::Debug for Callback<C> {
 }
 
 // SAFETY: a share in the handle, and a table of `C`.
-unsafe impl<C: Contract + ?Sized + 'static> Form<Callback<C>> for RawCallback<C::Table> {}
+unsafe impl<C: Contract + ?Sized + 'static> Form<Callback<C>> for RawCallback<Table<C::Functions>> {}
 
 // SAFETY: what is rebuilt is a share in a handle that its owner keeps, whoever else is unloaded,
 // with an origin of the receiver's; the table's address is used inside of `enter` alone.
 unsafe impl<C: Contract + ?Sized + 'static> Crosses for Callback<C> {
-    type Wire = RawCallback<C::Table>;
+    type Wire = RawCallback<Table<C::Functions>>;
 
     fn into_wire(self) -> Self::Wire {
         let Callback { proxy, gate } = self;
@@ -181,7 +184,7 @@ unsafe impl<C: Contract + ?Sized + 'static> Crosses for Callback<C> {
         // SAFETY: from `into_wire`, whose share it takes over; the table's type was compared.
         unsafe {
             let handle = Handle::from_raw(wire.handle);
-            Callback::through(CallbackGate::new::<C>(handle, erase_table::<C>(wire.table)))
+            Callback::through(CallbackGate::new::<C>(handle, erase_table(wire.table)))
         }
     }
 }
@@ -189,7 +192,7 @@ unsafe impl<C: Contract + ?Sized + 'static> Crosses for Callback<C> {
 /// A callback on the wire: one share in a handle.
 #[repr(C)]
 #[derive(StableAbi)]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct RawCallback<T> {
     handle: *const (),
     table: T,
@@ -211,7 +214,7 @@ pub struct CallbackGate {
 // SAFETY: handles may be used from any thread, and so may the object, which is Send + Sync; the
 // table is immutable.
 unsafe impl Send for CallbackGate {}
-// SAFETY: as above.
+// SAFETY: it gives references to nothing but its origin, and the object is Sync.
 unsafe impl Sync for CallbackGate {}
 
 impl CallbackGate {
@@ -355,7 +358,7 @@ pub struct Left {
 
 // SAFETY: the object is Send + Sync, by `Callback::new`.
 unsafe impl Send for Left {}
-// SAFETY: as above.
+// SAFETY: it is two pointers that nobody follows by a reference to it.
 unsafe impl Sync for Left {}
 
 unsafe extern "C" fn drop_it<T>(this: *mut ()) -> Reply<()> {
@@ -381,7 +384,8 @@ unsafe fn registered(host: &HostTable, left: Left) -> Handle {
     let Registering { handle, taken } = unsafe { (host.register)(host.owner, left) };
     if !taken {
         // What it panics with is noted, and has nobody to be told.
-        // SAFETY: the caller's, and nobody else has taken it.
+        // SAFETY: `left` was given to nobody else, by the promise of who calls this, and the host
+        // did not take it.
         let _ = unsafe { (left.drop)(left.this) };
     }
     // SAFETY: the share that the host has given.

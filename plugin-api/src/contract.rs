@@ -8,15 +8,18 @@
 //! host brings: what it does to enter is inlined into each method, and only the plugin's own
 //! function is called through a pointer.
 
-// Tables and instances are untyped pointers here; only generated code pairs them with their
-// contract again.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "tables and instances are untyped pointers here; only generated code pairs them with their contract again"
+)]
 
-use crate::call;
-use crate::described::{self, Described, Whole};
+use crate::call::{self, Reply};
+use crate::described::{self, Described, Table, Whole};
+use crate::future::{self, Outcome, RawFuture};
+use crate::object::{Given, HandedObject};
+use crate::sink::{RawSink, RawTextSink};
 use crate::tally::Tally;
-use crate::{CallError, Crosses, Fault, Lends};
-use abi_stable::StableAbi;
+use crate::{CallError, Crosses, Fault, Lends, Object, Sink, TextSink};
 use std::marker::PhantomData;
 use std::task::{Poll, Waker};
 
@@ -44,15 +47,12 @@ use std::task::{Poll, Waker};
 )]
 ///
 /// # Safety
-/// `Table` refers to `Functions`, of which each belongs to the method of its name; `proxy` calls
+/// Each of `Functions` belongs to the method of its name; `proxy` calls
 /// them with their own arguments, and through the gate that it is given.
 pub unsafe trait Contract: Send + Sync + 'static {
     /// The functions.
     #[doc(hidden)]
     type Functions: Described;
-    /// The reference to the table of functions.
-    #[doc(hidden)]
-    type Table: StableAbi + Copy + Send + Sync + 'static;
     /// The methods of the contract as the caller sees them, each with a way to say that no value
     /// came back. This is what a slot of the host and a [`Service`](crate::Service) deref to.
     type Proxy<G: Gate>;
@@ -87,6 +87,71 @@ pub unsafe trait Contract: Send + Sync + 'static {
         T::receive(wire)
     }
 
+    /// The callee's half of a call: see `call`.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn guard<T: Given>(body: impl FnOnce() -> T) -> Reply<T::Wire> {
+        call::guard(body)
+    }
+
+    /// The same of an `async fn`.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn begun<F, T>(make: impl FnOnce() -> F) -> Reply<RawFuture<T::Wire>>
+    where
+        F: Future<Output = T> + Send,
+        T: Crosses,
+    {
+        future::begin(make)
+    }
+
+    /// A sink, of an argument.
+    ///
+    /// # Safety
+    /// As for [`Sink::from_raw`].
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn sink(raw: RawSink<'_>) -> Sink<'_> {
+        // SAFETY: `raw` is from `into_raw` and used once, by the promise of who calls this.
+        unsafe { Sink::from_raw(raw) }
+    }
+
+    /// The same of a text.
+    ///
+    /// # Safety
+    /// As for [`TextSink::from_raw`].
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn text_sink(raw: RawTextSink<'_>) -> TextSink<'_> {
+        // SAFETY: `raw` is from `into_raw` and used once, by the promise of who calls this.
+        unsafe { TextSink::from_raw(raw) }
+    }
+
+    /// [`Object::new`], of an answer.
+    ///
+    /// # Safety
+    /// As there.
+    #[doc(hidden)]
+    unsafe fn object<O, H>(handed: HandedObject<O>, held: H) -> Object<O>
+    where
+        O: Contract + ?Sized,
+        H: Hold + 'static,
+    {
+        // SAFETY: `held` holds what has answered with `handed`, by the promise of who calls this.
+        unsafe { Object::new(handed, held) }
+    }
+
+    /// Where the other side lacks a method, and there is no body to run instead.
+    ///
+    /// # Safety
+    /// `bound` is what lacks the method, and is held.
+    #[doc(hidden)]
+    #[cold]
+    unsafe fn missing(bound: &Bound, method: &'static str) -> Fault {
+        // SAFETY: `bound` is held, by the promise of who calls this.
+        unsafe { call::missing(bound, method) }
+    }
+
     /// [`Calls::enter`]
     #[doc(hidden)]
     #[inline(always)]
@@ -109,16 +174,26 @@ pub unsafe trait Contract: Send + Sync + 'static {
         calls.hold(method, f)
     }
 
-    /// [`Calls::begin`]
+    /// [`Calls::begin`], and its answer.
+    ///
+    /// # Safety
+    /// As for [`Answer::of`](future::Answer::of), of the future that `f` gives.
     #[doc(hidden)]
     #[track_caller]
-    fn begin<'l, G, R, F>(calls: &Calls<Self, G>, method: u16, f: F) -> Begun<'l, R, G::Held>
+    unsafe fn begin<'l, G, O, F>(
+        calls: &Calls<Self, G>,
+        method: u16,
+        f: F,
+    ) -> future::Answer<'l, G::Held, O>
     where
         G: Holding,
-        R: 'l,
-        F: FnOnce(&Bound) -> Result<R, Fault> + Send + 'l,
+        O: Outcome,
+        O::Wire: 'l,
+        F: FnOnce(&Bound) -> Result<RawFuture<O::Wire>, Fault> + Send + 'l,
     {
-        calls.begin(method, f)
+        // SAFETY: the future is of what `calls` entered, and the hold came with it; what is lent to
+        // it lives for 'l, by the promise of who calls this.
+        unsafe { future::Answer::of(calls.begin(method, f)) }
     }
 
     /// Runs a default body in place of what the other side lacks.
@@ -128,7 +203,7 @@ pub unsafe trait Contract: Send + Sync + 'static {
     #[doc(hidden)]
     #[inline(always)]
     unsafe fn defaulted<T>(bound: &Bound, body: impl FnOnce(Pinned) -> T) -> Result<T, Fault> {
-        // SAFETY: the caller's.
+        // SAFETY: `bound` lacks the method and is held, by the promise of who calls this.
         unsafe { call::defaulted(bound, body) }
     }
 
@@ -142,7 +217,7 @@ pub unsafe trait Contract: Send + Sync + 'static {
         bound: &Bound,
         body: impl FnOnce(Pinned) -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        // SAFETY: the caller's.
+        // SAFETY: `bound` lacks the method and is held, by the promise of who calls this.
         unsafe { call::defaulted_result(bound, body) }
     }
 }
@@ -202,7 +277,7 @@ pub struct Bound {
 
 // SAFETY: instances of contracts are Send + Sync, tables and origins are immutable.
 unsafe impl Send for Bound {}
-// SAFETY: as above.
+// SAFETY: it gives no reference to what it points to without `unsafe`.
 unsafe impl Sync for Bound {}
 
 impl Bound {
@@ -214,7 +289,7 @@ impl Bound {
     /// layout. It is used no longer than it is held: the gate's closure is where that is sure.
     #[inline(always)]
     pub unsafe fn functions<C: Contract + ?Sized>(&self) -> *const C::Functions {
-        // SAFETY: the caller's.
+        // SAFETY: the table is of `C`, by the promise of who calls this.
         unsafe { described::fields_at(self.table) }
     }
 
@@ -224,7 +299,7 @@ impl Bound {
     /// As for `functions`.
     #[inline(always)]
     pub unsafe fn has<C: Contract + ?Sized>(&self, number: u16) -> bool {
-        // SAFETY: the caller's.
+        // SAFETY: the table is of `C`, by the promise of who calls this.
         unsafe { described::has::<C::Functions>(self.table, u32::from(number)) }
     }
 
@@ -232,18 +307,15 @@ impl Bound {
     ///
     /// # Safety
     /// As for `functions`.
-    pub(crate) unsafe fn table<C: Contract + ?Sized>(&self) -> C::Table {
-        const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
-        // SAFETY: a reference to a table, by the caller's promise, and of one size.
-        unsafe { std::mem::transmute_copy(&self.table) }
+    pub(crate) unsafe fn table<C: Contract + ?Sized>(&self) -> Table<C::Functions> {
+        // SAFETY: of `C`, by the caller's promise.
+        unsafe { described::reference(self.table) }
     }
 }
 
 /// The reverse of [`Bound::table`].
-pub(crate) fn erase_table<C: Contract + ?Sized>(table: C::Table) -> *const () {
-    const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
-    // SAFETY: of one size, and generated code makes it a transparent NonNull.
-    unsafe { std::mem::transmute_copy(&table) }
+pub(crate) fn erase_table<F: Described>(table: Table<F>) -> *const () {
+    described::address(table)
 }
 
 pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>() -> *const () {
@@ -251,11 +323,9 @@ pub(crate) const fn erase<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static
 }
 
 /// The reference to the functions of `T`.
-pub(crate) fn table_of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>() -> C::Table {
-    let table = erase::<C, T>();
-    const { assert!(size_of::<C::Table>() == size_of::<*const ()>()) };
-    // SAFETY: of one size, and a reference to these very functions, as `Contract` says.
-    unsafe { std::mem::transmute_copy(&table) }
+pub(crate) fn table_of<C: ImplementedBy<T> + ?Sized, T: Send + Sync + 'static>()
+-> Table<C::Functions> {
+    described::reference_to(C::WHOLE)
 }
 
 /// How a call gets at the instance that serves it at this moment.
@@ -367,8 +437,8 @@ unsafe impl Gate for Pinned {
     }
 }
 
-// SAFETY: as above; what it gives away is not kept longer, since the body gets this as its `self`,
-// and of what it borrows from that nothing outlives the closure.
+// SAFETY: by `Pinned::new`; what it gives away is not kept longer, since the body gets this as its
+// `self`, and of what it borrows from that nothing outlives the closure.
 unsafe impl Holding for Pinned {
     type Held = Pinned;
 

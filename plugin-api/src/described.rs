@@ -6,34 +6,31 @@
 //! types, in abi_stable's own packing, and what is made of them is made here, where no name is an
 //! author's.
 
-// Layouts are unsafe to implement.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "layouts are unsafe to implement")]
 
 use crate::call::Reply;
 use crate::future::RawFuture;
+use crate::layout::{LaidOut, Layout, layout_of};
 use crate::object::Given;
 use crate::sink::{RawSink, RawTextSink};
-use crate::{Crosses, Lends, Maybe, Portable, lent};
-use abi_stable::StableAbi;
-use abi_stable::abi_stability::stable_abi_trait::AbiConsts;
+use crate::{Contract, Crosses, Lends, Maybe, Portable, lent};
 use abi_stable::pmr::{
     _private_MonoTypeLayoutDerive, _private_TypeLayoutDerive, CompTLFields, CompTLFunction,
-    DiscriminantRepr, FieldAccessibility, GenericTLData, GenericTLEnum, GetStaticEquivalent_,
-    ModReflMode, MonoSharedVars, MonoTLData, MonoTLEnum, PTStructLayout, PrefixRef,
-    PrefixStableAbi, PrefixTypeTrait, ReprAttr, StartLen, TLDiscriminants, TLFunctionQualifiers,
-    TypeLayout, WithMetadata_,
+    DiscriminantRepr, False, FieldAccessibility, GenericTLData, GetStaticEquivalent_, ModReflMode,
+    MonoSharedVars, MonoTLData, MonoTLEnum, MonoTypeLayout, PTStructLayout, PrefixRef,
+    PrefixStableAbi, PrefixTypeTrait, ReprAttr, SharedVars, StartLen, TLFunctionQualifiers,
+    TLFunctions, TypeLayout, UNSAFE_EXTERN_FN_LAYOUT, WithMetadata_,
 };
 use abi_stable::sabi_types::NulStr;
 use abi_stable::std_types::{RSlice, RStr};
 use abi_stable::type_layout::{CompGenericParams, ItemInfo, ModPath};
 use std::marker::PhantomData;
 
-pub use abi_stable::pmr::{
-    False, MonoTypeLayout, SharedVars, TLFunctions, UNSAFE_EXTERN_FN_LAYOUT, get_type_layout,
-};
-
 /// How one type is described, found at its type.
-pub type Getter = extern "C" fn() -> &'static TypeLayout;
+pub type Getter = extern "C" fn() -> Layout;
+
+/// abi_stable's own form of [`Getter`].
+type BareGetter = extern "C" fn() -> &'static TypeLayout;
 
 /// Where a type is written: `package;version`, the line, and the module with a NUL behind it.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +56,49 @@ pub struct Text {
     pub fields: &'static [u64],
 }
 
-const fn mono(text: Text, data: MonoTLData, representation: ReprAttr) -> MonoTypeLayout {
+/// A description apart from its types.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Mono(MonoTypeLayout);
+
+impl Mono {
+    pub(crate) const fn get(&'static self) -> &'static MonoTypeLayout {
+        &self.0
+    }
+}
+
+/// The types of a description.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Shared(SharedVars);
+
+impl Shared {
+    /// The types that the packed numbers of `mono` point to.
+    pub(crate) const fn new(mono: &'static Mono, types: &'static [Getter]) -> Self {
+        // SAFETY: `Layout` is transparent, so that the functions are of one type.
+        let types: &'static [BareGetter] = unsafe { &*(&raw const *types as *const [BareGetter]) };
+        let (types, none) = (RSlice::from_slice(types), RSlice::from_slice(&[]));
+        Shared(SharedVars::new(mono.0.shared_vars_static(), types, none))
+    }
+
+    pub(crate) const fn get(&'static self) -> &'static SharedVars {
+        &self.0
+    }
+}
+
+/// One function of a table.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Function(CompTLFunction);
+
+/// All functions of a table.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Functions(TLFunctions);
+
+const fn mono(text: Text, data: MonoTLData, representation: ReprAttr) -> Mono {
     let Written { package, line, module } = text.written;
-    MonoTypeLayout::from_derive(_private_MonoTypeLayoutDerive {
+    Mono(MonoTypeLayout::from_derive(_private_MonoTypeLayoutDerive {
         name: RStr::from_str(text.name),
         item_info: ItemInfo::new(package, line, ModPath::inside(NulStr::from_str(module))),
         data,
@@ -70,21 +107,25 @@ const fn mono(text: Text, data: MonoTLData, representation: ReprAttr) -> MonoTyp
         repr_attr: representation,
         phantom_fields: RSlice::from_slice(&[]),
         shared_vars: MonoSharedVars::new(RStr::from_str(text.names), RSlice::from_slice(&[])),
-    })
+    }))
 }
 
-const fn fields(text: &Text, functions: Option<&'static TLFunctions>) -> CompTLFields {
+const fn fields(text: &Text, functions: Option<&'static Functions>) -> CompTLFields {
+    let functions = match functions {
+        Some(functions) => Some(&functions.0),
+        None => None,
+    };
     CompTLFields::new(RSlice::from_slice(text.fields), functions)
 }
 
 /// A struct with `repr(C)`.
-pub const fn structure(text: Text) -> MonoTypeLayout {
+pub(crate) const fn structure(text: Text) -> Mono {
     mono(text, MonoTLData::derive_struct(fields(&text, None)), ReprAttr::C)
 }
 
 /// An enum with `repr(u8)`, or `repr(C, u8)` where its variants have fields. `counts` says how many
 /// each has; the variants' names are the first `names_bytes` of the names.
-pub const fn enumeration(text: Text, names_bytes: u16, counts: &'static [u8]) -> MonoTypeLayout {
+pub(crate) const fn enumeration(text: Text, names_bytes: u16, counts: &'static [u8]) -> Mono {
     let names = StartLen::new(0, names_bytes);
     let variants = MonoTLEnum::new(names, RSlice::from_slice(counts), fields(&text, None));
     let representation = match text.fields {
@@ -92,78 +133,6 @@ pub const fn enumeration(text: Text, names_bytes: u16, counts: &'static [u8]) ->
         _ => ReprAttr::CAndInt(DiscriminantRepr::U8),
     };
     mono(text, MonoTLData::Enum(variants), representation)
-}
-
-/// A table whose end another version may lack: all have the first `first_suffix` of its fields.
-pub const fn table(
-    text: Text,
-    first_suffix: usize,
-    functions: Option<&'static TLFunctions>,
-) -> MonoTypeLayout {
-    mono(
-        text,
-        MonoTLData::prefix_type_derive(first_suffix, 0, fields(&text, functions)),
-        ReprAttr::C,
-    )
-}
-
-/// The functions of a table: `ranges` says which belong to which field.
-pub const fn functions(all: &'static [CompTLFunction], ranges: &'static [u32]) -> TLFunctions {
-    TLFunctions::new(RSlice::from_slice(all), RSlice::from_slice(ranges))
-}
-
-/// One function, packed: its name, where the separators of its nameless parameters are, its result
-/// and its parameters by their places in the list of types.
-pub const fn function(
-    name: u32,
-    separators: u16,
-    separators_bytes: u16,
-    result: u16,
-    parameters: u64,
-) -> CompTLFunction {
-    let qualifiers = TLFunctionQualifiers::NEW.set_unsafe();
-    CompTLFunction::new(name, separators, 0, separators_bytes, result, 0, parameters, qualifiers)
-}
-
-/// The types that the packed numbers point to.
-pub const fn shared(mono: &'static MonoTypeLayout, types: &'static [Getter]) -> SharedVars {
-    SharedVars::new(mono.shared_vars_static(), RSlice::from_slice(types), RSlice::from_slice(&[]))
-}
-
-/// The whole description of the struct `T`.
-pub const fn struct_layout<T>(
-    mono: &'static MonoTypeLayout,
-    shared: &'static SharedVars,
-    consts: AbiConsts,
-) -> TypeLayout {
-    layout::<T>(mono, shared, consts, GenericTLData::Struct)
-}
-
-/// The whole description of the enum `T`, whose variants have these numbers.
-pub const fn enum_layout<T>(
-    mono: &'static MonoTypeLayout,
-    shared: &'static SharedVars,
-    consts: AbiConsts,
-    numbers: &'static [u8],
-) -> TypeLayout {
-    let numbers = TLDiscriminants::from_u8_slice(RSlice::from_slice(numbers));
-    layout::<T>(mono, shared, consts, GenericTLData::Enum(GenericTLEnum::exhaustive(numbers)))
-}
-
-const fn layout<T>(
-    mono: &'static MonoTypeLayout,
-    shared_vars: &'static SharedVars,
-    abi_consts: AbiConsts,
-    data: GenericTLData,
-) -> TypeLayout {
-    TypeLayout::from_derive::<T>(_private_TypeLayoutDerive {
-        shared_vars,
-        mono,
-        abi_consts,
-        data,
-        tag: None,
-        extra_checks: None,
-    })
 }
 
 /// A struct of pointers, to functions or to nothing, whose end another version may lack.
@@ -174,9 +143,9 @@ const fn layout<T>(
 /// it.
 pub unsafe trait Described: Sized + 'static {
     /// All but the types.
-    const MONO: &'static MonoTypeLayout;
+    const MONO: &'static Mono;
     /// The types.
-    const SHARED: &'static SharedVars;
+    const SHARED: &'static Shared;
     /// How many fields there are, at most 64.
     const COUNT: u32;
 
@@ -188,75 +157,84 @@ pub unsafe trait Described: Sized + 'static {
     /// What makes `MONO` and `SHARED`.
     const TELL: Tell = Tell(());
 
-    /// A type that is no argument and no answer.
-    extern "C" fn type_of<T: StableAbi>() -> &'static TypeLayout {
-        T::LAYOUT
+    /// The pointer to a function, whatever it takes.
+    const POINTER: Getter = pointer;
+
+    /// The pointer to the instance, which each function takes first.
+    extern "C" fn instance() -> Layout {
+        Layout::of::<*const ()>()
+    }
+
+    /// A field of a record that may grow, of which nothing but the type is told.
+    extern "C" fn field_of<T: LaidOut + 'static>() -> Layout {
+        layout_of::<*const T>()
     }
 
     /// `T`, by value.
-    extern "C" fn owned<T: Crosses, F: Is<fn(T::Wire)>>() -> &'static TypeLayout {
-        <T::Wire as StableAbi>::LAYOUT
+    extern "C" fn owned<T: Crosses, F: Is<fn(T::Wire)>>() -> Layout {
+        layout_of::<T::Wire>()
     }
 
     /// `&T`
-    extern "C" fn lent<T: Lends, F: Is<for<'a> fn(T::Wire<'a>)>>() -> &'static TypeLayout
+    extern "C" fn lent<T: Lends, F: Is<for<'a> fn(T::Wire<'a>)>>() -> Layout
     where
-        T::Wire<'static>: StableAbi,
+        T::Wire<'static>: LaidOut,
     {
-        <T::Wire<'static> as StableAbi>::LAYOUT
+        layout_of::<T::Wire<'static>>()
     }
 
     /// `Option<&T>`
-    extern "C" fn optional_lent<T: Lends, F: Is<for<'a> fn(Maybe<T::Wire<'a>>)>>()
-    -> &'static TypeLayout
+    extern "C" fn optional_lent<T: Lends, F: Is<for<'a> fn(Maybe<T::Wire<'a>>)>>() -> Layout
     where
-        T::Wire<'static>: StableAbi,
+        T::Wire<'static>: LaidOut,
     {
-        <Maybe<T::Wire<'static>> as StableAbi>::LAYOUT
+        layout_of::<Maybe<T::Wire<'static>>>()
     }
 
     /// `&[T]`
-    extern "C" fn slice<T: Portable, F: Is<for<'a> fn(lent::RSlice<'a, T>)>>() -> &'static TypeLayout
-    {
-        <lent::RSlice<'static, T> as StableAbi>::LAYOUT
+    extern "C" fn slice<T: Portable, F: Is<for<'a> fn(lent::RSlice<'a, T>)>>() -> Layout {
+        layout_of::<lent::RSlice<'static, T>>()
     }
 
     /// `Option<&[T]>`
     extern "C" fn optional_slice<T: Portable, F: Is<for<'a> fn(Maybe<lent::RSlice<'a, T>>)>>()
-    -> &'static TypeLayout {
-        <Maybe<lent::RSlice<'static, T>> as StableAbi>::LAYOUT
+    -> Layout {
+        layout_of::<Maybe<lent::RSlice<'static, T>>>()
     }
 
     /// `&str`
-    extern "C" fn text<F: Is<for<'a> fn(lent::RStr<'a>)>>() -> &'static TypeLayout {
-        <lent::RStr<'static> as StableAbi>::LAYOUT
+    extern "C" fn text<F: Is<for<'a> fn(lent::RStr<'a>)>>() -> Layout {
+        layout_of::<lent::RStr<'static>>()
     }
 
     /// `Option<&str>`
-    extern "C" fn optional_text<F: Is<for<'a> fn(Maybe<lent::RStr<'a>>)>>() -> &'static TypeLayout {
-        <Maybe<lent::RStr<'static>> as StableAbi>::LAYOUT
+    extern "C" fn optional_text<F: Is<for<'a> fn(Maybe<lent::RStr<'a>>)>>() -> Layout {
+        layout_of::<Maybe<lent::RStr<'static>>>()
     }
 
     /// `Sink<'_>`
-    extern "C" fn sink<F: Is<for<'a> fn(RawSink<'a>)>>() -> &'static TypeLayout {
-        <RawSink<'static> as StableAbi>::LAYOUT
+    extern "C" fn sink<F: Is<for<'a> fn(RawSink<'a>)>>() -> Layout {
+        Layout::of::<RawSink<'static>>()
     }
 
     /// `TextSink<'_>`
-    extern "C" fn text_sink<F: Is<for<'a> fn(RawTextSink<'a>)>>() -> &'static TypeLayout {
-        <RawTextSink<'static> as StableAbi>::LAYOUT
+    extern "C" fn text_sink<F: Is<for<'a> fn(RawTextSink<'a>)>>() -> Layout {
+        Layout::of::<RawTextSink<'static>>()
     }
 
     /// The answer `T`, or an object.
-    extern "C" fn given<T: Given, F: Is<fn() -> Reply<T::Wire>>>() -> &'static TypeLayout {
-        <Reply<T::Wire> as StableAbi>::LAYOUT
+    extern "C" fn given<T: Given, F: Is<fn() -> Reply<T::Wire>>>() -> Layout {
+        layout_of::<Reply<T::Wire>>()
     }
 
     /// The answer `T` of an `async fn`.
-    extern "C" fn awaited<T: Crosses, F: Is<fn() -> Reply<RawFuture<T::Wire>>>>()
-    -> &'static TypeLayout {
-        <Reply<RawFuture<T::Wire>> as StableAbi>::LAYOUT
+    extern "C" fn awaited<T: Crosses, F: Is<fn() -> Reply<RawFuture<T::Wire>>>>() -> Layout {
+        layout_of::<Reply<RawFuture<T::Wire>>>()
     }
+}
+
+extern "C" fn pointer() -> Layout {
+    Layout::of_getter(UNSAFE_EXTERN_FN_LAYOUT)
 }
 
 /// It is that very type.
@@ -274,35 +252,39 @@ unsafe impl<T> Is<T> for T {}
 pub struct Tell(());
 
 impl Tell {
-    /// [`table`]
+    /// A table of functions, whose end another version may lack: all have the first `first_suffix`
+    /// of its fields.
     pub const fn table(
         self,
         text: Text,
         first_suffix: usize,
-        functions: Option<&'static TLFunctions>,
-    ) -> MonoTypeLayout {
-        table(text, first_suffix, functions)
+        functions: &'static Functions,
+    ) -> Mono {
+        let fields = fields(&text, Some(functions));
+        mono(text, MonoTLData::prefix_type_derive(first_suffix, 0, fields), ReprAttr::C)
     }
 
-    /// [`shared`]
-    pub const fn shared(
-        self,
-        mono: &'static MonoTypeLayout,
-        types: &'static [Getter],
-    ) -> SharedVars {
-        shared(mono, types)
+    /// The same, of fields that are no functions.
+    pub const fn fields(self, text: Text, first_suffix: usize) -> Mono {
+        let fields = fields(&text, None);
+        mono(text, MonoTLData::prefix_type_derive(first_suffix, 0, fields), ReprAttr::C)
     }
 
-    /// [`functions`]
-    pub const fn functions(
-        self,
-        all: &'static [CompTLFunction],
-        ranges: &'static [u32],
-    ) -> TLFunctions {
-        functions(all, ranges)
+    /// The types that the packed numbers point to.
+    pub const fn shared(self, mono: &'static Mono, types: &'static [Getter]) -> Shared {
+        Shared::new(mono, types)
     }
 
-    /// [`function`]
+    /// The functions of a table: `ranges` says which belong to which field.
+    pub const fn functions(self, all: &'static [Function], ranges: &'static [u32]) -> Functions {
+        // SAFETY: `Function` is transparent.
+        let all: &'static [CompTLFunction] =
+            unsafe { &*(&raw const *all as *const [CompTLFunction]) };
+        Functions(TLFunctions::new(RSlice::from_slice(all), RSlice::from_slice(ranges)))
+    }
+
+    /// One function, packed: its name, where the separators of its nameless parameters are, its
+    /// result and its parameters by their places in the list of types.
     pub const fn function(
         self,
         name: u32,
@@ -310,8 +292,18 @@ impl Tell {
         separators_bytes: u16,
         result: u16,
         parameters: u64,
-    ) -> CompTLFunction {
-        function(name, separators, separators_bytes, result, parameters)
+    ) -> Function {
+        let unsafe_fn = TLFunctionQualifiers::NEW.set_unsafe();
+        Function(CompTLFunction::new(
+            name,
+            separators,
+            0,
+            separators_bytes,
+            result,
+            0,
+            parameters,
+            unsafe_fn,
+        ))
     }
 }
 
@@ -332,16 +324,32 @@ pub struct Prefix<F> {
 pub type Table<F> = PrefixRef<Prefix<F>>;
 
 /// A table, for a static.
-pub type Whole<F> = WithMetadata_<Fields<F>, Prefix<F>>;
+#[repr(transparent)]
+#[expect(missing_debug_implementations, reason = "functions, which tell nothing")]
+pub struct Whole<F: Described>(WithMetadata_<Fields<F>, Prefix<F>>);
 
 /// Makes a table.
 pub const fn whole<F: Described>(all: F) -> Whole<F> {
-    WithMetadata_::new(Fields(all))
+    Whole(WithMetadata_::new(Fields(all)))
 }
 
-/// A reference to a table.
-pub const fn reference<F: Described>(whole: &'static Whole<F>) -> Table<F> {
-    whole.static_as_prefix()
+/// A reference to a table of this crate's making.
+pub(crate) fn reference_to<F: Described>(whole: &'static Whole<F>) -> Table<F> {
+    whole.0.static_as_prefix()
+}
+
+/// A reference to the table at this address.
+///
+/// # Safety
+/// There is a table of `F`, in some version, for as long as the reference is used.
+pub(crate) unsafe fn reference<F: Described>(table: *const ()) -> Table<F> {
+    // SAFETY: a table of `F` by the caller's promise, and so no null.
+    unsafe { PrefixRef::from_raw(table.cast::<WithMetadata_<Fields<F>, Prefix<F>>>()) }
+}
+
+/// The reverse of [`reference`].
+pub(crate) fn address<F: Described>(table: Table<F>) -> *const () {
+    table.to_raw_ptr().cast()
 }
 
 /// The fields of the table at this address.
@@ -353,7 +361,7 @@ pub(crate) unsafe fn fields_at<F: Described>(table: *const ()) -> *const F {
     let table = table.cast::<Whole<F>>();
     // SAFETY: a place within the table, which is not read. `Fields`, and abi_stable's
     // `AlignToUsize` around it, are transparent but for their alignment.
-    unsafe { (&raw const (*table).value).cast() }
+    unsafe { (&raw const (*table).0.value).cast() }
 }
 
 /// Does the table at this address have the field with that number?
@@ -362,8 +370,9 @@ pub(crate) unsafe fn fields_at<F: Described>(table: *const ()) -> *const F {
 /// As for `fields_at`.
 #[inline(always)]
 pub(crate) unsafe fn has<F: Described>(table: *const (), number: u32) -> bool {
-    // SAFETY: the caller's; the word is the same in all versions.
-    let there = unsafe { &*table.cast::<Whole<F>>() }.field_accessibility().bits();
+    // SAFETY: there is a table, by the promise of who calls this; the word is the same in all
+    // versions.
+    let there = unsafe { &*table.cast::<Whole<F>>() }.0.field_accessibility().bits();
     there & 1 << number != 0
 }
 
@@ -373,7 +382,7 @@ impl<F: Described> Prefix<F> {
 
 // SAFETY: as `Described` says; fields that are there are said to be.
 unsafe impl<F: Described> PrefixTypeTrait for Fields<F> {
-    const PT_LAYOUT: &'static PTStructLayout = &PTStructLayout::new(RStr::from_str(""), F::MONO);
+    const PT_LAYOUT: &'static PTStructLayout = &PTStructLayout::new(RStr::from_str(""), &F::MONO.0);
     const PT_FIELD_ACCESSIBILITY: FieldAccessibility = Prefix::<F>::THERE;
     type PrefixFields = Prefix<F>;
     type PrefixRef = Table<F>;
@@ -387,10 +396,18 @@ unsafe impl<F: Described> GetStaticEquivalent_ for Prefix<F> {
 // SAFETY: as `Described` says.
 unsafe impl<F: Described> PrefixStableAbi for Prefix<F> {
     type IsNonZeroType = False;
-    const LAYOUT: &'static TypeLayout = &layout::<Self>(
-        F::MONO,
-        F::SHARED,
-        Self::ABI_CONSTS,
-        GenericTLData::prefix_type_derive(Self::THERE),
-    );
+    const LAYOUT: &'static TypeLayout =
+        &TypeLayout::from_derive::<Self>(_private_TypeLayoutDerive {
+            shared_vars: &F::SHARED.0,
+            mono: &F::MONO.0,
+            abi_consts: Self::ABI_CONSTS,
+            data: GenericTLData::prefix_type_derive(Self::THERE),
+            tag: None,
+            extra_checks: None,
+        });
+}
+
+/// The layout of a contract's table.
+pub const fn table_layout<C: Contract + ?Sized>() -> Layout {
+    Layout::of::<Table<C::Functions>>()
 }

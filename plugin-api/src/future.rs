@@ -19,9 +19,10 @@
 //! ([`Wakers`]), which asks before each wake whether the plugin is still there. A waker that came
 //! from the host is handed back as it is, which is the usual case and costs nothing.
 
-// Futures and wakers are untyped pointers on their way; only generated code pairs them with their
-// types again.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "futures and wakers are untyped pointers on their way; only generated code pairs them with their types again"
+)]
 
 use crate::call::{Reply, guard, guard_wire};
 use crate::contract::{Begun, Hold, Later};
@@ -323,22 +324,22 @@ unsafe fn functions(handle: *const ()) -> &'static Functions {
 }
 
 unsafe fn clone_foreign(handle: *const ()) -> RawWaker {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is a handle, by the conditions of a waker: this is in its table.
     RawWaker::new(unsafe { (functions(handle).clone)(handle) }, &FOREIGN)
 }
 
 unsafe fn wake_foreign(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an owned handle, which a waker gives away here.
     unsafe { (functions(handle).wake)(handle) };
 }
 
 unsafe fn wake_foreign_by_ref(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is a handle, lent by the waker.
     unsafe { (functions(handle).wake_by_ref)(handle) };
 }
 
 unsafe fn drop_foreign(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an owned handle, which a waker gives away here.
     unsafe { (functions(handle).drop)(handle) };
 }
 
@@ -356,7 +357,7 @@ static OWN: Functions =
 /// Of this and the three below: `handle` is an `Own`, for `wake_own` and `drop_own` a boxed one,
 /// and this its last use.
 unsafe extern "C" fn clone_own(handle: *const ()) -> *const () {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an `Own`: only those have this function.
     let own = unsafe { &*handle.cast::<Own>() };
     let mut waker = Waker::noop().clone();
     let _: Reply<()> = guard(|| waker = Waker::clone(&own.waker));
@@ -366,19 +367,19 @@ unsafe extern "C" fn clone_own(handle: *const ()) -> *const () {
 }
 
 unsafe extern "C" fn wake_own(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an `Own` in a box, from `clone_own`, and this its last use.
     let own = unsafe { Box::from_raw(handle.cast::<Own>().cast_mut()) };
     let _: Reply<()> = guard(|| ManuallyDrop::into_inner(own.waker).wake());
 }
 
 unsafe extern "C" fn wake_own_by_ref(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an `Own`: only those have this function.
     let own = unsafe { &*handle.cast::<Own>() };
     let _: Reply<()> = guard(|| own.waker.wake_by_ref());
 }
 
 unsafe extern "C" fn drop_own(handle: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: `handle` is an `Own` in a box, from `clone_own`, and this its last use.
     let own = unsafe { Box::from_raw(handle.cast::<Own>().cast_mut()) };
     let _: Reply<()> = guard(|| drop(ManuallyDrop::into_inner(own.waker)));
 }

@@ -9,11 +9,15 @@
 //! What the receiver doesn't know stays the sender's, and what the sender lacks gets its default in
 //! the receiver.
 
-// Values of another version are read field by field through pointers.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "values of another version are read field by field through pointers"
+)]
 
 use crate::Portable;
+use crate::described::{Described, Table};
 use crate::portable::{Form, LentForm};
+use crate::shape::Places;
 use abi_stable::StableAbi;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -24,13 +28,17 @@ use std::ops::Deref;
 /// # Safety
 /// The fields are `FIELDS` many and stand in the order of their numbers, and `take` takes each of
 /// them by `taken_from`, and `complete` copies them by `copied`. A version with more fields has
-/// these as its first ones, if `Described` of both fits. The three functions do to each field what
+/// these as its first ones, if `Fields` of both fits. The three functions do to each field what
 /// they say.
 pub unsafe trait Grows: Sized + 'static {
     /// A table with a pointer to each field's type: what the layout check compares.
-    type Described: StableAbi + 'static;
+    type Fields: Described;
     /// How many fields there are.
     const FIELDS: u32;
+
+    /// What proves that the type is `repr(C)`, of these fields. Generated code calls it through the
+    /// record, and does not write it.
+    const PLACES: Places<Self> = Places::STRUCT;
 
     /// Makes a value of `from`'s fields, of which there are `fields`, as this side's own. `taken`
     /// says, even when it unwinds, how many of them are moved out.
@@ -45,7 +53,7 @@ pub unsafe trait Grows: Sized + 'static {
     /// # Safety
     /// It is initialised, and moved out by this.
     unsafe fn taken_from<F: Portable>(field: *const F) -> F {
-        // SAFETY: the caller's.
+        // SAFETY: the field is initialised and moved out here, by the promise of who calls this.
         unsafe { field.read() }.reown()
     }
 
@@ -54,7 +62,8 @@ pub unsafe trait Grows: Sized + 'static {
     /// # Safety
     /// As there.
     unsafe fn copied<F>(from: *const F, to: *mut F) {
-        // SAFETY: the caller's: of two values, which don't overlap.
+        // SAFETY: `from` is initialised and `to` writable, by the promise of who calls this; they
+        // are of two values, which don't overlap.
         unsafe { std::ptr::copy_nonoverlapping(from, to, 1) };
     }
 
@@ -76,7 +85,7 @@ pub unsafe trait Grows: Sized + 'static {
 /// `&T` on the wire.
 #[repr(C)]
 #[derive(StableAbi)]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct GrownRef<'a, D> {
     value: *const (),
     fields: u32,
@@ -85,12 +94,12 @@ pub struct GrownRef<'a, D> {
 }
 
 // SAFETY: `T` grows, so that its fields are portable, and it is of `T` by its description.
-unsafe impl<'a, T: Grows<Described = D>, D> LentForm<'a, T> for GrownRef<'a, D> {}
+unsafe impl<'a, T: Grows> LentForm<'a, T> for GrownRef<'a, Table<T::Fields>> {}
 
-impl<'a, D> GrownRef<'a, D> {
+impl<'a, F: Described> GrownRef<'a, Table<F>> {
     /// In the library that lends it.
     #[inline]
-    pub fn of<T: Grows<Described = D>>(value: &'a T) -> Self {
+    pub fn of<T: Grows<Fields = F>>(value: &'a T) -> Self {
         GrownRef {
             value: (&raw const *value).cast(),
             fields: T::FIELDS,
@@ -104,7 +113,7 @@ impl<'a, D> GrownRef<'a, D> {
     /// # Safety
     /// It is of `T`, in some version.
     #[inline]
-    pub unsafe fn receive<T: Grows>(self) -> HeldGrown<'a, T> {
+    pub unsafe fn receive<T: Grows<Fields = F>>(self) -> HeldGrown<'a, T> {
         let value = self.value.cast::<T>();
         if self.fields >= T::FIELDS {
             // SAFETY: its first fields are those of `T`, so that it is at least as large and as
@@ -119,7 +128,7 @@ impl<'a, D> GrownRef<'a, D> {
 }
 
 /// What a method gets as `&T`.
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub enum HeldGrown<'a, T: Grows> {
     /// The sender's itself: it has all fields that this side knows.
     Whole(&'a T),
@@ -128,7 +137,7 @@ pub enum HeldGrown<'a, T: Grows> {
 }
 
 /// A value whose first fields are another's.
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct Completed<'a, T: Grows> {
     /// INVARIANT: initialised. The first `lent` fields are copies of what another owns for 'a.
     value: MaybeUninit<T>,
@@ -158,7 +167,7 @@ impl<T: Grows> Deref for HeldGrown<'_, T> {
 /// `T` on the wire: in a box of the sender's, who frees it.
 #[repr(C)]
 #[derive(StableAbi)]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct GrownBox<D> {
     /// INVARIANT: the fields from number `taken` on are initialised; of a box that `free` frees.
     value: *mut (),
@@ -169,11 +178,11 @@ pub struct GrownBox<D> {
 }
 
 // SAFETY: as of `GrownRef`.
-unsafe impl<T: Grows<Described = D>, D> Form<T> for GrownBox<D> {}
+unsafe impl<T: Grows> Form<T> for GrownBox<Table<T::Fields>> {}
 
-impl<D> GrownBox<D> {
+impl<F: Described> GrownBox<Table<F>> {
     /// In the library that sends it.
-    pub fn of<T: Grows<Described = D>>(value: T) -> Self {
+    pub fn of<T: Grows<Fields = F>>(value: T) -> Self {
         unsafe extern "C" fn free<T: Grows>(value: *mut (), taken: u32) {
             let value = value.cast::<T>();
             // SAFETY: by the invariant, and from `into_raw` below. A box of the same layout drops
@@ -196,9 +205,10 @@ impl<D> GrownBox<D> {
     ///
     /// # Safety
     /// It is of `T`, in some version.
-    pub unsafe fn rebuild<T: Grows>(mut self) -> T {
+    pub unsafe fn rebuild<T: Grows<Fields = F>>(mut self) -> T {
         let (value, fields) = (self.value.cast_const().cast(), self.fields);
-        // SAFETY: the caller's. What is not taken is dropped with `self`, also where this unwinds.
+        // SAFETY: it is of `T`, by the promise of who calls this. What is not taken is dropped with
+        // `self`, also where this unwinds.
         unsafe { T::take(value, fields, &mut self.taken) }
     }
 }
@@ -213,7 +223,7 @@ impl<D> Drop for GrownBox<D> {
 /// An enum with `#[record(growable)]` on the wire: the number of its variant.
 #[repr(C)]
 #[derive(StableAbi)]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct GrownNumber<D> {
     number: u32,
     described: PhantomData<D>,
@@ -221,7 +231,7 @@ pub struct GrownNumber<D> {
 
 // SAFETY: a number, from which no memory is made.
 unsafe impl<T, D> Form<T> for GrownNumber<D> {}
-// SAFETY: as above.
+// SAFETY: a number, from which no memory is made.
 unsafe impl<'a, T, D> LentForm<'a, T> for GrownNumber<D> {}
 
 impl<D> GrownNumber<D> {
@@ -239,7 +249,7 @@ impl<D> GrownNumber<D> {
 }
 
 /// What a method gets as `&T`, of a `T` that is rebuilt.
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct Held<T>(pub T);
 
 impl<T> Deref for Held<T> {

@@ -110,7 +110,8 @@ pub unsafe fn local(
     library: *mut c_void,
 ) -> c_int {
     type Real = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
-    // SAFETY: the caller's; the real function has this type.
+    // SAFETY: `run` and `object` are what the C library would take, by the promise of who calls
+    // this; the real function has this type.
     unsafe {
         match host(site) {
             Some(host) => (host.hooks.local)(host.owner, run, object),
@@ -204,11 +205,12 @@ pub unsafe fn c11_thread(
         // SAFETY: from below, for one thread.
         let (routine, argument) =
             *unsafe { Box::from_raw(both.cast::<(C11Routine, *mut c_void)>()) };
-        // SAFETY: the caller's routine and argument.
+        // SAFETY: `routine` takes `argument`, by the promise of who called `c11_thread`.
         std::ptr::without_provenance_mut(unsafe { routine(argument) }.cast_unsigned() as usize)
     }
     let both = Box::into_raw(Box::new((routine, argument)));
-    // SAFETY: the caller's; `run` takes what it is given, and whoever calls it lets an unwind pass.
+    // SAFETY: `thread` is as in `c11_thread`; `run` takes what it is given, and whoever calls it
+    // lets an unwind pass.
     if unsafe { self::thread(site, thread, std::ptr::null(), run, both.cast()) } == 0 {
         return 0;
     }
@@ -234,7 +236,8 @@ unsafe fn real<T: Copy>(site: Site, name: &CStr) -> T {
     // SAFETY: a name of the C library's.
     let found = unsafe { (site.dlsym)(RTLD_NEXT, name.as_ptr()) };
     assert!(!found.is_null(), "the C library has no {name:?}");
-    // SAFETY: the caller's; function pointers have the size of pointers.
+    // SAFETY: the function is of the type `T`, by the promise of who calls this; function pointers
+    // have the size of pointers.
     unsafe { transmute_copy(&found) }
 }
 

@@ -3,8 +3,7 @@
 //! abi_stable has the two as well, but its own turn into an `RVec`, whose safe methods are not all
 //! safe. These turn into what they are, and nothing else.
 
-// A pointer and a length are a slice again on the other side.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "a pointer and a length are a slice again on the other side")]
 
 use abi_stable::StableAbi;
 use std::fmt;
@@ -26,7 +25,7 @@ pub struct RSlice<'a, T> {
 
 // SAFETY: it is a `&[T]`.
 unsafe impl<T: Sync> Send for RSlice<'_, T> {}
-// SAFETY: as above.
+// SAFETY: it is a `&[T]`, which is Sync where `T` is.
 unsafe impl<T: Sync> Sync for RSlice<'_, T> {}
 
 impl<'a, T> RSlice<'a, T> {

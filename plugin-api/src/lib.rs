@@ -84,6 +84,7 @@ mod future;
 mod grow;
 #[doc(hidden)]
 pub mod hooks;
+mod layout;
 mod lent;
 mod list;
 #[doc(hidden)]
@@ -205,13 +206,13 @@ macro_rules! export {
             }
 
             #[unsafe(no_mangle)]
-            #[allow(non_upper_case_globals)]
+            #[allow(non_upper_case_globals, reason = "the host looks for this name")]
             pub static midflight_entry: $crate::rt::Entry = $crate::rt::Entry::of::<__Here>();
 
             // Alone in a section whose name the linker makes a symbol of: see `__hooks!`.
             #[unsafe(no_mangle)]
             #[unsafe(link_section = "midflight_places")]
-            #[allow(non_upper_case_globals)]
+            #[allow(non_upper_case_globals, reason = "the host looks for this name")]
             pub static midflight_place: $crate::rt::Place = $crate::rt::Place::new();
 
             #[used]
@@ -248,48 +249,33 @@ pub mod rt {
         Registering,
     };
     pub use crate::contract::{Begun, Bound, Calls, Gate, Hold, Holding, Later, Origin, Pinned};
-    pub use crate::described;
+    pub use crate::described::{self, table_layout};
     pub use crate::future::{Answer, Fallible, HostHandle, Plain, RawFuture, Wakers, begin};
     pub use crate::grow::{GrownBox, GrownNumber, GrownRef, Grows, Held, HeldGrown};
     pub use crate::hooks::{self, Destructor, Hooks, Routine, SignalStyle};
+    pub use crate::layout::{LaidOut, Layout, LayoutOf};
     pub use crate::lent::{RSlice, RStr};
     pub use crate::logs;
     pub use crate::manifest::Note;
     pub use crate::memory::{COUNTS, Counts};
     pub use crate::object::{Given, HandedObject, HandedOut, ObjectGate, RawObject};
     pub use crate::plugin::{
-        Entry, Export, Exported, Hook, HostTable, Linked, Offered, Place, RawService, ServiceGate,
+        Entry, Export, Exported, Hook, HostTable, Linked, OfferOf, Offered, Place, RawService,
+        ServiceGate,
     };
     pub use crate::reclaim::last;
-    pub use crate::shape::{Shape, Tagged, distance, tagged};
+    pub use crate::shape::{Drawn, Places, Proven, RecordOf, Shape};
     pub use crate::signature::{Set, Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::state::{
-        Cell, HandsOver, Part, StateTable, decode, encode, no_way, restore_up, save_down,
+        Cell, HandsOver, Part, StateOf, StateTable, decode, encode, no_way, restore_up, save_down,
     };
     pub use crate::tally::{PlaceOfPanics, Tally, Teller};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};
-    pub use abi::{
-        StableAbi, abi_stability::GetStaticEquivalent_ as GetStaticEquivalent, std_types::RResult,
-        type_layout::TypeLayout,
-    };
+    pub use abi::std_types::RResult;
     pub use midflight_format::{FORMAT, PLACE_MAGIC, StampNote, TARGET, cpu_features};
     // An author can call a crate `core`: generated code finds the language's here.
     pub use ::core;
     pub use ::std;
     pub use midflight_macros::Record;
-
-    /// Is there anything to do when a value of it is dropped?
-    pub const fn drops<T>() -> bool {
-        std::mem::needs_drop::<T>()
-    }
-
-    /// A record whose fields own no memory is copied out of by `reown`, so that a `Drop` of its own
-    /// would run twice.
-    pub const fn assert_record<T: Portable>() {
-        assert!(
-            T::FIELDS_DROP || !drops::<T>(),
-            "a record can't have a `Drop` of its own: it would run once for each copy that crosses"
-        );
-    }
 }

@@ -5,8 +5,7 @@
 //! not all of that checks its arguments. This one owns memory that a `Vec` made, and changes it by
 //! being that `Vec` again for a moment ([`List::edit`]): what is safe with a `Vec` is safe here.
 
-// The memory is kept as what a `Vec` is made of.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the memory is kept as what a `Vec` is made of")]
 
 use crate::Portable;
 use abi_stable::StableAbi;
@@ -67,7 +66,7 @@ struct Buffer<T> {
 
 // SAFETY: it owns its elements, as a `Vec` does; the memory may be freed on any thread.
 unsafe impl<T: Send> Send for Buffer<T> {}
-// SAFETY: as above; shared, it only gives references to them.
+// SAFETY: shared, it only gives references to its elements.
 unsafe impl<T: Sync> Sync for Buffer<T> {}
 
 /// One binary's allocator.
@@ -82,7 +81,8 @@ static OWN: Memory = Memory { free };
 /// # Safety
 /// This binary's global allocator gave `first` out for that layout, and nobody uses it any more.
 unsafe extern "C" fn free(first: *mut u8, bytes: usize, alignment: usize) {
-    // SAFETY: the caller's; the layout is one that something was allocated with.
+    // SAFETY: `first` is from this binary's allocator, by the promise of who calls this; the layout
+    // is the one that it was allocated with.
     unsafe { std::alloc::dealloc(first, Layout::from_size_align_unchecked(bytes, alignment)) };
 }
 

@@ -5,9 +5,9 @@
 //! the order but the search: a key whose `Ord` differs between two versions is not found, and that
 //! is all.
 
-// `Portable` is unsafe to implement.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "`Portable` is unsafe to implement")]
 
+use crate::layout::{LaidOut, Said, laid_out};
 use crate::list::own_list;
 use crate::{List, Portable};
 use abi_stable::StableAbi;
@@ -43,6 +43,10 @@ pub struct Map<K, V> {
 struct Entry<K, V> {
     key: K,
     value: V,
+}
+
+laid_out! {
+    [K: LaidOut + 'static, V: LaidOut + 'static] Entry<K, V>, as Entry<Said<K>, Said<V>>;
 }
 
 impl<K, V> Map<K, V> {

@@ -78,7 +78,8 @@ impl Counts {
 // was asked for with.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: what calls this keeps the conditions of an allocator, which are those of the one
+        // inside.
         let block = unsafe { self.0.alloc(layout) };
         if !block.is_null() {
             COUNTS.grow(layout.size());
@@ -87,7 +88,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: what calls this keeps the conditions of an allocator, which are those of the one
+        // inside.
         let block = unsafe { self.0.alloc_zeroed(layout) };
         if !block.is_null() {
             COUNTS.grow(layout.size());
@@ -96,13 +98,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: `block` is from one of these functions, and so from the allocator inside, of this
+        // layout.
         unsafe { self.0.dealloc(block, layout) };
         COUNTS.shrink(layout.size());
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: `block` is from one of these functions, and so from the allocator inside, of this
+        // layout.
         let moved = unsafe { self.0.realloc(block, layout, size) };
         if !moved.is_null() {
             match size.checked_sub(layout.size()) {

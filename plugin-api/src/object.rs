@@ -6,11 +6,15 @@
 //! `Session`, whose layout is compared, and the rest as one function that drops it. The caller gets
 //! an [`Object`], which holds what it came from for as long as it lives.
 
-// The sender's object is an untyped pointer beside the functions that know it.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "the sender's object is an untyped pointer beside the functions that know it"
+)]
 
 use crate::call::{Reply, guard};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, erase_table, table_of};
+use crate::described::Table;
+use crate::layout::LaidOut;
 use crate::{Crosses, Fault, Maybe};
 use abi_stable::StableAbi;
 use abi_stable::std_types::RResult;
@@ -88,7 +92,7 @@ impl<C: Contract + ?Sized> Object<C> {
     #[doc(hidden)]
     pub unsafe fn new<H: Hold + 'static>(handed: HandedObject<C>, held: H) -> Self {
         let RawObject { this, table, drop } = handed.raw;
-        let bound = Bound { this, table: erase_table::<C>(table), origin: held.bound().origin };
+        let bound = Bound { this, table: erase_table(table), origin: held.bound().origin };
         let gate = ObjectGate(Arc::new(Kept { bound, drop, held: Box::new(held) }));
         // SAFETY: instance and table are of `C` by `HandedObject::of`, whose type says so on both
         // sides and was compared.
@@ -98,7 +102,7 @@ impl<C: Contract + ?Sized> Object<C> {
     /// # Safety
     /// The gate is of `C`.
     unsafe fn through(gate: ObjectGate) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the gate is of `C`, by the promise of who calls this.
         let proxy = unsafe { C::proxy(gate.clone()) };
         Object { proxy, gate }
     }
@@ -241,7 +245,7 @@ pub trait HandedOut: ImplementedBy<Box<Self>> {}
 /// A box on its way. On the side that receives it, it is a pointer that nobody follows, until
 /// generated code makes it an [`Object`].
 pub struct HandedObject<C: Contract + ?Sized> {
-    raw: RawObject<C::Table>,
+    raw: RawObject<Table<C::Functions>>,
 }
 
 impl<C: HandedOut + ?Sized + 'static> HandedObject<C> {
@@ -266,7 +270,7 @@ impl<C: Contract + ?Sized> fmt::Debug for HandedObject<C> {
 /// A box on the wire.
 #[repr(C)]
 #[derive(StableAbi)]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct RawObject<T> {
     this: *mut (),
     table: T,
@@ -281,7 +285,7 @@ pub struct RawObject<T> {
 /// generated code gives, and nothing else.
 pub trait Given: Sized + sealed::Given {
     /// The form in which it is passed.
-    type Wire: StableAbi;
+    type Wire: LaidOut + 'static;
     /// In the library that sends it.
     fn into_wire(self) -> Self::Wire;
     /// In the library that receives it, while the sender is still held.
@@ -309,7 +313,7 @@ impl<T: Crosses> Given for T {
 // no `Drop`. `Object::new` asks for what holds the sender.
 impl<C: Contract + ?Sized> sealed::Given for HandedObject<C> {}
 impl<C: Contract + ?Sized> Given for HandedObject<C> {
-    type Wire = RawObject<C::Table>;
+    type Wire = RawObject<Table<C::Functions>>;
     fn into_wire(self) -> Self::Wire {
         self.raw
     }
@@ -320,7 +324,7 @@ impl<C: Contract + ?Sized> Given for HandedObject<C> {
 
 impl<C: Contract + ?Sized> sealed::Given for Option<HandedObject<C>> {}
 impl<C: Contract + ?Sized> Given for Option<HandedObject<C>> {
-    type Wire = Maybe<RawObject<C::Table>>;
+    type Wire = Maybe<RawObject<Table<C::Functions>>>;
     fn into_wire(self) -> Self::Wire {
         self.map(HandedObject::into_wire).into()
     }
@@ -344,6 +348,6 @@ macro_rules! fallible {
     )* };
 }
 fallible! {
-    HandedObject<C> => RawObject<C::Table>;
-    Option<HandedObject<C>> => Maybe<RawObject<C::Table>>;
+    HandedObject<C> => RawObject<Table<C::Functions>>;
+    Option<HandedObject<C>> => Maybe<RawObject<Table<C::Functions>>>;
 }

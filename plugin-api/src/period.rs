@@ -1,7 +1,6 @@
 //! `Duration` in a record.
 
-// `Portable` is unsafe to implement.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "`Portable` is unsafe to implement")]
 
 use crate::Portable;
 use abi_stable::StableAbi;

@@ -5,25 +5,28 @@
 //! table's own format, then each contract that it offers with the layout of its functions, which
 //! the host compares before it calls any of them.
 
-// The tables that host and plugin exchange, and the instance behind them.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "the tables that host and plugin exchange, and the instance behind them"
+)]
 
 use crate::attached::Fields;
 use crate::call::{Panics, Reply, guard, note_panics, use_panics};
 use crate::callback::{Left, Registering};
 use crate::contract::{Bound, Contract, Gate, Hold, Holding, ImplementedBy, Origin, erase};
+use crate::described::table_layout;
 use crate::future::Wakers;
 use crate::hooks::Hooks;
+use crate::layout::Layout;
 use crate::lent::{RSlice, RStr};
 use crate::logs::{self, Logs};
 use crate::memory::{COUNTS, Counts};
 use crate::reclaim::CLOSING;
-use crate::state::StateTable;
+use crate::state::{StateOf, StateTable};
 use crate::{Fault, Text};
-use abi_stable::StableAbi;
 use abi_stable::std_types::RResult;
-use abi_stable::type_layout::TypeLayout;
 use midflight_format::{FORMAT, PLACE_MAGIC};
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -184,8 +187,7 @@ impl Context<'_> {
         let host = self.host;
         // SAFETY: the host's own function with the host's own owner; both are valid while the
         // plugin starts.
-        let found =
-            unsafe { (host.service)(host.owner, C::NAME.into(), <C::Table as StableAbi>::LAYOUT) };
+        let found = unsafe { (host.service)(host.owner, C::NAME.into(), table_layout::<C>()) };
         match found {
             // SAFETY: the host paired instance and table, compared the table's layout with the one
             // given to it, and keeps both until this library is unmapped.
@@ -392,21 +394,21 @@ unsafe impl Hold for ServiceGate {
 /// What `#[plugin]` adds to the author's type.
 ///
 /// # Safety
-/// Each of `OFFERS` is made by [`Offered::of`] for this type, and `STATE` by [`StateTable::of`] for
-/// a field of it: the host passes an instance of it to their functions.
+/// None but what the types say: the host passes an instance of this type to the functions of
+/// `OFFERS` and `STATE`, which are made for it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no plugin",
     note = "put `#[plugin(implements(…))]` on the type"
 )]
 pub unsafe trait Exported: Plugin {
     /// Its contracts, with their functions for this type.
-    const OFFERS: &'static [Offered];
+    const OFFERS: &'static [OfferOf<Self>];
     /// Name and version of each of them.
     const CONTRACTS: &'static [(&'static str, &'static str)];
     /// The author's group; empty for a group of its own.
     const GROUP: &'static str;
     /// How its state is handed over, if it has one.
-    const STATE: Option<&'static StateTable>;
+    const STATE: Option<&'static StateOf<Self>>;
     /// Its `start` may run in a preflight, a child process of the service's, as well.
     const PREFLIGHT_START: bool = false;
     /// The version of the author's crate: that of a plugin that is linked in. A library says its
@@ -508,12 +510,12 @@ impl Entry {
             format: FORMAT,
             name: RStr::from_str(X::NAME),
             version: RStr::from_str(X::VERSION),
-            offers: RSlice::from_slice(X::Plugin::OFFERS),
+            offers: RSlice::from_slice(OfferOf::untyped(X::Plugin::OFFERS)),
             start: start::<X>,
             retiring: retiring::<X::Plugin>,
             stop: stop::<X::Plugin>,
             hook: hook::<X::Plugin>,
-            state: X::Plugin::STATE,
+            state: StateOf::<X::Plugin>::untyped(X::Plugin::STATE),
             relisten,
             memory: &COUNTS,
             closing: &CLOSING,
@@ -650,12 +652,12 @@ impl Linked {
         Linked {
             version: P::VERSION,
             group: P::GROUP,
-            offers: P::OFFERS,
+            offers: OfferOf::untyped(P::OFFERS),
             start: start::<P>,
             retiring: retiring::<P>,
             stop: drop_it::<P>,
             hook: hook::<P>,
-            state: P::STATE,
+            state: StateOf::<P>::untyped(P::STATE),
         }
     }
 }
@@ -714,7 +716,7 @@ pub struct HostTable {
     pub service: unsafe extern "C" fn(
         owner: *const (),
         name: RStr<'_>,
-        layout: &'static TypeLayout,
+        layout: Layout,
     ) -> RResult<RawService, Text>,
     /// What stands for the functions of the system that leave something behind.
     pub hooks: Hooks,
@@ -730,7 +732,7 @@ pub struct HostTable {
 
 // SAFETY: immutable, and `service` may be called with `owner` from any thread.
 unsafe impl Send for HostTable {}
-// SAFETY: as above.
+// SAFETY: what it has is immutable, and its functions may be called from many threads at once.
 unsafe impl Sync for HostTable {}
 
 /// One object of the host's and its functions. Not typed: [`Service`] is.
@@ -745,7 +747,7 @@ pub struct RawService {
 
 // SAFETY: objects of contracts are Send + Sync, tables are immutable.
 unsafe impl Send for RawService {}
-// SAFETY: as above.
+// SAFETY: objects of contracts are Sync, tables are immutable.
 unsafe impl Sync for RawService {}
 
 impl RawService {
@@ -764,25 +766,42 @@ pub struct Offered {
     /// [`Contract::VERSION`]
     pub version: RStr<'static>,
     /// Of the table.
-    pub layout: &'static TypeLayout,
+    pub layout: Layout,
     /// The functions, for the plugin's type.
     pub table: *const (),
 }
 
 // SAFETY: tables are immutable statics.
 unsafe impl Send for Offered {}
-// SAFETY: as above.
+// SAFETY: what it points to is immutable.
 unsafe impl Sync for Offered {}
 
-impl Offered {
+/// What the plugin's type `P` offers.
+#[repr(transparent)]
+pub struct OfferOf<P> {
+    /// INVARIANT: its functions take a `P` as their instance.
+    offered: Offered,
+    of: PhantomData<fn(P)>,
+}
+
+impl<P> OfferOf<P> {
     /// The contract `C` as the type `P` implements it.
-    pub const fn of<C: ImplementedBy<P> + ?Sized, P: Send + Sync + 'static>() -> Self {
-        Offered {
+    pub const fn of<C: ImplementedBy<P> + ?Sized>() -> Self
+    where
+        P: Send + Sync + 'static,
+    {
+        let offered = Offered {
             name: RStr::from_str(C::NAME),
             version: RStr::from_str(C::VERSION),
-            layout: <C::Table as StableAbi>::LAYOUT,
+            layout: table_layout::<C>(),
             table: erase::<C, P>(),
-        }
+        };
+        OfferOf { offered, of: PhantomData }
+    }
+
+    const fn untyped(offers: &'static [Self]) -> &'static [Offered] {
+        // SAFETY: it is transparent.
+        unsafe { &*(&raw const *offers as *const [Offered]) }
     }
 }
 

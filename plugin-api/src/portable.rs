@@ -9,12 +9,11 @@
 //! builds it anew from its own memory while the other side is still held. [`Crosses`] extends that
 //! to the std types of signatures.
 
-// `Portable` and `Crosses` are unsafe to implement.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "`Portable` and `Crosses` are unsafe to implement")]
 
 use crate::List;
+use crate::layout::LaidOut;
 use crate::list::own_list;
-use abi_stable::StableAbi;
 
 /// Plain data: it means the same when the library that made it is gone, once it was rebuilt with
 /// [`reown`](Portable::reown).
@@ -35,11 +34,7 @@ use abi_stable::StableAbi;
     note = "what may grow, `#[record(growable)]`, crosses by itself, as `T`, `&T`, `Vec<T>`: inside of another record it would move what comes behind it",
     note = "references, function pointers, `Box`, `Rc`, `Arc`, cells and atomics never cross: a plugin's library can go away before them"
 )]
-pub unsafe trait Portable: StableAbi + Send + Sync + 'static {
-    /// Of a record: is there anything to do when one of its fields is dropped? If there is not, it
-    /// has no `Drop` of its own.
-    #[doc(hidden)]
-    const FIELDS_DROP: bool = true;
+pub unsafe trait Portable: LaidOut + Send + Sync + 'static {
     /// The same value, in memory of the caller's allocator: rebuilt, deeply, with the code of the
     /// binary that calls this.
     fn reown(self) -> Self;
@@ -82,7 +77,7 @@ unsafe impl<T: Portable, const N: usize> Portable for [T; N] {
 )]
 pub unsafe trait Crosses: Sized + 'static {
     /// The form in which it is passed.
-    type Wire: StableAbi + Form<Self>;
+    type Wire: LaidOut + Form<Self> + 'static;
     /// In the library that sends it.
     fn into_wire(self) -> Self::Wire;
     /// In the library that receives it, while the sender is still held.

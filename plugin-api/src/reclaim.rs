@@ -187,7 +187,7 @@ fn header(block: *mut u8) -> *mut Header {
 /// # Safety
 /// `of` is an `A`; the rest is as for its `dealloc`.
 unsafe fn dealloc<A: GlobalAlloc>(of: *const (), start: *mut u8, whole: Layout) {
-    // SAFETY: the caller's.
+    // SAFETY: `of` is an `A` that gave `start` out for `whole`, by the promise of who calls this.
     unsafe { (*of.cast::<A>()).dealloc(start, whole) };
 }
 
@@ -283,12 +283,13 @@ mod tests {
     unsafe impl GlobalAlloc for Inner {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             GIVEN.fetch_add(layout.size(), SeqCst);
-            // SAFETY: the caller's.
+            // SAFETY: what calls this keeps `System`'s conditions, which are those of any
+            // allocator.
             unsafe { System.alloc(layout) }
         }
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             GIVEN.fetch_sub(layout.size(), SeqCst);
-            // SAFETY: the caller's.
+            // SAFETY: `block` is from `alloc` above, which had it from `System`.
             unsafe { System.dealloc(block, layout) }
         }
     }
@@ -330,10 +331,10 @@ mod tests {
         unsafe { last() };
         assert!(GIVEN.load(SeqCst) > 0, "nobody has said that the library is closing");
         CLOSING.store(true, SeqCst);
-        // SAFETY: as above.
+        // SAFETY: no block of this test's is used any more.
         unsafe { last() };
         assert_eq!(GIVEN.load(SeqCst), 0);
-        // SAFETY: as above.
+        // SAFETY: no block of this test's is used any more.
         unsafe { last() };
         assert_eq!(GIVEN.load(SeqCst), 0, "once");
     }

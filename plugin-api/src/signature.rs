@@ -7,9 +7,9 @@
 //! neither is a list: one side's `HashMap<K, V>` is the other's `BTreeMap<K, V>` or `Map<K, V>`,
 //! and never its `Vec<(K, V)>`.
 
-// `Crosses` is unsafe to implement.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "`Crosses` is unsafe to implement")]
 
+use crate::layout::{LaidOut, Said, laid_out};
 use crate::portable::Form;
 use crate::{Crosses, List, Map, Maybe, Period, Text};
 use abi_stable::StableAbi;
@@ -99,8 +99,12 @@ macro_rules! tuples {
         /// A tuple on the wire: that of the language has no fixed order.
         #[repr(C)]
         #[derive(StableAbi)]
-        #[allow(missing_debug_implementations)]
+        #[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
         pub struct $name<$($letter),*>($($letter),*);
+
+        laid_out! {
+            [$($letter: LaidOut + 'static),*] $name<$($letter),*>, as $name<$(Said<$letter>),*>;
+        }
 
         // SAFETY: as its parts.
         unsafe impl<$($letter: Crosses),*> Form<($($letter,)*)> for $name<$($letter::Wire),*> {}
@@ -131,7 +135,7 @@ tuples! {
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(phantom_field(element: T))]
-#[allow(missing_debug_implementations)]
+#[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
 pub struct Set<T> {
     #[sabi(unsafe_opaque_field)]
     elements: List<T>,

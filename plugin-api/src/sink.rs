@@ -5,8 +5,10 @@
 //! caller's can't be handed over as `&mut Vec<u8>`: the callee's allocator would grow it. So the
 //! callee gets a function of the caller's that appends, for the length of the call.
 
-// The caller's buffer is an untyped pointer beside the function that knows it.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "the caller's buffer is an untyped pointer beside the function that knows it"
+)]
 
 use crate::call::{Reply, guard};
 use crate::lent::{RSlice, RStr};
@@ -64,7 +66,7 @@ macro_rules! sinks {
         /// On the wire.
         #[repr(C)]
         #[derive(StableAbi)]
-        #[allow(missing_debug_implementations)]
+        #[expect(missing_debug_implementations, reason = "it crosses, and is never printed")]
         pub struct $raw<'a> {
             buffer: *mut (),
             append: unsafe extern "C" fn(*mut (), $wire<'_>) -> Reply<()>,

@@ -11,8 +11,7 @@
 //! [`Table`](crate::Table) is copied while it is used, and only what has changed meanwhile is
 //! written while callers wait.
 
-// The table that host and plugin exchange.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the table that host and plugin exchange")]
 
 use crate::call::{Reply, guard};
 use crate::lent::RSlice;
@@ -22,6 +21,7 @@ use abi_stable::std_types::RResult;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::mem;
 use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -280,24 +280,40 @@ pub enum Part {
     Forget = 4,
 }
 
-impl StateTable {
+/// How a plugin of the type `T` hands its state over.
+#[repr(transparent)]
+pub struct StateOf<T> {
+    /// INVARIANT: its functions take a `T` as their instance.
+    table: StateTable,
+    of: PhantomData<fn(T)>,
+}
+
+impl<T> StateOf<T> {
+    pub(crate) const fn untyped(of: Option<&'static Self>) -> Option<&'static StateTable> {
+        match of {
+            Some(of) => Some(&of.table),
+            None => None,
+        }
+    }
+
     /// That of a plugin which says where its state is.
-    pub const fn of<P: HandsOver>() -> Self {
+    pub const fn of<P: HandsOver<Plugin = T>>() -> Self {
         const {
             assert!(
-                StateOf::<P>::RESTORES_FROM <= StateOf::<P>::VERSION
-                    && StateOf::<P>::SAVES_TO <= StateOf::<P>::VERSION,
+                Kept::<P>::RESTORES_FROM <= Kept::<P>::VERSION
+                    && Kept::<P>::SAVES_TO <= Kept::<P>::VERSION,
                 "a state restores from, and saves to, schemas up to its own version"
             );
         }
-        StateTable {
-            version: StateOf::<P>::VERSION,
-            restores_from: StateOf::<P>::RESTORES_FROM,
-            saves_to: StateOf::<P>::SAVES_TO,
-            ahead: StateOf::<P>::AHEAD,
+        let table = StateTable {
+            version: Kept::<P>::VERSION,
+            restores_from: Kept::<P>::RESTORES_FROM,
+            saves_to: Kept::<P>::SAVES_TO,
+            ahead: Kept::<P>::AHEAD,
             save: save::<P>,
             restore: restore::<P>,
-        }
+        };
+        StateOf { table, of: PhantomData }
     }
 }
 
@@ -332,7 +348,7 @@ impl<S: State> Cell for Handed<S> {
     }
 }
 
-type StateOf<P> = <<P as HandsOver>::Cell as Cell>::State;
+type Kept<P> = <<P as HandsOver>::Cell as Cell>::State;
 
 /// # Safety
 /// As [`Entry::retiring`](crate::rt::Entry::retiring) says of `this`, which is a `P::Plugin`.

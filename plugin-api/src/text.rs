@@ -1,7 +1,6 @@
 //! Text in a record: a `String` whose bytes have a fixed order.
 
-// Its bytes are known to be UTF-8.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "its bytes are known to be UTF-8")]
 
 use crate::{List, Portable};
 use abi_stable::StableAbi;

@@ -4,7 +4,7 @@
 // The gate of the test holds what it enters by owning it.
 #![allow(unsafe_code, missing_docs)]
 
-use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService, StableAbi};
+use midflight_plugin::rt::{self, Bound, Gate, Origin, RawService};
 use midflight_plugin::{
     CallError, Contract, Fault, List, Map, Maybe, PanicReport, Period, Portable, Sink, Text,
     TextSink, contract, record,
@@ -306,7 +306,7 @@ static BRITTLE_BORN: AtomicI64 = AtomicI64::new(0);
 /// Panics when it is rebuilt. (A record can't have a Drop; this one says by hand that it is
 /// portable.)
 #[repr(C)]
-#[derive(StableAbi, Debug)]
+#[derive(abi::StableAbi, Debug)]
 pub struct Brittle {
     number: u32,
     breaks_at: u32,
@@ -322,6 +322,12 @@ impl Drop for Brittle {
     fn drop(&mut self) {
         ALIVE.set(ALIVE.get() - 1);
     }
+}
+// SAFETY: as abi_stable's derive says.
+unsafe impl rt::LaidOut for Brittle {
+    // SAFETY: as above.
+    const LAYOUT: rt::LayoutOf<Self> =
+        unsafe { rt::LayoutOf::promised(<Self as abi::StableAbi>::LAYOUT) };
 }
 // SAFETY: two numbers, and `reown` is careful.
 unsafe impl Portable for Brittle {

@@ -8,7 +8,7 @@ use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibili
 use midflight_plugin::rt::logs::{self, Logs, Parent, Registered, Site, Spanned, Value};
 use midflight_plugin::rt::{
     self, Bound, Destructor, Entry, FORMAT, Hook, Hooks, HostTable, Origin, Panics, Place, RResult,
-    RSlice, RStr, RawService, Routine, SignalStyle, StableAbi, TypeLayout, Wakers,
+    RSlice, RStr, RawService, Routine, SignalStyle, Wakers, table_layout,
 };
 use midflight_plugin::{
     CallError, Context, Contract, Fault, Plugin, Service, StartError, Text, contract, plugin,
@@ -156,11 +156,12 @@ impl Book for Prices {
 unsafe extern "C" fn service(
     owner: *const (),
     name: RStr<'_>,
-    layout: &'static TypeLayout,
+    layout: rt::Layout,
 ) -> RResult<RawService, Text> {
     // SAFETY: `table` passes the prices.
     let prices = unsafe { &*owner.cast::<Prices>() };
-    let own = <<dyn Book as Contract>::Table as StableAbi>::LAYOUT;
+    // SAFETY: the two are compared.
+    let (own, layout) = unsafe { (table_layout::<dyn Book>().get(), layout.get()) };
     let fits =
         check_layout_compatibility_with_globals(own, layout, &CheckingGlobals::new()).is_ok();
     match name.as_str() == <dyn Book>::NAME && fits {

@@ -292,7 +292,7 @@ fn bodies_are_not_listed_as_methods() {
 /// Values that are counted, whose default and whose rebuilding can panic. (By hand: a record has no
 /// `Drop`.)
 #[repr(C)]
-#[derive(rt::StableAbi, Debug, PartialEq)]
+#[derive(abi::StableAbi, Debug, PartialEq)]
 pub struct Counted(u32);
 static ALIVE: AtomicI64 = AtomicI64::new(0);
 thread_local! { static BREAKS: Cell<u32> = const { Cell::new(u32::MAX) }; }
@@ -307,6 +307,12 @@ impl Drop for Counted {
     fn drop(&mut self) {
         ALIVE.fetch_sub(1, SeqCst);
     }
+}
+// SAFETY: as abi_stable's derive says.
+unsafe impl rt::LaidOut for Counted {
+    // SAFETY: as above.
+    const LAYOUT: rt::LayoutOf<Self> =
+        unsafe { rt::LayoutOf::promised(<Self as abi::StableAbi>::LAYOUT) };
 }
 // SAFETY: a number.
 unsafe impl Portable for Counted {

@@ -4,8 +4,9 @@
 #![allow(non_snake_case, non_camel_case_types, non_upper_case_globals)]
 
 use abi::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use abi::type_layout::TypeLayout;
 use midflight_plugin::Contract;
-use midflight_plugin::rt::{StableAbi, TypeLayout};
+use midflight_plugin::rt::described;
 
 /// What an author can have beside a contract, and what a derive would write into it.
 macro_rules! everything {
@@ -246,7 +247,7 @@ mod another {
 }
 
 fn layout<C: Contract + ?Sized>() -> &'static TypeLayout {
-    <C::Table as StableAbi>::LAYOUT
+    <described::Table<C::Functions> as abi::StableAbi>::LAYOUT
 }
 
 #[test]

@@ -106,7 +106,7 @@ macro_rules! plugins {
 plugins!(Till OlderTill Stateless);
 
 fn table<P: Exported>() -> &'static StateTable {
-    P::STATE.expect("a state")
+    rt::Linked::of::<P>().state.expect("a state")
 }
 
 fn save<P: Exported>(plugin: &P, version: u32, part: Part) -> Result<(Vec<u8>, bool), String> {

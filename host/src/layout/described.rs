@@ -48,32 +48,31 @@ fn is_bare(field: &TLField) -> bool {
 #[allow(unsafe_code, reason = "describes tables by hand, which nobody calls")]
 mod tests {
     use super::*;
+    use abi::StableAbi;
     use abi::abi_stability::abi_checking::{
         CheckingGlobals, check_layout_compatibility_with_globals,
     };
-    use midflight_plugin::rt::described::{
-        Described, MonoTypeLayout, SharedVars, Table, Text, UNSAFE_EXTERN_FN_LAYOUT, Written,
-        shared, table,
-    };
-    use midflight_plugin::rt::{StableAbi, described};
+    use midflight_plugin::rt::described::{self, Described, Mono, Shared, Table, Text, Written};
 
     /// A table with one function, `length`, that is described or not.
     struct Functions<const DESCRIBED: bool>;
 
     // SAFETY: there is no such table.
     unsafe impl<const DESCRIBED: bool> Described for Functions<DESCRIBED> {
-        const MONO: &'static MonoTypeLayout = {
+        const MONO: &'static Mono = {
             const WRITTEN: Written =
                 Written { package: "contracts;1.0.0", line: 1, module: "contracts\0" };
             const FIELD: u64 = 6 << 16 | 1 << 47 | 1 << 60;
             let text =
                 Text { name: "NamesFields", written: WRITTEN, names: "length;", fields: &[FIELD] };
             // Its result is the function's own type: that it is there is what counts.
-            let all =
-                &described::functions(&[described::function(6 << 16, 7, 0, 0, 0)], &[1 << 16]);
-            &table(text, 1, if DESCRIBED { Some(all) } else { None })
+            const ALL: &described::Functions = &<Functions<true> as Described>::TELL.functions(
+                &[<Functions<true> as Described>::TELL.function(6 << 16, 7, 0, 0, 0)],
+                &[1 << 16],
+            );
+            if DESCRIBED { &Self::TELL.table(text, 1, ALL) } else { &Self::TELL.fields(text, 1) }
         };
-        const SHARED: &'static SharedVars = &shared(Self::MONO, &[UNSAFE_EXTERN_FN_LAYOUT]);
+        const SHARED: &'static Shared = &Self::TELL.shared(Self::MONO, &[Self::POINTER]);
         const COUNT: u32 = 1;
     }
 

@@ -16,10 +16,9 @@ use crate::release::Layout;
 use abi::abi_stability::abi_checking::{
     self, AbiInstability, AbiInstabilityError, CheckingGlobals,
 };
-use abi::type_layout::TLFieldOrFunction;
+use abi::type_layout::{TLFieldOrFunction, TypeLayout};
 use difference::{Change, Difference, Rule};
 use midflight_inspect::text;
-use midflight_plugin::rt::TypeLayout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A type, as its library describes it.

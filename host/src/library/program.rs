@@ -7,8 +7,9 @@
 
 use super::file_at;
 use crate::release::Layout;
+use abi::type_layout::TypeLayout;
 use midflight_plugin::Contract;
-use midflight_plugin::rt::{StableAbi, TypeLayout};
+use midflight_plugin::rt::table_layout;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::arch::asm;
@@ -197,7 +198,8 @@ pub(crate) fn listed<C: Contract + ?Sized>() -> Layout {
 /// reads the list.
 #[inline(never)]
 fn layout_of<C: Contract + ?Sized>() -> &'static TypeLayout {
-    <C::Table as StableAbi>::LAYOUT
+    // SAFETY: the host looks at it in `layout` alone, which compares and names.
+    unsafe { table_layout::<C>().get() }
 }
 
 /// The program's list. Empty where this code lies in a shared library, which another process may

@@ -30,9 +30,7 @@ use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
 use mappings::Mappings;
-use midflight_plugin::rt::{
-    FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, Teller, TypeLayout,
-};
+use midflight_plugin::rt::{FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, Teller};
 use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
@@ -319,10 +317,12 @@ impl Known {
 unsafe extern "C" fn service(
     owner: *const (),
     name: RStr<'_>,
-    layout: &'static TypeLayout,
+    layout: midflight_plugin::rt::Layout,
 ) -> RResult<RawService, Text> {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { self::owner(owner) };
+    // SAFETY: it is looked at in `layout` alone, which compares and names.
+    let layout = Layout(unsafe { layout.get() });
     let found = catch_unwind(AssertUnwindSafe(|| find(&owner, name.as_str(), layout)));
     // A panic of ours must not unwind into the plugin.
     let found = found.unwrap_or_else(|_| Err("the host failed to compare the layouts".into()));
@@ -335,7 +335,7 @@ unsafe extern "C" fn service(
 /// Services asked for in vain that are kept in mind.
 const UNSERVED_MAX: usize = 16;
 
-fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawService, String> {
+fn find(owner: &Owner, name: &str, layout: Layout) -> Result<RawService, String> {
     let refuse = |told, code| {
         let mut unserved = owner.unserved.lock();
         if unserved.len() < UNSERVED_MAX {
@@ -350,7 +350,7 @@ fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawSer
         return Err(reason);
     };
     // Here the plugin calls and the host implements.
-    layout::check(name, Layout(layout), provided.contract.layout, Sides::PluginCalls)
+    layout::check(name, layout, provided.contract.layout, Sides::PluginCalls)
         .inspect_err(|_| refuse(format!("{name}: "), Code::ServiceMismatch))?;
     Ok(provided.service)
 }
@@ -358,7 +358,6 @@ fn find(owner: &Owner, name: &str, layout: &'static TypeLayout) -> Result<RawSer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midflight_plugin::rt::StableAbi;
 
     mod provided {
         #[midflight_plugin::contract]
@@ -386,7 +385,7 @@ mod tests {
         let book = Provided::of::<dyn provided::Book, _>(Arc::new(Board));
         let owner =
             Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
-        let asked = <<dyn asked::Book as Contract>::Table as StableAbi>::LAYOUT;
+        let asked = Known::of::<dyn asked::Book>().layout;
         let mismatch = find(&owner, "midflight::Book", asked).expect_err("another layout");
         assert!(
             mismatch.starts_with("midflight::Book: best, result: plugin says u32, host says u64"),

@@ -19,13 +19,15 @@ mod sentences;
 /// What the check takes of the host.
 mod release {
     #[derive(Clone, Copy)]
-    pub(crate) struct Layout(pub(crate) &'static midflight_plugin::rt::TypeLayout);
+    pub(crate) struct Layout(pub(crate) &'static abi::type_layout::TypeLayout);
 }
 
 use midflight_plugin::Contract;
-use midflight_plugin::rt::StableAbi;
+use midflight_plugin::rt::table_layout;
 use release::Layout;
 
+#[allow(unsafe_code, reason = "reads a description, as the host does")]
 fn layout<C: Contract + ?Sized>() -> Layout {
-    Layout(<C::Table as StableAbi>::LAYOUT)
+    // SAFETY: it is looked at by the layout check alone.
+    Layout(unsafe { table_layout::<C>().get() })
 }

@@ -4,7 +4,9 @@
 //! the root of a crate, where the facade hands on what is ours and puts functions and traits of its
 //! own in the place of some. Generated `unsafe` would then rest on the facade's word. An `extern
 //! crate` item is not redirected: it means what the build gave the compiler under that name. So
-//! generated code brings one, under a name of its own, and begins its paths with that.
+//! generated code brings one, under a name of its own, and begins its paths with that. (A
+//! `Cargo.toml` can redirect that too. What `unsafe` relies on is therefore reached through the
+//! trait that is implemented: see `docs::boundary`.)
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};

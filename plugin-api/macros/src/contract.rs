@@ -209,12 +209,12 @@ impl Kind<'_> {
             Kind::Owned(owned) => quote!(#contract::rebuild::<#owned>(#name)),
             Kind::Optional(lent) => {
                 let held = lent.held(name, contract);
-                quote!(::midflight_plugin::Maybe::into_option(#name).map(|#name| #held))
+                quote!(#name.into_option().map(|#name| #held))
             }
             Kind::Sink(sink) => {
-                let sink = format_ident!("{sink}");
+                let receive = if *sink == "Sink" { quote!(sink) } else { quote!(text_sink) };
                 // SAFETY: from the caller's `into_raw`, once.
-                quote!(unsafe { ::midflight_plugin::#sink::from_raw(#name) })
+                quote!(unsafe { #contract::#receive(#name) })
             }
         }
     }
@@ -780,13 +780,12 @@ impl Contract<'_> {
                 let parameters: Vec<_> = std::iter::once(instance)
                     .chain(method.arguments.iter().map(Argument::wire))
                     .collect();
-                let type_of = described::of_table("type_of");
+                let instance_of = described::of_table("instance");
                 let arguments = method
                     .arguments
                     .iter()
                     .map(|argument| argument.kind.described(at(argument.written.span())));
-                let told: Vec<_> =
-                    std::iter::once(quote!(#type_of::<*const ()>)).chain(arguments).collect();
+                let told: Vec<_> = std::iter::once(instance_of).chain(arguments).collect();
                 // Those before the first `#[since]` are there in every version.
                 let reached = match number < first_suffix {
                     true => described::ALWAYS_THERE,
@@ -841,13 +840,12 @@ impl Contract<'_> {
             // SAFETY: the proxy is the calls of this contract, through the gate that it is given.
             unsafe impl ::midflight_plugin::rt::Contract for dyn #contract {
                     type Functions = #fields;
-                    type Table = ::midflight_plugin::rt::described::Table<#fields>;
                     type Proxy<__Gate: ::midflight_plugin::rt::Gate> = #calls<__Gate>;
                     const NAME: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::concat!(::midflight_plugin::rt::core::env!("CARGO_PKG_NAME"), "::", #name);
                     const VERSION: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::env!("CARGO_PKG_VERSION");
                     const METHODS: &'static [&'static ::midflight_plugin::rt::core::primitive::str] = &[#(#plain_names),*];
                     unsafe fn proxy<__Gate: ::midflight_plugin::rt::Gate>(#gate: __Gate) -> #calls<__Gate> {
-                        // SAFETY: the caller's promise is the same.
+                        // SAFETY: the gate is of this contract, by the promise of who calls this.
                         #calls(unsafe { ::midflight_plugin::rt::Calls::new(#gate) })
                     }
             }
@@ -873,7 +871,7 @@ impl Contract<'_> {
         let answer = local("answer");
         let (guard, body) = match (&method.given, method.is_async) {
             (_, true) => {
-                (quote!(begin), quote!(async move { let #answer: #result = #call.await; #answer }))
+                (quote!(begun), quote!(async move { let #answer: #result = #call.await; #answer }))
             }
             (Some(given), false) => {
                 let handed = given.hand(&answer.to_token_stream());
@@ -884,7 +882,7 @@ impl Contract<'_> {
         quote! {
             unsafe extern "C" fn #name(#this: *const () #(, #arguments)*) -> #reply {
                 #fits
-                ::midflight_plugin::rt::#guard(move || {
+                #itself::#guard(move || {
                     // SAFETY: the caller passes the instance that this table is bound to, and holds
                     // it.
                     let #this = unsafe { &*#this.cast::<__Instance>() };
@@ -974,7 +972,7 @@ impl Contract<'_> {
             let track = holding.as_ref().map(|_| quote!(#[track_caller]));
             let kept = method.given.as_ref().map(|given| {
                 let (handed, held) = (local("handed"), local("held"));
-                let kept = given.keep(&handed, &held);
+                let kept = given.keep(&itself, &handed, &held);
                 quote!(.map(|(#handed, #held)| #kept))
             });
             let Some(since) = &method.since else {
@@ -1000,7 +998,7 @@ impl Contract<'_> {
                     quote! {
                         ::midflight_plugin::rt::core::result::Result::Err(
                             ::midflight_plugin::rt::core::convert::Into::into(
-                                ::midflight_plugin::rt::missing(#bound, #plain_name)
+                                #itself::missing(#bound, #plain_name)
                             )
                         )
                     }
@@ -1033,7 +1031,8 @@ impl Contract<'_> {
                 #track
                 pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                     #(#prepared)*
-                    // SAFETY: as above; whether the function is there, the table says.
+                    // SAFETY: the gate is of this contract and holds instance, table and origin until
+                    // the closure ends; whether the function is there, the table says.
                     #itself::#enter(&self.0, #number, move |#bound| unsafe {
                         if #bound.has::<dyn #contract>(#number) {
                             ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish
@@ -1091,7 +1090,7 @@ impl Contract<'_> {
                         ((*#bound.functions::<dyn #contract>()).#field) #arguments_sent.finish_wire(#bound)
                     } else {
                         ::midflight_plugin::rt::core::result::Result::Err(
-                            ::midflight_plugin::rt::missing(#bound, #plain_name)
+                            #itself::missing(#bound, #plain_name)
                         )
                     }
                 };
@@ -1115,9 +1114,7 @@ impl Contract<'_> {
                 // SAFETY: the gate is of this contract and holds instance, table and origin until
                 // the closure ends, and with what it gives until that is dropped; what is lent
                 // lives for as long as the answer.
-                unsafe {
-                    ::midflight_plugin::rt::Answer::of(#itself::begin(&self.0, #number, move |#bound| #run))
-                }
+                unsafe { #itself::begin(&self.0, #number, move |#bound| #run) }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The description of a type, packed as abi_stable has it: see `described` of midflight-plugin.
 
+use crate::local;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use std::collections::HashMap;
@@ -15,16 +16,11 @@ const TYPES_MAX: usize = (1 << 10) - 1;
 pub(crate) const ALWAYS_THERE: u64 = 1;
 pub(crate) const MAYBE_THERE: u64 = 3;
 /// A field of a record is simply there.
-pub(crate) const PLAIN: u64 = 0;
+const PLAIN: u64 = 0;
 
 /// The struct of a table's pointers, in a scope of its own.
 pub(crate) fn fields() -> Ident {
     Ident::new("__Fields", Span::call_site())
-}
-
-/// What describes a type that stands in a record.
-pub(crate) fn of_type(described: &TokenStream) -> TokenStream {
-    quote!(::midflight_plugin::rt::described::get_type_layout::<#described>)
 }
 
 /// A function of `Described`, found through the table that has it: whatever the path to that trait
@@ -68,8 +64,7 @@ impl Description {
         result: &TokenStream,
     ) {
         let place = self.name(name);
-        let pointer =
-            self.number(quote!(::midflight_plugin::rt::described::UNSAFE_EXTERN_FN_LAYOUT));
+        let pointer = self.number(of_table("POINTER"));
         self.fields.push(place | reached << 47 | pointer << 50 | 1 << 60);
         let separators = self.names.len();
         self.names.extend(parameters.iter().map(|_| ","));
@@ -102,6 +97,12 @@ impl Description {
         place
     }
 
+    /// A field of a record, which is shown to what describes it: so its type has its place.
+    pub(crate) fn shown(&mut self, name: &str) {
+        let (name, number) = (self.name(name), self.fields.len() as u64);
+        self.fields.push(name | PLAIN << 47 | number << 50);
+    }
+
     fn number(&mut self, getter: TokenStream) -> u64 {
         let next = self.types.len() as u64;
         *self.numbers.entry(getter.to_string()).or_insert_with(|| {
@@ -122,7 +123,8 @@ impl Description {
                 format!("a name has at most {NAME_BYTES_MAX} bytes"),
             ));
         }
-        let problem = match (self.names.len(), self.types.len()) {
+        let types = self.types.len().max(self.fields.len());
+        let problem = match (self.names.len(), types) {
             (TEXT_BYTES_MAX.., _) => {
                 format!("its names come to more than {TEXT_BYTES_MAX} bytes: split it")
             }
@@ -151,42 +153,35 @@ impl Description {
         }
     }
 
-    /// `unsafe impl StableAbi` for a record. `mono` and `layout` are the two that make it, with
-    /// their further arguments.
-    fn record(
-        &self,
-        name: &Ident,
-        mono: TokenStream,
-        layout: TokenStream,
-        numbers: TokenStream,
-    ) -> TokenStream {
-        let types = &self.types;
+    /// `unsafe impl LaidOut` for a record, of which `begun` is begun with what `fields` shows.
+    ///
+    /// All of it is called through the record: whatever the path to `LaidOut` leads to, it is the
+    /// trait that the record implements.
+    fn record(&self, name: &Ident, begun: TokenStream, shown: TokenStream) -> TokenStream {
+        let (shape, count) = (local("shape"), self.fields.len());
         quote! {
-            pub struct __Static;
-            const __MONO: &'static ::midflight_plugin::rt::described::MonoTypeLayout = &#mono;
-            const __SHARED: &'static ::midflight_plugin::rt::described::SharedVars =
-                &::midflight_plugin::rt::described::shared(__MONO, &[#(#types),*]);
-            // SAFETY: one type, which has no parameters.
-            unsafe impl ::midflight_plugin::rt::GetStaticEquivalent for #name {
-                type StaticEquivalent = __Static;
-            }
+            #[allow(unreachable_patterns, unused_mut)]
+            const __PROVEN: &'static ::midflight_plugin::rt::Proven<#name, #count> = &{
+                // SAFETY: the text is of the item that this macro sees, and what follows shows that
+                // it is of the item as it is.
+                let mut #shape = unsafe {
+                    <#name as ::midflight_plugin::rt::LaidOut>::TELL.#begun
+                };
+                #shown
+                #shape.ended()
+            };
+            const __SHARED: &'static ::midflight_plugin::rt::described::Shared = &__PROVEN.shared();
+            const __DRAWN: &'static ::midflight_plugin::rt::Drawn<#name> = &__PROVEN.drawn(__SHARED);
             // SAFETY: what is said of it is proven of it, beside this.
-            unsafe impl ::midflight_plugin::rt::StableAbi for #name {
-                type IsNonZeroType = ::midflight_plugin::rt::described::False;
-                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = &#layout::<Self>(
-                    __MONO,
-                    __SHARED,
-                    <Self as ::midflight_plugin::rt::StableAbi>::ABI_CONSTS
-                    #numbers
-                );
+            unsafe impl ::midflight_plugin::rt::LaidOut for #name {
+                const LAYOUT: ::midflight_plugin::rt::LayoutOf<Self> = __DRAWN.layout();
             }
         }
     }
 
-    pub(crate) fn structure(&self, name: &Ident) -> TokenStream {
-        let text = self.text(&name.unraw().to_string());
-        let mono = quote!(::midflight_plugin::rt::described::structure(#text));
-        self.record(name, mono, quote!(::midflight_plugin::rt::described::struct_layout), quote!())
+    pub(crate) fn structure(&self, name: &Ident, shown: TokenStream) -> TokenStream {
+        let (text, count) = (self.text(&name.unraw().to_string()), self.fields.len());
+        self.record(name, quote!(structure::<#count>(#text)), shown)
     }
 
     pub(crate) fn enumeration(
@@ -195,15 +190,13 @@ impl Description {
         names_bytes: u16,
         counts: &[u8],
         numbers: &[TokenStream],
+        shown: TokenStream,
     ) -> TokenStream {
-        let text = self.text(&name.unraw().to_string());
-        let mono = quote!(::midflight_plugin::rt::described::enumeration(#text, #names_bytes, &[#(#counts),*]));
-        self.record(
-            name,
-            mono,
-            quote!(::midflight_plugin::rt::described::enum_layout),
-            quote!(, &[#(#numbers),*]),
-        )
+        let (text, count) = (self.text(&name.unraw().to_string()), self.fields.len());
+        let begun = quote! {
+            enumeration::<#count>(#text, #names_bytes, &[#(#counts),*], &[#(#numbers),*])
+        };
+        self.record(name, begun, shown)
     }
 
     /// `unsafe impl Described` for the struct of pointers, said under the name `name`. All versions
@@ -213,20 +206,23 @@ impl Description {
         let (types, functions, count) = (&self.types, &self.functions, self.fields.len() as u32);
         let text = self.text(name);
         let ranges = (0..functions.len() as u32).map(|number| number | 1 << 16);
-        let described = match functions.is_empty() {
-            true => quote!(::midflight_plugin::rt::core::option::Option::None),
-            false => quote! {{
-                const __FUNCTIONS: &'static ::midflight_plugin::rt::described::TLFunctions =
-                    &#tell.functions(&[#(#functions),*], &[#(#ranges),*]);
-                ::midflight_plugin::rt::core::option::Option::Some(__FUNCTIONS)
-            }},
+        // Of a record that may grow there are no functions.
+        let (all, mono) = match functions.is_empty() {
+            true => (None, quote!(#tell.fields(#text, #first_suffix))),
+            false => (
+                Some(quote! {
+                    const __FUNCTIONS: &'static ::midflight_plugin::rt::described::Functions =
+                        &#tell.functions(&[#(#functions),*], &[#(#ranges),*]);
+                }),
+                quote!(#tell.table(#text, #first_suffix, __FUNCTIONS)),
+            ),
         };
         quote! {
+            #all
             // SAFETY: pointers, as they stand in the struct above.
             unsafe impl ::midflight_plugin::rt::described::Described for #fields {
-                const MONO: &'static ::midflight_plugin::rt::described::MonoTypeLayout =
-                    &#tell.table(#text, #first_suffix, #described);
-                const SHARED: &'static ::midflight_plugin::rt::described::SharedVars =
+                const MONO: &'static ::midflight_plugin::rt::described::Mono = &#mono;
+                const SHARED: &'static ::midflight_plugin::rt::described::Shared =
                     &#tell.shared(<Self as ::midflight_plugin::rt::described::Described>::MONO, &[#(#types),*]);
                 const COUNT: ::midflight_plugin::rt::core::primitive::u32 = #count;
             }

@@ -107,7 +107,7 @@ fn described(
     types: &[TokenStream],
 ) -> Result<TokenStream> {
     let fields = described::fields();
-    let type_of = described::of_table("type_of");
+    let field_of = described::of_table("field_of");
     let first_suffix = parts.iter().take_while(|part| part.since.is_none()).count();
     let mut description = Description::default();
     for (number, (part, part_type)) in parts.iter().zip(types).enumerate() {
@@ -115,7 +115,7 @@ fn described(
             true => described::ALWAYS_THERE,
             false => described::MAYBE_THERE,
         };
-        description.field(&part.name.to_string(), reached, quote!(#type_of::<*const #part_type>));
+        description.field(&part.name.to_string(), reached, quote!(#field_of::<#part_type>));
     }
     description.check(&author.ident, parts.iter().map(|part| part.name.clone()))?;
     let pointers = parts.iter().zip(types).map(|(part, part_type)| {
@@ -168,7 +168,7 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let described_types: Vec<_> =
         types.iter().map(|field| quote_spanned!(at(field.span())=> #field)).collect();
     let description = described(author, &parts, &described_types)?;
-    let table = table();
+    let (table, fields_type) = (table(), described::fields());
     let wire = local("wire");
     let names: Vec<&Ident> = parts.iter().map(|part| part.name).collect();
     let count = parts.len() as u32;
@@ -202,8 +202,10 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let (shape, value) = (local("shape"), local("value"));
     let (from, to, given, taken) = (local("from"), local("to"), local("fields"), local("taken"));
     let places = types.iter().zip(&names).map(|(field_type, field)| {
+        let shown = quote_spanned!(at(field_type.span())=> #shape.field::<#field_type>);
         quote! {
-            let #shape = #shape.field::<#field_type>(::midflight_plugin::rt::core::mem::offset_of!(#name, #field));
+            // SAFETY: a place in the value, of which nothing is read.
+            unsafe { #shown(&#value, &raw const (*#value.as_ptr()).#field) };
         }
     });
     // The first fields are there in every version.
@@ -255,9 +257,10 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             #(#bodies)*
 
             const _: () = {
-                let #shape = ::midflight_plugin::rt::Shape::empty();
+                let mut #shape = <#name as ::midflight_plugin::rt::Grows>::PLACES;
+                let #value = #shape.value();
                 #(#places)*
-                #shape.is_that_of::<#name>();
+                #shape.ended();
             };
 
             // Each field is of the type that is described.
@@ -270,7 +273,7 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             // place; the description has the same order, and `repr(C)` puts the first fields of
             // each version to the same places.
             unsafe impl ::midflight_plugin::rt::Grows for #name {
-                type Described = #table;
+                type Fields = #fields_type;
                 const FIELDS: ::midflight_plugin::rt::core::primitive::u32 = #count;
 
                 unsafe fn take(#from: *const Self, #given: ::midflight_plugin::rt::core::primitive::u32, #taken: &mut ::midflight_plugin::rt::core::primitive::u32) -> Self {
@@ -288,7 +291,7 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 unsafe fn drop_from(#value: *mut Self, #from: ::midflight_plugin::rt::core::primitive::u32) {
                     #(if #from <= #numbers {
                         // SAFETY: initialised, by the caller's promise.
-                        unsafe { ::midflight_plugin::rt::core::ptr::drop_in_place(&raw mut (*#value).#names) };
+                        unsafe { (&raw mut (*#value).#names).drop_in_place() };
                     })*
                 }
             }

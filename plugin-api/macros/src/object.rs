@@ -125,15 +125,14 @@ impl Given {
         }
     }
 
-    /// In the caller: what came, and what holds where it came from.
-    pub(crate) fn keep(&self, handed: &Ident, held: &Ident) -> TokenStream {
-        let new = quote!(::midflight_plugin::Object::new);
+    /// In the caller: what came, and what holds where it came from. `contract` is the one whose
+    /// method has answered.
+    pub(crate) fn keep(&self, contract: &TokenStream, handed: &Ident, held: &Ident) -> TokenStream {
+        let new = quote!(#contract::object);
         match self.optional {
             // SAFETY: the two came out of one call.
-            true => {
-                quote!(::midflight_plugin::rt::core::option::Option::map(#handed, |#handed| unsafe { #new(#handed, #held) }))
-            }
-            // SAFETY: as above.
+            true => quote!(#handed.map(|#handed| unsafe { #new(#handed, #held) })),
+            // SAFETY: the two came out of one call.
             false => quote!(unsafe { #new(#handed, #held) }),
         }
     }

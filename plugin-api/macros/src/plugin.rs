@@ -35,7 +35,7 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
     let state = arguments.state.as_ref().map(|field| type_of(field, &item)).transpose()?;
     let table = match state {
         Some(_) => quote!(::midflight_plugin::rt::core::option::Option::Some(
-            &::midflight_plugin::rt::StateTable::of::<__Here>()
+            &::midflight_plugin::rt::StateOf::of::<__Here>()
         )),
         None => quote!(::midflight_plugin::rt::core::option::Option::None),
     };
@@ -55,10 +55,10 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
     Ok(quote! {
         const _: () = {
             #cell
-            // SAFETY: each offer, and the table of the state, is made for this very type.
+            // SAFETY: the types of the constants say all of it.
             unsafe impl ::midflight_plugin::rt::Exported for #name {
-                const OFFERS: &'static [::midflight_plugin::rt::Offered] =
-                    &[#(::midflight_plugin::rt::Offered::of::<dyn #contracts, #name>()),*];
+                const OFFERS: &'static [::midflight_plugin::rt::OfferOf<Self>] =
+                    &[#(::midflight_plugin::rt::OfferOf::of::<dyn #contracts>()),*];
                 const CONTRACTS: &'static [(
                     &'static ::midflight_plugin::rt::core::primitive::str,
                     &'static ::midflight_plugin::rt::core::primitive::str,
@@ -67,7 +67,7 @@ fn offers(arguments: &Arguments, item: TokenStream) -> Result<TokenStream> {
                     <dyn #contracts as ::midflight_plugin::rt::Contract>::VERSION,
                 )),*];
                 const GROUP: &'static ::midflight_plugin::rt::core::primitive::str = #group;
-                const STATE: ::midflight_plugin::rt::core::option::Option<&'static ::midflight_plugin::rt::StateTable> =
+                const STATE: ::midflight_plugin::rt::core::option::Option<&'static ::midflight_plugin::rt::StateOf<Self>> =
                     #table;
                 const PREFLIGHT_START: ::midflight_plugin::rt::core::primitive::bool = #preflight_start;
                 const VERSION: &'static ::midflight_plugin::rt::core::primitive::str = ::midflight_plugin::rt::core::env!("CARGO_PKG_VERSION");

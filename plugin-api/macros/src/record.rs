@@ -3,7 +3,7 @@
 //! It is an attribute and a derive. Only the attribute can choose the representation, and only a
 //! derive sees the fields that are left once `cfg` was decided.
 
-use crate::described::{self, Description};
+use crate::described::Description;
 use crate::types::{Place, check};
 use crate::{at, grow, local, refused};
 use proc_macro2::{Group, TokenStream, TokenTree};
@@ -112,16 +112,11 @@ fn stand_in(author: &DeriveInput) -> TokenStream {
                 }
             }
             // SAFETY: never compiled, and were it, no layout of it could be told.
-            unsafe impl #parameters ::midflight_plugin::rt::GetStaticEquivalent for #name #types #clause {
-                type StaticEquivalent = ();
-            }
-            // SAFETY: never compiled, and were it, no layout of it could be told.
-            unsafe impl #parameters ::midflight_plugin::rt::StableAbi for #name #types #clause {
-                type IsNonZeroType = <() as ::midflight_plugin::rt::StableAbi>::IsNonZeroType;
+            unsafe impl #parameters ::midflight_plugin::rt::LaidOut for #name #types #clause {
                 // Whoever needs it is refused once more: no description would be true.
                 #[allow(unconditional_panic)]
-                const LAYOUT: &'static ::midflight_plugin::rt::TypeLayout = {
-                    let none: [&'static ::midflight_plugin::rt::TypeLayout; 0] = [];
+                const LAYOUT: ::midflight_plugin::rt::LayoutOf<Self> = {
+                    let none: [::midflight_plugin::rt::LayoutOf<Self>; 0] = [];
                     none[0]
                 };
             }
@@ -144,21 +139,16 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
         Data::Union(_) => {}
     }
     let name = &name;
-    let (types, reown, described) = match &item.data {
+    let (arms, described) = match &item.data {
         Data::Struct(data) => {
-            let (types, arm) = rebuilt(quote!(Self), &data.fields);
-            (types, quote!(match self { #arm }), described_struct(name, &data.fields)?)
+            (rebuilt(quote!(Self), &data.fields), described_struct(name, &data.fields)?)
         }
         Data::Enum(data) => {
-            let (types, arms): (Vec<_>, Vec<_>) = data
-                .variants
-                .iter()
-                .map(|variant| {
-                    let variant_name = &variant.ident;
-                    rebuilt(quote!(Self::#variant_name), &variant.fields)
-                })
-                .unzip();
-            (types.concat(), quote!(match self { #(#arms)* }), described_enum(name, data)?)
+            let arms = data.variants.iter().map(|variant| {
+                let variant_name = &variant.ident;
+                rebuilt(quote!(Self::#variant_name), &variant.fields)
+            });
+            (arms.collect(), described_enum(name, data)?)
         }
         Data::Union(_) => unreachable!("refused by the attribute"),
     };
@@ -168,16 +158,14 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
             // SAFETY: `reown` rebuilds every field by this very trait, whatever its path leads to:
             // so every field has it.
             unsafe impl ::midflight_plugin::rt::Portable for #name {
-                const FIELDS_DROP: ::midflight_plugin::rt::core::primitive::bool = false #(|| ::midflight_plugin::rt::drops::<#types>())*;
                 // Moves every field, or does not compile: neither does a record with a `Drop` of
                 // its own.
                 #[inline]
                 fn reown(self) -> Self {
-                    #reown
+                    match self { #arms }
                 }
             }
-            const _: () = ::midflight_plugin::rt::assert_record::<#name>();
-            // A second proof of the same, for its message.
+            // A second proof of what the description proves, for its message.
             trait ARecordHasNoDropOfItsOwn {}
             #[allow(drop_bounds)]
             impl<__Any: ::midflight_plugin::rt::core::ops::Drop> ARecordHasNoDropOfItsOwn for __Any {}
@@ -187,94 +175,66 @@ pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
 }
 
 // An attribute behind `#[record]` sees the item after this derive did, and can make another of it.
-// So what is described is proven of the type as it is: where each field lies, and of what type it
+// So what is described is shown of the type as it is: where each field lies, and of what type it
 // is.
 
 fn described_struct(name: &Ident, fields: &Fields) -> Result<TokenStream> {
     let mut description = Description::default();
-    let members: Vec<_> = fields.members().collect();
-    let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
-    for (member, field) in members.iter().zip(fields) {
-        let field_type = described::of_type(&spanned(&field.ty));
-        description.field(&text(member), described::PLAIN, field_type);
-    }
-    description.check(name, names(fields))?;
-    let described = description.structure(name);
     let (shape, value) = (local("shape"), local("value"));
-    Ok(quote! {
-        #described
-        const _: () = {
-            let #shape = ::midflight_plugin::rt::Shape::empty();
-            #(let #shape = #shape.field::<#types>(
-                ::midflight_plugin::rt::core::mem::offset_of!(#name, #members)
-            );)*
-            #shape.is_that_of::<#name>();
-        };
-        #[allow(dead_code)]
-        fn __types(#value: &#name) {
-            #(let _: *const #types = &raw const #value.#members;)*
+    let each = fields.members().zip(fields).map(|(member, field)| {
+        description.shown(&text(&member));
+        let field = shown(&shape, &field.ty);
+        quote! {
+            // SAFETY: a place in the value, of which nothing is read.
+            unsafe { #field(&#value, &raw const (*#value.as_ptr()).#member) };
         }
-    })
+    });
+    let each: TokenStream = each.collect();
+    description.check(name, names(fields))?;
+    Ok(description.structure(name, quote!(let #value = #shape.value(); #each)))
 }
 
 fn described_enum(name: &Ident, data: &DataEnum) -> Result<TokenStream> {
     let mut description = Description::default();
     let names_bytes = description.variants(data.variants.iter().map(|variant| &variant.ident));
-    let all: Vec<&Field> = data.variants.iter().flat_map(|variant| &variant.fields).collect();
-    for variant in &data.variants {
-        for (member, field) in variant.fields.members().zip(&variant.fields) {
-            let field_type = described::of_type(&spanned(&field.ty));
-            description.field(&text(&member), described::PLAIN, field_type);
+    let (shape, value) = (local("shape"), local("value"));
+    let variants = data.variants.iter().enumerate().map(|(place, variant)| {
+        let (variant_name, members) = (&variant.ident, variant.fields.members());
+        let locals: Vec<_> =
+            (0..variant.fields.len()).map(|field| local(&format!("field_{field}"))).collect();
+        let fields = variant.fields.members().zip(&variant.fields).zip(&locals);
+        let fields = fields.map(|((member, field), local)| {
+            description.shown(&text(&member));
+            let field = shown(&shape, &field.ty);
+            quote! {
+                // SAFETY: a place in the value, of which nothing is read.
+                unsafe { #field(&#value, #local) };
+            }
+        });
+        let fields: Vec<_> = fields.collect();
+        quote! {
+            let #value = #shape.variant(#place);
+            // SAFETY: the tag is all that is read, and each field lies in the value; where a
+            // representation makes it otherwise, the compiler refuses to evaluate it.
+            match unsafe { &*#value.as_ptr() } {
+                #name::#variant_name { #(#members: #locals),* } => { #(#fields)* }
+                _ => #shape.none(),
+            }
         }
-    }
+    });
+    let variants: TokenStream = variants.collect();
     let names = data
         .variants
         .iter()
         .flat_map(|variant| std::iter::once(variant.ident.clone()).chain(names(&variant.fields)));
     description.check(name, names)?;
     let counts: Vec<u8> = data.variants.iter().map(|variant| variant.fields.len() as u8).collect();
-    let numbers = numbers(name, data);
-    let described = description.enumeration(name, names_bytes, &counts, &numbers);
-    let types = all.iter().map(|field| &field.ty);
-    let (whole, shape, value) = (local("whole"), local("shape"), local("value"));
-    let variants = data.variants.iter().enumerate().map(|(number, variant)| {
-        let variant_name = &variant.ident;
-        let members = variant.fields.members();
-        let types: Vec<&Type> = variant.fields.iter().map(|field| &field.ty).collect();
-        let fields: Vec<_> =
-            (0..types.len()).map(|field| local(&format!("field_{field}"))).collect();
-        quote! {
-            let #value = ::midflight_plugin::rt::tagged::<#name>(__NUMBERS[#number]);
-            let #shape = #whole.variant();
-            // SAFETY: the tag is all that is read, and each field lies in the value; where a
-            // representation makes it otherwise, the compiler refuses to evaluate it.
-            let #shape = match unsafe { &*#value.as_ptr() } {
-                #name::#variant_name { #(#members: #fields),* } => {
-                    #(
-                        let #fields: *const #types = #fields;
-                        let #shape = #shape.field::<#types>(unsafe {
-                            ::midflight_plugin::rt::distance(&#value, #fields)
-                        });
-                    )*
-                    #shape
-                }
-                _ => ::midflight_plugin::rt::Shape::none(),
-            };
-            let #whole = #whole.with(#shape);
-        }
-    });
-    Ok(quote! {
-        const __NUMBERS: &'static [::midflight_plugin::rt::core::primitive::u8] = &[#(#numbers),*];
-        #described
-        #[allow(unreachable_patterns)]
-        const _: () = {
-            let #whole = ::midflight_plugin::rt::Tagged::new(&[
-                #(::midflight_plugin::rt::core::mem::align_of::<#types>()),*
-            ]);
-            #(#variants)*
-            #whole.is_that_of::<#name>();
-        };
-    })
+    Ok(description.enumeration(name, names_bytes, &counts, &numbers(name, data), variants))
+}
+
+/// What shows a field of that type to the description.
+fn shown(shape: &Ident, field_type: &Type) -> TokenStream {
+    quote_spanned!(at(field_type.span())=> #shape.field::<#field_type>)
 }
 
 /// The numbers of the variants.
@@ -312,10 +272,6 @@ fn named(tokens: TokenStream, name: &Ident) -> TokenStream {
         other => other,
     };
     tokens.into_iter().map(each).collect()
-}
-
-fn spanned(field_type: &Type) -> TokenStream {
-    quote_spanned!(at(field_type.span())=> #field_type)
 }
 
 fn text(member: &Member) -> String {
@@ -413,8 +369,8 @@ fn refuse(item: &DeriveInput, may_grow: bool) -> Result<()> {
     }
 }
 
-/// The types of the fields, and the arm that takes a value apart and puts it together again.
-fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
+/// The arm that takes a value apart and puts it together again.
+fn rebuilt(path: TokenStream, fields: &Fields) -> TokenStream {
     let members: Vec<_> = fields.members().collect();
     let locals: Vec<_> =
         (0..members.len()).map(|number| local(&format!("field_{number}"))).collect();
@@ -425,8 +381,7 @@ fn rebuilt(path: TokenStream, fields: &Fields) -> (Vec<Type>, TokenStream) {
         local.set_span(local.span().located_at(field.ty.span()));
         quote_spanned!(span=> ::midflight_plugin::rt::Portable::reown(#local))
     });
-    let arm = quote! {
+    quote! {
         #path { #(#members: #locals),* } => #path { #(#members: #rebuilt),* },
-    };
-    (fields.iter().map(|field| field.ty.clone()).collect(), arm)
+    }
 }

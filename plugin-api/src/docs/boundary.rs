@@ -69,6 +69,8 @@
 //! |---|---|
 //! | borrowed results, references inside of values, `&'static` | the library that owns what they point to can be unloaded |
 //! | `Box`, `Rc`, `Arc`, raw pointers | what they point to stays in the memory of the side that made it |
+//! | `char` | not every number is one, and nobody looks at what arrives: a `u32` crosses, and `char::from_u32` makes one of it; text is `Text` |
+//! | `u128`, `i128` | compilers have aligned them in two ways: two `u64`, or a record of them |
 //! | function pointers, closures, `impl Trait`, trait objects | their code is unloaded with the library: let the other side implement a contract. Objects of a contract are results and callbacks, as above |
 //! | `Box<dyn Session>` as an argument, in `Vec`, in a tuple, in a record | an object holds what it came from, which an argument can't give, and an update would wait for: an argument is a `Callback` |
 //! | `&mut` | the other side's memory would be put into it: return what is new, or take a sink |
@@ -83,9 +85,22 @@
 //! Safe code can't bend what the macros write, in a contract's crate or in a plugin's:
 //!
 //! - Generated code means by `midflight_plugin` the crate that the build gives that name. An
-//!   `extern crate … as midflight_plugin` of the author's changes nothing. A `Cargo.toml` that
-//!   gives the name to another package (`midflight-plugin = { package = "…" }`, `[patch]`) chooses
-//!   what crate this is, and is trusted as this crate is.
+//!   `extern crate … as midflight_plugin` of the author's changes nothing.
+//! - A `Cargo.toml` that gives the name to another package (`midflight-plugin = { package = "…" }`)
+//!   changes nothing of what the host relies on, either, whatever that package hands on of this one
+//!   and whatever it replaces, as long as it does not write `unsafe`. Each `unsafe impl` that is
+//!   generated is of a trait of this crate, or is of no use to anybody; and layouts of records,
+//!   tables, calls, objects, offers and state are made by provided items of that very trait, as
+//!   values that nobody else can make. What such a package can replace is what is safe: texts such
+//!   as a crate's name and version, and the numbers of a state's schema.
+//! - What is not closed: a package that writes `unsafe`, in itself or in a macro that it brings (a
+//!   crate that forbids `unsafe` does not see what a macro of another crate expands to), a build
+//!   that has another package *instead* of this one (`[patch]`, `[replace]`, `--extern`), and a
+//!   build script or a macro by procedure, which run on the builder's machine anyway. They choose
+//!   what code this is, and are trusted as this crate is.
+//! - No type and no function of abi_stable's, which describes layouts, is reached by an author
+//!   through this crate but `RResult`, the form of a `Result` on its way, whose methods are those
+//!   of a `Result`. A description is read by who writes `unsafe`.
 //! - Generated code names the language's own things through `midflight_plugin`, whatever the author
 //!   calls `Some`, `Result`, `u64`, `core` or `concat!`. A table that has a function which its
 //!   description leaves out is refused when it is loaded.
@@ -100,7 +115,10 @@
 //!   sees it at last. An attribute behind `#[record]` that changes them is an error.
 //! - So are the methods of a contract: each takes its instance and what is lent for a call of any
 //!   length, has the result that is described, and is safe to call. An attribute behind
-//!   `#[contract]` that makes `&'static self` or `unsafe fn` of one is an error.
+//!   `#[contract]` that makes `&'static self` or `unsafe fn` of one is an error, and so is one that
+//!   takes away `Send + Sync + 'static`, a method, or an argument. It may change what no call
+//!   relies on: documentation, `#[deprecated]`, the names of arguments, the body that a method
+//!   falls back to, and methods of its own with a body, which no table has and no caller sees.
 //! - Generated code passes through no macro that an author can define.
 //! - The symbols that stand before the C library's are defined by `export!` alone: what it is made
 //!   of wants an `unsafe` of whoever writes it by hand, which `#![forbid(unsafe_code)]` refuses.

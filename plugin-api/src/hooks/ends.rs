@@ -16,7 +16,8 @@ pub unsafe fn at_exit(
     library: *const (),
 ) -> c_int {
     type Real = unsafe extern "C" fn(Destructor, *mut c_void, *const ()) -> c_int;
-    // SAFETY: the caller's arguments; the real function has this type.
+    // SAFETY: `run` takes `argument`, by the promise of who calls this; the real function has this
+    // type.
     unsafe { real::<Real>(site, c"__cxa_atexit")(run, argument, own(site, library)) }
 }
 
@@ -67,8 +68,8 @@ pub unsafe fn exit_thread(site: Site, value: *mut c_void) -> ! {
     if !may_exit {
         panic!("pthread_exit in a call, or on a thread that is not the plugin's own");
     }
-    // SAFETY: the caller's argument; the real function has this type. No value with a Drop lives in
-    // this frame, which the unwind passes.
+    // SAFETY: any value may be left behind; the real function has this type. No value with a Drop
+    // lives in this frame, which the unwind passes.
     unsafe { real::<Real>(site, c"pthread_exit")(value) }
 }
 
@@ -86,6 +87,7 @@ pub unsafe fn cancel(site: Site, thread: c_ulong) -> c_int {
         fail(ESRCH);
         return ESRCH;
     }
-    // SAFETY: the caller's argument; the real function has this type.
+    // SAFETY: `thread` is one that can be cancelled, by the promise of who calls this; the real
+    // function has this type.
     unsafe { real::<Real>(site, c"pthread_cancel")(thread) }
 }

@@ -13,7 +13,8 @@ use std::ffi::{c_char, c_int, c_ulong};
 /// As for the function.
 pub unsafe fn getenv(site: Site, name: *const c_char) -> *const c_char {
     type Real = unsafe extern "C" fn(*const c_char) -> *const c_char;
-    // SAFETY: the caller's arguments; the real function has this type.
+    // SAFETY: `name` is a C string, by the promise of who calls this; the real function has this
+    // type.
     unsafe {
         match host(site) {
             Some(host) => (host.hooks.getenv)(host.owner, name),
@@ -34,7 +35,7 @@ pub unsafe fn secure_getenv(site: Site, name: *const c_char) -> *const c_char {
     if getauxval(AT_SECURE) != 0 {
         return std::ptr::null();
     }
-    // SAFETY: the caller's.
+    // SAFETY: `name` is a C string, by the promise of who calls this.
     unsafe { getenv(site, name) }
 }
 

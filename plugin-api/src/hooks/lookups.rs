@@ -20,8 +20,8 @@ pub unsafe fn dlsym(
     library: *mut c_void,
     name: *const c_char,
 ) -> *mut c_void {
-    // SAFETY: the caller's arguments. The loader takes the library that it is called from for the
-    // one that asks, which is this one.
+    // SAFETY: the loader is asked what `dlsym` was asked. It takes the library that it is called
+    // from for the one that asks, which is this one.
     let ask = |library| unsafe { (site.dlsym)(library, name) };
     // SAFETY: a C string, by the caller's promise.
     unsafe { answer(kept, library, name, ask) }

@@ -47,7 +47,8 @@ pub unsafe fn clone(
     if host(site).is_some() && flags & CLONE_VM != 0 && flags & CLONE_VFORK == 0 {
         return fail(EPERM);
     }
-    // SAFETY: the caller's arguments; those that the flags don't ask for are not looked at.
+    // SAFETY: each argument is as `clone` takes it, by the promise of who calls this; those that
+    // the flags don't ask for are not looked at.
     unsafe { real::<Real>(site, c"clone")(run, stack, flags, argument, parent, storage, child) }
 }
 
@@ -62,7 +63,8 @@ pub unsafe fn timer(
     timer: *mut *mut c_void,
 ) -> c_int {
     type Real = unsafe extern "C" fn(c_int, *const c_void, *mut *mut c_void) -> c_int;
-    // SAFETY: the caller's arguments; the real function has this type.
+    // SAFETY: `notice` and `timer` are as the function takes them, by the promise of who calls
+    // this; it has this type.
     unsafe {
         match host(site).is_some() && wants_a_thread(notice) {
             true => fail(ENOTSUP),

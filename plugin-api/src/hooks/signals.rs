@@ -26,7 +26,8 @@ pub unsafe fn sigaction(
     previous: *mut c_void,
 ) -> c_int {
     type Real = unsafe extern "C" fn(c_int, *const c_void, *mut c_void) -> c_int;
-    // SAFETY: the caller's arguments; the real function has this type.
+    // SAFETY: `action` and `previous` are what `sigaction` takes, by the promise of who calls this;
+    // the real function has this type.
     unsafe {
         match host(site) {
             Some(host) => (host.hooks.sigaction)(host.owner, signal, action, previous),
@@ -40,7 +41,7 @@ pub unsafe fn sigaction(
 /// # Safety
 /// As for the function.
 pub unsafe fn signal(site: Site, signal: c_int, handler: usize) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: `handler` is one that `signal` takes, by the promise of who calls this.
     unsafe { styled(site, SignalStyle::Bsd, signal, handler) }
 }
 
@@ -49,7 +50,7 @@ pub unsafe fn signal(site: Site, signal: c_int, handler: usize) -> usize {
 /// # Safety
 /// As for the function.
 pub unsafe fn sysv_signal(site: Site, signal: c_int, handler: usize) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: `handler` is one that `sysv_signal` takes, by the promise of who calls this.
     unsafe { styled(site, SignalStyle::SysV, signal, handler) }
 }
 
@@ -58,7 +59,7 @@ pub unsafe fn sysv_signal(site: Site, signal: c_int, handler: usize) -> usize {
 /// # Safety
 /// As for the function.
 pub unsafe fn sigset(site: Site, signal: c_int, handler: usize) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: `handler` is one that `sigset` takes, by the promise of who calls this.
     unsafe { styled(site, SignalStyle::Set, signal, handler) }
 }
 
@@ -71,7 +72,8 @@ unsafe fn styled(site: Site, style: SignalStyle, signal: c_int, handler: usize) 
         SignalStyle::SysV => c"sysv_signal",
         SignalStyle::Set => c"sigset",
     };
-    // SAFETY: the caller's arguments; each of the three has this type.
+    // SAFETY: `handler` is one that the function of this style takes, by the promise of who calls
+    // this; each of the three has this type.
     unsafe {
         match host(site) {
             Some(host) => (host.hooks.signal)(host.owner, style, signal, handler),

@@ -1,6 +1,6 @@
 midflight_plugin::contract_crate!();
 use midflight_plugin::rt::described::Whole;
-use midflight_plugin::rt::{Bound, Calls, Exported, Gate, Offered};
+use midflight_plugin::rt::{Bound, Calls, Exported, Gate, OfferOf};
 use midflight_plugin::{Context, Contract, Crosses, Fault, ImplementedBy, Plugin, Portable, StartError, contract};
 
 #[contract]
@@ -44,7 +44,7 @@ impl Plugin for Mine {
 }
 
 impl Exported for Mine {
-    const OFFERS: &'static [Offered] = &[];
+    const OFFERS: &'static [OfferOf<Self>] = &[];
     const CONTRACTS: &'static [(&'static str, &'static str)] = &[];
     const GROUP: &'static str = "";
 }

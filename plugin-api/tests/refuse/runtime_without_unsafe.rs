@@ -48,8 +48,8 @@ fn plays_the_host(table: &HostTable) {
 fn says_what_a_table_is() {
     struct Made(u64);
     impl rt::described::Described for Made {
-        const MONO: &'static rt::described::MonoTypeLayout = <dyn Tick as Contract>::Functions::MONO;
-        const SHARED: &'static rt::described::SharedVars = <dyn Tick as Contract>::Functions::SHARED;
+        const MONO: &'static rt::described::Mono = <dyn Tick as Contract>::Functions::MONO;
+        const SHARED: &'static rt::described::Shared = <dyn Tick as Contract>::Functions::SHARED;
         const COUNT: u32 = 1;
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::host::Bounds;
 use crate::runtime::Owner;
 use crate::shared::{Checks, Shared};
-use midflight_plugin::rt::{Exported, Linked, Offered, StateTable};
+use midflight_plugin::rt::{Exported, Linked, OfferOf, StateOf};
 use midflight_plugin::{Attached, AttachedError, Context, Plugin, StartError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,10 +23,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Plugin for Asks<T> {
 
 // SAFETY: it offers nothing and has no state.
 unsafe impl<T: Serialize + DeserializeOwned + 'static> Exported for Asks<T> {
-    const OFFERS: &'static [Offered] = &[];
+    const OFFERS: &'static [OfferOf<Self>] = &[];
     const CONTRACTS: &'static [(&'static str, &'static str)] = &[];
     const GROUP: &'static str = "";
-    const STATE: Option<&'static StateTable> = None;
+    const STATE: Option<&'static StateOf<Self>> = None;
     const VERSION: &'static str = "1.0.0";
 }
 
