@@ -259,8 +259,18 @@ impl SlotGate {
     #[cold]
     #[inline(never)]
     fn timed<'r>(&self, link: &Link, release: &'r Release) -> Option<(&'r Bound, &'r Meter)> {
-        let same = matches!((&self.link.keep, &link.keep), (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other));
-        release.timed(self.target.index).filter(|_| same)
+        release.timed(self.target.index).filter(|_| self.is_of_the_host_of(link))
+    }
+
+    /// The number of the generation that serves the slot's plugin in a release of `link`'s host. A
+    /// name means something within its own host alone, too, and nothing to a fixed slot.
+    fn generation(&self, link: &Link, release: &Release) -> Option<u64> {
+        let generation = release.generation(&self.target.plugin)?;
+        self.is_of_the_host_of(link).then_some(generation.number)
+    }
+
+    fn is_of_the_host_of(&self, link: &Link) -> bool {
+        matches!((&self.link.keep, &link.keep), (Keep::Host(own), Keep::Host(other)) if Arc::ptr_eq(own, other))
     }
 }
 

@@ -293,9 +293,9 @@ impl Request<'_> {
         self.release.number
     }
 
-    /// The generation that serves `slot` in this release.
+    /// The generation that serves `slot` in this release; none for a slot of another host.
     pub fn generation<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<u64> {
-        Some(self.release.generation(slot.plugin())?.number)
+        slot.gate.generation(self.link, self.release)
     }
 }
 
@@ -331,9 +331,9 @@ impl Lease {
         self.release.number
     }
 
-    /// The generation that serves `slot` in this release.
+    /// The generation that serves `slot` in this release; none for a slot of another host.
     pub fn generation<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<u64> {
-        Some(self.release.generation(slot.plugin())?.number)
+        slot.gate.generation(&self.link, &self.release)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What safe code of a service can try against its host, and what comes of it.
 
 use midflight::bench::Turns;
-use midflight::{Host, Residency, Slot};
+use midflight::{Fault, Host, Residency, Slot};
 use midflight_tests::{Desk, Fixture, Log, Rig, Way, in_child, run_child, with_children};
 use probe_contracts::{Begin, Desk as DeskContract, End, Probe};
 use std::cell::RefCell;
@@ -28,6 +28,21 @@ fn s04_a_slot_takes_turns_in_its_own_host_alone() {
     assert!(turns.slot(&other.probe).is_none(), "a slot of another host");
     assert!(turns.slot(&own).is_none(), "a slot that takes turns already");
     drop((own, turns, lease));
+    rig.end();
+    other.end();
+}
+
+#[test]
+fn s04_a_release_knows_no_generation_of_another_hosts_slot() {
+    let (rig, other) = (Rig::serving_by(Way::Linked), Rig::serving_by(Way::Linked));
+    let lease = rig.group.lease().expect("it serves");
+    assert_eq!(lease.generation(&rig.probe), Some(1));
+    assert_eq!(lease.generation(&other.probe), None, "by a lease");
+    let asked = rig.group.request(|request| {
+        Ok::<_, Fault>((request.generation(&rig.probe), request.generation(&other.probe)))
+    });
+    assert_eq!(asked, Ok((Some(1), None)), "in a request");
+    drop(lease);
     rig.end();
     other.end();
 }

@@ -10,6 +10,7 @@ use crate::release::Known;
 use crate::stage::image::Draft;
 use crate::stage::run::Place;
 use crate::stage::{Candidate, Order};
+use midflight_inspect::text;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 const STDERR_BYTES_KEPT: usize = 4 * 1024;
 /// What of that is told.
 const STDERR_LINES_TOLD: usize = 4;
-const STDERR_CHARS_TOLD: usize = 500;
 /// What is read before the next look at the clock.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// A verdict is a sentence.
@@ -255,13 +255,11 @@ fn read_some(source: &mut Option<impl Read>, into: &mut Vec<u8>) {
     }
 }
 
-/// The last lines, as one, with nothing in them that a terminal would obey.
+/// The last lines, as one.
 fn told(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = lines[lines.len().saturating_sub(STDERR_LINES_TOLD)..].join(" | ");
-    let surplus = last.chars().count().saturating_sub(STDERR_CHARS_TOLD);
-    last.chars().skip(surplus).filter(|letter| !letter.is_control()).collect()
+    text::told(&lines[lines.len().saturating_sub(STDERR_LINES_TOLD)..].join(" | "))
 }
 
 #[cfg(test)]
@@ -272,8 +270,9 @@ mod tests {
     fn the_end_of_stderr_is_told_in_one_line() {
         let check = |stderr: &str, expected: &str| assert_eq!(told(stderr.as_bytes()), expected);
         check("", "");
-        check("one\n\n  two \u{1b}[2J\nthree\n", "one | two [2J | three");
+        check("one\n\n  two \u{1b}[2J\nthree\n", r"one | two \u{1b}[2J | three");
         check("1\n2\n3\n4\n5\n6\n", "3 | 4 | 5 | 6");
-        check(&"ü".repeat(600), &"ü".repeat(STDERR_CHARS_TOLD));
+        let long = told("ü".repeat(STDERR_BYTES_KEPT).as_bytes());
+        assert!(long.len() <= text::BYTES_MAX && long.ends_with("üüü"), "{long}");
     }
 }
