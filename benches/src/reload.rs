@@ -101,7 +101,7 @@ fn stages(rig: &Rig) -> String {
         preflighted.map_or_else(String::new, |ms| format!("opened in a child {ms:.2} ms, "));
     format!(
         "medians: read and inspected {:.2} ms, {preflighted}image written, mapped and compared {:.2} ms, started {:.2} ms, active {:.2} ms after the read began",
-        median(|kind| matches!(kind, EventKind::Staged)),
+        median(|kind| matches!(kind, EventKind::Staged { .. })),
         median(|kind| matches!(kind, EventKind::Loaded)),
         median(|kind| matches!(kind, EventKind::Prepared)),
         median(|kind| matches!(kind, EventKind::Active { .. })),

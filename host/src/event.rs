@@ -40,7 +40,11 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub enum EventKind {
     /// The file was read and inspected.
-    Staged,
+    Staged {
+        /// The first 8 digits of the BLAKE3 hash of its bytes, which tell two builds of one version
+        /// apart.
+        build: String,
+    },
     /// The host was to have a [preflight](crate::preflight()) and can't: candidates are opened in
     /// the service alone. Told once, at the start.
     NoPreflight {
@@ -75,6 +79,9 @@ pub enum EventKind {
     Returned {
         /// The code and the reason.
         reason: String,
+        /// What had served in between and was never committed, in words: the way back leads past
+        /// it, to what was committed last.
+        past: Option<String>,
     },
     /// A state was handed over to it; it took as long as calls waited.
     HandedOver {
@@ -205,7 +212,11 @@ impl fmt::Display for EventKind {
             }
             EventKind::Active { release, .. } => write!(f, "active in release {release}"),
             EventKind::Refused(refusal) => refusal.fmt(f),
-            EventKind::Returned { reason } => write!(f, "switched out again: {reason}"),
+            EventKind::Staged { build } => write!(f, "staged, build {build}"),
+            EventKind::Returned { reason, past: None } => write!(f, "switched out again: {reason}"),
+            EventKind::Returned { reason, past: Some(past) } => {
+                write!(f, "switched out again, past {past}: {reason}")
+            }
             EventKind::HandedOver { schema, bytes } => {
                 write!(f, "state handed over in schema {schema}, {bytes} bytes")
             }
@@ -288,7 +299,7 @@ impl EventKind {
     /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
-            EventKind::Staged => "staged",
+            EventKind::Staged { .. } => "staged",
             EventKind::NoPreflight { .. } => "no_preflight",
             EventKind::Preflighted => "preflighted",
             EventKind::Loaded => "loaded",
@@ -328,7 +339,9 @@ impl EventKind {
     fn told(self) -> Self {
         let told = |reason: String| text::told(&reason);
         match self {
-            EventKind::Returned { reason } => EventKind::Returned { reason: told(reason) },
+            EventKind::Returned { reason, past } => {
+                EventKind::Returned { reason: told(reason), past: past.map(told) }
+            }
             EventKind::StateLost { reason } => EventKind::StateLost { reason: told(reason) },
             EventKind::JournalFailed { reason } => {
                 EventKind::JournalFailed { reason: told(reason) }
@@ -535,7 +548,8 @@ mod tests {
         let log = Arc::new(EventLog::new(2));
         let mut events = log.follow();
         assert!(events.try_next().is_none());
-        for kind in [EventKind::Staged, EventKind::Loaded, EventKind::Prepared, EventKind::Drained]
+        for kind in
+            [EventKind::Unchanged, EventKind::Loaded, EventKind::Prepared, EventKind::Drained]
         {
             add(&log, kind);
         }

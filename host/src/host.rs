@@ -134,6 +134,7 @@ impl Host {
         let began = Instant::now();
         let candidate = Candidate::read(path.as_ref(), &self.shared.bounds, &self.shared.spare)?;
         let candidate = Box::new(candidate);
+        self.allow_within(Some(&candidate.manifest().name))?;
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
     }
@@ -146,8 +147,19 @@ impl Host {
         let began = Instant::now();
         let candidate = Candidate::read(path.as_ref(), &self.shared.bounds, &self.shared.spare)?;
         let candidate = Box::new(candidate);
+        self.allow_within(Some(&candidate.manifest().name))?;
         let took = began.elapsed();
         self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
+    }
+
+    /// Refuses what would wait for this very thread: see [`Code::InsideCall`].
+    fn allow_within(&self, plugin: Option<&str>) -> Result<(), Refusal> {
+        let groups = pin::groups();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let plugin = plugin.map(str::to_owned);
+        self.shared.ask(|reply| Command::Within { groups, plugin, reply })?
     }
 
     /// Applies the release file at `path`: the plugins of one group, with versions and
@@ -173,6 +185,9 @@ impl Host {
     pub fn apply_release(&self, path: impl AsRef<Path>) -> Result<Vec<Applied>, Refusal> {
         let began = Instant::now();
         let candidates = release_file::read(path.as_ref(), &self.shared.bounds)?;
+        for (candidate, _) in &candidates {
+            self.allow_within(Some(&candidate.manifest().name))?;
+        }
         let took = began.elapsed();
         let (named, answers): (Vec<_>, Vec<_>) = candidates
             .into_iter()
@@ -199,8 +214,10 @@ impl Host {
     /// [`rollback`](Host::rollback). Returns when that is done.
     ///
     /// # Errors
-    /// `nothing_to_cancel`: what serves is committed, and nothing of `plugin` is on its way.
+    /// `nothing_to_cancel`: what serves is committed, and nothing of `plugin` is on its way. Or
+    /// `inside_call`.
     pub fn cancel(&self, plugin: &str) -> Result<(), Refusal> {
+        self.allow_within(Some(plugin))?;
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Cancel { plugin, reply })?
     }
@@ -208,10 +225,16 @@ impl Host {
     /// Switches `plugin` back to the version that served before the current one. What is left is
     /// held: the watcher does not bring it back, only [`apply`](Host::apply) does.
     ///
+    /// On [probation](HostBuilder::probation) that is the version that was committed last: one that
+    /// served in between was never good, and the event says which is passed over. What came in the
+    /// same release ([`apply_release`](Host::apply_release)) goes back with it; other plugins of the
+    /// group stay as they are, on their own probation or off it.
+    ///
     /// # Errors
-    /// `nothing_to_roll_back`, `linked_in`, or what stops any update: then the current version
-    /// serves on.
+    /// `nothing_to_roll_back`, `linked_in`, `inside_call`, or what stops any update: then the
+    /// current version serves on.
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
+        self.allow_within(Some(plugin))?;
         let plugin = plugin.to_owned();
         self.shared.ask(|reply| Command::Rollback { plugin, reply })?
     }
@@ -223,6 +246,7 @@ impl Host {
     /// `linked_in`, or what stops any update, `start_failed` above all: then the plugin serves on
     /// with the configuration that it has.
     pub fn configure(&self, plugin: &str, config: &str) -> Result<Applied, Refusal> {
+        self.allow_within(Some(plugin))?;
         let (plugin, config) = (plugin.to_owned(), config.into());
         self.shared.ask(|reply| Command::Configure { plugin, config, reply })?
     }
@@ -246,11 +270,16 @@ impl Host {
     ///
     /// For hosts with [`Publish::Manual`]: call it between two ticks, or at an auction. Where
     /// nothing waits it is one load.
-    pub fn switch_point(&self) -> usize {
+    ///
+    /// # Errors
+    /// `inside_call`: this thread is inside of a call of a group whose state would have to be handed
+    /// over, which can't be while the call lasts. Nothing was switched, and what waits waits on.
+    pub fn switch_point(&self) -> Result<usize, Refusal> {
         if !self.shared.waiting.load(Acquire) {
-            return 0;
+            return Ok(0);
         }
-        self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0)
+        self.allow_within(None)?;
+        Ok(self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0))
     }
 
     /// Lets retired plugins go that this thread still owes something: destructors of their
@@ -421,7 +450,8 @@ pub(crate) struct Bounds {
     pub(crate) hook_deadline: Duration,
     pub(crate) handover_wait_max: Duration,
     pub(crate) probation: Duration,
-    pub(crate) check_interval: Duration,
+    /// `None`: as long as it makes sense.
+    pub(crate) check_interval: Option<Duration>,
     pub(crate) latency_max: Option<f64>,
     /// By group.
     pub(crate) canaries: BTreeMap<String, Share>,
@@ -451,7 +481,7 @@ impl Default for Bounds {
             hook_deadline: Duration::from_secs(10),
             handover_wait_max: Duration::from_millis(250),
             probation: Duration::ZERO,
-            check_interval: Duration::from_secs(1),
+            check_interval: None,
             latency_max: None,
             canaries: BTreeMap::new(),
         }
@@ -459,6 +489,11 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    pub(crate) fn check_interval(&self) -> Duration {
+        let probation = self.probation.max(Duration::from_millis(1));
+        self.check_interval.unwrap_or(Duration::from_secs(1).min(probation))
+    }
+
     /// `None` where there is no preflight.
     pub(crate) fn preflight_limit(&self) -> Option<Duration> {
         // A century is for ever, and can be added to any clock.
@@ -699,6 +734,8 @@ impl HostBuilder {
     /// counts in `generations_max`, and comes back with one store when
     /// [`Plugin::health`](midflight_plugin::Plugin::health) or a
     /// [`health_check`](HostBuilder::health_check) fails, or when it is rolled back or cancelled.
+    /// Each update has a probation of its own, whatever else of its group comes or goes meanwhile; a
+    /// release of several plugins has one. Time in which the process was stopped counts for none.
     /// Default 0: a version is committed as soon as its `after_switch` has returned.
     #[must_use]
     pub fn probation(mut self, length: Duration) -> Self {
@@ -735,10 +772,12 @@ impl HostBuilder {
         self
     }
 
-    /// How often a version on probation is asked for its health. Default 1 s.
+    /// How often a version on probation is asked for its health, and once more when its time is
+    /// over: only what is well then is committed. Default 1 s, or as long as the probation if that
+    /// is shorter; a longer one contradicts it.
     #[must_use]
     pub fn check_interval(mut self, interval: Duration) -> Self {
-        self.bounds.check_interval = interval;
+        self.bounds.check_interval = Some(interval);
         self
     }
 
@@ -918,6 +957,13 @@ impl HostBuilder {
                 let why = format!("{of_all} of group {group} is not between 0 and 1");
                 return Err(HostError::Bound { name: "canary", why });
             }
+        }
+        let probation = bounds.probation;
+        if let Some(interval) = bounds.check_interval.filter(|it| *it > probation)
+            && probation > Duration::ZERO
+        {
+            let why = format!("{interval:?} is longer than the probation of {probation:?}");
+            return Err(HostError::Bound { name: "check_interval", why });
         }
         let names: Vec<_> = self.services.iter().map(Provided::name).collect();
         match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {

@@ -31,6 +31,7 @@ mod layout;
 mod library;
 mod mappings;
 mod meter;
+mod permit;
 mod release;
 mod release_file;
 mod runtime;

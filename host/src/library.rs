@@ -19,7 +19,7 @@ use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
     Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place,
-    StateTable, with_cure,
+    Question, StateTable, with_cure,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
@@ -219,24 +219,26 @@ impl Library {
     }
 
     /// One part of the instance's state in the schema `version`, in the host's own memory, and
-    /// whether more is to come.
+    /// whether more is to come. Who holds the state is waited for as long as it is `wanted`.
     pub(crate) fn save(
         &self,
         instance: &Instance,
         origin: &Origin,
         version: u32,
         part: Part,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(Vec<u8>, bool), String> {
         let state = self.state().ok_or(STATELESS)?;
-        // SAFETY: as in `hook`.
+        // SAFETY: as in `hook`; the question is lent for the call.
         unsafe {
-            (state.save)(instance.0, version, part)
+            (state.save)(instance.0, version, part, &question(&wanted))
                 .finish_result::<(Vec<u8>, bool), String>(&nobody(origin))
         }
         .map_err(words)
     }
 
-    /// Gives the instance one part of a state that was saved in the schema `version`.
+    /// Gives the instance one part of a state that was saved in the schema `version`, which it
+    /// keeps aside.
     pub(crate) fn restore(
         &self,
         instance: &Instance,
@@ -249,6 +251,24 @@ impl Library {
         // SAFETY: as in `hook`.
         unsafe {
             (state.restore)(instance.0, version, part, bytes.into())
+                .finish_result::<(), String>(&nobody(origin))
+        }
+        .map_err(words)
+    }
+
+    /// What was restored is the instance's state from here on, if `leave` says so, which is asked
+    /// with the state locked.
+    pub(crate) fn install(
+        &self,
+        instance: &Instance,
+        origin: &Origin,
+        wanted: &dyn Fn() -> bool,
+        leave: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let state = self.state().ok_or(STATELESS)?;
+        // SAFETY: as in `save`.
+        unsafe {
+            (state.install)(instance.0, &question(&wanted), &question(&leave))
                 .finish_result::<(), String>(&nobody(origin))
         }
         .map_err(words)
@@ -452,6 +472,17 @@ fn caught<T>(origin: &Origin, run: impl FnOnce() -> T) -> Result<T, Fault> {
             frames: Vec::new(),
         }))
     })
+}
+
+/// What a plugin may ask while it is called. The question is not to outlive what it is about.
+fn question(of: &&dyn Fn() -> bool) -> Question {
+    unsafe extern "C" fn ask(of: *const ()) -> bool {
+        // SAFETY: what `question` was made of, which lives until the call ends that it is lent for.
+        let ask = unsafe { *of.cast::<&dyn Fn() -> bool>() };
+        // A panic of ours must not unwind into the plugin.
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(false)
+    }
+    Question { of: std::ptr::from_ref(of).cast(), ask }
 }
 
 const STATELESS: &str = "the plugin has no state to hand over";

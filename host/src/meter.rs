@@ -69,6 +69,11 @@ impl Latency {
         Latency { before: before.into(), now: now.into() }
     }
 
+    /// Do the two measure the same?
+    pub(crate) fn is(&self, other: &Latency) -> bool {
+        Arc::ptr_eq(&self.now, &other.now)
+    }
+
     /// What is slower than it may be, and how much: of a plugin, or of no one alone.
     pub(crate) fn over(&self, slots: &[Wanted], factor: f64) -> Option<(Option<Arc<str>>, String)> {
         let mut slots = slots.iter().enumerate();

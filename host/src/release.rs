@@ -5,6 +5,7 @@ use crate::gate::ways::{Detour, Fork};
 use crate::holds::Holds;
 use crate::library::{self, Instance, Library};
 use crate::meter::{Meter, Meters};
+use crate::permit::Permit;
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage::image::Image;
@@ -12,12 +13,13 @@ use crate::stage::{self, Keep};
 use crate::status::{Mapped, Memory};
 use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService, Tally};
 use midflight_plugin::{Fault, ImplementedBy};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// An immutable snapshot of a group: which generation serves each slot. It is what is swapped.
 ///
@@ -254,6 +256,10 @@ pub(crate) struct Generation {
     checked: Mutex<Vec<Checked>>,
     /// The hand-over whose copy of its state is under way. Locked for the length of a save.
     copy: Mutex<u64>,
+    /// The hand-over that has restored a state into it last. Locked for the length of a restore.
+    restored: Mutex<u64>,
+    /// What workers are at in its code: they hold shares of it.
+    work: Mutex<Vec<(&'static str, Instant)>>,
     /// What faults name. Boxed: every `Bound` of this generation points to it.
     origin: Box<Origin>,
     instance: Instance,
@@ -385,6 +391,8 @@ impl Generation {
             config,
             checked: Mutex::new(checked),
             copy: Mutex::new(0),
+            restored: Mutex::new(0),
+            work: Mutex::default(),
             origin,
             instance,
             library,
@@ -436,14 +444,31 @@ impl Generation {
     /// Tells the plugin that it gets no new calls. On a worker: it runs the plugin's code. Once,
     /// since the plugin was promised that.
     pub(crate) fn retiring(&self) -> Result<(), Fault> {
+        let _work = self.at_work(Self::RETIRING);
         self.library.retiring(&self.instance, &self.uncounted())
     }
 
     /// Runs one hook of the plugin's; the error is its reason, or the report of its panic. On a
     /// worker.
     pub(crate) fn hook(&self, which: Hook) -> Result<(), String> {
+        let _work = self.at_work(which.name());
         self.library.hook(&self.instance, &self.uncounted(), which)
     }
+
+    /// What workers are at in its code, which hold it meanwhile.
+    pub(crate) fn work(&self) -> Vec<(&'static str, Instant)> {
+        self.work.lock().clone()
+    }
+
+    fn at_work(&self, what: &'static str) -> AtWork<'_> {
+        let begun = (what, Instant::now());
+        self.work.lock().push(begun);
+        AtWork { of: self, begun }
+    }
+
+    pub(crate) const SAVE: &str = "save of its state";
+    pub(crate) const RESTORE: &str = "restore of its state";
+    pub(crate) const RETIRING: &str = "retiring";
 
     /// The schemas of its state; `None` where it has no state to hand over.
     pub(crate) fn schema(&self) -> Option<Schema> {
@@ -458,30 +483,85 @@ impl Generation {
 
     /// One part of its state in the schema `version`, which it keeps, whatever comes of it. On a
     /// worker. Nobody may call the plugin meanwhile where [`Part`] says so. `of` numbers the
-    /// hand-over: one that was given up can't take a part out of a later one's copy.
+    /// hand-over: one that was given up can't take a part out of a later one's copy. Who holds the
+    /// state, a save of an earlier hand-over among them, is waited for while `permit` wants it.
     ///
     /// # Errors
     /// The plugin's reason, or the report of its panic; or another hand-over has begun.
-    pub(crate) fn save(&self, of: u64, version: u32, part: Part) -> Result<Saved, String> {
-        let mut copy = self.copy.lock();
-        match part {
-            Part::Whole | Part::First => *copy = of,
-            Part::Next | Part::Rest | Part::Forget if *copy != of => {
-                return Err("another hand-over has begun".to_owned());
-            }
-            Part::Next | Part::Rest | Part::Forget => {}
+    pub(crate) fn save(
+        &self,
+        of: u64,
+        version: u32,
+        part: Part,
+        permit: &Permit,
+    ) -> Result<Saved, String> {
+        let mut copy = wait_for(&self.copy, permit)
+            .ok_or("a hand-over that was given up is still in its save")?;
+        let is_its_own = match part {
+            Part::Whole | Part::First => *copy <= of,
+            Part::Next | Part::Rest | Part::Forget => *copy == of,
+        };
+        if !is_its_own {
+            return Err(OVERTAKEN.to_owned());
         }
-        let saved = self.library.save(&self.instance, &self.uncounted(), version, part);
-        saved.map(|(bytes, more)| Saved { bytes, more })
+        *copy = of;
+        let _work = self.at_work(Self::SAVE);
+        let wanted = || permit.is_wanted_by_who_waits();
+        let saved = self.library.save(&self.instance, &self.uncounted(), version, part, &wanted)?;
+        permit.at_hand();
+        Ok(Saved { bytes: saved.0, more: saved.1 })
     }
 
-    /// Gives it one part of a state that was saved in the schema `version`. On a worker.
+    /// Gives it one part of a state that was saved in the schema `version`, which it keeps aside.
+    /// On a worker.
     ///
     /// # Errors
-    /// The plugin's reason, or the report of its panic. Its state is as it was where `part` is
-    /// [`Part::Whole`]; else parts of a copy are missing, and it must not serve.
-    pub(crate) fn restore(&self, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
+    /// The plugin's reason, or the report of its panic; or another hand-over has begun. Its state
+    /// is as it was, whatever happens.
+    pub(crate) fn restore(
+        &self,
+        of: u64,
+        version: u32,
+        part: Part,
+        bytes: &[u8],
+        permit: &Permit,
+    ) -> Result<(), String> {
+        let mut restored = wait_for(&self.restored, permit)
+            .ok_or("a hand-over that was given up is still in its restore")?;
+        let is_its_own = match part {
+            Part::Whole | Part::First => *restored <= of,
+            Part::Next | Part::Rest | Part::Forget => *restored == of,
+        };
+        if !is_its_own {
+            return Err(OVERTAKEN.to_owned());
+        }
+        *restored = of;
+        let _work = self.at_work(Self::RESTORE);
         self.library.restore(&self.instance, &self.uncounted(), version, part, bytes)
+    }
+
+    /// What was restored is its state from here on, if `leave` says so, which is asked with the
+    /// state locked and has no error after it. On a worker.
+    ///
+    /// # Errors
+    /// There is no leave, or somebody holds the state until `permit` does not want it any more.
+    pub(crate) fn install(
+        &self,
+        of: u64,
+        permit: &Permit,
+        leave: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let restored = wait_for(&self.restored, permit).ok_or(OVERTAKEN)?;
+        if *restored != of {
+            return Err(OVERTAKEN.to_owned());
+        }
+        let _work = self.at_work(Self::RESTORE);
+        let wanted = || permit.is_wanted_by_who_waits();
+        let leave = || {
+            permit.at_hand();
+            leave()
+        };
+        self.library.install(&self.instance, &self.uncounted(), &wanted, &leave)
     }
 
     /// Stops a generation that nothing is inside of. On a worker: it runs the plugin's code.
@@ -514,3 +594,32 @@ impl Generation {
         Some(self.library.bound(&self.instance, offer, &self.origin))
     }
 }
+
+/// A worker in a generation's code, for as long as it lives.
+struct AtWork<'g> {
+    of: &'g Generation,
+    begun: (&'static str, Instant),
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let mut work = self.of.work.lock();
+        let at = work.iter().position(|begun| *begun == self.begun);
+        at.map(|at| work.swap_remove(at));
+    }
+}
+
+const OVERTAKEN: &str = "another hand-over has begun";
+
+/// The lock, if it is to be had while `permit` wants it.
+fn wait_for<'m>(of: &'m Mutex<u64>, permit: &Permit) -> Option<MutexGuard<'m, u64>> {
+    loop {
+        match of.try_lock_for(LOOK) {
+            None if permit.is_wanted() => {}
+            locked => return locked,
+        }
+    }
+}
+
+/// How long a lock is waited for between two looks at the permit.
+const LOOK: Duration = Duration::from_millis(1);

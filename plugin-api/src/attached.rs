@@ -109,25 +109,36 @@ impl<T: Serialize + DeserializeOwned> Attached<T> {
 
     /// Changes the value of `object`, and returns what `change` does; `None`, and nothing is
     /// changed, where it has none. Nobody else's change falls between: `change` runs again, on the
-    /// value as it is then, if there was one.
+    /// value as it is then, if there was one. `change` may read the same value, which is as it was
+    /// before it; it must not write it, itself or by what it calls.
     ///
     /// # Errors
-    /// It is no `T`, or what became of it can't be serialised. Then it is as it was.
+    /// It is no `T`, or what became of it can't be serialised: then it is as it was. Or `change`
+    /// wrote the same value ([`Nested`](AttachedError::Nested)), or others did each time that it
+    /// ran ([`Contended`](AttachedError::Contended)): then it is what they wrote.
     pub fn update<R>(
         &self,
         object: u64,
         mut change: impl FnMut(&mut T) -> R,
     ) -> Result<Option<R>, AttachedError> {
         let mut there = self.look(object);
-        loop {
+        for _ in 0..TRIES_MAX {
             let Some(mut value) = self.read(object, &there)? else { return Ok(None) };
             let answer = change(&mut value);
             let put = self.put(object, there.stamp, &value)?;
             if put.done {
                 return Ok(Some(answer));
             }
+            // This thread has been in `change` since it looked, so that is where it wrote. It would
+            // write again each time.
+            if put.by_this_thread {
+                let reason = StateError::new("`change` wrote it, itself or by what it called");
+                return Err(AttachedError::Nested(self.about(object, reason)));
+            }
             there = put.value;
         }
+        let reason = StateError::new(format!("others wrote it each of {TRIES_MAX} times"));
+        Err(AttachedError::Contended(self.about(object, reason)))
     }
 
     /// Takes the value of `object` away, readable or not. Was there one?
@@ -192,6 +203,15 @@ pub enum AttachedError {
     /// The value can't be serialised.
     #[error("`{}` of the object {} can't be written: {}", .0.name, .0.object, .0.reason)]
     Unwritable(Box<AboutAttached>),
+    /// The `change` of an [`update`](Attached::update) wrote the very value that it was to change.
+    /// Let it read no more than what it is given, and write other objects before or after it.
+    #[error("`{}` of the object {} is not updated: {}", .0.name, .0.object, .0.reason)]
+    Nested(Box<AboutAttached>),
+    /// Others wrote the value each of the 10,000 times that `change` of an
+    /// [`update`](Attached::update) ran: it takes much longer than theirs, or it waits for a thread
+    /// that writes it.
+    #[error("`{}` of the object {} is not updated: {}", .0.name, .0.object, .0.reason)]
+    Contended(Box<AboutAttached>),
 }
 
 impl fmt::Debug for AttachedError {
@@ -199,6 +219,9 @@ impl fmt::Debug for AttachedError {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// An update that finds the value changed so often is given up.
+const TRIES_MAX: u32 = 10_000;
 
 /// What an [`AttachedError`] is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +275,8 @@ pub struct Stamped {
 pub struct Put {
     /// The value is there now.
     pub done: bool,
+    /// Where it is not: the thread that asks has put what is there.
+    pub by_this_thread: bool,
     /// Where it is not: what is there, with another stamp.
     pub value: Stamped,
 }

@@ -268,7 +268,8 @@ pub mod rt {
     pub use crate::signature::{Set, Tuple2, Tuple3, Tuple4, Tuple5, Tuple6};
     pub use crate::sink::{RawSink, RawTextSink};
     pub use crate::state::{
-        Cell, HandsOver, Part, StateOf, StateTable, decode, encode, no_way, restore_up, save_down,
+        Cell, HandsOver, Part, Question, StateOf, StateTable, decode, encode, no_way, restore_up,
+        save_down,
     };
     pub use crate::tally::{PlaceOfPanics, Tally, Teller};
     pub use crate::{CallError, Contract, Crosses, Fault, ImplementedBy, Lends, Portable};

@@ -43,14 +43,15 @@ pub struct Logs {
         &Place<'_>,
         RSlice<'_, Value<'_>>,
     ) -> u64,
-    pub record: unsafe extern "C" fn(span: u64, site: *const (), RSlice<'_, Value<'_>>),
-    pub follows_from: extern "C" fn(span: u64, follows: u64),
-    pub enter: extern "C" fn(span: u64),
-    pub exit: extern "C" fn(span: u64),
-    pub clone: extern "C" fn(span: u64) -> u64,
-    pub close: extern "C" fn(span: u64) -> bool,
-    /// The span that the thread is in.
-    pub current: extern "C" fn() -> Spanned,
+    pub record: unsafe extern "C" fn(*const (), span: u64, site: *const (), RSlice<'_, Value<'_>>),
+    pub follows_from: unsafe extern "C" fn(*const (), span: u64, follows: u64),
+    pub enter: unsafe extern "C" fn(*const (), span: u64),
+    pub exit: unsafe extern "C" fn(*const (), span: u64),
+    pub clone: unsafe extern "C" fn(*const (), span: u64) -> u64,
+    pub close: unsafe extern "C" fn(*const (), span: u64) -> bool,
+    /// The span that the thread is in. Its number is good until the thread asks again, or for as
+    /// long as it is cloned.
+    pub current: unsafe extern "C" fn(*const ()) -> Spanned,
 }
 
 /// The span that a thread is in, whoever made it.
@@ -298,32 +299,40 @@ impl Subscriber for Forward {
         let Some(site) = self.site(&callsite) else { return };
         values.pass(0, |values| {
             // SAFETY: as in `event`; fields beyond the last value are absent.
-            unsafe { (self.host.logs.record)(span.into_u64(), site, values) }
+            unsafe { (self.host.logs.record)(self.host.owner, span.into_u64(), site, values) }
         });
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
-        (self.host.logs.follows_from)(span.into_u64(), follows.into_u64());
+        // SAFETY: the host's own function with its own owner; it takes any number for a span.
+        unsafe {
+            (self.host.logs.follows_from)(self.host.owner, span.into_u64(), follows.into_u64());
+        }
     }
 
     fn enter(&self, span: &Id) {
-        (self.host.logs.enter)(span.into_u64());
+        // SAFETY: as in `record_follows_from`.
+        unsafe { (self.host.logs.enter)(self.host.owner, span.into_u64()) };
     }
 
     fn exit(&self, span: &Id) {
-        (self.host.logs.exit)(span.into_u64());
+        // SAFETY: as in `record_follows_from`.
+        unsafe { (self.host.logs.exit)(self.host.owner, span.into_u64()) };
     }
 
     fn clone_span(&self, span: &Id) -> Id {
-        id((self.host.logs.clone)(span.into_u64()))
+        // SAFETY: as in `record_follows_from`.
+        id(unsafe { (self.host.logs.clone)(self.host.owner, span.into_u64()) })
     }
 
     fn try_close(&self, span: Id) -> bool {
-        (self.host.logs.close)(span.into_u64())
+        // SAFETY: as in `record_follows_from`.
+        unsafe { (self.host.logs.close)(self.host.owner, span.into_u64()) }
     }
 
     fn current_span(&self) -> Current {
-        let current = (self.host.logs.current)();
+        // SAFETY: as in `record_follows_from`.
+        let current = unsafe { (self.host.logs.current)(self.host.owner) };
         if current.span == 0 || current.site.is_null() {
             return Current::none();
         }

@@ -492,6 +492,7 @@ const _: () = {
     assert!(entry::STATE_BYTES == size_of::<StateTable>());
     assert!(STATE_FUNCTIONS[0] == offset_of!(StateTable, save));
     assert!(STATE_FUNCTIONS[1] == offset_of!(StateTable, restore));
+    assert!(STATE_FUNCTIONS[2] == offset_of!(StateTable, install));
 };
 
 impl Entry {

@@ -24,7 +24,11 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::RangeInclusive;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 /// What a plugin keeps and hands over to its next version. Derived for serde types, with the
 /// version of their schema:
@@ -136,52 +140,168 @@ pub trait State: Sized + Send + Sync + 'static {
 /// ```
 ///
 /// It is a lock for many readers or one writer. A panic while it is held does not poison it: the
-/// next caller finds what the panic left.
+/// next caller finds what the panic left. A guard that is kept beyond its call, or forgotten, keeps
+/// the state from being handed over: the update is refused, and says so.
 ///
 /// `start` and `warm_up` find in it what they put there. What is handed over comes later, and is
 /// all there when [`after_switch`](crate::Plugin::after_switch) and the first call run.
 #[derive(Debug, Default)]
-pub struct Handed<S>(RwLock<S>);
+pub struct Handed<S> {
+    state: RwLock<S>,
+    /// What was restored and not installed; once it is, what it replaced. Nobody waits for this
+    /// lock for long: values go in and out, and are made and dropped outside of it.
+    aside: Mutex<Option<S>>,
+    /// Held by a save or an install that waits for the state, so that who comes later waits as
+    /// well: the locks of std have no order of arrival, and it must not try in vain for ever.
+    turn: Mutex<()>,
+    /// `turn` is held.
+    taken: AtomicBool,
+}
 
 impl<S: State> Handed<S> {
     /// With the state of a plugin that takes over from nobody.
     pub const fn new(state: S) -> Self {
-        Handed(RwLock::new(state))
+        Handed {
+            state: RwLock::new(state),
+            aside: Mutex::new(None),
+            turn: Mutex::new(()),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// To look at it. Waits for a writer, and never for long for a save, which only reads.
     pub fn read(&self) -> RwLockReadGuard<'_, S> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.await_turn();
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To change it. Waits for all others, a save among them: one of a [`Table`](crate::Table) that
     /// is copied while it is used reads some thousand items at a time.
     pub fn write(&self) -> RwLockWriteGuard<'_, S> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.await_turn();
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn save(&self, version: u32, part: Part) -> Result<(Vec<u8>, bool), StateError> {
+    #[inline]
+    fn await_turn(&self) {
+        if self.taken.load(Relaxed) {
+            drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Tries to get the state for as long as it is `wanted`: a guard that was forgotten would keep
+    /// a thread here for ever.
+    fn wait_for<'s, G>(
+        &'s self,
+        wanted: &Question,
+        try_get: impl Fn(&'s RwLock<S>) -> Result<G, TryLockError<G>>,
+    ) -> Result<G, StateError> {
+        let mut tries = 0;
+        let mut get = || loop {
+            match try_get(&self.state) {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if !wanted.ask() => return Err(held()),
+                Err(TryLockError::WouldBlock) if tries < YIELDS => {
+                    tries += 1;
+                    thread::yield_now();
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            }
+        };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.taken.store(true, Relaxed);
+        let got = get();
+        self.taken.store(false, Relaxed);
+        got
+    }
+
+    fn save(
+        &self,
+        version: u32,
+        part: Part,
+        wanted: &Question,
+    ) -> Result<(Vec<u8>, bool), StateError> {
         known(version, S::SAVES_TO..=S::VERSION, "saves")?;
         let mut bytes = Vec::new();
-        let more = self.read().save_part(version, part, &mut bytes)?;
+        let state = self.wait_for(wanted, RwLock::try_read)?;
+        let more = state.save_part(version, part, &mut bytes)?;
         Ok((bytes, more))
     }
 
     fn restore(&self, version: u32, part: Part, mut bytes: &[u8]) -> Result<(), StateError> {
-        known(version, S::RESTORES_FROM..=S::VERSION, "restores")?;
-        match part {
-            Part::Whole => {
-                let state = S::restore(version, &mut bytes)?;
-                all_read(bytes)?;
-                // What it replaces is dropped when the lock is free again.
-                let _old = mem::replace(&mut *self.write(), state);
-                Ok(())
-            }
-            _ => {
-                self.write().restore_part(version, part, &mut bytes)?;
-                all_read(bytes)
-            }
+        if part == Part::Forget {
+            drop(self.put_aside(None));
+            return Ok(());
         }
+        known(version, S::RESTORES_FROM..=S::VERSION, "restores")?;
+        let state = match part {
+            Part::Next | Part::Rest => {
+                let begun = self.put_aside(None);
+                let mut state = begun.ok_or_else(|| {
+                    StateError::new(match S::AHEAD {
+                        true => "no copy was begun",
+                        false => "this state is restored as a whole",
+                    })
+                })?;
+                state.restore_part(version, part, &mut bytes)?;
+                state
+            }
+            Part::First if !S::AHEAD => {
+                return Err(StateError::new("this state is restored as a whole"));
+            }
+            _ => S::restore(version, &mut bytes)?,
+        };
+        all_read(bytes)?;
+        drop(self.put_aside(Some(state)));
+        Ok(())
+    }
+
+    /// From here on the state is what was restored, if the host has leave to give when the state is
+    /// at hand. What it replaces is kept aside.
+    fn install(&self, wanted: &Question, leave: &Question) -> Result<(), StateError> {
+        let mut state = self.wait_for(wanted, RwLock::try_write)?;
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let restored = aside.as_mut().ok_or_else(|| StateError::new("nothing was restored"))?;
+        match leave.ask() {
+            // Nothing of the author's runs, and nothing fails, from the leave to here.
+            true => mem::swap(&mut *state, restored),
+            false => return Err(StateError::new("the hand-over was given up")),
+        }
+        Ok(())
+    }
+
+    fn put_aside(&self, state: Option<S>) -> Option<S> {
+        mem::replace(&mut *self.aside.lock().unwrap_or_else(PoisonError::into_inner), state)
+    }
+}
+
+/// So often a save that waits for the state lets others run, before it sleeps between two looks.
+const YIELDS: u32 = 100;
+/// For so long.
+const PAUSE: Duration = Duration::from_micros(100);
+
+#[cold]
+fn held() -> StateError {
+    StateError::new(
+        "a guard of the state (Handed::read, Handed::write) is held: keep none beyond a call, and \
+         forget none",
+    )
+}
+
+/// What a plugin asks its host while that waits for it.
+#[repr(C)]
+pub struct Question {
+    /// The host's, for the call that the question came with.
+    pub of: *const (),
+    /// Its answer.
+    pub ask: unsafe extern "C" fn(*const ()) -> bool,
+}
+
+impl Question {
+    fn ask(&self) -> bool {
+        // SAFETY: the host lends both for the call that it came with, and they are kept no longer.
+        unsafe { (self.ask)(self.of) }
     }
 }
 
@@ -239,15 +359,29 @@ pub struct StateTable {
     /// Can it be copied while calls use it? Else [`Part::Whole`] is all that may be asked for.
     pub ahead: bool,
     /// One part of the instance's state in the schema `version`, and whether more is to come. The
-    /// instance keeps what it has; one save at a time.
-    pub save: unsafe extern "C" fn(this: *const (), version: u32, part: Part) -> Reply<SavedWire>,
+    /// instance keeps what it has; one save at a time. It fails where somebody holds the state when
+    /// it is wanted no more.
+    pub save: unsafe extern "C" fn(
+        this: *const (),
+        version: u32,
+        part: Part,
+        wanted: &Question,
+    ) -> Reply<SavedWire>,
     /// Gives one part to the instance, which was saved in the schema `version`. The bytes are lent
-    /// for the call.
+    /// for the call. It is kept aside: what the instance uses is as it was.
     pub restore: unsafe extern "C" fn(
         this: *const (),
         version: u32,
         part: Part,
         bytes: RSlice<'_, u8>,
+    ) -> Reply<RResult<(), Text>>,
+    /// Puts what was restored in the place of the state, which is kept aside from then on, until
+    /// [`Part::Forget`] is restored. `leave` is asked when the state is locked, and what it says is
+    /// done: so several plugins' states are replaced together, each from within the other's leave.
+    pub install: unsafe extern "C" fn(
+        this: *const (),
+        wanted: &Question,
+        leave: &Question,
     ) -> Reply<RResult<(), Text>>,
 }
 
@@ -258,12 +392,13 @@ pub(crate) type SavedWire = RResult<Tuple2<List<u8>, bool>, Text>;
 ///
 /// | part | saved, while | restored |
 /// |---|---|---|
-/// | `Whole` | nobody calls the plugin | replaces the state, or leaves it as it was |
-/// | `First`, then `Next` until no more is to come | calls go on | `First` replaces, `Next` adds |
+/// | `Whole` | nobody calls the plugin | is kept aside, in the place of what was |
+/// | `First`, then `Next` until no more is to come | calls go on | `First` is kept aside, `Next` adds to it |
 /// | `Rest`, once, after those | nobody calls the plugin | applies what changed and what was removed |
-/// | `Forget`, in the place of all that is left | calls go on | is never restored |
+/// | `Forget`, in the place of all that is left | calls go on | drops what is aside |
 ///
-/// A save that fails leaves the state as it was, and ends the copy that it was part of.
+/// A save that fails leaves the state as it was, and ends the copy that it was part of. A restore
+/// never changes the state: what is aside becomes it by [`StateTable::install`] alone.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -312,6 +447,7 @@ impl<T> StateOf<T> {
             ahead: Kept::<P>::AHEAD,
             save: save::<P>,
             restore: restore::<P>,
+            install: install::<P>,
         };
         StateOf { table, of: PhantomData }
     }
@@ -356,11 +492,12 @@ unsafe extern "C" fn save<P: HandsOver>(
     this: *const (),
     version: u32,
     part: Part,
+    wanted: &Question,
 ) -> Reply<SavedWire> {
     guard(|| {
         // SAFETY: by the caller's promise.
         let plugin = unsafe { &*this.cast::<P::Plugin>() };
-        P::cell(plugin).handed().save(version, part).map_err(|error| error.0)
+        P::cell(plugin).handed().save(version, part, wanted).map_err(|error| error.0)
     })
 }
 
@@ -376,6 +513,20 @@ unsafe extern "C" fn restore<P: HandsOver>(
         // SAFETY: by the caller's promise.
         let plugin = unsafe { &*this.cast::<P::Plugin>() };
         P::cell(plugin).handed().restore(version, part, bytes.as_slice()).map_err(|error| error.0)
+    })
+}
+
+/// # Safety
+/// As for `save`.
+unsafe extern "C" fn install<P: HandsOver>(
+    this: *const (),
+    wanted: &Question,
+    leave: &Question,
+) -> Reply<RResult<(), Text>> {
+    guard(|| {
+        // SAFETY: by the caller's promise.
+        let plugin = unsafe { &*this.cast::<P::Plugin>() };
+        P::cell(plugin).handed().install(wanted, leave).map_err(|error| error.0)
     })
 }
 

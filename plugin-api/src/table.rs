@@ -238,12 +238,15 @@ impl<K: Key, V: State> State for Table<K, V> {
             Part::Rest => {
                 for _ in 0..restore_count(bytes)? {
                     let key: K = decode(bytes)?;
-                    match decode(bytes)? {
-                        true => {
-                            self.items.insert(key.clone(), restore_value(&key, version, bytes)?)
-                        }
-                        false => self.items.remove(&key),
+                    let value = match decode(bytes)? {
+                        true => Some(restore_value(&key, version, bytes)?),
+                        false => None,
                     };
+                    // Out first: an insert would leave the spelling of a key that compares equal.
+                    self.items.remove(&key);
+                    if let Some(value) = value {
+                        self.items.insert(key, value);
+                    }
                 }
             }
             Part::Forget => {
@@ -281,8 +284,10 @@ impl<K: Key, V: State> Table<K, V> {
         bytes: &mut Vec<u8>,
     ) -> Result<(), StateError> {
         Count::begin(bytes).end(changed.len() as u64, bytes);
-        for key in changed {
-            let value = self.items.get(key);
+        for logged in changed {
+            // One that compares equal to what was logged may be spelt in another way by now.
+            let (key, value) = self.items.get_key_value(logged).unzip();
+            let key = key.unwrap_or(logged);
             save_key(key, bytes)?;
             encode(&value.is_some(), bytes)?;
             if let Some(value) = value {

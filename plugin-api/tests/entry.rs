@@ -254,22 +254,22 @@ fn deaf() -> Logs {
     ) -> u64 {
         unreachable!()
     }
-    unsafe extern "C" fn record(_: u64, _: *const (), _: RSlice<'_, Value<'_>>) {
+    unsafe extern "C" fn record(_: *const (), _: u64, _: *const (), _: RSlice<'_, Value<'_>>) {
         unreachable!()
     }
-    extern "C" fn follows_from(_: u64, _: u64) {
+    unsafe extern "C" fn follows_from(_: *const (), _: u64, _: u64) {
         unreachable!()
     }
-    extern "C" fn enter(_: u64) {
+    unsafe extern "C" fn enter(_: *const (), _: u64) {
         unreachable!()
     }
-    extern "C" fn clone(_: u64) -> u64 {
+    unsafe extern "C" fn clone(_: *const (), _: u64) -> u64 {
         unreachable!()
     }
-    extern "C" fn close(_: u64) -> bool {
+    unsafe extern "C" fn close(_: *const (), _: u64) -> bool {
         unreachable!()
     }
-    extern "C" fn current() -> Spanned {
+    unsafe extern "C" fn current(_: *const ()) -> Spanned {
         Spanned::NONE
     }
     Logs {

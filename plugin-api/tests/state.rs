@@ -3,7 +3,7 @@
 // The tests are the host here.
 #![allow(unsafe_code, missing_docs)]
 
-use midflight_plugin::rt::{self, Bound, Exported, Origin, Part, StateTable};
+use midflight_plugin::rt::{self, Bound, Exported, Origin, Part, Question, StateTable};
 use midflight_plugin::{
     CallError, Context, Handed, Plugin, StartError, State, StateError, contract, plugin,
 };
@@ -109,15 +109,46 @@ fn table<P: Exported>() -> &'static StateTable {
     rt::Linked::of::<P>().state.expect("a state")
 }
 
+unsafe extern "C" fn yes(_: *const ()) -> bool {
+    true
+}
+
+unsafe extern "C" fn no(_: *const ()) -> bool {
+    false
+}
+
+const YES: Question = Question { of: null(), ask: yes };
+const NO: Question = Question { of: null(), ask: no };
+
 fn save<P: Exported>(plugin: &P, version: u32, part: Part) -> Result<(Vec<u8>, bool), String> {
     let origin = Origin::new("till", "1.0.0", 7);
     let bound = Bound { this: null(), table: null(), origin: &origin };
     // SAFETY: the table is of this type; the origin is a local.
-    unsafe { (table::<P>().save)((&raw const *plugin).cast(), version, part).finish_result(&bound) }
-        .map_err(words)
+    unsafe {
+        (table::<P>().save)((&raw const *plugin).cast(), version, part, &NO).finish_result(&bound)
+    }
+    .map_err(words)
 }
 
 fn restore<P: Exported>(plugin: &P, version: u32, part: Part, bytes: &[u8]) -> Result<(), String> {
+    put_aside(plugin, version, part, bytes)?;
+    install(plugin, &YES)
+}
+
+fn install<P: Exported>(plugin: &P, leave: &Question) -> Result<(), String> {
+    let origin = Origin::new("till", "1.0.0", 7);
+    let bound = Bound { this: null(), table: null(), origin: &origin };
+    // SAFETY: as in `save`.
+    unsafe { (table::<P>().install)((&raw const *plugin).cast(), &NO, leave).finish_result(&bound) }
+        .map_err(words)
+}
+
+fn put_aside<P: Exported>(
+    plugin: &P,
+    version: u32,
+    part: Part,
+    bytes: &[u8],
+) -> Result<(), String> {
     let origin = Origin::new("till", "1.0.0", 7);
     let bound = Bound { this: null(), table: null(), origin: &origin };
     // SAFETY: as in `save`.
@@ -226,6 +257,69 @@ fn a_panic_while_the_state_is_held_does_not_take_it_away() {
     assert_eq!(handed.read().note, "left");
     handed.write().note = "after".to_owned();
     assert_eq!(handed.read().note, "after");
+}
+
+#[test]
+fn j01_what_is_restored_is_no_state_before_it_is_installed() {
+    let (old, new) = (till(ledger(&[("alice", 5)], "")), till(ledger(&[], "its own")));
+    let (bytes, _) = save(&old, 3, Part::Whole).unwrap();
+    assert_eq!(install(&new, &YES).unwrap_err(), "nothing was restored");
+    put_aside(&new, 3, Part::Whole, &bytes).unwrap();
+    assert_eq!(new.ledger.read().note, "its own");
+    assert_eq!(install(&new, &NO).unwrap_err(), "the hand-over was given up");
+    assert_eq!(new.ledger.read().note, "its own");
+    // It can still be: no leave now is none of all.
+    install(&new, &YES).unwrap();
+    assert_eq!(*new.ledger.read(), ledger(&[("alice", 5)], ""));
+    // What it replaced is kept until it is told to go.
+    install(&new, &YES).unwrap();
+    assert_eq!(new.ledger.read().note, "its own");
+    put_aside(&new, 3, Part::Forget, &[]).unwrap();
+    assert_eq!(install(&new, &YES).unwrap_err(), "nothing was restored");
+}
+
+#[test]
+fn j10_a_guard_that_was_forgotten_is_named_and_keeps_nobody() {
+    let (old, new) = (till(ledger(&[("alice", 5)], "")), till(Ledger::default()));
+    let (bytes, _) = save(&old, 3, Part::Whole).unwrap();
+    put_aside(&new, 3, Part::Whole, &bytes).unwrap();
+    for held in [&old, &new] {
+        std::mem::forget(held.ledger.write());
+    }
+    let held = "a guard of the state (Handed::read, Handed::write) is held";
+    assert!(save(&old, 3, Part::Whole).unwrap_err().contains(held));
+    assert!(install(&new, &YES).unwrap_err().contains(held));
+}
+
+/// Each call waits for the one before, so that the lock is never free and never without somebody
+/// who waits for it.
+#[test]
+fn j10_a_save_gets_its_turn_among_calls_that_never_end() {
+    let till = till(ledger(&[], ""));
+    let (over, all) = (std::sync::atomic::AtomicBool::new(false), std::sync::Barrier::new(5));
+    let is_over = || over.load(std::sync::atomic::Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                all.wait();
+                while !is_over() {
+                    till.ledger.write().note.push('.');
+                }
+            });
+        }
+        all.wait();
+        let origin = Origin::new("till", "1.0.0", 7);
+        let bound = Bound { this: null(), table: null(), origin: &origin };
+        for _ in 0..100 {
+            // SAFETY: as in `save`.
+            let saved: Result<(Vec<u8>, bool), _> = unsafe {
+                (table::<Till>().save)((&raw const till).cast(), 3, Part::Whole, &YES)
+                    .finish_result(&bound)
+            };
+            saved.map_err(words).expect("its turn");
+        }
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
 }
 
 /// A state whose bytes are its author's business.

@@ -306,3 +306,62 @@ fn what_threads_change_during_a_copy_is_in_it() {
     give(&mut copied, 2, Part::Rest, &bytes).unwrap();
     assert!(handed.read().iter().eq(copied.iter()));
 }
+
+/// A name that is the same whatever its case is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Name(String);
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Name {}
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.to_lowercase().cmp(&other.0.to_lowercase())
+    }
+}
+
+#[test]
+fn j13_a_key_keeps_the_spelling_that_it_has() {
+    let spelt = |table: &Table<Name, Account>| {
+        let items = table.iter().map(|(key, value)| (key.0.clone(), value.balance));
+        items.collect::<Vec<_>>()
+    };
+    // Of each pair: what is done behind the copy, with `alice` in it.
+    let name = |name: &str| Name(name.to_owned());
+    let changes: [fn(&mut Table<Name, Account>); 3] = [
+        |table| {
+            table.remove(&Name("alice".to_owned()));
+            table.insert(Name("ALICE".to_owned()), account(2));
+        },
+        // A map keeps the key that it has.
+        |table| {
+            table.insert(Name("ALICE".to_owned()), account(2));
+        },
+        |table| {
+            table.update(&Name("ALICE".to_owned()), |account| account.balance = 3);
+            table.remove(&Name("Alice".to_owned()));
+            table.insert(Name("aLICE".to_owned()), account(4));
+            table.insert(Name("Bob".to_owned()), account(5));
+        },
+    ];
+    for change in changes {
+        let mut table: Table<Name, Account> = Table::new();
+        table.insert(name("alice"), account(1));
+        table.insert(name("Carol"), account(1));
+        let mut copied: Table<Name, Account> = Table::new();
+        let (bytes, _) = part(&table, 2, Part::First).unwrap();
+        give(&mut copied, 2, Part::First, &bytes).unwrap();
+        change(&mut table);
+        let (bytes, _) = part(&table, 2, Part::Rest).unwrap();
+        give(&mut copied, 2, Part::Rest, &bytes).unwrap();
+        assert_eq!(spelt(&copied), spelt(&table));
+    }
+}

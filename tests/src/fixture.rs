@@ -101,6 +101,10 @@ pub enum Fixture {
     KeepingV3,
     /// `keeping` 2.0.1, in schema 2, with no way from schema 1 or to it.
     KeepingStuck,
+    /// `keeping-other` 1.0.0: another plugin like `keeping`.
+    KeepingOther,
+    /// `keeping-other` 2.0.0.
+    KeepingOtherV2,
     /// `reaching` 1.0.0: it reaches for the C library past std.
     Reaching,
     /// `reaching` 2.0.0.
@@ -125,7 +129,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 46] = [
+    pub const ALL: [Fixture; 48] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -166,6 +170,8 @@ impl Fixture {
         Fixture::KeepingV2,
         Fixture::KeepingV3,
         Fixture::KeepingStuck,
+        Fixture::KeepingOther,
+        Fixture::KeepingOtherV2,
         Fixture::Reaching,
         Fixture::ReachingV2,
         Fixture::ReachingExports,
@@ -252,6 +258,8 @@ impl Fixture {
             Fixture::KeepingV2 => keeping("v2"),
             Fixture::KeepingV3 => keeping("v3"),
             Fixture::KeepingStuck => keeping("stuck"),
+            Fixture::KeepingOther => keeping("other"),
+            Fixture::KeepingOtherV2 => keeping("other,v2"),
             Fixture::Reaching => reaching(""),
             Fixture::ReachingV2 => reaching("v2"),
             Fixture::ReachingExports => reaching("v2,exports"),

@@ -1,6 +1,6 @@
 //! The log: a host's events as a test reads them, with a deadline in place of a sleep.
 
-use midflight::{Event, Events, Host};
+use midflight::{Event, EventKind, Events, Host};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,9 +63,15 @@ impl Log {
         self.kept().seen.iter().filter(|event| event.kind.name() == name).count()
     }
 
-    /// What happened so far, a line each.
+    /// What happened so far, a line each, without what differs from build to build.
     pub fn text(&self) -> String {
-        self.kept().seen.iter().map(|event| format!("{event}\n")).collect()
+        let line = |event: &Event| match &event.kind {
+            EventKind::Staged { build } => {
+                event.to_string().replace(&format!(", build {build}"), "")
+            }
+            _ => event.to_string(),
+        };
+        self.kept().seen.iter().map(|event| line(event) + "\n").collect()
     }
 
     /// Forgets what happened so far.

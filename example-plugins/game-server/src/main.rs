@@ -116,7 +116,7 @@ fn load_first(host: &Host, libraries: &Libraries) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let first = scope.spawn(|| host.apply(&libraries.v1));
         while !first.is_finished() {
-            host.switch_point();
+            host.switch_point()?;
             thread::sleep(Duration::from_millis(1));
         }
         first.join().map_err(|_| anyhow::anyhow!("a panic"))??;

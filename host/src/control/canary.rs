@@ -15,7 +15,7 @@
 
 use super::books::record;
 use super::publish::Ready;
-use super::trial::{Asked, over_budget, too_slow};
+use super::trial::{Asked, Unwell, over_budget, too_slow};
 use super::worker::Duty;
 use super::{Control, GroupState};
 use crate::event::EventKind;
@@ -46,6 +46,10 @@ pub(super) struct Canary {
     /// A worker asks for its health.
     checking: bool,
     checked: Instant,
+    /// It was asked when its time was over.
+    is_well_if: bool,
+    /// And was well.
+    is_well: bool,
     latency: Option<Latency>,
 }
 
@@ -57,6 +61,12 @@ impl Canary {
     /// It answers calls.
     pub(super) fn serves(&self) -> bool {
         self.share.is_some()
+    }
+
+    /// Time in which nothing of this process ran counts for nobody.
+    pub(super) fn forgive(&mut self, lost: Duration) {
+        self.began += lost;
+        self.checked += lost;
     }
 
     /// `active`, with the canary's own in the place of what they are to replace.
@@ -140,7 +150,7 @@ impl Control {
         let (number, now) = (self.next_job(), Instant::now());
         let of_it = |plugin: &str| members.iter().any(|ready| *ready.generation.plugin == *plugin);
         let latency = measures.then(|| Latency::new(&self.slots, of_it));
-        let length = share.map_or(self.shared.bounds.check_interval, |share| share.length);
+        let length = share.map_or(self.shared.bounds.check_interval(), |share| share.length);
         let new: Vec<_> = members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
         let canary = Canary {
             number,
@@ -150,6 +160,8 @@ impl Control {
             length,
             checking: false,
             checked: now,
+            is_well_if: false,
+            is_well: false,
             latency,
         };
         if let Some(state) = self.groups.get_mut(group) {
@@ -219,7 +231,7 @@ impl Control {
             self.groups.iter().filter(|(_, state)| state.canary.is_some() && !state.is_switching());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
         let (hooks, interval) =
-            (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
+            (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval());
         for group in groups {
             let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut())
             else {
@@ -238,26 +250,25 @@ impl Control {
             if self.workless.why(Duty::Check, number).is_some() {
                 canary.checked = Instant::now();
             }
+            let over = canary.began.elapsed() >= canary.length;
             if canary.checking && canary.checked.elapsed() >= hooks {
-                self.checked(number, Err((0, format!("it has not returned within {hooks:?}"))));
+                let late = format!("it has not returned within {hooks:?}");
+                self.checked(number, Err((Some(0), late)));
             } else if canary.checking {
-            } else if canary.began.elapsed() >= canary.length {
+            } else if over && (canary.is_well || canary.share.is_none()) {
                 self.switch_tried(&group);
-            } else if canary.share.is_some() && canary.checked.elapsed() >= interval {
+            } else if canary.share.is_some() && (over || canary.checked.elapsed() >= interval) {
+                canary.is_well_if = over;
                 (canary.checking, canary.checked) = (true, Instant::now());
                 let members =
-                    canary.members.iter().map(|ready| Arc::clone(&ready.generation)).collect();
+                    canary.members.iter().map(|ready| Arc::downgrade(&ready.generation)).collect();
                 self.ask_health(number, &group, members);
             }
         }
     }
 
     /// Its health, as a worker has found it. False: there is no such canary.
-    pub(super) fn canary_checked(
-        &mut self,
-        number: u64,
-        result: &Result<(), (usize, String)>,
-    ) -> bool {
+    pub(super) fn canary_checked(&mut self, number: u64, result: &Result<(), Unwell>) -> bool {
         let of_it = |state: &GroupState| {
             state.canary.as_ref().is_some_and(|canary| canary.number == number)
         };
@@ -271,9 +282,10 @@ impl Control {
             return false;
         };
         (canary.checking, canary.checked) = (false, Instant::now());
+        canary.is_well = canary.is_well_if && result.is_ok();
         if let Err((at, reason)) = result {
             let refusal = Refusal::new(Code::Unhealthy, reason.clone());
-            let refusal = match canary.members.get(*at) {
+            let refusal = match canary.members.get(at.unwrap_or(0)) {
                 Some(ready) => refusal.of(&ready.update.plugin, &ready.update.version),
                 None => refusal,
             };
@@ -356,7 +368,7 @@ impl Control {
         }
         let held = if refusal.code() == Code::Superseded { &[] } else { left };
         self.note_return(&group, held, refusal.reason());
-        if self.groups.get(&group).is_some_and(|state| state.trial.is_some()) {
+        if self.groups.get(&group).is_some_and(|state| !state.trials.is_empty()) {
             let failed = self.note_trial(&group, &[]).err();
             self.tell_journal(left.first().map(|left| left.number), failed);
         }
@@ -372,15 +384,20 @@ impl Control {
         }
     }
 
-    /// The end of a trial has closed the group's record in the journal, in which its canary is.
-    pub(super) fn note_canary(&mut self, group: &Arc<str>) {
+    /// The end of a trial has closed the group's record in the journal, in which its canary is, and
+    /// what else is on trial.
+    pub(super) fn note_others(&mut self, group: &Arc<str>) {
         let Some(state) = self.groups.get_mut(group) else { return };
-        let Some(canary) = state.canary.take() else { return };
-        let failed =
-            if canary.serves() { self.note_trial(group, &canary.members).err() } else { None };
-        self.tell_journal(canary.members.first().map(|ready| ready.generation.number), failed);
+        let canary = state.canary.take();
+        let serves = canary.as_ref().filter(|canary| canary.serves());
+        let members = serves.map(|canary| &*canary.members).unwrap_or_default();
+        let tried = state.trials.iter().find(|trial| !trial.is_switching());
+        let tried = tried.and_then(|trial| trial.members.first()).map(|tried| &tried.ready);
+        let other = members.first().or(tried).map(|ready| ready.generation.number);
+        let failed = other.and_then(|_| self.note_trial(group, members).err());
+        self.tell_journal(other, failed);
         if let Some(state) = self.groups.get_mut(group) {
-            state.canary = Some(canary);
+            state.canary = canary;
         }
     }
 }

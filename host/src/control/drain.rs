@@ -124,8 +124,9 @@ impl Control {
             self.tell(number, Duration::ZERO, EventKind::RetiringFailed { reason });
         }
         // It may have been given up meanwhile.
-        let retiring =
-            self.retiring.iter_mut().find(|retiring| retiring.generation.number == number);
+        let given_up = self.given_up.get_mut(&number);
+        let mut retiring = self.retiring.iter_mut().chain(given_up);
+        let retiring = retiring.find(|retiring| retiring.generation.number == number);
         let was = retiring.map(|retiring| mem::replace(&mut retiring.telling, Telling::Over));
         if was == Some(Telling::Late) {
             self.mark(number, Residency::Retiring);
@@ -234,6 +235,13 @@ impl Control {
                 });
             }
         }
+        for (what, since) in generation.work() {
+            // That has a word of its own.
+            if what != Generation::RETIRING || telling == Telling::Over {
+                let (what, oldest) = (format!("worker in its {what}"), now - since);
+                holders.holds.push(Held { what, count: 1, oldest, taken_at: String::new() });
+            }
+        }
         if shares > 0 {
             let what = "share".to_owned();
             holders.holds.push(Held {
@@ -248,8 +256,13 @@ impl Control {
 
     pub(super) fn look_at_awaiting(&mut self) {
         for awaiting in mem::take(&mut self.awaiting) {
-            if let Some(holders) = self.given_up.get(&awaiting.generation) {
-                answer(&awaiting.reply, Some(holders.clone()));
+            if let Some(Retiring { generation, telling, .. }) =
+                self.given_up.get(&awaiting.generation)
+            {
+                // Nobody waits for it; but who held it when it was given up may have let go since.
+                let (generation, telling) = (Arc::clone(generation), *telling);
+                let holders = self.holders(&generation, telling);
+                answer(&awaiting.reply, Some(holders).filter(|holders| !holders.is_empty()));
                 continue;
             }
             let retiring = self
@@ -287,8 +300,9 @@ impl Control {
             let reason = format!("no drain of generation {number} of {plugin} has stalled");
             return Err(Refusal::new(Code::NotStalled, reason));
         };
-        let Retiring { generation, since, telling, .. } = self.retiring.remove(at);
-        let holders = self.holders(&generation, telling);
+        let retiring = self.retiring.remove(at);
+        let (generation, since) = (Arc::clone(&retiring.generation), retiring.since);
+        let holders = self.holders(&generation, retiring.telling);
         for draining in &mut self.draining {
             draining.given_up |= draining.retired.release().has(&generation);
         }
@@ -296,7 +310,7 @@ impl Control {
         // goes, but not its code.
         mem::forget(generation);
         self.mark(number, Residency::Resident(vec![format!("given up while held by {holders}")]));
-        self.given_up.insert(number, holders.clone());
+        self.given_up.insert(number, retiring);
         self.tell(number, since.elapsed(), EventKind::GivenUp { holders });
         Ok(())
     }

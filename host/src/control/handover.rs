@@ -2,24 +2,29 @@
 //! nobody uses it.
 //!
 //! ```text
-//! Ahead ──a copy is made while calls go on──▶ Closing ──the last call has left──▶ Moving ──saved, restored──▶ the store; the door opens
+//! Ahead ──a copy is made while calls go on──▶ Closing ──the last call has left──▶ Moving ──all saved, all restored, all installed──▶ the store; the door opens
 //!                                               └── handover_wait_max ──▶ given up: the door opens on what served ◀── failed ──┘
 //! ```
 //! On the way back from a trial it is the same with the sides exchanged, and nothing gives the way
 //! back up: where the state can't be moved, what was on standby has it as it was at the switch, and
 //! an event says so.
+//!
+//! Several plugins' states are moved together or not at all. So all of them are saved first, then
+//! all are restored into places beside the instances' own, and then all are installed within each
+//! other's locks, under the one [`Permit`] of the hand-over. Whoever gives the hand-over up revokes
+//! that before the door opens: nothing is written into what serves.
 
 use super::publish::Ready;
 use super::worker::{Duty, post, spawn};
 use super::{Command, Control};
 use crate::event::EventKind;
 use crate::gate::door::Door;
+use crate::permit::Permit;
 use crate::refusal::Code;
-use crate::release::{Generation, Schema};
+use crate::release::{Generation, Saved, Schema};
 use midflight_plugin::rt::Part;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(super) struct HandOver {
@@ -30,9 +35,7 @@ pub(super) struct HandOver {
     phase: Phase,
     /// When the phase began; with the door shut, from when it was.
     shut: Instant,
-    /// Who is first: a worker that restores, or whoever gives up. Nothing is restored into what
-    /// serves again.
-    claimed: Arc<AtomicBool>,
+    permit: Arc<Permit>,
 }
 
 /// Where it leads.
@@ -50,7 +53,6 @@ enum Phase {
 }
 
 /// The two generations of one plugin.
-#[derive(Clone)]
 struct Pair {
     from: Arc<Generation>,
     to: Arc<Generation>,
@@ -58,23 +60,14 @@ struct Pair {
     version: u32,
     /// A copy is made ahead.
     ahead: bool,
-    /// Of the hand-over.
-    number: u64,
-    claimed: Arc<AtomicBool>,
 }
 
 impl Pair {
     /// `None` where there is no state to hand over.
     fn of(from: &Arc<Generation>, to: &Arc<Generation>) -> Result<Option<Pair>, String> {
         let Some(old) = from.schema() else { return Ok(None) };
-        let pair = |version, ahead| Pair {
-            from: Arc::clone(from),
-            to: Arc::clone(to),
-            version,
-            ahead,
-            number: 0,
-            claimed: Arc::default(),
-        };
+        let pair =
+            |version, ahead| Pair { from: Arc::clone(from), to: Arc::clone(to), version, ahead };
         match to.schema() {
             None => Err(format!("{} keeps a state, and {} has none", from.version, to.version)),
             Some(Schema { version, restores_from, ahead, .. })
@@ -94,30 +87,130 @@ impl Pair {
         }
     }
 
+    /// The generation of the two in whose code a worker moves the state, and what it is at.
+    fn at_work(&self) -> Option<(&Generation, &'static str)> {
+        let of = |generation: &'_ Generation| {
+            let mut work = generation.work().into_iter();
+            work.find(|(what, _)| [Generation::SAVE, Generation::RESTORE].contains(what))
+        };
+        let both = [&*self.from, &*self.to].into_iter();
+        both.filter_map(|generation| Some((generation, of(generation)?.0))).next()
+    }
+}
+
+/// What a worker moves states with. It holds a generation while it is in its code, and no longer:
+/// what it hangs in keeps no other in memory.
+struct Carrier {
+    number: u64,
+    permit: Arc<Permit>,
+    loads: Vec<Load>,
+}
+
+struct Load {
+    from: Weak<Generation>,
+    to: Weak<Generation>,
+    version: u32,
+    ahead: bool,
+}
+
+const GIVEN_UP: &str = "the hand-over was given up";
+
+impl Carrier {
     fn copy_ahead(&self) -> Result<usize, String> {
-        let (mut bytes, mut part) = (0, Part::First);
-        loop {
-            let saved = self.from.save(self.number, self.version, part)?;
-            bytes += saved.bytes.len();
-            self.to.restore(self.version, part, &saved.bytes)?;
-            if !saved.more {
-                return Ok(bytes);
+        let mut bytes = 0;
+        for load in self.loads.iter().filter(|load| load.ahead) {
+            let mut part = Part::First;
+            loop {
+                let saved = self.save(load, part)?;
+                bytes += saved.bytes.len();
+                self.restore(load, part, &saved.bytes)?;
+                if !saved.more {
+                    break;
+                }
+                part = Part::Next;
             }
-            part = Part::Next;
         }
+        Ok(bytes)
     }
 
     fn carry(&self) -> Result<usize, String> {
-        let part = if self.ahead { Part::Rest } else { Part::Whole };
-        let saved = self.from.save(self.number, self.version, part)?;
-        if self.claimed.swap(true, AcqRel) {
-            return Err("the hand-over was given up".to_owned());
+        let part = |load: &Load| if load.ahead { Part::Rest } else { Part::Whole };
+        let saved: Vec<_> = self
+            .loads
+            .iter()
+            .map(|load| Ok(self.save(load, part(load))?.bytes))
+            .collect::<Result<_, String>>()?;
+        if !self.permit.restore() {
+            return Err(GIVEN_UP.to_owned());
         }
-        let restored = self.to.restore(self.version, part, &saved.bytes);
-        self.claimed.store(false, Release);
-        restored.map(|()| saved.bytes.len())
+        let mut bytes = 0;
+        for (load, saved) in self.loads.iter().zip(saved) {
+            bytes += saved.len();
+            self.restore(load, part(load), &saved)?;
+        }
+        self.install(&self.loads)?;
+        Ok(bytes)
+    }
+
+    fn save(&self, load: &Load, part: Part) -> Result<Saved, String> {
+        let from = load.from.upgrade().ok_or(GIVEN_UP)?;
+        let saved = from.save(self.number, load.version, part, &self.permit);
+        saved.map_err(|reason| self.of(&from, reason))
+    }
+
+    fn restore(&self, load: &Load, part: Part, bytes: &[u8]) -> Result<(), String> {
+        let to = load.to.upgrade().ok_or(GIVEN_UP)?;
+        let restored = to.restore(self.number, load.version, part, bytes, &self.permit);
+        restored.map_err(|reason| self.of(&to, reason))
+    }
+
+    /// All of them, or none: each within the leave of the one before, and the permit is taken when
+    /// all are locked.
+    fn install(&self, loads: &[Load]) -> Result<(), String> {
+        let Some((first, others)) = loads.split_first() else {
+            return if self.permit.take() { Ok(()) } else { Err(GIVEN_UP.to_owned()) };
+        };
+        let to = first.to.upgrade().ok_or(GIVEN_UP)?;
+        let refused = RefCell::new(None);
+        let leave = || {
+            let installed = self.install(others);
+            let granted = installed.is_ok();
+            *refused.borrow_mut() = installed.err();
+            granted
+        };
+        let installed = to.install(self.number, &self.permit, &leave);
+        match refused.into_inner() {
+            Some(reason) => Err(reason),
+            None => installed.map_err(|reason| self.of(&to, reason)),
+        }
+    }
+
+    /// With its plugin's name, where there are others.
+    fn of(&self, generation: &Generation, reason: String) -> String {
+        match self.loads.len() {
+            1 => reason,
+            _ => format!("{} {}: {reason}", generation.plugin, generation.version),
+        }
+    }
+
+    /// Drops what was put aside, and ends the copies: each is waited for a moment at most.
+    fn clear(&self, copies: bool) {
+        let permit = Permit::until(Instant::now() + CLEARED_WITHIN);
+        for Load { from, to, version, ahead } in &self.loads {
+            if let Some(from) = from.upgrade().filter(|_| copies && *ahead) {
+                // What can't be told so keeps a list of what changes, until it is asked for a copy
+                // again.
+                let _ = from.save(self.number, *version, Part::Forget, &permit);
+            }
+            if let Some(to) = to.upgrade() {
+                let _ = to.restore(self.number, *version, Part::Forget, &[], &permit);
+            }
+        }
     }
 }
+
+/// For how long a state that is held keeps a worker that has nothing to do but clear up.
+const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 impl HandOver {
     /// What it leads to, on the way up.
@@ -130,6 +223,40 @@ impl HandOver {
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Time in which nothing of this process ran counts for nobody.
+    pub(super) fn forgive(&mut self, lost: Duration) {
+        self.shut += lost;
+    }
+
+    fn carrier(&self) -> Carrier {
+        let load = |pair: &Pair| Load {
+            from: Arc::downgrade(&pair.from),
+            to: Arc::downgrade(&pair.to),
+            version: pair.version,
+            ahead: pair.ahead,
+        };
+        let loads = self.pairs.iter().map(load).collect();
+        Carrier { number: self.number, permit: Arc::clone(&self.permit), loads }
+    }
+
+    /// Why it is not over after so long.
+    fn lateness(&self, after: Duration) -> String {
+        let at_work = self.pairs.iter().find_map(Pair::at_work);
+        match (&self.phase, at_work) {
+            (Phase::Closing, _) => format!("calls or leases were still inside after {after:?}"),
+            (_, Some((it, _))) if self.permit.is_held() => format!(
+                "a guard of the state of {} {} (Handed::read, Handed::write) was still held after \
+                 {after:?}: it was forgotten, or is kept beyond its call",
+                it.plugin, it.version
+            ),
+            (_, Some((it, what))) => {
+                format!("{} {} was still in the {what} after {after:?}", it.plugin, it.version)
+            }
+            (Phase::Ahead, None) => format!("the copy ahead had not ended after {after:?}"),
+            (Phase::Moving, None) => format!("the state was not moved after {after:?}"),
+        }
     }
 }
 
@@ -176,19 +303,27 @@ impl Control {
         0
     }
 
-    /// What the trial has made of the state goes back with it.
+    /// What the trial that is left has made of the state goes back with it.
     pub(super) fn hand_back(&mut self, group: &Arc<str>, failed: Option<String>) {
-        let Some(trial) = self.groups.get(group).and_then(|state| state.trial.as_ref()) else {
+        let Some(trial) = self.groups.get(group).and_then(|state| state.switching()) else {
             return;
         };
-        let mut pairs = Vec::new();
-        let mut lost = Vec::new();
+        let (mut pairs, mut lost, mut stays) = (Vec::new(), Vec::new(), None);
         for tried in &trial.members {
             let Some(standby) = &tried.standby else { continue };
             match Pair::of(&tried.ready.generation, standby) {
                 Ok(pair) => pairs.extend(pair),
-                Err(reason) => lost.push((standby.number, reason)),
+                Err(reason) => {
+                    // What has no state has none that others' could contradict.
+                    if standby.schema().is_some() {
+                        stays.get_or_insert_with(|| format!("that of {} stays", standby.plugin));
+                    }
+                    lost.push((standby.number, reason));
+                }
             }
+        }
+        if let Some(stays) = stays {
+            lost.extend(pairs.drain(..).map(|pair: Pair| (pair.to.number, stays.clone())));
         }
         self.lose(lost);
         match pairs.is_empty() {
@@ -204,34 +339,34 @@ impl Control {
     }
 
     fn hand_over(&mut self, group: &Arc<str>, pairs: Vec<Pair>, way: Way) {
-        // Going back, a copy that failed half-way would have overwritten what the standby still
-        // has.
+        // Going back is to be short: who waits for it waits for a version that is no good.
         let up = matches!(way, Way::Up(_));
         let number = self.next_job();
-        let claimed: Arc<AtomicBool> = Arc::default();
-        let of_this = |pair: Pair| {
-            let (ahead, claimed) = (pair.ahead && up, Arc::clone(&claimed));
-            Pair { ahead, number, claimed, ..pair }
-        };
-        let pairs: Vec<_> = pairs.into_iter().map(of_this).collect();
-        let ahead: Vec<_> = pairs.iter().filter(|pair| pair.ahead).cloned().collect();
+        let pairs: Vec<_> =
+            pairs.into_iter().map(|pair| Pair { ahead: pair.ahead && up, ..pair }).collect();
+        let ahead = pairs.iter().any(|pair| pair.ahead);
         let Some(state) = self.groups.get_mut(group) else { return };
-        let phase = Phase::Ahead;
-        state.handover =
-            Some(HandOver { number, pairs, way, phase, shut: Instant::now(), claimed });
-        match ahead.is_empty() {
-            true => self.shut(group),
-            false => self.carry(number, ahead, Pair::copy_ahead),
+        let (phase, shut, permit) = (Phase::Ahead, Instant::now(), Arc::default());
+        let handover = HandOver { number, pairs, way, phase, shut, permit };
+        let carrier = handover.carrier();
+        state.handover = Some(handover);
+        match ahead {
+            false => self.shut(group),
+            true => self.carry(carrier, false),
         }
     }
 
     /// On a worker: it runs the plugins' code.
-    fn carry(&mut self, number: u64, pairs: Vec<Pair>, carry: fn(&Pair) -> Result<usize, String>) {
-        let commands = self.shared.commands();
+    fn carry(&mut self, carrier: Carrier, moves: bool) {
+        let (commands, number) = (self.shared.commands(), carrier.number);
         let job = move || {
-            let result = pairs.iter().try_fold(0, |bytes, pair| Ok(bytes + carry(pair)?));
-            drop(pairs);
+            let result = if moves { carrier.carry() } else { carrier.copy_ahead() };
+            let failed = result.is_err();
             post(&commands, Command::Carried { number, result });
+            // Of what was installed, what it replaced is aside.
+            if failed || moves || !carrier.permit.is_wanted() {
+                carrier.clear(failed || !moves);
+            }
         };
         let Some((group, handover)) = self.handover(number) else { return };
         match handover.way {
@@ -281,31 +416,20 @@ impl Control {
         for group in groups.map(|(group, _)| Arc::clone(group)).collect::<Vec<_>>() {
             let Some(state) = self.groups.get_mut(&group) else { continue };
             let Some(handover) = &mut state.handover else { continue };
-            if matches!(handover.phase, Phase::Ahead) {
-                if handover.shut.elapsed() >= start {
-                    let reason = format!("the copy ahead has not ended within {start:?}");
-                    self.give_state_up(&group, Code::HandoverTimedOut, &reason);
-                }
-                continue;
-            }
-            let shut = handover.shut.elapsed();
-            if shut >= wait_max {
-                // Half restored is worse than late: what was on standby must not be changed once it
-                // serves.
-                let restoring =
-                    matches!(handover.way, Way::Back(_)) && handover.claimed.swap(true, AcqRel);
-                if restoring && shut < wait_max.saturating_add(hooks) {
+            let (shut, up) = (handover.shut.elapsed(), matches!(handover.way, Way::Up(_)));
+            let after = match handover.phase {
+                Phase::Ahead => start,
+                // Who is saved is not to be lost for want of a moment: nobody comes back for it.
+                _ if !up && handover.permit.is_restoring() => wait_max.saturating_add(hooks),
+                _ => wait_max,
+            };
+            if shut >= after {
+                // Too late by as long as it takes to post that it is over.
+                if !handover.permit.revoke() {
                     continue;
                 }
-                let what = match handover.phase {
-                    Phase::Moving => "the state was not saved and restored",
-                    _ => "calls or leases were still inside after",
-                };
-                self.give_state_up(
-                    &group,
-                    Code::HandoverTimedOut,
-                    &format!("{what} within {wait_max:?}"),
-                );
+                let reason = handover.lateness(after);
+                self.give_state_up(&group, Code::HandoverTimedOut, &reason);
                 continue;
             }
             let inside = |pair: &Pair| {
@@ -313,8 +437,8 @@ impl Control {
             };
             if matches!(handover.phase, Phase::Closing) && !handover.pairs.iter().any(inside) {
                 handover.phase = Phase::Moving;
-                let (number, pairs) = (handover.number, handover.pairs.clone());
-                self.carry(number, pairs, Pair::carry);
+                let carrier = handover.carrier();
+                self.carry(carrier, true);
             }
         }
     }
@@ -339,15 +463,13 @@ impl Control {
     /// The door opens on what served; or, on the way back, on what is on standby.
     fn give_state_up(&mut self, group: &Arc<str>, code: Code, reason: &str) {
         let Some((handover, door)) = self.end_handover(group) else { return };
+        let carrier = handover.carrier();
         let HandOver { number, pairs, way, .. } = handover;
         let standby: Vec<_> =
             pairs.iter().map(|pair| (pair.to.number, reason.to_owned())).collect();
+        drop(pairs);
         // Until it is told so, it keeps a list of what changes.
-        self.must(Duty::State, number, move || {
-            for pair in pairs.iter().filter(|pair| pair.ahead) {
-                let _ = pair.from.save(pair.number, pair.version, Part::Forget);
-            }
-        });
+        self.must(Duty::State, number, move || carrier.clear(true));
         match way {
             Way::Up(ready) => {
                 if door.is_some() {
@@ -372,6 +494,8 @@ impl Control {
     fn end_handover(&mut self, group: &Arc<str>) -> Option<(HandOver, Option<Arc<Door>>)> {
         let state = self.groups.get_mut(group)?;
         let handover = state.handover.take()?;
+        // Before the door opens. What is being installed is so in this moment.
+        handover.permit.revoke();
         Some((handover, state.door.take()))
     }
 

@@ -60,12 +60,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use transition::Transition;
-use trial::Trial;
+use trial::{Trial, Unwell};
 use update::Good;
 use worker::{Duty, Workless, answer};
 
 /// A change of filters is announced in its middle; what the plugins then ask for should be its end.
 const FILTERS_SETTLE: Duration = Duration::from_millis(20);
+/// A pause that is longer than it was to be by so much is one of the process or the machine.
+const STOPPED: Duration = Duration::from_secs(1);
 
 pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
@@ -112,6 +114,12 @@ pub(crate) enum Command {
     },
     SwitchPoint {
         reply: SyncSender<usize>,
+    },
+    /// From inside of calls of these groups, may this plugin be switched, or all that wait?
+    Within {
+        groups: Vec<u64>,
+        plugin: Option<String>,
+        reply: SyncSender<Result<(), Refusal>>,
     },
     /// Answered when the generation has drained, or with who holds it then.
     AwaitDrained {
@@ -165,7 +173,7 @@ pub(crate) enum Command {
     /// Which of the trial's members is not well, and why.
     Checked {
         trial: u64,
-        result: Result<(), (usize, String)>,
+        result: Result<(), Unwell>,
     },
     Closed {
         generation: u64,
@@ -216,8 +224,8 @@ pub(crate) struct Control {
     draining: Vec<Draining>,
     retiring: Vec<Retiring>,
     awaiting: Vec<Awaiting>,
-    /// Generations that are never waited for again, and who held them.
-    given_up: BTreeMap<u64, Holders>,
+    /// Generations that nobody waits for any more: each has a share that is never given back.
+    given_up: BTreeMap<u64, Retiring>,
     ending: BTreeMap<u64, Ending>,
     /// Starts and loads that were given up and have not returned.
     lost: BTreeSet<u64>,
@@ -249,8 +257,8 @@ struct GroupState {
     ready: Vec<Ready>,
     /// A release of several plugins, of which one is being prepared.
     gathering: Option<Gathering>,
-    /// What was switched in last, until it is committed.
-    trial: Option<Trial>,
+    /// What was switched in and is not committed, the newest last. Of one plugin at most one.
+    trials: Vec<Trial>,
     /// What runs for a share of what comes, before it is switched in.
     canary: Option<Canary>,
     /// How what is on trial compares with what was before it, where there is a budget.
@@ -325,7 +333,10 @@ impl Control {
     /// Until a shutdown is over.
     fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            match commands.recv_timeout(self.pause()) {
+            let (pause, began) = (self.pause(), Instant::now());
+            let command = commands.recv_timeout(pause);
+            self.forgive(began.elapsed().saturating_sub(pause));
+            match command {
                 Ok(command) => {
                     self.looks = 0;
                     self.take(command);
@@ -355,6 +366,9 @@ impl Control {
             Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),
             Command::FiltersChanged => self.relisten = Some(Instant::now() + FILTERS_SETTLE),
             Command::SwitchPoint { reply } => self.switch_point(&reply),
+            Command::Within { groups, plugin, reply } => {
+                answer(&reply, self.allow_within(&groups, plugin.as_deref()));
+            }
             Command::AwaitDrained { generation, until, reply } => {
                 self.awaiting.push(Awaiting { generation, until, reply });
             }
@@ -402,6 +416,26 @@ impl Control {
         }
     }
 
+    /// Time for which this thread did not come back was nobody's: the process was stopped, or the
+    /// machine was. Who had a deadline meanwhile has done nothing either, and what was to be
+    /// observed was not.
+    fn forgive(&mut self, lost: Duration) {
+        if lost < STOPPED {
+            return;
+        }
+        for state in self.groups.values_mut() {
+            state.trials.iter_mut().for_each(|trial| trial.forgive(lost));
+            state.canary.iter_mut().for_each(|canary| canary.forgive(lost));
+            state.handover.iter_mut().for_each(|handover| handover.forgive(lost));
+            if let Some(Transition::Update { step_began, .. }) = &mut state.transition {
+                *step_began += lost;
+            }
+        }
+        for retiring in &mut self.retiring {
+            retiring.since += lost;
+        }
+    }
+
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
         let again = self.workless.due().map(|due| due.saturating_duration_since(Instant::now()));
@@ -410,7 +444,7 @@ impl Control {
 
     fn pause_of_groups(&self) -> Duration {
         let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
-        if self.is_draining() || leaving {
+        if self.is_draining() || leaving || !self.awaiting.is_empty() {
             // Calls mostly end within microseconds; what doesn't is looked at ever less often.
             return Duration::from_micros(50 << (self.looks / 8).min(11));
         }
@@ -446,7 +480,7 @@ impl Drop for Control {
         let refused = self.ending.values_mut().map(|ending| ending.refused.take());
         drop((points, refused.collect::<Vec<_>>(), mem::take(&mut self.awaiting)));
         for state in self.groups.values_mut() {
-            let tried = state.trial.iter_mut().flat_map(|trial| &mut trial.members);
+            let tried = state.trials.iter_mut().flat_map(|trial| &mut trial.members);
             let canary = state.canary.iter_mut().flat_map(|canary| &mut canary.members);
             let ready = state.ready.iter_mut().chain(&mut state.behind).chain(canary);
             ready
@@ -461,7 +495,7 @@ impl Drop for Control {
             mem::forget(mem::take(&mut state.active));
             mem::forget(mem::take(&mut state.ready));
             mem::forget(mem::take(&mut state.gathering));
-            mem::forget(mem::take(&mut state.trial));
+            mem::forget(mem::take(&mut state.trials));
             mem::forget(mem::take(&mut state.canary));
             mem::forget(mem::take(&mut state.behind));
             mem::forget(mem::take(&mut state.handover));
@@ -487,7 +521,7 @@ impl GroupState {
             waiting: VecDeque::new(),
             ready: Vec::new(),
             gathering: None,
-            trial: None,
+            trials: Vec::new(),
             canary: None,
             latency: None,
             handover: None,
@@ -498,12 +532,12 @@ impl GroupState {
 
     /// Something of it is due by time.
     fn is_timed(&self) -> bool {
-        self.trial.is_some() || self.canary.is_some() || self.handover.is_some()
+        !self.trials.is_empty() || self.canary.is_some() || self.handover.is_some()
     }
 
     /// Hooks around a switch are running: no other switch may come between.
     fn is_switching(&self) -> bool {
-        self.handover.is_some() || self.trial.as_ref().is_some_and(Trial::is_switching)
+        self.handover.is_some() || self.switching().is_some()
     }
 
     /// What serves, or will from the next switch point on.

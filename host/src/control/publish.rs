@@ -89,6 +89,31 @@ impl Control {
         }
     }
 
+    /// Who is inside of a call can't wait for the state of its group to be handed over: that waits
+    /// for the call.
+    pub(super) fn allow_within(&self, groups: &[u64], plugin: Option<&str>) -> Result<(), Refusal> {
+        let entered = self.groups.iter().filter(|(_, state)| groups.contains(&state.cell.number()));
+        for (group, state) in entered {
+            let is_meant = |name: &str| match plugin {
+                Some(plugin) => name == plugin,
+                None => state.ready.iter().any(|ready| *ready.generation.plugin == *name),
+            };
+            let mut active = state.active.iter();
+            let keeps = active.find(|it| is_meant(&it.plugin) && it.schema().is_some());
+            if let Some(keeps) = keeps {
+                let reason = format!(
+                    "this thread is inside of a call, a request or a future of group {group}, in \
+                     which {} hands its state over when nobody is",
+                    keeps.plugin
+                );
+                return Err(
+                    Refusal::new(Code::InsideCall, reason).of(&keeps.plugin, &keeps.version)
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Publishes what waits: of each group with one store.
     pub(super) fn switch_point(&mut self, reply: &SyncSender<usize>) {
         self.shared.waiting.store(false, SeqCst);
@@ -138,13 +163,12 @@ impl Control {
             replaced.push(at.map(|at| state.active.swap_remove(at)));
             state.active.push(Arc::clone(new));
         }
-        let mut trial = state.trial.take();
         if replaced.iter().any(Option::is_some) {
             self.keeping.begin();
         }
         let on_probation = self.shared.bounds.probation > Duration::ZERO;
-        state.latency =
-            ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
+        let latency = ready.iter().find_map(|ready| ready.latency.clone()).filter(|_| on_probation);
+        state.latency = latency.clone().or_else(|| state.measured());
         let release = self.publish(group);
         let mut members = Vec::new();
         let mut superseded = Vec::new();
@@ -157,8 +181,11 @@ impl Control {
             let mut last_good =
                 self.plugins.get(&new.plugin).and_then(|plugin| plugin.last_good.clone());
             // What was on probation was never committed: the way back leads to what was before it.
-            let mut standby = old;
-            if let Some(tried) = previous.and_then(|previous| trial.as_mut()?.take(previous)) {
+            let (mut standby, mut passed) = (old, None);
+            let state = self.groups.get_mut(group);
+            let tried = previous.zip(state).and_then(|(it, state)| state.take_tried(it));
+            if let Some(tried) = tried {
+                passed = Some(tried.passed_over());
                 superseded.extend(std::mem::replace(&mut standby, tried.standby));
                 last_good = tried.last_good;
             }
@@ -168,7 +195,7 @@ impl Control {
             if let Some(standby) = &standby {
                 self.mark(standby.number, Residency::Standby);
             }
-            members.push(Tried::new(ready, standby, last_good, applied));
+            members.push(Tried::new(ready, standby, last_good, applied, passed));
         }
         self.show();
         for Tried { ready: Ready { update, .. }, applied, .. } in &members {
@@ -176,7 +203,7 @@ impl Control {
             self.shared.events.add(update.about(), applied.took, kind);
         }
         superseded.into_iter().for_each(|old| self.retire(old));
-        self.begin_trial(group, members, trial.map(|trial| trial.members).unwrap_or_default());
+        self.begin_trial(group, members, latency);
     }
 
     /// Makes a release of the group's active generations the current one.

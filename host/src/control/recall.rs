@@ -83,6 +83,23 @@ impl Control {
         set
     }
 
+    /// What would serve `group` if all that is on trial went back.
+    fn committed(&self, group: &Arc<str>) -> Vec<Member> {
+        let mut set = self.set(group, &[]);
+        let trials = self.groups.get(group).map(|state| &state.trials);
+        for tried in trials.into_iter().flatten().flat_map(|trial| &trial.members) {
+            let Some(at) = set.iter().position(|it| *it.plugin == *tried.ready.generation.plugin)
+            else {
+                continue;
+            };
+            match &tried.standby {
+                Some(standby) => set[at] = member(standby),
+                None => drop(set.remove(at)),
+            }
+        }
+        set
+    }
+
     /// Before the store: what can't be written down is not switched in.
     pub(super) fn note_trial(&mut self, group: &Arc<str>, ready: &[Ready]) -> Result<(), Refusal> {
         let set = self.set(group, ready);
@@ -96,7 +113,7 @@ impl Control {
 
     /// It stays, and comes back after a restart; `members` are what is new in it.
     pub(super) fn note_commit(&mut self, group: &Arc<str>, members: &[Tried]) {
-        let (set, in_use) = (self.set(group, &[]), self.in_use());
+        let (set, in_use) = (self.committed(group), self.in_use());
         let Some(recall) = &mut self.recall else { return };
         let known = recall.journal.state();
         let mut records = Vec::new();
@@ -179,7 +196,7 @@ impl Control {
     fn in_use(&self) -> BTreeSet<Digest> {
         let mut in_use = BTreeSet::new();
         for state in self.groups.values() {
-            let trial = state.trial.iter().flat_map(|trial| &trial.members);
+            let trial = state.trials.iter().flat_map(|trial| &trial.members);
             let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
             let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
             let moved = state.handover.iter().flat_map(|handover| handover.ready());
@@ -203,7 +220,7 @@ impl Control {
 
     /// A switch that was written down did not come about. It holds nothing, since it never served.
     pub(super) fn note_given_up(&mut self, group: &Arc<str>, reason: &str) {
-        let on_trial = self.groups.get(group).is_some_and(|state| state.trial.is_some());
+        let on_trial = self.groups.get(group).is_some_and(|state| !state.trials.is_empty());
         if !on_trial {
             return self.note_return(group, &[], reason);
         }

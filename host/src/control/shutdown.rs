@@ -46,7 +46,7 @@ impl Control {
             let active = mem::take(&mut state.active);
             let mut ready = mem::take(&mut state.ready);
             ready.append(&mut state.behind);
-            let trial = state.trial.take();
+            let trials = mem::take(&mut state.trials);
             let gathering = state.gathering.take();
             let (gathered, named) =
                 gathering.map(|gathering| (gathering.ready, gathering.named)).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Control {
             for ready in ready {
                 self.withdraw(ready, Code::ShuttingDown, "the host is ending");
             }
-            if let Some(trial) = trial {
+            for trial in trials {
                 self.end_trial(trial);
             }
             if active.is_empty() {

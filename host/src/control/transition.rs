@@ -55,7 +55,11 @@ impl Control {
             return;
         };
         let (took, kind) = match now_at {
-            Step::Staged(took) => (took, EventKind::Staged),
+            Step::Staged(took) => {
+                let hex = update.digest.map(|digest| digest.to_hex());
+                let build = hex.map(|hex| hex[..8].to_owned()).unwrap_or_default();
+                (took, EventKind::Staged { build })
+            }
             Step::Preflighted => (step_began.elapsed(), EventKind::Preflighted),
             Step::Loaded => (step_began.elapsed(), EventKind::Loaded),
         };

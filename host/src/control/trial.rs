@@ -4,19 +4,24 @@
 //! back is one store too.
 //!
 //! ```text
-//! store ─▶ Following ──all after_switch returned──▶ Probation ──its time is over──▶ committed: the standby retires
+//! store ─▶ Following ──all after_switch returned──▶ Probation ──its time is over, and it is well──▶ committed: the standby retires
 //!              │ one failed, or is late                │ unhealthy, over budget, rolled back, cancelled
 //!              └────────────────▶ Leaving ◀────────────┘                a newer update ─▶ superseded: its standby is inherited
 //!                 before_return    │ store: the standby serves
 //!                                  ▼
 //!                               Returned ──after_return──▶ over: what was tried retires, and is held
 //! ```
+//!
+//! What is switched in with one store is one trial until its hooks have returned. From then on what
+//! was asked for alone is alone: a release of several plugins stays one trial, and each other
+//! plugin has one of its own. A group has as many trials on probation as it likes, each with its own
+//! end, and at most one in another phase.
 
 use super::publish::Ready;
 use super::transition::Transition;
 use super::update::Good;
 use super::worker::{Duty, answer, answer_if, post};
-use super::{Command, Control, Reply};
+use super::{Command, Control, GroupState, Reply};
 use crate::event::EventKind;
 use crate::host::{Applied, Bounds};
 use crate::meter::Latency;
@@ -25,13 +30,13 @@ use crate::release::{Generation, Wanted};
 use crate::status::Residency;
 use midflight_plugin::rt::{Hook, PlaceOfPanics};
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// What was switched in with one store of a group, and can be switched out again with one.
+/// What was switched in together, and can be switched out again with one store.
 pub(super) struct Trial {
     /// Answers of workers name it: a late one is of no trial.
     number: u64,
@@ -41,12 +46,22 @@ pub(super) struct Trial {
     since: Instant,
     /// When its store was.
     began: Instant,
-    /// How many hooks of the phase have returned well.
-    ran: Arc<AtomicUsize>,
+    hooks: Arc<Hooks>,
     /// How long it is on probation.
     probation: Duration,
-    /// It was ended while its hooks ran: it goes back when they have returned.
-    then: Option<Back>,
+    /// It is to go back when no hooks run any more: of which plugin, and why.
+    then: Vec<(Arc<str>, Back)>,
+    /// How it compares with what was before it, where there is a budget.
+    pub(super) latency: Option<Latency>,
+}
+
+/// How far the worker is that runs a phase's hooks.
+#[derive(Default)]
+struct Hooks {
+    /// How many have returned well.
+    ran: AtomicUsize,
+    /// Nobody waits for the worker any more: it runs no other.
+    given_up: AtomicBool,
 }
 
 /// One plugin of a trial.
@@ -58,25 +73,46 @@ pub(super) struct Tried {
     pub(super) last_good: Option<Good>,
     /// What its update is answered with.
     pub(super) applied: Applied,
+    /// What served between the standby and it, and was never committed.
+    pub(super) passed: Option<Passed>,
     /// Its `after_switch` has returned well.
     followed: bool,
+}
+
+/// What a way back leads past.
+#[derive(Clone)]
+pub(super) struct Passed {
+    /// The last of them.
+    version: Arc<str>,
+    generation: u64,
+    before: usize,
 }
 
 enum Phase {
     /// A worker runs `after_switch`.
     Following,
-    /// It serves, and is looked at; `checking` while a worker does.
-    Probation { checking: bool, checked: Instant },
+    /// It serves, and is looked at.
+    Probation(Checks),
     /// A worker runs `before_return`.
     Leaving(Back),
     /// The standby serves. A worker runs `after_return`.
     Returned,
 }
 
+/// The questions for its health.
+struct Checks {
+    /// When the worker was sent that is asking now.
+    asked: Option<Instant>,
+    /// When the last one came back.
+    checked: Instant,
+    /// It was asked when its time was over, and was well.
+    is_well: bool,
+}
+
 /// Why a trial ends before its commit.
 struct Back {
     refusal: Refusal,
-    asked: Option<Asked>,
+    asked: Vec<Asked>,
 }
 
 /// Who asked for the way back.
@@ -84,6 +120,9 @@ pub(super) enum Asked {
     Rollback(Reply),
     Cancel(SyncSender<Result<(), Refusal>>),
 }
+
+/// Which of those who were asked is not well, and why; `None`: a check of the host's says so.
+pub(super) type Unwell = (Option<usize>, String);
 
 impl Asked {
     /// It is back.
@@ -108,8 +147,21 @@ impl Tried {
         standby: Option<Arc<Generation>>,
         last_good: Option<Good>,
         applied: Applied,
+        passed: Option<Passed>,
     ) -> Self {
-        Tried { ready, standby, last_good, applied, followed: false }
+        Tried { ready, standby, last_good, applied, passed, followed: false }
+    }
+
+    /// What a way back from its successor leads past: it, and what it came after.
+    pub(super) fn passed_over(&self) -> Passed {
+        let new = &self.ready.generation;
+        let before = self.passed.as_ref().map_or(0, |passed| passed.before + 1);
+        Passed { version: Arc::clone(&new.version), generation: new.number, before }
+    }
+
+    /// A first version has nothing to go back to, and what goes back was good.
+    fn is_probationary(&self) -> bool {
+        self.standby.is_some() && !self.ready.update.rollback
     }
 
     fn answer(&mut self) {
@@ -119,100 +171,149 @@ impl Tried {
     }
 }
 
+impl std::fmt::Display for Passed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Passed { version, generation, before } = self;
+        write!(f, "{version} (generation {generation})")?;
+        match before {
+            0 => f.write_str(", which was never committed"),
+            before => write!(f, " and {before} before it, none of which was ever committed"),
+        }
+    }
+}
+
 impl Trial {
     /// No other switch may come between: hooks are running.
     pub(super) fn is_switching(&self) -> bool {
-        !matches!(self.phase, Phase::Probation { .. })
+        !matches!(self.phase, Phase::Probation(_))
     }
 
-    fn has(&self, plugin: &str) -> bool {
+    pub(super) fn has(&self, plugin: &str) -> bool {
         self.members.iter().any(|tried| *tried.ready.update.plugin == *plugin)
     }
 
-    /// Takes the member out whose new generation this is.
-    pub(super) fn take(&mut self, generation: u64) -> Option<Tried> {
-        let at =
-            self.members.iter().position(|tried| tried.ready.generation.number == generation)?;
-        Some(self.members.remove(at))
+    /// Time in which nothing of this process ran counts for nobody.
+    pub(super) fn forgive(&mut self, lost: Duration) {
+        self.since += lost;
+        if let Phase::Probation(checks) = &mut self.phase {
+            checks.checked += lost;
+            checks.asked = checks.asked.map(|asked| asked + lost);
+        }
     }
 
     /// What happened to a hook, as a refusal of the member that it was of.
-    fn refusal(&self, code: Code, member: usize, reason: String) -> Refusal {
+    fn refusal(&self, code: Code, member: Option<usize>, reason: String) -> Refusal {
         let refusal = Refusal::new(code, reason);
-        match self.members.get(member) {
+        match self.members.get(member.unwrap_or(0)) {
             Some(tried) => refusal.of(&tried.ready.update.plugin, &tried.ready.update.version),
             None => refusal,
         }
     }
 }
 
+impl GroupState {
+    /// The trial whose hooks run.
+    pub(super) fn switching(&self) -> Option<&Trial> {
+        self.trials.iter().find(|trial| trial.is_switching())
+    }
+
+    fn switching_mut(&mut self) -> Option<&mut Trial> {
+        self.trials.iter_mut().find(|trial| trial.is_switching())
+    }
+
+    fn trial_mut(&mut self, number: u64) -> Option<&mut Trial> {
+        self.trials.iter_mut().find(|trial| trial.number == number)
+    }
+
+    fn take_trial(&mut self, number: u64) -> Option<Trial> {
+        let at = self.trials.iter().position(|trial| trial.number == number)?;
+        Some(self.trials.remove(at))
+    }
+
+    /// Takes the member out of its trial whose new generation this is: another supersedes it.
+    pub(super) fn take_tried(&mut self, generation: u64) -> Option<Tried> {
+        let of_it = |tried: &Tried| tried.ready.generation.number == generation;
+        let at = self.trials.iter().position(|trial| trial.members.iter().any(of_it))?;
+        let trial = &mut self.trials[at];
+        let tried = trial.members.remove(trial.members.iter().position(of_it)?);
+        if trial.members.is_empty() {
+            self.trials.remove(at);
+        }
+        Some(tried)
+    }
+
+    /// The measure that what is published has: the newest trial's that has one.
+    pub(super) fn measured(&self) -> Option<Latency> {
+        self.trials.iter().rev().find_map(|trial| trial.latency.clone())
+    }
+}
+
 impl Control {
-    /// The members were switched in. `inherited` are those of a trial that this one supersedes and
-    /// does not replace.
+    /// The members were switched in.
     pub(super) fn begin_trial(
         &mut self,
         group: &Arc<str>,
         members: Vec<Tried>,
-        inherited: Vec<Tried>,
+        latency: Option<Latency>,
     ) {
         let hooks = members
             .iter()
-            .map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterSwitch))
+            .map(|tried| (Arc::downgrade(&tried.ready.generation), Hook::AfterSwitch))
             .collect();
         let (number, now) = (self.next_job(), Instant::now());
-        let members: Vec<_> = members.into_iter().chain(inherited).collect();
-        // A first version has nothing to go back to, and what goes back was good.
-        let on_probation = |tried: &Tried| tried.standby.is_some() && !tried.ready.update.rollback;
-        let probation = if members.iter().any(on_probation) {
-            self.shared.bounds.probation
-        } else {
-            Duration::ZERO
-        };
-        let phase = Phase::Following;
         let trial = Trial {
             number,
             members,
-            phase,
+            phase: Phase::Following,
             since: now,
             began: now,
-            ran: Arc::default(),
-            probation,
-            then: None,
+            hooks: Arc::default(),
+            probation: Duration::ZERO,
+            then: Vec::new(),
+            latency,
         };
         if let Some(state) = self.groups.get_mut(group) {
-            state.trial = Some(trial);
+            state.trials.push(trial);
         }
         self.run_hooks(number, hooks);
     }
 
-    /// Runs hooks one after the other on a worker, up to the first that fails.
-    fn run_hooks(&mut self, trial: u64, hooks: Vec<(Arc<Generation>, Hook)>) {
+    /// Runs hooks one after the other on a worker, up to the first that fails. It holds a
+    /// generation while it is in its hook, and no longer.
+    fn run_hooks(&mut self, trial: u64, list: Vec<(Weak<Generation>, Hook)>) {
         let commands = self.shared.commands();
-        let ran: Arc<AtomicUsize> = Arc::default();
-        let of_it = self.groups.values_mut().filter_map(|state| state.trial.as_mut());
-        for of_it in of_it.filter(|of_it| of_it.number == trial) {
-            of_it.ran = Arc::clone(&ran);
+        let hooks: Arc<Hooks> = Arc::default();
+        let mut groups = self.groups.values_mut();
+        if let Some(of_it) = groups.find_map(|state| state.trial_mut(trial)) {
+            of_it.hooks = Arc::clone(&hooks);
         }
         self.must(Duty::Hooks, trial, move || {
             let mut failed = None;
-            for (generation, hook) in &hooks {
-                if let Err(reason) = generation.hook(*hook) {
+            for (generation, hook) in list {
+                // What was given up may have been switched out meanwhile, or serve again.
+                if hooks.given_up.load(SeqCst) {
+                    break;
+                }
+                let Some(generation) = generation.upgrade() else { continue };
+                let result = generation.hook(hook);
+                drop(generation);
+                if let Err(reason) = result {
                     failed = Some(reason);
                     // On the way back there is nothing to stop for.
-                    if *hook == Hook::AfterSwitch {
+                    if hook == Hook::AfterSwitch {
                         break;
                     }
                 }
-                ran.fetch_add(1, Relaxed);
+                hooks.ran.fetch_add(1, Relaxed);
             }
-            drop(hooks);
-            post(&commands, Command::Hooked { trial, ran: ran.load(Relaxed), failed });
+            post(&commands, Command::Hooked { trial, ran: hooks.ran.load(Relaxed), failed });
         });
     }
 
     pub(super) fn hooked(&mut self, number: u64, ran: usize, failed: Option<String>) {
         let Some(group) = self.group_on_trial(number) else { return };
-        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
+        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial_mut(number))
+        else {
             return;
         };
         match &trial.phase {
@@ -221,74 +322,119 @@ impl Control {
                     tried.followed = true;
                 }
                 match failed {
-                    None => self.followed(&group),
+                    None => self.followed(&group, number),
                     Some(reason) => {
-                        let refusal = trial.refusal(Code::AfterSwitchFailed, ran, reason);
-                        let then = trial.then.take();
-                        self.leave_trial(
-                            &group,
-                            Back { refusal, asked: then.and_then(|then| then.asked) },
-                        );
+                        let refusal = trial.refusal(Code::AfterSwitchFailed, Some(ran), reason);
+                        let then = mem::take(&mut trial.then).into_iter();
+                        let asked = then.flat_map(|(_, back)| back.asked).collect();
+                        self.leave_trial(&group, number, Back { refusal, asked });
                     }
                 }
             }
             Phase::Leaving(_) => self.hand_back(&group, failed),
-            Phase::Returned => self.returned(&group, failed),
-            Phase::Probation { .. } => {}
+            Phase::Returned => self.returned(&group, number, failed),
+            Phase::Probation(_) => {}
         }
     }
 
     /// The hooks have returned well: whoever asked for the update is told, and the probation
-    /// begins.
-    fn followed(&mut self, group: &Arc<str>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+    /// begins, of each that was asked for alone.
+    fn followed(&mut self, group: &Arc<str>, number: u64) {
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.take_trial(number))
+        else {
             return;
         };
-        if let Some(back) = trial.then.take() {
-            return self.leave_trial(group, back);
-        }
-        let probation = trial.probation;
-        trial.since = Instant::now();
-        trial.phase = Phase::Probation { checking: false, checked: Instant::now() };
-        let new: Vec<_> = trial.members.iter().map(|tried| tried.ready.generation.number).collect();
-        let standby: Vec<_> = trial
-            .members
-            .iter()
-            .filter_map(|tried| tried.standby.as_ref().map(|old| old.number))
-            .collect();
-        if probation > Duration::ZERO {
-            standby.iter().for_each(|number| self.mark(*number, Residency::Standby));
-            new.iter().for_each(|number| self.tell(*number, Duration::ZERO, EventKind::Probation));
-            if let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) {
-                trial.members.iter_mut().for_each(Tried::answer);
+        let mut parts: Vec<Trial> = Vec::new();
+        let Trial { members, mut then, began, latency, .. } = trial;
+        for tried in members {
+            let release = tried.ready.update.release;
+            let with = |part: &&mut Trial| {
+                release.is_some() && part.members[0].ready.update.release == release
+            };
+            match parts.iter_mut().find(with) {
+                Some(part) => part.members.push(tried),
+                None => parts.push(self.probation_of(tried, began)),
             }
-        } else {
-            self.commit(group);
+        }
+        for part in &mut parts {
+            if part.members.iter().any(Tried::is_probationary) {
+                part.probation = self.shared.bounds.probation;
+            }
+            let of_it =
+                |plugin: &Arc<str>| part.members.iter().any(|it| it.ready.update.plugin == *plugin);
+            part.then = then.extract_if(.., |(plugin, _)| of_it(plugin)).collect();
+        }
+        for part in parts.iter_mut().filter(|part| part.probation > Duration::ZERO) {
+            part.latency.clone_from(&latency);
+        }
+        let stays = |part: &Trial| part.probation > Duration::ZERO || !part.then.is_empty();
+        let (stay, committed): (Vec<_>, Vec<_>) = parts.into_iter().partition(stays);
+        let numbers: Vec<_> = stay.iter().map(|part| part.number).collect();
+        if let Some(state) = self.groups.get_mut(group) {
+            state.trials.extend(stay);
+        }
+        if !committed.is_empty() {
+            let members = committed.into_iter().flat_map(|part| part.members).collect();
+            self.commit(group, members, began, Duration::ZERO);
+        }
+        for number in numbers {
+            self.begin_probation(group, number);
         }
         self.resume(group);
     }
 
-    /// Nobody goes back from here in one store: what was on standby retires.
-    fn commit(&mut self, group: &Arc<str>) {
-        let Some(mut trial) = self.groups.get_mut(group).and_then(|state| state.trial.take())
+    fn probation_of(&mut self, tried: Tried, began: Instant) -> Trial {
+        let now = Instant::now();
+        Trial {
+            number: self.next_job(),
+            members: vec![tried],
+            phase: Phase::Probation(Checks { asked: None, checked: now, is_well: false }),
+            since: now,
+            began,
+            hooks: Arc::default(),
+            probation: Duration::ZERO,
+            then: Vec::new(),
+            latency: None,
+        }
+    }
+
+    fn begin_probation(&mut self, group: &Arc<str>, number: u64) {
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial_mut(number))
         else {
             return;
         };
-        self.note_commit(group, &trial.members);
-        self.note_canary(group);
-        // What serves is not measured any more.
-        if self.groups.get_mut(group).and_then(|state| state.latency.take()).is_some() {
-            self.publish(group);
+        // It goes back at once.
+        if !trial.then.is_empty() {
+            return;
         }
-        let on_probation = trial.probation > Duration::ZERO;
-        for tried in &mut trial.members {
+        let members = trial.members.iter();
+        let new: Vec<_> = members.clone().map(|tried| tried.ready.generation.number).collect();
+        let standby: Vec<_> =
+            members.filter_map(|tried| Some(tried.standby.as_ref()?.number)).collect();
+        standby.iter().for_each(|number| self.mark(*number, Residency::Standby));
+        new.iter().for_each(|number| self.tell(*number, Duration::ZERO, EventKind::Probation));
+        let trial = self.groups.get_mut(group).and_then(|state| state.trial_mut(number));
+        if let Some(trial) = trial {
+            trial.members.iter_mut().for_each(Tried::answer);
+        }
+    }
+
+    /// Nobody goes back from here in one store: what was on standby retires.
+    fn commit(
+        &mut self,
+        group: &Arc<str>,
+        mut members: Vec<Tried>,
+        began: Instant,
+        probation: Duration,
+    ) {
+        self.note_commit(group, &members);
+        self.note_others(group);
+        self.measure_anew(group);
+        for tried in &mut members {
             tried.ready.generation.tally().want(false);
-            if on_probation {
-                self.tell(
-                    tried.ready.generation.number,
-                    trial.began.elapsed(),
-                    EventKind::Committed,
-                );
+            if probation > Duration::ZERO {
+                let number = tried.ready.generation.number;
+                self.tell(number, began.elapsed(), EventKind::Committed);
             }
             // Before the answer: who has it may wait for the old one.
             if let Some(old) = tried.standby.take() {
@@ -298,15 +444,32 @@ impl Control {
         }
     }
 
+    /// What serves is measured for as long as a trial that compares is there, and no longer.
+    fn measure_anew(&mut self, group: &Arc<str>) {
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let measured = state.measured();
+        let changes = match (&measured, &state.latency) {
+            (Some(now), Some(before)) => !now.is(before),
+            (None, None) => false,
+            _ => true,
+        };
+        state.latency = measured;
+        if changes {
+            self.publish(group);
+        }
+    }
+
     /// The host ends: whatever of a trial does not serve retires beside what does.
     pub(super) fn end_trial(&mut self, trial: Trial) {
         let refusal = Refusal::new(Code::ShuttingDown, "the host is ending");
+        trial.hooks.given_up.store(true, SeqCst);
         let returned = matches!(trial.phase, Phase::Returned);
         let leaving = match trial.phase {
             Phase::Leaving(back) => Some(back),
             _ => None,
         };
-        let asked = [leaving, trial.then].into_iter().flatten().filter_map(|back| back.asked);
+        let then = trial.then.into_iter().map(|(_, back)| back);
+        let asked = leaving.into_iter().chain(then).flat_map(|back| back.asked);
         asked.for_each(|asked| asked.refuse(refusal.clone()));
         for Tried { ready: Ready { generation, update, .. }, standby, .. } in trial.members {
             answer_if(update.reply.as_ref(), Err(refusal.clone()));
@@ -320,151 +483,193 @@ impl Control {
 
     /// The time-driven part: checks, the end of the probation, hooks that don't return.
     pub(super) fn look_at_trials(&mut self) {
-        let (hooks, interval) =
-            (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval);
-        let groups = self
-            .groups
-            .iter()
-            .filter(|(_, state)| state.trial.is_some() && state.handover.is_none());
-        let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
-        for group in groups {
-            let Some(state) = self.groups.get_mut(&group) else { continue };
-            let Some(trial) = state.trial.as_mut() else { continue };
-            // Before the commit is looked at: the last calls count as the first.
-            if !trial.is_switching() {
-                let members = || trial.members.iter().map(|tried| &tried.ready);
-                let over = over_budget(members(), &self.shared.bounds).or_else(|| {
-                    too_slow(members(), state.latency.as_ref(), &self.slots, &self.shared.bounds)
-                });
-                if let Some(refusal) = over {
-                    self.leave_trial(&group, Back { refusal, asked: None });
-                    continue;
+        let trials = self.groups.iter().flat_map(|(group, state)| {
+            state.trials.iter().map(move |trial| (Arc::clone(group), trial.number))
+        });
+        for (group, number) in trials.collect::<Vec<_>>() {
+            self.look_at_trial(&group, number);
+        }
+    }
+
+    fn look_at_trial(&mut self, group: &Arc<str>, number: u64) {
+        let bounds = &self.shared.bounds;
+        let (hooks, interval) = (bounds.hook_deadline, bounds.check_interval());
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let moves = state.handover.is_some();
+        let Some(trial) = state.trial_mut(number) else { return };
+        let late = || format!("it has not returned within {hooks:?}");
+        // No clock runs for what waits for a thread.
+        if self.workless.why(Duty::Hooks, number).is_some() {
+            trial.since = Instant::now();
+        }
+        if self.workless.why(Duty::Check, number).is_some()
+            && let Phase::Probation(checks) = &mut trial.phase
+        {
+            checks.asked = Some(Instant::now());
+        }
+        let Phase::Probation(checks) = &trial.phase else {
+            let count = u32::try_from(trial.members.len()).unwrap_or(1);
+            // While its state goes back, no hook runs.
+            if !moves && trial.since.elapsed() >= hooks.saturating_mul(count) {
+                // Who is left behind in it answers for no trial any more, and runs no other hook.
+                trial.hooks.given_up.store(true, SeqCst);
+                let ran = trial.hooks.ran.load(Relaxed);
+                self.jobs += 1;
+                trial.number = self.jobs;
+                self.hooked(self.jobs, ran, Some(late()));
+            }
+            return;
+        };
+        if !trial.then.is_empty() {
+            return;
+        }
+        let over = trial.since.elapsed() >= trial.probation;
+        // Before the commit is looked at: the last calls count as the first.
+        let members = || trial.members.iter().map(|tried| &tried.ready);
+        let too_much = over_budget(members(), bounds)
+            .or_else(|| too_slow(members(), trial.latency.as_ref(), &self.slots, bounds));
+        match *checks {
+            _ if let Some(refusal) = too_much => self.give_back(group, number, refusal),
+            Checks { asked: Some(asked), .. } if asked.elapsed() >= hooks => {
+                self.checked(number, Err((Some(0), late())));
+            }
+            Checks { asked: Some(_), .. } => {}
+            Checks { is_well: true, .. } if over => {
+                let trial = state.take_trial(number);
+                if let Some(Trial { members, began, probation, .. }) = trial {
+                    self.commit(group, members, began, probation);
                 }
             }
-            // No clock runs for what waits for a thread.
-            if self.workless.why(Duty::Hooks, trial.number).is_some() {
-                trial.since = Instant::now();
+            Checks { checked, .. } if over || checked.elapsed() >= interval => {
+                self.check(group, number);
             }
-            let checks = self.workless.why(Duty::Check, trial.number).is_none();
-            let late = trial.since.elapsed()
-                >= hooks.saturating_mul(u32::try_from(trial.members.len()).unwrap_or(1));
-            let reason = || format!("it has not returned within {hooks:?}");
-            match &mut trial.phase {
-                Phase::Probation { checking: true, checked } if !checks => {
-                    *checked = Instant::now()
-                }
-                Phase::Probation { checking: true, checked } if checked.elapsed() >= hooks => {
-                    let number = trial.number;
-                    self.checked(number, Err((0, reason())));
-                }
-                Phase::Probation { checking: true, .. } => {}
-                Phase::Probation { .. } if trial.since.elapsed() >= trial.probation => {
-                    self.commit(&group)
-                }
-                Phase::Probation { checked, .. } if checked.elapsed() >= interval => {
-                    self.check(&group)
-                }
-                Phase::Probation { .. } => {}
-                _ if late => {
-                    // Who is left behind in it answers for no trial any more.
-                    self.jobs += 1;
-                    trial.number = self.jobs;
-                    let (number, ran) = (trial.number, trial.ran.load(Relaxed));
-                    self.hooked(number, ran, Some(reason()));
-                }
-                _ => {}
-            }
+            Checks { .. } => {}
         }
     }
 
     /// Asks the host's checks and the plugins' own, on a worker.
-    fn check(&mut self, group: &Arc<str>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+    fn check(&mut self, group: &Arc<str>, number: u64) {
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial_mut(number))
+        else {
             return;
         };
-        trial.phase = Phase::Probation { checking: true, checked: Instant::now() };
-        let number = trial.number;
+        if let Phase::Probation(checks) = &mut trial.phase {
+            checks.asked = Some(Instant::now());
+        }
         let plugins: Vec<_> =
-            trial.members.iter().map(|tried| Arc::clone(&tried.ready.generation)).collect();
+            trial.members.iter().map(|tried| Arc::downgrade(&tried.ready.generation)).collect();
         self.ask_health(number, group, plugins);
     }
 
-    /// On a worker, which answers to whoever has this number.
+    /// On a worker, which answers to whoever has this number. It holds a generation while it is in
+    /// its code, and no longer.
     pub(super) fn ask_health(
         &mut self,
         number: u64,
         group: &Arc<str>,
-        plugins: Vec<Arc<Generation>>,
+        plugins: Vec<Weak<Generation>>,
     ) {
         let (checks, group) = (Arc::clone(&self.shared.checks), Arc::clone(group));
         let commands = self.shared.commands();
         self.must(Duty::Check, number, move || {
             let mut own = plugins.iter().enumerate();
-            let own = own.try_for_each(|(at, plugin)| {
-                plugin.hook(Hook::Health).map_err(|reason| (at, reason))
+            let own = own.try_for_each(|(at, plugin)| match plugin.upgrade() {
+                Some(plugin) => plugin.hook(Hook::Health).map_err(|reason| (Some(at), reason)),
+                None => Ok(()),
             });
-            let result = own.and_then(|()| checks.ask(&group).map_err(|reason| (0, reason)));
-            drop(plugins);
+            let result = own.and_then(|()| checks.ask(&group).map_err(|reason| (None, reason)));
             post(&commands, Command::Checked { trial: number, result });
         });
     }
 
-    pub(super) fn checked(&mut self, number: u64, result: Result<(), (usize, String)>) {
+    pub(super) fn checked(&mut self, number: u64, result: Result<(), Unwell>) {
         if self.canary_checked(number, &result) {
             return;
         }
         let Some(group) = self.group_on_trial(number) else { return };
-        let Some(trial) = self.groups.get_mut(&group).and_then(|state| state.trial.as_mut()) else {
-            return;
+        let Some(state) = self.groups.get_mut(&group) else { return };
+        let Some(trial) = state.trial_mut(number) else { return };
+        let (since, probation) = (trial.since, trial.probation);
+        let Phase::Probation(checks) = &mut trial.phase else { return };
+        let Some(asked) = checks.asked.take() else { return };
+        checks.checked = Instant::now();
+        // A check of the host's is of the group: what came last is what it has not stood yet.
+        let at_fault = match &result {
+            Ok(()) => {
+                checks.is_well = asked.saturating_duration_since(since) >= probation;
+                return;
+            }
+            Err((Some(_), _)) => Some(&*trial),
+            Err((None, _)) => {
+                state.trials.iter().filter(|trial| !trial.is_switching()).max_by_key(|it| it.began)
+            }
         };
-        let Phase::Probation { checking, checked } = &mut trial.phase else { return };
-        (*checking, *checked) = (false, Instant::now());
-        if let Err((at, reason)) = result {
-            let refusal = trial.refusal(Code::Unhealthy, at, reason);
-            self.leave_trial(&group, Back { refusal, asked: None });
+        if let (Some(trial), Err((at, reason))) = (at_fault, result) {
+            let (number, refusal) = (trial.number, trial.refusal(Code::Unhealthy, at, reason));
+            self.give_back(&group, number, refusal);
         }
     }
 
     /// Is `plugin` on trial, so that going back is one store?
     pub(super) fn is_on_trial(&self, group: &Arc<str>, plugin: &str) -> bool {
-        let trial = self.groups.get(group).and_then(|state| state.trial.as_ref());
-        trial.is_some_and(|trial| {
-            !matches!(trial.phase, Phase::Leaving(_) | Phase::Returned) && trial.has(plugin)
-        })
+        let trials = self.groups.get(group).map(|state| &state.trials).into_iter().flatten();
+        let mut goes_on =
+            trials.filter(|trial| !matches!(trial.phase, Phase::Leaving(_) | Phase::Returned));
+        goes_on.any(|trial| trial.has(plugin))
     }
 
-    /// Goes back from a trial, now or when its hooks have returned.
-    pub(super) fn go_back(&mut self, group: &Arc<str>, refusal: Refusal, asked: Asked) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
-            return;
-        };
-        let back = Back { refusal, asked: Some(asked) };
-        match (&trial.phase, &trial.then) {
-            (Phase::Following, None) => trial.then = Some(back),
-            (Phase::Following, Some(_)) => {
-                let reason = "it is on its way back already";
-                let asked = back.asked.into_iter();
-                asked.for_each(|asked| asked.refuse(Refusal::new(Code::NothingToCancel, reason)));
+    /// Goes back from the trial of `plugin`, now or when no hooks run any more.
+    pub(super) fn go_back(
+        &mut self,
+        group: &Arc<str>,
+        plugin: &str,
+        refusal: Refusal,
+        asked: Asked,
+    ) {
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let waits = state.is_switching();
+        let Some(trial) = state.trials.iter_mut().find(|trial| trial.has(plugin)) else { return };
+        if trial.then.iter().any(|(other, _)| **other == *plugin) {
+            let reason = "it is on its way back already";
+            return asked.refuse(Refusal::new(Code::NothingToCancel, reason));
+        }
+        let (number, back) = (trial.number, Back { refusal, asked: vec![asked] });
+        match waits {
+            true => trial.then.push((plugin.into(), back)),
+            false => self.leave_trial(group, number, back),
+        }
+    }
+
+    /// What is on probation is no good: it goes back, now or when no hooks of others run any more.
+    fn give_back(&mut self, group: &Arc<str>, number: u64, refusal: Refusal) {
+        let Some(state) = self.groups.get_mut(group) else { return };
+        let waits = state.is_switching();
+        let Some(trial) = state.trial_mut(number) else { return };
+        let back = Back { refusal, asked: Vec::new() };
+        match (waits, trial.members.first()) {
+            (true, Some(first)) => {
+                trial.then.push((Arc::clone(&first.ready.update.plugin), back));
             }
-            _ => self.leave_trial(group, back),
+            _ => self.leave_trial(group, number, back),
         }
     }
 
     /// The way back begins: `before_return` of those whose `after_switch` has returned well, the
     /// last first.
-    fn leave_trial(&mut self, group: &Arc<str>, back: Back) {
-        let number = self.next_job();
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.as_mut()) else {
+    fn leave_trial(&mut self, group: &Arc<str>, number: u64, back: Back) {
+        let next = self.next_job();
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial_mut(number))
+        else {
             return;
         };
-        trial.number = number;
+        trial.number = next;
         trial.since = Instant::now();
         trial.phase = Phase::Leaving(back);
         let followed = trial.members.iter().rev().filter(|tried| tried.followed);
         let hooks = followed
-            .map(|tried| (Arc::clone(&tried.ready.generation), Hook::BeforeReturn))
+            .map(|tried| (Arc::downgrade(&tried.ready.generation), Hook::BeforeReturn))
             .collect();
-        self.run_hooks(number, hooks);
+        self.run_hooks(next, hooks);
     }
 
     /// Ends what is not committed of `plugin`: on a worker, at a switch point, or on trial.
@@ -515,7 +720,10 @@ impl Control {
             );
         }
         match self.is_on_trial(&group, plugin) {
-            true => self.go_back(&group, Refusal::new(Code::Cancelled, why), Asked::Cancel(reply)),
+            true => {
+                let refusal = Refusal::new(Code::Cancelled, why);
+                self.go_back(&group, plugin, refusal, Asked::Cancel(reply));
+            }
             false => answer(&reply, Err(nothing())),
         }
     }
@@ -524,25 +732,30 @@ impl Control {
     pub(super) fn switch_back(&mut self, group: &Arc<str>, failed: Option<String>) {
         let number = self.next_job();
         let Some(state) = self.groups.get_mut(group) else { return };
-        let Some(trial) = state.trial.as_mut() else { return };
+        let mut active = mem::take(&mut state.active);
+        let Some(trial) = state.switching_mut() else { return };
         let began = mem::replace(&mut trial.since, Instant::now());
         trial.number = number;
+        trial.latency = None;
         let Phase::Leaving(back) = mem::replace(&mut trial.phase, Phase::Returned) else { return };
-        state.latency = None;
         for tried in &trial.members {
             let left = tried.ready.generation.number;
-            state.active.retain(|active| active.number != left);
-            state.active.extend(tried.standby.clone());
+            active.retain(|active| active.number != left);
+            active.extend(tried.standby.clone());
         }
         let hooks = trial.members.iter().rev();
-        let hooks =
-            hooks.map(|tried| (Arc::clone(&tried.ready.generation), Hook::AfterReturn)).collect();
-        let mut changed = Vec::new();
+        let hooks = hooks
+            .map(|tried| (Arc::downgrade(&tried.ready.generation), Hook::AfterReturn))
+            .collect();
+        let (mut changed, mut passed) = (Vec::new(), Vec::new());
         for tried in &mut trial.members {
             let new = &tried.ready.generation;
             let reply = tried.ready.update.reply.take();
             changed.push((Arc::clone(new), tried.standby.clone(), tried.last_good.take(), reply));
+            passed.push(tried.passed.as_ref().map(Passed::to_string));
         }
+        state.active = active;
+        state.latency = state.measured();
         let release = self.publish(group);
         for (new, standby, last_good, _) in &changed {
             self.mark(new.number, Residency::Retiring);
@@ -571,28 +784,27 @@ impl Control {
         let left: Vec<_> = changed.iter().map(|(new, ..)| Arc::clone(new)).collect();
         self.note_return(group, &left, back.refusal.reason());
         drop(left);
-        self.note_canary(group);
+        self.note_others(group);
         self.show();
-        for (new, standby, ..) in &changed {
+        for ((new, standby, ..), past) in changed.iter().zip(passed) {
             let reason = format!("{}: {}", back.refusal.code(), back.refusal.reason());
-            self.tell(new.number, Duration::ZERO, EventKind::Returned { reason });
+            self.tell(new.number, Duration::ZERO, EventKind::Returned { reason, past });
             if let Some(old) = standby {
                 let previous = Some(new.number);
                 self.tell(old.number, Duration::ZERO, EventKind::Active { release, previous });
             }
         }
-        match back.asked {
-            Some(Asked::Rollback(reply)) => {
-                let serving =
-                    changed.iter().find_map(|(new, standby, ..)| Some((new, standby.as_ref()?)));
-                let applied = serving.map(|(new, old)| Applied {
-                    previous: Some(new.number),
-                    ..self.applied(old, began.elapsed())
-                });
-                answer(&reply, applied.ok_or_else(|| back.refusal.clone()));
-            }
-            Some(Asked::Cancel(reply)) => answer(&reply, Ok(())),
-            None => {}
+        let of = |refusal: &Refusal| {
+            let asked_of = |new: &Generation| refusal.plugin().is_none_or(|it| *it == *new.plugin);
+            let mut serving =
+                changed.iter().filter_map(|(new, standby, ..)| Some((new, standby.as_ref()?)));
+            let (new, old) = serving.clone().find(|(new, _)| asked_of(new)).or(serving.next())?;
+            let previous = Some(new.number);
+            Some(Applied { previous, ..self.applied(old, began.elapsed()) })
+        };
+        let applied = of(&back.refusal);
+        for asked in back.asked {
+            asked.answer(applied.clone().ok_or_else(|| back.refusal.clone()));
         }
         for (_, _, _, reply) in changed {
             answer_if(reply.as_ref(), Err(back.refusal.clone()));
@@ -600,8 +812,9 @@ impl Control {
         self.run_hooks(number, hooks);
     }
 
-    fn returned(&mut self, group: &Arc<str>, failed: Option<String>) {
-        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.trial.take()) else {
+    fn returned(&mut self, group: &Arc<str>, number: u64, failed: Option<String>) {
+        let Some(trial) = self.groups.get_mut(group).and_then(|state| state.take_trial(number))
+        else {
             return;
         };
         let mut failed = failed;
@@ -619,6 +832,20 @@ impl Control {
     /// What waited for the hooks goes on.
     pub(super) fn resume(&mut self, group: &Arc<str>) {
         let Some(state) = self.groups.get_mut(group) else { return };
+        if state.is_switching() {
+            return;
+        }
+        // First what is to go back: what comes may come after it.
+        let due = state.trials.iter_mut().find(|trial| !trial.then.is_empty());
+        if let Some(trial) = due {
+            let mut backs = mem::take(&mut trial.then).into_iter().map(|(_, back)| back);
+            let (number, first) = (trial.number, backs.next());
+            if let Some(Back { refusal, asked }) = first {
+                let asked = asked.into_iter().chain(backs.flat_map(|back| back.asked)).collect();
+                return self.leave_trial(group, number, Back { refusal, asked });
+            }
+        }
+        let Some(state) = self.groups.get_mut(group) else { return };
         let ready = mem::take(&mut state.behind);
         if !ready.is_empty() {
             self.switch(group, ready);
@@ -627,8 +854,8 @@ impl Control {
     }
 
     fn group_on_trial(&self, number: u64) -> Option<Arc<str>> {
-        let on_trial = |(group, state): (&Arc<str>, &super::GroupState)| {
-            (state.trial.as_ref()?.number == number).then(|| Arc::clone(group))
+        let on_trial = |(group, state): (&Arc<str>, &GroupState)| {
+            state.trials.iter().any(|trial| trial.number == number).then(|| Arc::clone(group))
         };
         self.groups.iter().find_map(on_trial)
     }

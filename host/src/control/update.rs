@@ -109,7 +109,7 @@ impl Control {
     pub(super) fn begin_rollback(&mut self, group: &Arc<str>, name: &Arc<str>, reply: Reply) {
         if self.is_on_trial(group, name) {
             let refusal = Refusal::new(Code::Cancelled, "an operator rolled it back");
-            return self.go_back(group, refusal, Asked::Rollback(reply));
+            return self.go_back(group, name, refusal, Asked::Rollback(reply));
         }
         if self
             .groups

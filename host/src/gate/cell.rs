@@ -73,6 +73,11 @@ impl GroupCell {
         Retired { release: old }
     }
 
+    /// Its own: see [`pin::groups`].
+    pub(crate) fn number(&self) -> u64 {
+        self.number.number()
+    }
+
     /// The number of the current release, whatever this thread is in.
     pub(crate) fn release(&self) -> u64 {
         self.owner.load().number

@@ -13,7 +13,7 @@
 //! | `Frame::hazard` | announces the release, with a fence; stores that of a lease, and null at the end, Release; reads, Acquire, and SeqCst to look again | the control plane reads, Acquire, after its fence; a thread to which the call was moved stores null at its end, Release |
 //! | `Frame::note` | writes and reads, Relaxed | the control plane reads, for reports |
 //! | `tid` | writes | the control plane reads, for reports |
-//! | `attention` | reads, Relaxed; swaps to 0, AcqRel | the control plane writes 1, Release |
+//! | `attention` | reads, Relaxed; swaps to 0, AcqRel; writes 1 | the control plane writes 1, Release |
 //! | `taken` | writes false at its end, Release | a thread without a record: false → true, Acquire, which makes it the owner |
 //! | `next` | – | written before the record is in the list, never after |
 //!
@@ -171,6 +171,10 @@ impl GroupNumber {
             "a process can make no more groups and fixed slots"
         );
         GroupNumber(number << GROUP)
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -373,6 +377,13 @@ pub(crate) fn ask_all() {
     }
 }
 
+/// Asks this thread to attend at its next outermost pass: a call of it has left something to do.
+pub(crate) fn ask_this_thread() {
+    if let Some(thread) = this_thread_known() {
+        thread.attention.store(1, Releasing);
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn attend(thread: &Thread) {
@@ -391,6 +402,13 @@ fn too_deep(group: &GroupCell) -> Fault {
 /// Is this thread in any call?
 pub(crate) fn is_entered() -> bool {
     this_thread_known().is_some_and(|thread| thread.entered() > 0)
+}
+
+/// The numbers of the groups that this thread is inside of, by a call, a request or a future.
+pub(crate) fn groups() -> Vec<u64> {
+    let Some(thread) = this_thread_known() else { return Vec::new() };
+    let frames = thread.frames[..thread.entered()].iter().filter(|frame| frame.is_taken());
+    frames.map(|frame| frame.group().number()).collect()
 }
 
 /// Is a thread inside of `release`? No is final once nobody can enter it any more: after

@@ -105,12 +105,16 @@ fn each_hook_runs_once_and_the_state_that_it_changed_is_handed_over() {
             (state.version, state.restores_from, state.saves_to, state.ahead),
             (4, 4, 4, false)
         );
-        let (bytes, more) = old.save(old_instance, origin, 4, Part::Whole).unwrap();
+        let (bytes, more) = old.save(old_instance, origin, 4, Part::Whole, &|| true).unwrap();
         assert!(!more);
         with(counting, "no", |new, new_instance, origin| {
             assert_eq!(new.restore(new_instance, origin, 4, Part::Whole, &bytes), Ok(()));
             assert_eq!(Counter::restore(4, &mut &*bytes).unwrap().0, 11_111);
-            assert_eq!(new.save(new_instance, origin, 4, Part::Whole), Ok((bytes, false)));
+            let refused = new.install(new_instance, origin, &|| true, &|| false).unwrap_err();
+            assert_eq!(refused, "the hand-over was given up");
+            assert_eq!(new.install(new_instance, origin, &|| true, &|| true), Ok(()));
+            let saved = new.save(new_instance, origin, 4, Part::Whole, &|| true);
+            assert_eq!(saved, Ok((bytes, false)));
         });
     });
 }
@@ -134,7 +138,8 @@ fn a_hook_that_fails_or_panics_says_why() {
 fn a_plugin_without_a_state_says_so() {
     with(Linked::of::<Stateless>(), "", |library, instance, origin| {
         assert!(library.state().is_none());
-        assert_eq!(library.save(instance, origin, 1, Part::Whole).unwrap_err(), STATELESS);
+        let saved = library.save(instance, origin, 1, Part::Whole, &|| true);
+        assert_eq!(saved.unwrap_err(), STATELESS);
         assert_eq!(library.restore(instance, origin, 1, Part::Whole, &[]).unwrap_err(), STATELESS);
         assert_eq!(HOOKS.map(|which| library.hook(instance, origin, which)), [(); 5].map(Ok));
     });

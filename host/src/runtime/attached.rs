@@ -109,6 +109,8 @@ struct Shard {
 #[derive(Debug)]
 struct Value {
     stamp: u64,
+    /// Whose [`this_thread`] that was who put it.
+    by: usize,
     bytes: Box<[u8]>,
 }
 
@@ -119,19 +121,20 @@ impl Field {
 
     fn put(&self, object: u64, stamp: u64, bytes: &[u8]) -> Put {
         // Allocated, and what it replaces freed, outside of the lock.
-        let bytes: Box<[u8]> = bytes.into();
+        let (bytes, by): (Box<[u8]>, _) = (bytes.into(), this_thread());
         let mut shard = self.shard(object).lock();
         let there = shard.values.get(&object);
         if there.map_or(ABSENT, |value| value.stamp) != stamp {
-            return Put { done: false, value: shard.look(object) };
+            let by_this_thread = there.is_some_and(|value| value.by == by);
+            return Put { done: false, by_this_thread, value: shard.look(object) };
         }
         shard.stamp += 1;
-        let value = Value { stamp: shard.stamp, bytes };
+        let value = Value { stamp: shard.stamp, by, bytes };
         shard.bytes += value.bytes.len();
         let replaced = shard.values.insert(object, value);
         shard.bytes -= replaced.as_ref().map_or(0, |value| value.bytes.len());
         drop(shard);
-        Put { done: true, value: nothing() }
+        Put { done: true, by_this_thread: false, value: nothing() }
     }
 
     fn detach(&self, object: u64) -> bool {
@@ -156,6 +159,14 @@ impl Shard {
             None => nothing(),
         }
     }
+}
+
+/// A number that no other thread has as long as this one lives.
+fn this_thread() -> usize {
+    thread_local! {
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }
 
 fn nothing() -> Stamped {

@@ -11,7 +11,7 @@
 //! phase, the last that runs code. No reference into it lives while a destructor runs: destructors
 //! register more.
 
-use super::{DEAD, OPEN, Owner, owner, threads};
+use super::{DEAD, OPEN, Owner, owner, spans, threads};
 use midflight_plugin::rt::Destructor;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -68,7 +68,8 @@ pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
     }
 }
 
-/// Runs what this thread owes to generations that are closing. Only outside of every call.
+/// Runs what this thread owes to generations that are closing, and leaves the spans that its calls
+/// have left entered. Only outside of every call.
 ///
 /// A destructor that calls a service which calls a plugin passes the gate as well, and must not be
 /// interrupted by another of its thread's, which could drop what it has borrowed. Whoever runs it
@@ -77,6 +78,7 @@ pub(super) fn forgive_key(of: &Arc<Owner>, key: u32) {
 #[inline(never)]
 pub(crate) fn attend() {
     pay_rounds(|debt| !debt.owner.is(OPEN));
+    spans::leave();
 }
 
 /// Runs what this thread, which is a plugin's own and whose routine has returned, owes to that

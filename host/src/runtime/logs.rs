@@ -11,7 +11,7 @@
 //! Each event and span carries, beside its own fields, `midflight.plugin`, `midflight.version`,
 //! `midflight.generation`, `code.file` and `code.line`.
 
-use super::{Owner, owner};
+use super::{Owner, owner, spans};
 use crate::contained;
 use midflight_plugin::rt::logs::{Logs, Parent, Place, Registered, Site, Spanned, Value};
 use midflight_plugin::rt::{RSlice, RStr};
@@ -25,8 +25,8 @@ use std::sync::{Arc, LazyLock, Once, OnceLock};
 use tracing_core::callsite::{Callsite, Identifier};
 use tracing_core::field::{self, FieldSet};
 use tracing_core::metadata::Kind;
-use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Dispatch, Event, Interest, Level, LevelFilter, Metadata, dispatcher};
+use tracing_core::span::{Attributes, Record};
+use tracing_core::{Event, Interest, Level, LevelFilter, Metadata, dispatcher};
 
 /// Callsites beyond it are not listened to: a plugin that makes them up as it goes must not fill
 /// the host's memory.
@@ -307,6 +307,7 @@ unsafe extern "C" fn event(
     let (owner, site) = unsafe { (owner(of), site(at)) };
     contained((), || {
         let metadata = site.said();
+        let id = |span| Some(owner.spans.find(span)?.1);
         let lent = Lent::of(&owner, place, values.as_slice(), site);
         if let Some(logger) = logger() {
             return lent.log(logger, site, place);
@@ -333,8 +334,12 @@ unsafe extern "C" fn span(
 ) -> u64 {
     // SAFETY: as in `event`.
     let (owner, site) = unsafe { (owner(of), site(at)) };
-    contained(0, || {
+    if !owner.spans.has_room() {
+        return spans::NONE;
+    }
+    contained(spans::NONE, || {
         let metadata = site.said();
+        let id = |span| Some(owner.spans.find(span)?.1);
         Lent::of(&owner, place, values.as_slice(), site).with(|values| {
             let values = metadata.fields().value_set_all(values);
             let attributes = match parent {
@@ -345,85 +350,81 @@ unsafe extern "C" fn span(
                     None => Attributes::new_root(metadata, &values),
                 },
             };
-            dispatcher::get_default(|dispatch| dispatch.new_span(&attributes).into_u64())
+            dispatcher::get_default(|dispatch| {
+                owner.spans.open(dispatch.clone(), dispatch.new_span(&attributes))
+            })
         })
     })
 }
 
-unsafe extern "C" fn record(span: u64, at: *const (), values: RSlice<'_, Value<'_>>) {
+unsafe extern "C" fn record(
+    of: *const (),
+    span: u64,
+    at: *const (),
+    values: RSlice<'_, Value<'_>>,
+) {
     // SAFETY: as in `event`.
-    let site = unsafe { site(at) };
+    let (owner, site) = unsafe { (owner(of), site(at)) };
     contained((), || {
         let metadata = site.said();
+        let Some((by, id)) = owner.spans.find(span) else { return };
         Lent::own(values.as_slice(), site).with(|values| {
-            let values = metadata.fields().value_set_all(values);
-            with_span(span, |dispatch, span| dispatch.record(&span, &Record::new(&values)));
+            by.record(&id, &Record::new(&metadata.fields().value_set_all(values)));
         });
     });
 }
 
-extern "C" fn follows_from(span: u64, follows: u64) {
+unsafe extern "C" fn follows_from(of: *const (), span: u64, follows: u64) {
+    // SAFETY: the plugin passes what its table holds.
+    let owner = unsafe { owner(of) };
     contained((), || {
-        with_span(span, |dispatch, span| {
-            if let Some(follows) = id(follows) {
-                dispatch.record_follows_from(&span, &follows);
-            }
-        });
+        if let (Some((by, id)), Some((_, follows))) =
+            (owner.spans.find(span), owner.spans.find(follows))
+        {
+            by.record_follows_from(&id, &follows);
+        }
     });
 }
 
-extern "C" fn enter(span: u64) {
-    contained((), || with_span(span, |dispatch, span| dispatch.enter(&span)));
+unsafe extern "C" fn enter(of: *const (), span: u64) {
+    // SAFETY: as in `follows_from`.
+    let owner = unsafe { owner(of) };
+    contained((), || spans::enter(&owner, span));
 }
 
-extern "C" fn exit(span: u64) {
-    contained((), || with_span(span, |dispatch, span| dispatch.exit(&span)));
+unsafe extern "C" fn exit(of: *const (), span: u64) {
+    // SAFETY: as in `follows_from`.
+    let owner = unsafe { owner(of) };
+    contained((), || spans::exit(&owner, span));
 }
 
-extern "C" fn clone(span: u64) -> u64 {
-    let mut cloned = 0;
-    contained((), || {
-        with_span(span, |dispatch, span| cloned = dispatch.clone_span(&span).into_u64())
-    });
-    cloned
+unsafe extern "C" fn clone(of: *const (), span: u64) -> u64 {
+    // SAFETY: as in `follows_from`.
+    let owner = unsafe { owner(of) };
+    contained(spans::NONE, || owner.spans.clone_handle(span))
 }
 
-extern "C" fn close(span: u64) -> bool {
-    let mut closed = false;
-    contained((), || with_span(span, |dispatch, span| closed = dispatch.try_close(span)));
-    closed
+unsafe extern "C" fn close(of: *const (), span: u64) -> bool {
+    // SAFETY: as in `follows_from`.
+    let owner = unsafe { owner(of) };
+    contained(false, || owner.spans.close(span))
 }
 
-extern "C" fn current() -> Spanned {
+unsafe extern "C" fn current(of: *const ()) -> Spanned {
+    // SAFETY: as in `follows_from`.
+    let owner = unsafe { owner(of) };
     contained(Spanned::NONE, || {
-        let current = dispatcher::get_default(Dispatch::current_span).into_inner();
-        current.map_or(Spanned::NONE, |(span, metadata)| {
+        let current =
+            dispatcher::get_default(|by| Some((by.clone(), by.current_span().into_inner()?)));
+        current.map_or(Spanned::NONE, |(by, (id, metadata))| {
             let site = HostSite::of_span(metadata);
             Spanned {
-                span: span.into_u64(),
+                span: spans::current(&owner, by, id),
                 site: std::ptr::from_ref(site).cast(),
                 said: site.told(),
             }
         })
     })
-}
-
-/// The number that a plugin gives to a span that the host never made.
-const NO_SPAN: u64 = u64::MAX;
-
-fn id(span: u64) -> Option<Id> {
-    (span != 0 && span != NO_SPAN).then(|| Id::from_u64(span))
-}
-
-fn with_span(span: u64, run: impl FnOnce(&Dispatch, Id)) {
-    if let Some(span) = id(span) {
-        let mut run = Some(run);
-        dispatcher::get_default(|dispatch| {
-            if let Some(run) = run.take() {
-                run(dispatch, span.clone());
-            }
-        });
-    }
 }
 
 /// The values of a call, as the host's `tracing` takes them: those of the plugin, then the

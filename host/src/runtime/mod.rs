@@ -18,6 +18,7 @@ pub(crate) mod locals;
 pub(crate) mod logs;
 pub(crate) mod mappings;
 pub(crate) mod signals;
+pub(crate) mod spans;
 pub(crate) mod threads;
 pub(crate) mod wakers;
 
@@ -34,6 +35,7 @@ use midflight_plugin::rt::{FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawS
 use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
 use parking_lot::Mutex;
 use signals::Signals;
+use spans::Spans;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +77,7 @@ pub(crate) struct Owner {
     mappings: Mappings,
     threads: Threads,
     signals: Signals,
+    spans: Spans,
 }
 
 const OPEN: u8 = 0;
@@ -144,6 +147,7 @@ impl Owner {
             mappings: Mappings::default(),
             threads: Threads::default(),
             signals: Signals::default(),
+            spans: Spans::default(),
         })
     }
 
@@ -254,6 +258,7 @@ impl Owner {
             std::thread::yield_now();
         }
         self.keys.delete_all();
+        self.spans.close_all();
     }
 
     fn is(&self, state: u8) -> bool {

@@ -30,6 +30,6 @@ pub const OFFERED_VERSION: usize = 16;
 pub const OFFERED_DATA: [usize; 2] = [32, 40];
 
 /// Size of the table of a state.
-pub const STATE_BYTES: usize = 32;
+pub const STATE_BYTES: usize = 40;
 /// Pointers to its functions.
-pub const STATE_FUNCTIONS: [usize; 2] = [16, 24];
+pub const STATE_FUNCTIONS: [usize; 3] = [16, 24, 32];

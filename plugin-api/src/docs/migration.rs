@@ -1,6 +1,6 @@
 //! What changed in this crate, and what to do about it.
 //!
-//! Host and plugins are built against one format of the tables that they exchange. It is 4 now,
+//! Host and plugins are built against one format of the tables that they exchange. It is 5 now,
 //! where it was 3: a plugin of another format is refused when it is loaded (`format_unsupported`),
 //! and the old version serves on. So build the plugins anew together with the host; the sections
 //! below say where their source has to change.

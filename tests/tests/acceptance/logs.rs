@@ -1,6 +1,9 @@
 //! Logs: what a plugin says is heard in the host's subscriber, under its own target, and says who
 //! spoke.
 
+use keeping_contracts::{Clerk, Keeping};
+use midflight::Host;
+use midflight_tests::Log;
 use midflight_tests::{Fixture, Ledger, Rig, WITHIN, in_child};
 use nasty_contracts::{Ledger as LedgerContract, Nasty};
 use std::collections::BTreeMap;
@@ -9,9 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
@@ -147,4 +152,91 @@ impl Speaks for Speaker {
     fn speak(&self, number: u64) {
         tracing::info!(target: "nasty", number, "linked in");
     }
+}
+
+/// Counts the spans of `keeping` that are open, and keeps in which spans events are.
+#[derive(Clone, Default)]
+struct Scopes(Arc<Mutex<(usize, Vec<Vec<&'static str>>)>>);
+
+impl Scopes {
+    /// What there is open, and in which spans the events were.
+    fn take(&self) -> (usize, Vec<Vec<&'static str>>) {
+        let mut scopes = self.0.lock().expect("scopes");
+        (scopes.0, std::mem::take(&mut scopes.1))
+    }
+}
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Scopes {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let is_its = attributes.metadata().target().starts_with("keeping");
+        self.0.lock().expect("scopes").0 += usize::from(is_its);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let metadata = context.metadata(&id).expect("it is there");
+        let is_its = metadata.target().starts_with("keeping");
+        self.0.lock().expect("scopes").0 -= usize::from(is_its);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if ["keeping", "host"].contains(&event.metadata().target()) {
+            let scope = context.event_scope(event).into_iter().flatten();
+            let scope = scope.map(|span| span.name()).collect();
+            self.0.lock().expect("scopes").1.push(scope);
+        }
+    }
+}
+
+struct NoClerk;
+
+impl Clerk for NoClerk {
+    fn sum(&self) -> i64 {
+        0
+    }
+
+    fn leave(&self, _: &str) {}
+}
+
+#[test]
+fn j14_spans_that_a_plugin_forgets_end_with_its_calls_and_with_it() {
+    in_child(|| {
+        let scopes = Scopes::default();
+        tracing_subscriber::registry().with(scopes.clone()).init();
+        let home = tempfile::tempdir().expect("a directory");
+        let builder = Host::builder().provide::<dyn Clerk, _>(Arc::new(NoClerk));
+        let host = builder.run_directory(home.path()).start().expect("a host");
+        let (log, slot) = (Log::of(&host), host.slot::<dyn Keeping>("keeping").expect("a slot"));
+        host.apply(Fixture::Keeping.path()).expect("applied");
+        let say = || drop(slot.err("something", 1).expect("an answer"));
+
+        // Within the call it is in them; the next call on the thread is not.
+        slot.err("forget an entered span", 3).expect("an answer");
+        say();
+        let no_scope: [&str; 0] = [];
+        assert_eq!(scopes.take(), (3, vec![no_scope.to_vec()]));
+
+        // Nor is a thread that gets the place of one that has ended in them.
+        for _ in 0..3 {
+            let ended = thread::scope(|scope| {
+                scope
+                    .spawn(|| {
+                        tracing::info!(target: "host", "at the beginning");
+                        drop(slot.err("forget an entered span", 2));
+                    })
+                    .join()
+            });
+            ended.expect("no panic");
+        }
+        assert_eq!(scopes.take(), (9, vec![no_scope.to_vec(); 3]));
+
+        slot.err("forget a span", 1_000).expect("an answer");
+        assert_eq!(scopes.take().0, 1_009, "until it goes");
+        slot.err("forget an entered span", 1).expect("an answer");
+        host.apply(Fixture::KeepingV2.path()).expect("applied");
+        log.wait("unmapped", 1);
+        say();
+        tracing::info!(target: "host", "after it");
+        assert_eq!(scopes.take(), (0, vec![no_scope.to_vec(); 2]));
+        host.shutdown(WITHIN);
+    });
 }

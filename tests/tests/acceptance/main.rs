@@ -23,6 +23,7 @@ mod preflight_entrance;
 mod reaching;
 mod resources;
 mod restarts;
+mod sequences;
 mod speaking;
 mod stamps;
 mod state;

@@ -98,7 +98,7 @@ fn switch(rig: &Rig, fixture: Fixture, generation: u64, meanwhile: impl FnOnce()
         let applied = scope.spawn(|| rig.host.apply(fixture.path()));
         rig.log.wait("prepared", generation);
         let none = NoThreads::begin();
-        assert_eq!(rig.host.switch_point(), 1);
+        assert_eq!(rig.host.switch_point().expect("a switch point"), 1);
         meanwhile();
         drop(none);
         let applied = applied.join().expect("no panic").expect("no version is blamed");

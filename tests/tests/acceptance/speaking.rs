@@ -295,7 +295,7 @@ fn u05_panics_of_calls_are_told_once_a_place_and_the_refusal_says_where() {
         place.speaking.panic("out of cheese").expect_err("a panic");
     }
     let returned = place.log.wait("returned", generation);
-    let EventKind::Returned { reason } = &returned.kind else { panic!("{returned}") };
+    let EventKind::Returned { reason, .. } = &returned.kind else { panic!("{returned}") };
     let told: Vec<_> =
         place.log.seen().into_iter().filter(|event| event.kind.name() == "call_panicked").collect();
     let [first, tenth] = &*told else { panic!("{}", place.log.text()) };

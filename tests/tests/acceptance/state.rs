@@ -2,13 +2,13 @@
 
 use futures_executor::block_on;
 use keeping_contracts::{Account, Clerk, Keeping};
-use midflight::{Code, EventKind, Fault, Host, HostBuilder, Lease, Slot};
+use midflight::{Code, EventKind, Fault, Host, HostBuilder, Lease, Publish, Slot};
 use midflight_tests::{Fixture, Log, WITHIN, run_child, with_children};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,13 @@ struct Asking {
     slot: OnceLock<Slot<dyn Keeping>>,
     /// Held while a call stands between the two.
     between: parking::Stop,
+    /// Held while a state waits to be saved or restored.
+    leave: parking::Stop,
+    /// What is done in the middle of a call.
+    within: Mutex<Option<Within>>,
 }
+
+type Within = Box<dyn FnOnce() + Send>;
 
 mod parking {
     //! A place to stand at.
@@ -58,7 +64,13 @@ mod parking {
 impl Clerk for Asking {
     fn sum(&self) -> i64 {
         self.between.pass();
+        let within = self.within.lock().expect("no panic").take();
+        within.into_iter().for_each(|within| within());
         self.slot.get().expect("a slot").sum().expect("a nested call passes")
+    }
+
+    fn leave(&self, _: &str) {
+        self.leave.pass();
     }
 }
 
@@ -67,7 +79,7 @@ struct Scene {
     slot: Slot<dyn Keeping>,
     clerk: Arc<Asking>,
     log: Log,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Scene {
@@ -77,7 +89,7 @@ impl Scene {
             let first = scope.spawn(|| scene.host.apply(Fixture::Keeping.path()));
             // With `Publish::Manual` it waits for that.
             while !first.is_finished() {
-                scene.host.switch_point();
+                let _ = scene.host.switch_point();
                 thread::yield_now();
             }
             first.join().expect("no panic")
@@ -94,7 +106,7 @@ impl Scene {
         let host = configure(builder.run_directory(home.path())).start().expect("a host");
         let slot = host.slot::<dyn Keeping>("keeping").expect("a slot");
         assert!(clerk.slot.set(slot.clone()).is_ok());
-        Scene { log: Log::of(&host), host, slot, clerk, _home: home }
+        Scene { log: Log::of(&host), host, slot, clerk, home }
     }
 
     fn new() -> Scene {
@@ -201,7 +213,7 @@ fn a31_a_state_that_is_handed_over_has_no_canary() {
 fn a32_what_is_refused_after_what_serves_was_timed_leaves_it_bare() {
     let scene = Scene::with(|builder| {
         let timed = builder.latency_max(2.0).check_interval(Duration::from_millis(50));
-        timed.probation(Duration::from_millis(1))
+        timed.probation(Duration::from_millis(50))
     });
     let group = scene.host.group("keeping");
     let before = group.release();
@@ -502,11 +514,17 @@ fn a38_a_switch_point_is_over_when_the_state_is_there() {
     };
     // A tick that still holds the old version can't be switched under.
     let (lease, refused) = (scene.host.lease("keeping").expect("a lease"), apply(2));
-    assert_eq!((scene.host.switch_point(), scene.slot.version()), (0, Ok(1)));
+    assert_eq!(
+        (scene.host.switch_point().expect("a switch point"), scene.slot.version()),
+        (0, Ok(1))
+    );
     assert_eq!(refused.join().expect("no panic").expect_err("held").code(), Code::HandoverTimedOut);
     drop(lease);
     let applied = apply(3);
-    assert_eq!((scene.host.switch_point(), scene.slot.version()), (1, Ok(2)));
+    assert_eq!(
+        (scene.host.switch_point().expect("a switch point"), scene.slot.version()),
+        (1, Ok(2))
+    );
     applied.join().expect("no panic").expect("applied");
     assert_eq!(scene.slot.count(), Ok(100));
     scene.end();
@@ -585,5 +603,180 @@ fn a46_what_is_attached_to_an_object_is_there_once_through_all_versions() {
     scene.apply(Fixture::KeepingV3);
     assert_eq!(attached.len() as u64, THREADS);
     assert!(attached.bytes() as u64 >= THREADS);
+    scene.end();
+}
+
+#[test]
+fn j01_a_late_restore_changes_nothing_in_what_serves_again() {
+    let wait = Duration::from_millis(200);
+    let scene = Scene::with(|builder| {
+        let builder = builder.handover_wait_max(wait).hook_deadline(wait);
+        builder.probation(Duration::from_secs(3600))
+    });
+    scene.slot.open(10).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.pay(7, 1_000).expect("paid");
+    scene.slot.name(3, "waits to be restored").expect("named");
+    scene.clerk.leave.close();
+    scene.host.rollback("keeping").expect("a way back");
+    scene.clerk.leave.until_somebody_stands();
+    let lost = scene.log.wait("state_lost", 1).to_string();
+    assert!(lost.contains("keeping 1.0.0 was still in the restore of its state"), "{lost}");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(45)));
+    scene.slot.pay(7, 1).expect("paid");
+    // The worker that was given up restores what it was to restore, now.
+    scene.clerk.leave.open();
+    let began = Instant::now();
+    let at_work = || {
+        let status = scene.host.status();
+        status.generations.iter().any(|record| record.residency.to_string() == "retiring")
+    };
+    while at_work() {
+        assert!(began.elapsed() < WITHIN, "the second version goes");
+        assert_eq!(scene.slot.sum(), Ok(46));
+    }
+    // The next one to come by waits for the end of that.
+    scene.apply(Fixture::KeepingV3);
+    scene.slot.pay(7, 1).expect("paid");
+    scene.host.rollback("keeping").expect("a way back");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(47)));
+    assert_eq!(scene.log.count("state_lost"), 1);
+    scene.end();
+}
+
+impl Scene {
+    /// Of two plugins in one group, of which what comes stays on probation.
+    fn of_two() -> (Scene, Slot<dyn Keeping>) {
+        let scene = Scene::starting(|builder| {
+            let builder = builder.group("keeping", "desk").group("keeping-other", "desk");
+            builder.handover_wait_max(WITHIN).probation(Duration::from_secs(3600))
+        });
+        let other = scene.host.slot::<dyn Keeping>("keeping-other").expect("a slot");
+        scene.release("1.0.0", Fixture::Keeping, Fixture::KeepingOther);
+        for slot in [&scene.slot, &other] {
+            slot.pay(0, 100).expect("paid");
+        }
+        (scene, other)
+    }
+
+    /// Both, with one store.
+    #[track_caller]
+    fn release(&self, version: &str, one: Fixture, other: Fixture) {
+        let plugin = |name: &str, fixture: Fixture| {
+            let file = fixture.path();
+            format!("[[plugin]]\nname = {name:?}\nversion = {version:?}\nfile = {file:?}\n")
+        };
+        let path = self.home.path().join("release.toml");
+        let text = plugin("keeping", one) + &plugin("keeping-other", other);
+        std::fs::write(&path, text).expect("a release file");
+        self.host.apply_release(&path).unwrap_or_else(|refusal| panic!("{refusal}"));
+    }
+}
+
+#[test]
+fn j05_a_return_moves_the_states_of_all_or_of_none() {
+    for (name, moves) in [("no down", false), ("no save", false), ("fine", true)] {
+        let (scene, other) = Scene::of_two();
+        scene.release("2.0.0", Fixture::KeepingV2, Fixture::KeepingOtherV2);
+        // From one to the other: what both have is 200 at all times.
+        scene.slot.pay(0, 50).expect("paid");
+        other.pay(0, -50).expect("paid");
+        other.name(0, name).expect("named");
+        scene.host.rollback("keeping").expect("a way back");
+        assert_eq!((scene.slot.version(), other.version()), (Ok(1), Ok(1)));
+        let both = (scene.slot.sum(), other.sum());
+        let lost: Vec<_> =
+            scene.log.seen().into_iter().filter(|it| it.kind.name() == "state_lost").collect();
+        match moves {
+            true => assert_eq!((both, lost.len()), ((Ok(150), Ok(50)), 0)),
+            false => {
+                assert_eq!(both, (Ok(100), Ok(100)), "as at the switch, of both");
+                assert_eq!(
+                    lost.iter().map(|it| it.generation).collect::<Vec<_>>(),
+                    [Some(1), Some(2)]
+                );
+                assert!(lost[0].to_string().contains("keeping-other 2.0.0"), "{}", lost[0]);
+            }
+        }
+        scene.end();
+    }
+}
+
+#[test]
+fn j10_a_guard_that_was_forgotten_is_named_and_nothing_piles_up() {
+    let scene = Scene::with(|builder| {
+        let builder = builder.start_deadline(Duration::from_secs(3)).generations_max(2);
+        builder.handover_wait_max(Duration::from_millis(200))
+    });
+    scene.slot.err("forget a guard", 1).expect("forgotten");
+    for generation in [2, 3] {
+        let refusal = scene.host.apply(Fixture::KeepingV2.path()).expect_err("it is held");
+        assert_eq!(refusal.code(), Code::HandoverTimedOut, "{refusal}");
+        let named = "a guard of the state of keeping 1.0.0 (Handed::read, Handed::write)";
+        assert!(refusal.reason().contains(named), "{refusal}");
+        scene.log.wait("unmapped", generation);
+    }
+    assert_eq!(scene.slot.version(), Ok(1));
+    scene.end();
+}
+
+#[test]
+fn j10_who_holds_a_state_that_is_being_saved_is_named() {
+    let scene = Scene::with(|builder| {
+        let builder = builder.probation(Duration::from_secs(3600)).drain_deadline(Duration::ZERO);
+        builder.handover_wait_max(Duration::from_millis(200))
+    });
+    scene.slot.open(10).expect("opened");
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.name(3, "waits to be saved").expect("named");
+    scene.clerk.leave.close();
+    scene.host.rollback("keeping").expect("a way back");
+    let lost = scene.log.wait("state_lost", 1).to_string();
+    assert!(lost.contains("keeping 2.0.0 was still in the save of its state"), "{lost}");
+    let stalled = scene.log.wait("stalled", 2).to_string();
+    assert!(stalled.contains("a worker in its save of its state"), "{stalled}");
+    scene.clerk.leave.open();
+    scene.log.wait("unmapped", 2);
+    scene.end();
+}
+
+#[test]
+fn j11_an_update_within_an_update_returns() {
+    let scene = Scene::new();
+    let told = scene.slot.err("update within an update", 1).expect("an answer");
+    assert!(told.contains("is not updated: `change` wrote it"), "{told}");
+    assert!(told.ends_with("and now Some(10)"), "{told}");
+    scene.end();
+}
+
+#[test]
+fn j38_what_would_wait_for_the_very_call_is_refused_at_once() {
+    let scene = Scene::with(|builder| builder.publish(Publish::Manual).handover_wait_max(WITHIN));
+    scene.slot.open(10).expect("opened");
+    let host = scene.host.clone();
+    let applied = thread::spawn(move || host.apply(Fixture::KeepingV2.path()));
+    scene.log.wait("prepared", 2);
+    let (host, (told, refused)) = (scene.host.clone(), std::sync::mpsc::channel());
+    *scene.clerk.within.lock().expect("no panic") = Some(Box::new(move || {
+        let refusals = [
+            host.switch_point().map(drop),
+            host.apply(Fixture::KeepingV3.path()).map(drop),
+            host.try_apply(Fixture::KeepingV3.path()).map(drop),
+            host.rollback("keeping").map(drop),
+            host.configure("keeping", "").map(drop),
+            host.cancel("keeping"),
+        ];
+        told.send(refusals).expect("somebody listens");
+    }));
+    assert_eq!(scene.slot.ask_the_clerk(), Ok(45));
+    for refused in refused.recv().expect("refusals") {
+        let refusal = refused.expect_err("it would wait for itself");
+        assert_eq!(refusal.code(), Code::InsideCall, "{refusal}");
+        assert!(refusal.reason().contains("group keeping"), "{refusal}");
+    }
+    // Nothing was thrown away.
+    assert_eq!(scene.host.switch_point().expect("a switch point"), 1);
+    applied.join().expect("no panic").expect("applied");
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(2), Ok(45)));
     scene.end();
 }

@@ -24,9 +24,9 @@ fn a38_nothing_switches_before_the_switch_point() {
     rig.log.wait("prepared", 2);
     check_answers(&rig.probe, 1);
     assert_eq!(rig.residency(2), Residency::Prepared);
-    assert_eq!(rig.host.switch_point(), 1);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 1);
     check_answers(&rig.probe, 2);
-    assert_eq!(rig.host.switch_point(), 0);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 0);
     rig.end();
 }
 
@@ -38,7 +38,7 @@ fn a38_an_operator_waits_for_the_switch_point() {
     rig.log.wait("prepared", 1);
     assert!(!applied.is_finished());
     assert_eq!(rig.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
-    assert_eq!(rig.host.switch_point(), 1);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 1);
     assert_eq!(applied.join().expect("no panic").expect("applied").generation, 1);
     check_answers(&rig.probe, 1);
     rig.end();
@@ -57,7 +57,7 @@ fn a38_a_newer_version_overtakes_one_that_waits() {
     assert_eq!(refusal.code(), Code::Superseded);
     rig.log.wait("unmapped", 2);
     check_answers(&rig.probe, 1);
-    assert_eq!(rig.host.switch_point(), 1);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 1);
     check_answers(&rig.probe, 3);
     rig.end();
 }
@@ -79,7 +79,7 @@ fn a38_two_plugins_of_a_group_are_switched_with_one_store() {
         })
         .collect();
     let before = group.release();
-    assert_eq!(rig.host.switch_point(), 2);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
     assert_eq!(group.release(), before + 1, "one release for both");
     for applied in applied {
         applied.join().expect("no panic").expect("applied");
@@ -332,7 +332,7 @@ fn a66_a_name_is_linked_once() {
 fn a66_what_is_linked_in_waits_for_no_switch_point() {
     let rig = Rig::of(Way::Linked, &[Either::PROBE], |builder| builder.publish(Publish::Manual));
     Way::Linked.check_answers(&rig.probe, 1);
-    assert_eq!(rig.host.switch_point(), 0);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 0);
     rig.end();
 }
 

@@ -121,7 +121,7 @@ fn a22_two_plugins_go_back_together_when_one_fails() {
         applied
     };
     let first = [apply(Fixture::V1, 1), apply(Fixture::Other, 2)];
-    assert_eq!(rig.host.switch_point(), 2);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
     for applied in first {
         applied.join().expect("no panic").expect("applied");
     }
@@ -134,7 +134,7 @@ fn a22_two_plugins_go_back_together_when_one_fails() {
     rig.log.wait("prepared", 4);
     rig.desk.when_hooked(1, "after_switch", Begin::Fail);
     let before = rig.host.group("desk").release();
-    assert_eq!(rig.host.switch_point(), 2);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
     for refused in [second, other] {
         let refusal = refused.join().expect("no panic").expect_err("it went back");
         assert_eq!(refusal.code(), Code::AfterSwitchFailed, "{refusal}");
@@ -289,7 +289,7 @@ fn a24_cancelled_at_a_switch_point() {
     assert_eq!(applied.join().expect("no panic").expect_err("cancelled").code(), Code::Cancelled);
     rig.log.wait("unmapped", 2);
     assert_eq!(rig.desk.hooks().last().map(String::as_str), Some("probe 2 after_return"), "undone");
-    assert_eq!(rig.host.switch_point(), 0);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 0);
     check_answers(&rig.probe, 1);
     rig.end();
 }
@@ -546,12 +546,12 @@ fn a22_a_release_waits_for_the_switch_point_and_is_cancelled_as_a_whole() {
     rig.log.wait("prepared", 2);
     rig.host.cancel("other").expect("cancelled");
     assert_eq!(cancelled.join().expect("no panic").expect_err("cancelled").code(), Code::Cancelled);
-    assert_eq!(rig.host.switch_point(), 0, "no half of it");
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 0, "no half of it");
     rig.log.wait("unmapped", 1);
     rig.log.wait("unmapped", 2);
     let applied = apply();
     rig.log.wait("prepared", 4);
-    assert_eq!(rig.host.switch_point(), 2);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
     assert_eq!(applied.join().expect("no panic").expect("applied").len(), 2);
     check_answers(&rig.probe, 1);
     rig.end();
@@ -601,15 +601,19 @@ fn a38_what_is_prepared_while_hooks_run_waits_for_a_later_switch_point() {
     let third = apply(Fixture::V3);
     rig.desk.until_hung(3);
     rig.desk.hang_hook(2, "after_switch");
-    assert_eq!(rig.host.switch_point(), 1);
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 1);
     rig.desk.until_hook_hangs();
     rig.desk.unhang(3);
     rig.log.wait("prepared", 3);
-    assert_eq!(rig.host.switch_point(), 0, "the second version's hook is running");
+    assert_eq!(
+        rig.host.switch_point().expect("a switch point"),
+        0,
+        "the second version's hook is running"
+    );
     rig.desk.unhang_hook();
     second.join().expect("no panic").expect("applied");
     let began = std::time::Instant::now();
-    while rig.host.switch_point() == 0 {
+    while rig.host.switch_point().expect("a switch point") == 0 {
         assert!(began.elapsed() < WITHIN, "it is forgotten");
         thread::yield_now();
     }
@@ -627,5 +631,195 @@ fn a23_a_first_version_that_fails_is_held() {
     assert_eq!(rig.host.status().plugins[0].held.len(), 1);
     rig.log.wait("unmapped", 1);
     assert!(rig.probe.version().is_err());
+    rig.end();
+}
+
+/// `probe` and `other` are one group, each of version 1; what comes stays on probation for as long
+/// as the test says.
+fn neighbours(
+    probation: Duration,
+    configure: impl FnOnce(midflight::HostBuilder) -> midflight::HostBuilder,
+) -> (Rig, midflight::Slot<dyn Probe>) {
+    let rig = Rig::with(|builder| {
+        let builder = builder.group("probe", "desk").group("other", "desk");
+        configure(builder.probation(probation).check_interval(SHORT))
+    });
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+    (rig, other)
+}
+
+/// How the version of `other` that is on probation ends, with generation 4 to go.
+type End = (&'static str, fn(&Rig, &midflight::Slot<dyn Probe>));
+
+#[test]
+fn j04_what_goes_back_takes_no_neighbour_along() {
+    let ends: [End; 5] = [
+        ("a rollback", |rig, _| drop(rig.host.rollback("other").expect("a way back"))),
+        ("a cancel", |rig, _| rig.host.cancel("other").expect("a way back")),
+        ("its panics", |_, other| drop(other.panic(0, Panic::Text).expect_err("a panic"))),
+        ("its errors", |_, other| drop(other.quote("").expect_err("it is closed"))),
+        ("its health", |rig, _| rig.desk.when_hooked(1, "health", Begin::Fail)),
+    ];
+    for (what, end) in ends {
+        let (rig, other) = neighbours(LONG, |builder| builder.panics_max(0).errors_max(0));
+        rig.apply(Fixture::V2);
+        rig.host.configure("other", "factor = 5").expect("applied");
+        assert_eq!((rig.residency(1), rig.residency(2)), (Residency::Standby, Residency::Standby));
+        end(&rig, &other);
+        rig.log.wait("returned", 4);
+        rig.log.wait("unmapped", 4);
+        assert_eq!(other.generation(), Ok(2), "{what}");
+        assert_eq!(rig.probe.version(), Ok(2), "{what}");
+        assert_eq!(rig.residency(1), Residency::Standby, "{what}: probe is on probation still");
+        let status = rig.host.status();
+        let probe = status.plugins.iter().find(|plugin| plugin.name == "probe").expect("probe");
+        assert_eq!(probe.held, Vec::<String>::new(), "{what}: nobody asked it to go");
+        // It still goes by itself.
+        let back = rig.host.rollback("probe");
+        back.unwrap_or_else(|refusal| panic!("{what}: {refusal}\n{}", rig.log.text()));
+        assert_eq!(rig.probe.version(), Ok(1), "{what}");
+        rig.end();
+    }
+}
+
+#[test]
+fn j04_a_probation_ends_whatever_its_neighbours_do() {
+    let (rig, _) = neighbours(Duration::from_millis(400), |builder| builder.generations_max(64));
+    let generation = rig.apply(Fixture::V2);
+    let began = std::time::Instant::now();
+    let committed = |event: &midflight::Event| {
+        event.kind.name() == "committed" && event.generation == Some(generation)
+    };
+    for factor in 1.. {
+        if rig.log.seen().iter().any(committed) {
+            break;
+        }
+        assert!(
+            began.elapsed() < WITHIN,
+            "a neighbour restarts its probation:\n{}",
+            rig.log.text()
+        );
+        rig.host.configure("other", &format!("factor = {factor}")).expect("applied");
+    }
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn j04_a_check_of_the_group_that_fails_is_about_what_came_last() {
+    let ill = Arc::new(AtomicBool::new(false));
+    let is_ill = Arc::clone(&ill);
+    let check = move |_: &str| if is_ill.load(SeqCst) { Err("ill".to_owned()) } else { Ok(()) };
+    let (rig, other) = neighbours(LONG, |builder| builder.health_check(check));
+    rig.apply(Fixture::V2);
+    rig.host.configure("other", "factor = 5").expect("applied");
+    ill.store(true, SeqCst);
+    rig.log.wait("returned", 4);
+    ill.store(false, SeqCst);
+    rig.log.wait("unmapped", 4);
+    assert_eq!(other.generation(), Ok(2));
+    rig.end();
+}
+
+#[test]
+fn j04_what_comes_at_one_switch_point_goes_back_alone() {
+    let (rig, other) = {
+        let rig = Rig::with(|builder| {
+            let builder = builder.group("probe", "desk").group("other", "desk").probation(LONG);
+            builder.publish(midflight::Publish::Manual)
+        });
+        let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
+        (rig, other)
+    };
+    let point = |updates: [thread::JoinHandle<_>; 2], generations: [u64; 2]| {
+        generations.into_iter().for_each(|generation| drop(rig.log.wait("prepared", generation)));
+        assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
+        for update in updates {
+            let applied: Result<midflight::Applied, _> = update.join().expect("no panic");
+            applied.unwrap_or_else(|refusal| panic!("{refusal}"));
+        }
+    };
+    let apply = |fixture: Fixture| {
+        let host = rig.host.clone();
+        thread::spawn(move || host.apply(fixture.path()))
+    };
+    point([apply(Fixture::V1), apply(Fixture::Other)], [1, 2]);
+    let before = other.generation();
+    let second = apply(Fixture::V2);
+    rig.log.wait("prepared", 3);
+    let host = rig.host.clone();
+    point([second, thread::spawn(move || host.configure("other", "factor = 5"))], [3, 4]);
+    rig.host.cancel("other").expect("a way back");
+    assert_eq!(other.generation(), before);
+    check_answers(&rig.probe, 2);
+    rig.end();
+}
+
+#[test]
+fn r06_no_probation_is_so_short_that_nobody_asks() {
+    let rig = Rig::with(|builder| builder.probation(Duration::from_millis(1)));
+    rig.apply(Fixture::V1);
+    rig.desk.when_hooked(2, "health", Begin::Fail);
+    rig.apply(Fixture::V2);
+    let returned = rig.log.wait("returned", 2).to_string();
+    assert!(returned.contains("unhealthy"), "{returned}");
+    check_answers(&rig.probe, 1);
+    let generation = rig.apply(Fixture::V3);
+    rig.log.wait("committed", generation);
+    rig.end();
+}
+
+#[test]
+fn r06_a_canary_is_not_switched_in_before_somebody_has_asked() {
+    let rig = Rig::with(|builder| builder.canary("probe", 0.5, Duration::from_millis(1)));
+    rig.apply(Fixture::V1);
+    rig.desk.when_hooked(2, "health", Begin::Fail);
+    let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
+    assert_eq!(refusal.code(), Code::Unhealthy, "{refusal}");
+    rig.apply(Fixture::V3);
+    rig.end();
+}
+
+#[test]
+fn r06_checks_rarer_than_the_probation_is_long_are_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let builder = midflight::Host::builder().run_directory(home.path());
+    let builder = builder.probation(Duration::from_secs(1)).check_interval(Duration::from_secs(2));
+    let error = builder.start().expect_err("a contradiction").to_string();
+    assert_eq!(error, "check_interval: 2s is longer than the probation of 1s");
+}
+
+#[test]
+fn u16_a_way_back_says_what_it_leads_past() {
+    let rig = on_probation();
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::V3);
+    let back = rig.host.rollback("probe").expect("a way back");
+    assert_eq!((back.version.as_str(), back.generation), ("1.0.0", 1));
+    let returned = rig.log.wait("returned", 3).to_string();
+    assert!(
+        returned.contains("past 2.0.0 (generation 2), which was never committed: cancelled"),
+        "{returned}"
+    );
+    rig.log.wait("unmapped", 3);
+    rig.apply(Fixture::V2);
+    rig.host.rollback("probe").expect("a way back");
+    let returned = rig.log.wait("returned", 4).to_string();
+    assert!(!returned.contains("past"), "{returned}");
+    rig.end();
+}
+
+#[test]
+fn u16_two_builds_of_one_version_are_told_apart() {
+    let rig = Rig::serving(Fixture::V2);
+    // The same version, which does the same but for its constructor.
+    rig.apply(Fixture::Constructor);
+    let staged = rig.log.seen().into_iter().filter(|event| event.kind.name() == "staged");
+    let staged: Vec<_> = staged.map(|event| event.to_string()).collect();
+    let [one, other] = &*staged else { panic!("{staged:?}") };
+    let build = |line: &str| line.split_once("staged, build ").expect("a build").1.to_owned();
+    assert!(build(one) != build(other) && build(one).len() == 8, "{staged:?}");
     rig.end();
 }

@@ -220,3 +220,64 @@ fn a_panic_in_a_change_leaves_the_value_and_the_field() {
     assert_eq!(field.update(7, |value| *value += 10), Ok(Some(())));
     assert_eq!(field.get(7), Ok(Some(11)));
 }
+
+#[test]
+fn j11_an_update_within_an_update_of_one_value_says_so_and_returns() {
+    let host = host();
+    // The same field, by another generation's code: two plugins can ask for one name.
+    let (outer, inner) =
+        (Generation::<u64>::of(&host, "visits"), Generation::<u64>::of(&host, "visits"));
+    assert_eq!(outer.get_or_insert_with(7, || 1), Ok(1));
+    let mut ran = 0;
+    let within = outer.update(7, |value| {
+        ran += 1;
+        *value += 100;
+        assert_eq!(inner.get(7), Ok(Some(1)), "what it reads is as it was");
+        inner.update(7, |value| *value += 1)
+    });
+    let error = within.unwrap_err();
+    assert!(matches!(&error, AttachedError::Nested(about) if about.object == 7), "{error:?}");
+    let told = "`visits` of the object 7 is not updated: `change` wrote it, itself or by what it \
+                called";
+    assert_eq!((error.to_string().as_str(), ran), (told, 1));
+    assert_eq!(inner.get(7), Ok(Some(2)), "what was written within is there");
+
+    // Taken away and made anew within.
+    let within = outer.update(7, |_| {
+        inner.detach(7);
+        inner.get_or_insert_with(7, || 5)
+    });
+    assert!(matches!(within, Err(AttachedError::Nested(_))), "{within:?}");
+    // Another object, and one after the other, as ever.
+    assert_eq!(inner.get_or_insert_with(8, || 0), Ok(0));
+    let both = outer.update(7, |value| inner.update(8, |other| *other = std::mem::take(value)));
+    assert_eq!(both, Ok(Some(Ok(Some(())))));
+    assert_eq!((outer.get(7), outer.get(8)), (Ok(Some(0)), Ok(Some(5))));
+}
+
+#[test]
+fn j11_an_update_that_waits_for_a_thread_which_updates_returns() {
+    let host = host();
+    let (outer, inner) =
+        (Generation::<u64>::of(&host, "visits"), Generation::<u64>::of(&host, "visits"));
+    assert_eq!(outer.get_or_insert_with(7, || 0), Ok(0));
+    let (asks, asked) = channel::<std::sync::mpsc::SyncSender<()>>();
+    let within = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            asked.iter().for_each(|reply| {
+                assert_eq!(inner.update(7, |value| *value += 1), Ok(Some(())));
+                reply.send(()).expect("somebody waits");
+            });
+        });
+        let within = outer.update(7, |value| {
+            let (reply, done) = std::sync::mpsc::sync_channel(1);
+            asks.send(reply).expect("a thread");
+            done.recv().expect("an update");
+            *value = 0;
+        });
+        drop(asks);
+        within
+    });
+    assert!(matches!(&within, Err(AttachedError::Contended(_))), "{within:?}");
+    assert_eq!(outer.get(7), Ok(Some(10_000)), "none of the others is lost");
+}

@@ -34,7 +34,8 @@ pub trait Keeping {
     fn account(&self, number: u64) -> Option<Account>;
 
     /// Gives an account another name. With `no up` it can't be brought to schema 2, with `no down`
-    /// not to schema 1.
+    /// not to schema 1. With `no save` it can't be saved; with `waits to be saved` and `waits to be
+    /// restored` the clerk is asked for leave first.
     fn name(&self, number: u64, name: &str);
 
     /// How many accounts there are.
@@ -50,6 +51,11 @@ pub trait Keeping {
     /// 0 where that is no number.
     fn visit(&self, object: u64) -> u64;
 
+    /// Does so often what is wrong: `forget a guard` of the state; `update within an update` of an
+    /// object, which says how that ended; `forget a span`, and `forget an entered span`. Or says
+    /// `something`, as an event.
+    fn err(&self, what: &str, times: u64) -> String;
+
     /// As `pay`, later.
     async fn pay_later(&self, number: u64, amount: i64) -> i64;
 
@@ -62,4 +68,7 @@ pub trait Keeping {
 pub trait Clerk {
     /// Asks the group for its sum.
     fn sum(&self) -> i64;
+
+    /// Returns when somebody may go on who `waits to be restored`, or the like.
+    fn leave(&self, to: &str);
 }

@@ -5,7 +5,8 @@ use keeping_contracts::{Account, Clerk, Keeping};
 use midflight_plugin::{
     Attached, Context, Handed, Plugin, Service, StartError, State, Table, plugin,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use std::sync::OnceLock;
 
 const BUILD: u32 = cfg_select! {
     feature = "v3" => { 3 }
@@ -15,7 +16,7 @@ const BUILD: u32 = cfg_select! {
 
 midflight_plugin::export!(
     TheKeeping,
-    name = "keeping",
+    name = if cfg!(feature = "other") { "keeping-other" } else { "keeping" },
     version = if cfg!(feature = "v3") {
         "3.0.0"
     } else if cfg!(feature = "stuck") {
@@ -32,6 +33,7 @@ midflight_plugin::export!(
 #[state(version = 1)]
 pub struct First {
     total: i64,
+    #[serde(serialize_with = "save_name", deserialize_with = "restore_name")]
     name: String,
 }
 
@@ -41,8 +43,37 @@ pub struct First {
 #[cfg_attr(feature = "stuck", state(version = 2))]
 pub struct Second {
     total: i64,
+    #[serde(serialize_with = "save_name", deserialize_with = "restore_name")]
     name: String,
     payments: u64,
+}
+
+/// Whom names ask that wait for something: a state knows no instance.
+static CLERK: OnceLock<Service<dyn Clerk>> = OnceLock::new();
+
+fn wait(name: &str, what: &str) {
+    if name == what
+        && let Some(clerk) = CLERK.get()
+    {
+        let _ = clerk.leave(what);
+    }
+}
+
+fn save_name<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
+    wait(name, "waits to be saved");
+    match name {
+        "no save" => Err(ser::Error::custom("the name says no")),
+        name => to.serialize_str(name),
+    }
+}
+
+fn restore_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    wait(&name, "waits to be restored");
+    match name.as_str() {
+        "no restore" => Err(de::Error::custom("the name says no")),
+        _ => Ok(name),
+    }
 }
 
 impl TryFrom<First> for Second {
@@ -85,6 +116,7 @@ pub struct TheKeeping {
 impl Plugin for TheKeeping {
     fn start(cx: &Context<'_>) -> Result<Self, StartError> {
         let (clerk, visits) = (cx.service::<dyn Clerk>()?, cx.attached("visits"));
+        CLERK.get_or_init(|| clerk.clone());
         Ok(TheKeeping { accounts: Handed::default(), clerk, visits })
     }
 }
@@ -154,6 +186,21 @@ impl Keeping for TheKeeping {
         there.and_then(|_| self.visits.update(object, visited)).ok().flatten().unwrap_or_default()
     }
 
+    fn err(&self, what: &str, times: u64) -> String {
+        for number in 0..times {
+            match what {
+                "forget a guard" => std::mem::forget(self.accounts.write()),
+                "update within an update" => return self.update_within(),
+                "forget a span" => std::mem::forget(tracing::info_span!("forgotten", number)),
+                "forget an entered span" => {
+                    std::mem::forget(tracing::info_span!("entered", number).entered());
+                }
+                _ => tracing::info!(number, "{what}"),
+            }
+        }
+        String::new()
+    }
+
     async fn pay_later(&self, number: u64, amount: i64) -> i64 {
         self.pay(number, amount)
     }
@@ -161,5 +208,22 @@ impl Keeping for TheKeeping {
     async fn name_later(&self, number: u64, name: &str) -> u32 {
         self.name(number, name);
         BUILD
+    }
+}
+
+impl TheKeeping {
+    fn update_within(&self) -> String {
+        let _ = self.visits.get_or_insert_with(1, || 0);
+        let within = self.visits.update(1, |visits| {
+            *visits += 1;
+            let read = self.visits.get(1);
+            let written = self.visits.update(1, |visits| *visits += 10);
+            assert!(read.is_ok() && written.is_ok(), "{read:?} {written:?}");
+        });
+        let now = self.visits.get(1).ok().flatten();
+        format!(
+            "{} and now {now:?}",
+            within.map_or_else(|error| error.to_string(), |_| "done".to_owned())
+        )
     }
 }
