@@ -65,7 +65,10 @@ pub enum EventKind {
     },
     /// New calls run on it.
     Active {
-        /// The number of the group's release.
+        /// The number of the group's release. A host counts its releases up by one, over all its
+        /// groups: each switch and each way back is one, and there are more in between where a
+        /// canary runs, a state is handed over or calls are timed. A slot that is asked for later
+        /// changes no number.
         release: u64,
         /// The generation that served before.
         previous: Option<u64>,

@@ -1016,7 +1016,7 @@ impl Host {
         let failed =
             |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
         let watch = Watch::start(&directory, Arc::clone(&self.shared))
-            .map_err(|error| failed(&directory, io::Error::other(error)))?;
+            .map_err(|error| failed(&directory, as_system(error)))?;
         *self.end.watch.lock() = Some(watch);
         let status = self.status();
         let known = |candidate: &Candidate| {
@@ -1160,6 +1160,17 @@ impl Error for HostError {
             HostError::Thread(source) => Some(source),
             HostError::Bound { .. } | HostError::PanicAbort | HostError::ProvidedTwice(_) => None,
         }
+    }
+}
+
+/// What the system said, where it was the system.
+fn as_system(error: notify::Error) -> io::Error {
+    match error.kind {
+        notify::ErrorKind::Io(error) => error,
+        notify::ErrorKind::PathNotFound => {
+            io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error())
+        }
+        _ => io::Error::other(error),
     }
 }
 

@@ -143,8 +143,15 @@ macro_rules! contract_crate {
 /// Makes a cdylib crate a plugin: its entry, its note, and the place where the host writes its
 /// table's address.
 ///
-/// It stands once, in a crate that is nothing but a cdylib. Name and version are the crate's own
-/// unless they are given.
+/// It stands once, in a crate that is best nothing but a cdylib, of one line; the plugin's logic is
+/// an ordinary library beside it. Name and version are the crate's own unless they are given.
+///
+/// A crate that is a cdylib and an rlib at once can be linked into a program, too. Its functions
+/// then stand before the C library's for the whole program: without a host's table they lead to
+/// those, and what a plugin is refused (`SIGEV_THREAD`, `clone` with `CLONE_VM`) the program is
+/// refused as well. Versions of it that a host in that program loads look at their own place. Two
+/// such crates don't link into one program. To run a plugin without a library, link its logic:
+/// `HostBuilder::link`.
 ///
 /// ```
 /// # midflight_plugin::contract_crate!();

@@ -31,6 +31,7 @@ use crate::list::own_list;
     message = "`{Self}` can't cross a plugin's boundary",
     label = "not plain data with a stable layout",
     note = "put `#[record]` on types of your own; in fields write `Text` for `String`, `List<T>` for `Vec<T>`, `Maybe<T>` for `Option<T>`",
+    note = "for a type of another crate's (`Uuid`, `DateTime`) write a record of what it is made of, and `From` both ways: see `midflight_plugin::docs::boundary`",
     note = "what may grow, `#[record(growable)]`, crosses by itself, as `T`, `&T`, `Vec<T>`: inside of another record it would move what comes behind it",
     note = "references, function pointers, `Box`, `Rc`, `Arc`, cells and atomics never cross: a plugin's library can go away before them"
 )]
@@ -73,6 +74,7 @@ unsafe impl<T: Portable, const N: usize> Portable for [T; N] {
     message = "`{Self}` can't be a contract's argument or result",
     label = "neither plain data nor `String`, `Vec`, `Option` or `Result` of what is",
     note = "put `#[record]` on types of your own",
+    note = "for a type of another crate's (`Uuid`, `DateTime`) write a record of what it is made of, and `From` both ways: see `midflight_plugin::docs::boundary`",
     note = "values are rebuilt as the receiver's own before the sender may be unloaded: references, `Box`, `Arc`, closures can't be"
 )]
 pub unsafe trait Crosses: Sized + 'static {

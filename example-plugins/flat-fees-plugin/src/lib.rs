@@ -1,7 +1,7 @@
 //! The plugin `flat-fees`: one line for each version of it, of which a build takes one.
 //!
-//! A crate of its own, because what `export!` adds to a library must never be linked into a
-//! program: `cargo build --release -p flat-fees-plugin --features v1`.
+//! A crate of its own, because what `export!` adds to a library stands before the C library's
+//! functions in a program that links it: `cargo build --release -p flat-fees-plugin --features v1`.
 
 cfg_select! {
     feature = "v1" => {

@@ -56,6 +56,7 @@ use recall::Recall;
 use shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -251,6 +252,8 @@ pub(crate) struct Control {
 struct GroupState {
     cell: Arc<GroupCell>,
     active: Vec<Arc<Generation>>,
+    /// Of its current release: above the start, up to the end. A canary's has three.
+    numbers: Range<u64>,
     transition: Option<Transition>,
     waiting: VecDeque<Operation>,
     /// Prepared, and waiting for a switch point. Of one plugin at most one.
@@ -517,6 +520,7 @@ impl GroupState {
         GroupState {
             cell,
             active: Vec::new(),
+            numbers: 0..0,
             transition: None,
             waiting: VecDeque::new(),
             ready: Vec::new(),

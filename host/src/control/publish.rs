@@ -12,7 +12,7 @@ use crate::gate::ways::Detour;
 use crate::host::Applied;
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Release};
+use crate::release::{Generation, Release, Wanted};
 use crate::status::Residency;
 use std::mem;
 use std::sync::Arc;
@@ -208,21 +208,48 @@ impl Control {
 
     /// Makes a release of the group's active generations the current one.
     pub(super) fn publish(&mut self, group: &Arc<str>) -> u64 {
-        let Some(state) = self.groups.get(group) else {
+        let before = self.releases;
+        let Some(state) = self.groups.get_mut(group) else {
             return 0;
         };
-        let release = match &state.door {
-            Some(door) => {
-                self.releases += 1;
-                Release::leading(self.releases, Detour::Shut(Arc::clone(door)))
-            }
-            None => Self::entrance(state, &mut self.releases, &self.slots),
-        };
-        let old = state.cell.publish(Arc::new(release));
-        let since = Instant::now();
-        self.draining.push(Draining { retired: old, since, by_lease: Vec::new(), given_up: false });
-        self.changed = true;
+        let release = Self::made_of(state, &mut self.releases, &self.slots);
+        state.numbers = before..self.releases;
+        self.store(group, release);
         self.releases
+    }
+
+    /// Makes the current release anew, for a slot that it does not bind yet. What serves is the
+    /// same and keeps its number: numbers count what was switched.
+    pub(super) fn publish_again(&mut self, group: &Arc<str>) {
+        let Some(state) = self.groups.get(group) else { return };
+        let mut number = state.numbers.start;
+        let release = Self::made_of(state, &mut number, &self.slots);
+        match number == state.numbers.end {
+            true => self.store(group, release),
+            // Something else serves, and this is the store that comes of it.
+            false => {
+                self.publish(group);
+            }
+        }
+    }
+
+    /// `releases` is the last number that was given, and will be.
+    fn made_of(state: &GroupState, releases: &mut u64, slots: &[Wanted]) -> Release {
+        match &state.door {
+            Some(door) => {
+                *releases += 1;
+                Release::leading(*releases, Detour::Shut(Arc::clone(door)))
+            }
+            None => Self::entrance(state, releases, slots),
+        }
+    }
+
+    fn store(&mut self, group: &Arc<str>, release: Release) {
+        let Some(state) = self.groups.get(group) else { return };
+        let retired = state.cell.publish(Arc::new(release));
+        let since = Instant::now();
+        self.draining.push(Draining { retired, since, by_lease: Vec::new(), given_up: false });
+        self.changed = true;
     }
 }
 

@@ -85,7 +85,7 @@ impl Control {
         let known = self.slots.len();
         let index = self.index_of(wanted);
         if index >= known {
-            self.publish(group);
+            self.publish_again(group);
         }
         index
     }

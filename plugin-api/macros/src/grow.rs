@@ -3,7 +3,7 @@
 
 use crate::described::{self, Description};
 use crate::since::{self, Since};
-use crate::types::{Place, check};
+use crate::types::check_field;
 use crate::{at, local};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -153,7 +153,7 @@ fn record(author: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     if fields.is_empty() {
         return Err(Error::new_spanned(&author.ident, "a record that may grow has a first field"));
     }
-    let problems = fields.iter().filter_map(|field| check(&field.ty, Place::Record).err());
+    let problems = fields.iter().filter_map(|field| check_field(&field.ty, &author.ident).err());
     if let Some(problems) = problems.reduce(|mut all, error| {
         all.combine(error);
         all

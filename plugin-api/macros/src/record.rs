@@ -4,7 +4,7 @@
 //! derive sees the fields that are left once `cfg` was decided.
 
 use crate::described::Description;
-use crate::types::{Place, check};
+use crate::types::{check_field, holds_itself};
 use crate::{at, grow, local, refused};
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -29,6 +29,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         return expanded.unwrap_or_else(|error| {
             let error = refused(error);
             grow::without_our_attributes(&mut author);
+            without_itself(&mut author);
             let stand_in = grow::stand_in(&author);
             quote!(#error #author #stand_in)
         });
@@ -47,8 +48,24 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         },
         Err(error) => {
             let (error, stand_in) = (refused(error), stand_in(&author));
+            without_itself(&mut author);
             quote!(#error #author #stand_in)
         }
+    }
+}
+
+/// What holds itself is told in our words, and not in the compiler's, which say "insert a `Box`".
+fn without_itself(author: &mut DeriveInput) {
+    let own = author.ident.clone();
+    let fields: Vec<&mut Field> = match &mut author.data {
+        Data::Struct(data) => data.fields.iter_mut().collect(),
+        Data::Enum(data) => {
+            data.variants.iter_mut().flat_map(|variant| &mut variant.fields).collect()
+        }
+        Data::Union(_) => Vec::new(),
+    };
+    for field in fields.into_iter().filter(|field| holds_itself(&field.ty, &own)) {
+        field.ty = syn::parse_quote!(::midflight_plugin::List<Self>);
     }
 }
 
@@ -79,7 +96,7 @@ fn representation(author: &DeriveInput) -> Result<TokenStream> {
     let certain = fields
         .iter()
         .filter(|field| !field.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")));
-    let problems = certain.filter_map(|field| check(&field.ty, Place::Record).err()).reduce(
+    let problems = certain.filter_map(|field| check_field(&field.ty, &author.ident).err()).reduce(
         |mut all, error| {
             all.combine(error);
             all

@@ -5,7 +5,7 @@
 //! type.
 
 use crate::object;
-use syn::{Error, GenericArgument, PathArguments, Result, Type};
+use syn::{Error, GenericArgument, Ident, PathArguments, Result, Type};
 
 /// Where a type stands.
 #[derive(Clone, Copy, PartialEq)]
@@ -14,6 +14,39 @@ pub(crate) enum Place {
     Signature,
     /// A field, or what is lent: its bytes are read as they are.
     Record,
+}
+
+/// As [`check`], for a field of the record `own`.
+pub(crate) fn check_field(written: &Type, own: &Ident) -> Result<()> {
+    if holds_itself(written, own) {
+        let problem = format!(
+            "a record that holds itself would have no end, and what a `Box` points to can't \
+             cross: write `List<{own}>`, which is empty for none and has one element for one"
+        );
+        return Err(Error::new_spanned(written, problem));
+    }
+    check(written, Place::Record)
+}
+
+/// By value, or behind what authors try first.
+pub(crate) fn holds_itself(written: &Type, own: &Ident) -> bool {
+    match plain(written) {
+        Type::Array(array) => holds_itself(&array.elem, own),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| match &last.arguments {
+            PathArguments::None => {
+                path.path.segments.len() == 1 && (last.ident == *own || last.ident == "Self")
+            }
+            PathArguments::AngleBracketed(list) => {
+                let wraps = ["Option", "Maybe", "Box", "Rc", "Arc"].iter();
+                let inner = list.args.iter().any(|argument| {
+                    matches!(argument, GenericArgument::Type(inner) if holds_itself(inner, own))
+                });
+                wraps.into_iter().any(|wrap| last.ident == wrap) && inner
+            }
+            PathArguments::Parenthesized(_) => false,
+        }),
+        _ => false,
+    }
 }
 
 pub(crate) fn check(written: &Type, place: Place) -> Result<()> {
@@ -92,6 +125,19 @@ fn named(name: &str, place: Place) -> Option<&'static str> {
         ),
         (Place::Record, "Duration") => Some(
             "write `Period`: a record's bytes are read by the other side, and those of `Duration` have no fixed order",
+        ),
+        (_, "u128" | "i128") => Some(
+            "compilers have laid it out in different ways: write `[u64; 2]`, or a `#[record]` of two numbers",
+        ),
+        (_, "char") => Some(
+            "not every number is one, and nobody checks what the other side sends: write `u32`, made by `u32::from` and read by \
+             `char::from_u32`, or `Text`",
+        ),
+        (_, "OsString" | "PathBuf" | "CString") => {
+            Some("its form is std's own: write `Text`, or `List<u8>` for bytes that are no UTF-8")
+        }
+        (_, "IpAddr" | "Ipv4Addr" | "Ipv6Addr" | "SocketAddr") => Some(
+            "its form is std's own: write its bytes, `[u8; 4]` or `[u8; 16]`, or its text, `Text`",
         ),
         (_, "Instant" | "SystemTime") => Some(
             "a clock's time has no fixed form: pass a number and name its unit and its origin, such as nanoseconds since the Unix epoch",

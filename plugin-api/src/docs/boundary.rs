@@ -47,6 +47,45 @@
 //! maps, and all sets. A map never fits a list of pairs, nor a set a list or a `Map<K, ()>`: what
 //! the one side takes for different keys the other would find twice.
 //!
+//! # Types of other crates, and what else has no form
+//!
+//! | instead of | write |
+//! |---|---|
+//! | `Option<Box<Self>>`, and whatever holds itself | `List<Self>`: empty for none, with one element for one |
+//! | `u128`, `i128` | `[u64; 2]`, or a record of two numbers |
+//! | `char` | `u32`, by `u32::from` and `char::from_u32`; or `Text` |
+//! | `PathBuf`, `OsString` | `Text`; `List<u8>` for bytes that are no UTF-8 |
+//! | `IpAddr` | `[u8; 4]`, `[u8; 16]`, or `Text` |
+//! | `Uuid`, `Decimal`, `DateTime`, any type of another crate | a record of what it is made of, with `From` both ways |
+//!
+//! Such a record mirrors the type by what is stable about it: the sixteen bytes of a `Uuid`, the
+//! seconds and nanoseconds of a time. The two `From`s stand beside it in the contract crate, and
+//! neither side need know what version of that crate the other one links:
+//!
+//! ```
+//! # midflight_plugin::contract_crate!();
+//! use midflight_plugin::{List, contract, record};
+//! use std::net::Ipv4Addr; // stands for a type of another crate
+//!
+//! #[record]
+//! #[derive(Debug, Clone, PartialEq)]
+//! pub struct Address { pub bytes: [u8; 4] }
+//!
+//! impl From<Ipv4Addr> for Address {
+//!     fn from(address: Ipv4Addr) -> Self { Address { bytes: address.octets() } }
+//! }
+//! impl From<Address> for Ipv4Addr {
+//!     fn from(address: Address) -> Self { address.bytes.into() }
+//! }
+//!
+//! #[record]
+//! pub struct Route { pub to: Address, pub next: List<Self> } // one that holds itself
+//!
+//! #[contract]
+//! pub trait Routes { fn first(&self, to: Address) -> Option<Route>; }
+//! # fn main() { assert_eq!(Ipv4Addr::from(Address::from(Ipv4Addr::LOCALHOST)), Ipv4Addr::LOCALHOST); }
+//! ```
+//!
 //! # What safe code can do with the values
 //!
 //! Everything that a `Vec`, a `String`, an `Option` can do, and nothing beside it. `Text`, `List`

@@ -14,8 +14,8 @@
 //! | destructors of thread-locals, keys | the values are one a thread and copy; the host runs the destructors | each runs once, on its thread, before the plugin is unmapped |
 //! | threads | the system's; the host counts those that plugins start | a plugin is not unmapped while one runs |
 //! | handlers of signals | the process's; the host notes who set one | a plugin that has set one stays for good: handle signals in the host |
-//! | events of `tracing`, records of `log` | a dispatcher and a logger one a copy; the plugin's hand on to the host's | a subscriber or logger that a plugin sets itself is for that plugin alone, and fails where the plugin's runtime has set its own |
-//! | panics | a hook and a count one a copy; the plugin's hook is set by its runtime, and tells the host | a panic is a fault of the call. `std::panic::set_hook` in the host does not see panics of plugins, and one that a plugin sets replaces the report's text. `std::thread::panicking` is about the plugin's own panics |
+//! | events of `tracing`, records of `log` | a dispatcher and a logger one a copy; the plugin's hand on to the host's | the current span is its caller's, for `Span::current`, `record` and `in_current_span`; key-values of records are fields. A subscriber or logger that a plugin sets itself fails, since the plugin's runtime has set its own: leave it out, or use `try_init` and ignore its error |
+//! | panics | a hook and a count one a copy; the plugin's hook is set by its runtime, and tells the host | a panic is a fault of the call. `std::panic::set_hook` in the host does not see panics of plugins, and one that a plugin sets (color_eyre) is called as well, behind the runtime's. One that is set after `start` takes place and frames of the first panic. `std::thread::panicking` is about the plugin's own panics |
 //!
 //! # What is not
 //!
@@ -34,7 +34,49 @@
 //! | `std::process::exit` | the process's | it ends the host. Handlers run, values on stacks are not dropped. A plugin returns an error instead |
 //! | the handling of SIGPIPE, of stack overflow | set by the host's std, when it starts | a plugin inherits it. Threads that a plugin starts have no alternative stack, so a stack overflow there is a plain SIGSEGV |
 //! | `std::alloc::set_alloc_error_hook`, `OUTPUT_CAPTURE` of tests | one a copy | output of a plugin is not captured by a test of the host's |
-//! | a runtime of an executor (`tokio::runtime::Handle::current`), rayon's global pool, a metrics registry, a logger of another crate | one a copy | a plugin is in no runtime of the host's, whatever thread it is called on. Use a service of the host's, or an `async fn`, which crosses |
+//! | a runtime of an executor (`tokio::runtime::Handle::current`), rayon's global pool, a metrics registry, a logger of another crate | one a copy | a plugin is in no runtime of the host's, whatever thread it is called on: see below |
 //! | libraries of C that are linked statically: OpenSSL, SQLite, an allocator | one a copy | initialised once for each; two copies that share a file or a signal get in each other's way as two processes would |
 //! | libraries that are linked dynamically | one for the process | what a plugin registers there stays: see the chapter on unloading of the crate `midflight` |
 //! | the working directory, the umask, file descriptors, locales, `errno` | the process's, or the thread's | a plugin that changes one changes the host's |
+//!
+//! # tokio in a plugin
+//!
+//! An `async fn` of a contract is polled by whatever executor its caller uses, and `.await` on
+//! other contracts' futures, channels and locks works there. What tokio has for time, sockets,
+//! files and `spawn` asks for *the plugin's* runtime, and panics with "there is no reactor running,
+//! must be called from the context of a Tokio 1.x runtime" although the host is in one: that is
+//! another copy of tokio. There are two ways:
+//!
+//! - **A service of the host's** does the waiting: a contract with `async fn sleep(&self, ms: u64)`
+//!   or `async fn get(&self, url: String) -> Result<Vec<u8>, String>` that the host implements with
+//!   its own runtime. The plugin keeps no thread, and unloads at once. Prefer it.
+//! - **A runtime of the instance's own**, entered around what needs it:
+//!
+//! ```ignore
+//! struct Quotes { runtime: Option<tokio::runtime::Runtime> }
+//!
+//! impl Plugin for Quotes {
+//!     fn start(_cx: &Context<'_>) -> Result<Self, StartError> {
+//!         let mut runtime = tokio::runtime::Builder::new_multi_thread();
+//!         Ok(Quotes { runtime: Some(runtime.worker_threads(1).enable_all().build()?) })
+//!     }
+//! }
+//!
+//! impl Feed for Quotes {
+//!     async fn quote(&self, symbol: String) -> Result<u64, String> {
+//!         let runtime = self.runtime.as_ref().expect("until the drop");
+//!         // On the plugin's runtime, awaited from the host's.
+//!         runtime.spawn(async move { ask(symbol).await }).await.map_err(|e| e.to_string())?
+//!     }
+//! }
+//!
+//! impl Drop for Quotes {
+//!     fn drop(&mut self) {
+//!         // Its threads are gone before the library is: waits for them, at most so long.
+//!         let runtime = self.runtime.take().expect("dropped once");
+//!         runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+//!     }
+//! }
+//! ```
+//!
+//! Panics and refusals that have tokio's text in them name this page.

@@ -1,8 +1,9 @@
 //! What plugins say beside their answers: in which span they speak, to which logger, and what is
 //! told of their panics.
 
-use midflight::{Code, Event, EventKind, Fault, Host, PanicReport};
-use midflight_tests::{Fixture, Log, WITHIN, in_child};
+use midflight::{CallError, Code, Event, EventKind, Fault, Host, PanicReport};
+use midflight_tests::{Fixture, Log, Rig, WITHIN, in_child};
+use probe_contracts::{Panic, Risk};
 use speaking_contracts::Speaking;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -382,4 +383,80 @@ fn u09_a_plugin_that_needs_a_runtime_is_told_where_to_get_one() {
     let told = place.log.wait_for("the panic", |event| event.kind.name() == "call_panicked");
     assert!(told.to_string().ends_with(cure), "{told}");
     place.end();
+    // As the page says.
+    let place = Place::serving("# runtime");
+    assert_eq!(runtime.block_on(async { place.speaking.wait().await }), Ok(()));
+    place.end();
+}
+
+#[test]
+fn u08_releases_are_counted_by_their_switches() {
+    let rig = Rig::serving(Fixture::V1);
+    let group = &rig.group;
+    assert_eq!(group.release(), 1);
+    // One that nobody has asked for yet: it is bound in what serves.
+    let risk = rig.host.slot::<dyn Risk>("probe").expect("a slot");
+    risk.limit().expect("an answer");
+    assert_eq!(group.release(), 1, "the same release, with a slot more");
+    rig.apply(Fixture::V2);
+    rig.apply(Fixture::V3);
+    let active = |event: &Event| match event.kind {
+        EventKind::Active { release, .. } => Some(release),
+        _ => None,
+    };
+    let numbers: Vec<_> = rig.log.seen().iter().filter_map(active).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    rig.end();
+}
+
+/// std's symboliser reads the list of libraries once a process; the host reads each image.
+#[test]
+fn r16_frames_of_later_versions_are_named_as_well() {
+    in_child(|| {
+        let rig = Rig::with(|builder| builder.panic_frames_max(32));
+        for fixture in [Fixture::V1, Fixture::V2, Fixture::V3].into_iter().cycle().take(9) {
+            let generation = rig.apply(fixture);
+            if generation > 1 {
+                rig.log.wait("unmapped", generation - 1);
+            }
+            let fault = rig.probe.panic(0, Panic::Text).expect_err("a panic");
+            let Fault::Panicked(report) = fault else { panic!("{fault}") };
+            let first = &report.frames[0];
+            assert_eq!(first.module, "probe", "{report:#}");
+            let function = first.function.as_deref().unwrap_or_default();
+            assert!(function.contains("probe::panic"), "{report:#}");
+        }
+        rig.end();
+    });
+}
+
+#[test]
+fn u14_errors_that_leave_main_say_what_to_do() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = home.path().join("run");
+    let missing = home.path().join("plugins");
+    let start = || Host::builder().run_directory(&run).plugins(&missing).start();
+    let error = start().err().expect("no such directory");
+    let path = missing.display();
+    assert_eq!(
+        format!("{error:?}"),
+        format!(
+            "can't watch the plugins' directory {path}: No such file or directory (os error 2); \
+             create it, or give another to HostBuilder::plugins"
+        )
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "can't watch the plugins' directory {path}; create it, or give another to \
+             HostBuilder::plugins"
+        )
+    );
+    let refusal = Place::new(|builder| builder).host.apply(&missing).expect_err("no such file");
+    assert_eq!(format!("{refusal:?}"), refusal.to_string());
+    assert!(refusal.to_string().contains(refusal.advice()), "{refusal}");
+    let fault = Fault::NotLoaded { plugin: "fees".into() };
+    assert_eq!(format!("{fault:?}"), "plugin `fees` is not loaded");
+    let error = CallError::<String>::Fault(fault);
+    assert_eq!(format!("{error:?}"), "plugin `fees` is not loaded");
 }

@@ -8,13 +8,16 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context as Polled, Waker};
 use std::thread;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tracing::{Instrument, Span, info, info_span};
 
 midflight_plugin::export!(TheSpeaking, name = "speaking", version = "1.0.0");
 
 /// The instance.
 #[plugin(implements(Speaking))]
-pub struct TheSpeaking;
+pub struct TheSpeaking {
+    runtime: Option<Runtime>,
+}
 
 /// What hooks of its own were called with.
 static HOOKED: Mutex<String> = Mutex::new(String::new());
@@ -48,7 +51,17 @@ impl Plugin for TheSpeaking {
             "# logger, tried" => log::set_boxed_logger(Box::new(Deaf))?,
             _ => {}
         }
-        Ok(TheSpeaking)
+        let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = (cx.config_text() == "# runtime").then(runtime).transpose()?;
+        Ok(TheSpeaking { runtime })
+    }
+}
+
+impl Drop for TheSpeaking {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(60));
+        }
     }
 }
 
@@ -99,6 +112,10 @@ impl Speaking for TheSpeaking {
     }
 
     async fn wait(&self) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        let sleep = async { tokio::time::sleep(Duration::from_millis(1)).await };
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(sleep).await.expect("no panic"),
+            None => sleep.await,
+        }
     }
 }
