@@ -24,7 +24,8 @@ pub struct Libraries {
     directory: TempDir,
 }
 
-const OURS: &str = "bench-plugin";
+/// The one for us.
+pub(crate) const OURS: &str = "bench-plugin";
 const PACKAGES: [&str; 3] = [OURS, "bench-peers", "bench-relib"];
 
 impl Libraries {
@@ -36,7 +37,7 @@ impl Libraries {
         let directory = tempfile::tempdir().expect("a directory for libraries");
         let place = Place::of_this_program();
         let built = ["", "v2"].map(|feature| {
-            place.build(feature);
+            place.build(&PACKAGES, feature);
             PACKAGES.map(|package| {
                 let file = format!("lib{}.so", package.replace('-', "_"));
                 let kept = directory.path().join(format!("{package}-{feature}.so"));
@@ -94,15 +95,16 @@ pub fn replace(prepared: &Path, path: &Path) -> (Instant, File) {
     (began, old)
 }
 
-struct Place {
+/// Where and how this program was built.
+pub(crate) struct Place {
     /// `<target>/<profile>`
-    artifacts: PathBuf,
+    pub(crate) artifacts: PathBuf,
     target: PathBuf,
     profile: String,
 }
 
 impl Place {
-    fn of_this_program() -> Self {
+    pub(crate) fn of_this_program() -> Self {
         let program = env::current_exe().expect("the path of this program");
         let mut artifacts = program.parent().expect("a directory");
         if artifacts.ends_with("deps") {
@@ -117,7 +119,8 @@ impl Place {
         }
     }
 
-    fn build(&self, feature: &str) {
+    /// With some of their features, separated by commas.
+    pub(crate) fn build(&self, packages: &[&str], features: &str) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
             "build",
@@ -126,9 +129,9 @@ impl Place {
             &self.profile,
         ]);
         cargo.arg("--target-dir").arg(&self.target);
-        for package in PACKAGES {
+        for package in packages {
             cargo.args(["--package", package]);
-            if !feature.is_empty() {
+            for feature in features.split(',').filter(|feature| !feature.is_empty()) {
                 cargo.args(["--features", &format!("{package}/{feature}")]);
             }
             // Without the debug information that this workspace's release profile keeps: what users

@@ -48,6 +48,25 @@ impl Rig {
         Rig { group: host.group("bench"), host, slot, watched }
     }
 
+    /// A slot for the same calls that is not among the host's first 255.
+    ///
+    /// # Panics
+    /// The plugin does not come.
+    pub fn far(&self, libraries: &Libraries) -> Slot<dyn Work> {
+        let host = Host::builder().preflight(false);
+        let host = host.run_directory(libraries.new_directory("far-run")).start();
+        let host = host.expect("the host starts");
+        for number in 0..255 {
+            let slot = host.slot::<dyn Work>(&format!("absent-{number}"));
+            slot.expect("nobody is there whom it would not fit");
+        }
+        let far = host.slot::<dyn Work>("bench").expect("the contract fits");
+        host.apply(&libraries.plugin[0]).expect("a plugin");
+        // The host ends with its last handle, and the slot's plugin with it.
+        std::mem::forget(host);
+        far
+    }
+
     /// Waits until everything that was replaced is unmapped.
     pub fn wait_until_retired(&self) {
         while self

@@ -1,9 +1,17 @@
-//! [`Worker`] as a plugin; the feature `v2` is its next version.
+//! [`Worker`] as a plugin; the feature `v2` is its next version. With the feature `numbered` it has
+//! a name with room for a number, which `growth` writes over, so that one build makes a thousand
+//! plugins.
 
 use bench_contracts::{Quote, Trade, Work, Worker};
 use midflight_plugin::{Context, Plugin, StartError, plugin};
 
 cfg_select! {
+    all(feature = "numbered", feature = "v2") => {
+        midflight_plugin::export!(BenchPlugin, name = "bench-number-0000", version = "2.0.0");
+    }
+    feature = "numbered" => {
+        midflight_plugin::export!(BenchPlugin, name = "bench-number-0000", version = "1.0.0");
+    }
     feature = "v2" => { midflight_plugin::export!(BenchPlugin, name = "bench", version = "2.0.0"); }
     _ => { midflight_plugin::export!(BenchPlugin, name = "bench", version = "1.0.0"); }
 }
