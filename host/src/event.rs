@@ -470,7 +470,8 @@ impl EventLog {
         }
         ring.events.push_back(event);
         drop(ring);
-        self.grown.notify_all();
+        // The first of those who wait wakes the next: see `next_timeout`.
+        self.grown.notify_one();
     }
 
     pub(crate) fn kept(&self) -> Vec<Event> {
@@ -500,21 +501,33 @@ impl Events {
     }
 
     /// The next event; `None` if none comes within `timeout`.
+    // Who adds an event wakes one reader, and each reader that was woken and found something wakes
+    // one more: so however many there are, they wake each other, and the control plane none of
+    // them but one. Those who wait are woken in the order in which they came, so the first that
+    // finds nothing new is one that has had it and waits again, and all before it have been woken.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
         // None: so far away that it never comes.
         let deadline = Instant::now().checked_add(timeout);
         let log = Arc::clone(&self.log);
         let mut ring = log.ring.lock();
+        let mut woken = false;
         loop {
             if let Some(event) = self.take(&ring) {
+                drop(ring);
+                if woken {
+                    log.grown.notify_one();
+                }
                 return Some(event);
             }
-            match deadline {
-                Some(deadline) if log.grown.wait_until(&mut ring, deadline).timed_out() => {
-                    return self.take(&ring);
+            woken = match deadline {
+                Some(deadline) => !log.grown.wait_until(&mut ring, deadline).timed_out(),
+                None => {
+                    log.grown.wait(&mut ring);
+                    true
                 }
-                Some(_) => {}
-                None => log.grown.wait(&mut ring),
+            };
+            if !woken {
+                return self.take(&ring);
             }
         }
     }
@@ -561,6 +574,29 @@ mod tests {
         assert_eq!(events.try_next().map(|event| event.seq), Some(4));
         assert!(events.next_timeout(Duration::from_millis(1)).is_none());
         assert_eq!(log.kept().len(), 2);
+    }
+
+    #[test]
+    fn g05_readers_wake_each_other_and_none_misses_an_event() {
+        const READERS: usize = 50;
+        const EVENTS: usize = 20;
+        let log = Arc::new(EventLog::new(EVENTS));
+        let readers: Vec<_> = (0..READERS).map(|_| log.follow()).collect();
+        std::thread::scope(|scope| {
+            for mut events in readers {
+                scope.spawn(move || {
+                    for seq in 1..=EVENTS as u64 {
+                        let event = events.next_timeout(Duration::MAX);
+                        assert_eq!(event.map(|event| event.seq), Some(seq));
+                    }
+                });
+            }
+            // Some wait already, some not yet: none of them waits for ever.
+            for _ in 0..EVENTS {
+                add(&log, EventKind::Loaded);
+                std::thread::yield_now();
+            }
+        });
     }
 
     #[test]
