@@ -291,7 +291,7 @@ impl Host {
 
     /// What runs, what is on its way out, and what stayed.
     pub fn status(&self) -> Arc<Status> {
-        self.shared.status.load_full()
+        self.shared.shown.status()
     }
 
     /// What plugins have attached to this host's objects.
@@ -374,7 +374,7 @@ impl Applied {
             Ok(Some(holders)) => holders,
             // The host has ended, and its last status says how.
             Err(_) => {
-                let status = self.host.0.status.load();
+                let status = self.host.0.shown.status();
                 let record =
                     status.generations.iter().find(|record| record.generation == generation);
                 match record {
@@ -877,7 +877,7 @@ impl HostBuilder {
                 let kept = journal.state().kept();
                 store.retain(&kept).map_err(|error| HostError::Journal(Box::new(error)))?;
                 let known = journal.state().clone();
-                (Some(Recall { journal, store: Arc::new(store) }), Some(known))
+                (Some(Recall::new(journal, Arc::new(store))), Some(known))
             }
             None => (None, None),
         };

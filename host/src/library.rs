@@ -18,15 +18,14 @@ use crate::status::{Mapped, Memory};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;
 use midflight_plugin::rt::{
-    Bound, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part, Place,
-    Question, StateTable, with_cure,
+    Bound, Counts, Entry, FORMAT, Hook, HostTable, Linked, Offered, Origin, PLACE_MAGIC, Part,
+    Place, Question, StateTable, with_cure,
 };
 use midflight_plugin::{CallError, Fault, PanicReport};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::mem::ManuallyDrop;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -47,6 +46,41 @@ pub(crate) use program::{
 pub(crate) struct Library {
     body: Body,
     image: Arc<Image>,
+    allocated: Arc<Allocated>,
+}
+
+/// What a library's allocator has given out, for who does not hold the library.
+pub(crate) struct Allocated(Mutex<Source>);
+
+enum Source {
+    /// INVARIANT: of a mapped library, which takes it away, under the lock, before it is closed.
+    Mapped(&'static Counts),
+    /// As it was last.
+    Closed(Option<Memory>),
+}
+
+impl Allocated {
+    /// `None`: its allocator does not count, or has given out nothing yet.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.0.lock().read()
+    }
+
+    fn close(&self) {
+        let mut source = self.0.lock();
+        *source = Source::Closed(source.read());
+    }
+}
+
+impl Source {
+    fn read(&self) -> Option<Memory> {
+        let counts = match self {
+            Source::Mapped(counts) => counts,
+            Source::Closed(last) => return *last,
+        };
+        let memory =
+            Memory { current: counts.current.load(Relaxed), peak: counts.peak.load(Relaxed) };
+        Some(memory).filter(|memory| memory.peak > 0)
+    }
 }
 
 enum Body {
@@ -107,7 +141,8 @@ impl Library {
         let said = unsafe { entry.as_ref() };
         let (name, version) = (said.name.as_str(), said.version.as_str());
         let body = Body::Mapped { handle: ManuallyDrop::new(handle), entry };
-        let library = Library { body, image: Arc::clone(image) };
+        let allocated = Arc::new(Allocated(Mutex::new(Source::Mapped(said.memory))));
+        let library = Library { body, image: Arc::clone(image), allocated };
         if name != &*image.plugin || version != &*image.version {
             let (plugin, expected) = (&image.plugin, &image.version);
             let reason =
@@ -119,7 +154,8 @@ impl Library {
 
     /// What is linked in, in the place of a library.
     pub(crate) fn linked(linked: Linked, image: &Arc<Image>) -> Library {
-        Library { body: Body::Linked(linked), image: Arc::clone(image) }
+        let allocated = Arc::new(Allocated(Mutex::new(Source::Closed(None))));
+        Library { body: Body::Linked(linked), image: Arc::clone(image), allocated }
     }
 
     /// The contracts that the library says it implements.
@@ -291,20 +327,24 @@ impl Library {
     }
 
     /// Closes the library. Its instance was stopped, or never was, and nothing will call into it:
-    /// what it never freed may go with it. Whether it is gone, [`is_mapped`] tells: neither an
+    /// what it never freed may go with it. Whether it is gone, [`Maps`] tells: neither an
     /// error of dlclose is a proof of anything, nor its success.
     ///
     /// Answers with what the code has left mapped beside itself, by the books of its `owner`.
     pub(crate) fn close(self, owner: &Owner) -> Mapped {
-        let Body::Mapped { handle, entry } = self.body else { return Mapped::default() };
+        self.allocated.close();
+        let Body::Mapped { handle, entry, .. } = self.body else { return Mapped::default() };
         // SAFETY: by the invariant; mapped until it is closed below.
         let entry = unsafe { entry.as_ref() };
         let is_promised = entry.memory.reclaimed.load(Relaxed);
         // SAFETY: nothing of it runs from here on but its exit handlers.
         unsafe { entry.close() };
         let _ = ManuallyDrop::into_inner(handle).close();
-        if is_mapped(self.image.path()) {
-            return owner.mapped();
+        // A look at the process's mappings is long where there are many, and mostly there is
+        // nothing to give back.
+        let mapped = owner.mapped();
+        if mapped.bytes == 0 || Maps::now().has(self.image.path()) {
+            return mapped;
         }
         // SAFETY: the code is gone, and its author promised (`Reclaimed`) that nobody else follows
         // a pointer into what it has mapped.
@@ -313,12 +353,20 @@ impl Library {
 
     /// What its allocator has given out, if that counts.
     pub(crate) fn memory(&self) -> Option<Memory> {
-        let Body::Mapped { entry, .. } = &self.body else { return None };
-        // SAFETY: by the invariant; mapped for as long as `self` is.
-        let counts = unsafe { entry.as_ref() }.memory;
-        let memory =
-            Memory { current: counts.current.load(Relaxed), peak: counts.peak.load(Relaxed) };
-        Some(memory).filter(|memory| memory.peak > 0)
+        self.allocated.memory()
+    }
+
+    /// Where that is counted.
+    pub(crate) fn allocated(&self) -> Arc<Allocated> {
+        Arc::clone(&self.allocated)
+    }
+
+    /// The signals whose handlers lie in it: the next of each would run it.
+    pub(crate) fn signals(&self) -> Vec<String> {
+        match &self.body {
+            Body::Mapped { .. } => signals_into(self.image.path()),
+            Body::Linked(_) => Vec::new(),
+        }
     }
 
     fn offered(&self) -> &[Offered] {
@@ -525,9 +573,10 @@ fn text_of(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// The signals whose handlers lie in the image at `path`: the next of each would run it.
+/// The signals whose handlers lie in the image at `path`.
 pub(crate) fn signals_into(path: &Path) -> Vec<String> {
-    let ranges = mappings(path, |_| true);
+    // Most handlers are the program's own, which the loader names first.
+    let is_there = |handler| file_at(handler).is_some_and(|(file, _)| file == path);
     let signals = (1..=libc::SIGRTMAX()).filter(|signal| {
         // SAFETY: all zeroes is a valid value of this plain C struct; sigaction only writes to it.
         let handler = unsafe {
@@ -537,7 +586,7 @@ pub(crate) fn signals_into(path: &Path) -> Vec<String> {
                 _ => return false,
             }
         };
-        ranges.iter().any(|range| range.contains(&handler))
+        handler != libc::SIG_DFL && handler != libc::SIG_IGN && is_there(handler)
     });
     signals.map(signal_name).collect()
 }
@@ -569,10 +618,39 @@ pub(crate) fn signal_name(signal: c_int) -> String {
     }
 }
 
-/// Is any code of the image at `path` in this process? Other mappings of the file don't count: a
-/// symboliser that maps it to read names can leave one behind, and nothing runs there.
-pub(crate) fn is_mapped(path: &Path) -> bool {
-    is_loaded(path) || has_executable_mapping(path)
+/// Which images have code in this process, at one moment.
+///
+/// Other mappings of a file don't count: a symboliser that maps it to read names can leave one
+/// behind, and nothing runs there.
+pub(crate) struct Maps {
+    /// As the system lists them; `None` where it does not tell.
+    maps: Option<Vec<u8>>,
+}
+
+impl Maps {
+    pub(crate) fn now() -> Self {
+        Maps { maps: std::fs::read("/proc/self/maps").ok() }
+    }
+
+    /// Is any code of the image at `path` there, or can't that be known?
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.maps.as_ref().is_none_or(|maps| has_executable(maps, path)) || is_loaded(path)
+    }
+}
+
+/// The list is long where there are many libraries, and mostly the path is not in it: so it is
+/// looked for in all of it, and only what it is found in is taken apart.
+fn has_executable(maps: &[u8], path: &Path) -> bool {
+    let found = memchr::memmem::find_iter(maps, path.as_os_str().as_bytes());
+    let mut lines = found.map(|at| {
+        let begin = memchr::memrchr(b'\n', &maps[..at]).map_or(0, |end| end + 1);
+        &maps[begin..at]
+    });
+    // `7f0000000000-7f0000001000 r-xp …`
+    lines.any(|line| {
+        let permissions = line.split(|byte| *byte == b' ').nth(1);
+        permissions.is_none_or(|permissions| permissions.get(2) == Some(&b'x'))
+    })
 }
 
 /// The loaded file that holds `address`, and where it was loaded to. The path is empty for the
@@ -636,29 +714,6 @@ fn is_loaded(path: &Path) -> bool {
     // SAFETY: `visit` takes what it is given here.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
-}
-
-fn has_executable_mapping(path: &Path) -> bool {
-    !mappings(path, |permissions| permissions.get(2) == Some(&b'x')).is_empty()
-}
-
-/// The address ranges that are mapped from `path`, with such permissions. All of memory where that
-/// can't be known.
-fn mappings(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
-    let Ok(maps) = std::fs::read("/proc/self/maps") else {
-        return std::iter::once(0..usize::MAX).collect();
-    };
-    let path = path.as_os_str().as_bytes();
-    let range = |line: &[u8]| {
-        let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-        let (range, permissions) = (fields.next()?, fields.next()?);
-        if !wanted(permissions) || !line.windows(path.len()).any(|part| part == path) {
-            return None;
-        }
-        let (from, to) = std::str::from_utf8(range).ok()?.split_once('-')?;
-        Some(usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?)
-    };
-    maps.split(|byte| *byte == b'\n').filter_map(range).collect()
 }
 
 #[cfg(test)]

@@ -1,23 +1,24 @@
 //! Releases and generations: what serves, and the copies of plugins that it is made of.
 
+use crate::control::slots::Slots;
 use crate::gate::cell::Shares;
 use crate::gate::ways::{Detour, Fork};
 use crate::holds::Holds;
-use crate::library::{self, Instance, Library};
+use crate::library::{Allocated, Instance, Library};
 use crate::meter::{Meter, Meters};
 use crate::permit::Permit;
 use crate::refusal::Refusal;
 use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::{self, Keep};
-use crate::status::{Mapped, Memory};
+use crate::status::{GenerationStatus, Mapped, Memory};
 use midflight_plugin::rt::{Bound, Hook, Origin, Part, RawService, Tally};
 use midflight_plugin::{Fault, ImplementedBy};
 use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::ptr;
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,8 @@ pub(crate) struct Release {
     /// each load waits for the one before. At its beginning, so that nothing is added to a slot's
     /// own distance.
     near: [Near; NEAR],
-    /// Those after.
-    far: Box<[Bound]>,
+    /// Those after, up to the last that is bound.
+    far: Vec<Bound>,
     /// 0 where nothing was ever loaded.
     pub(crate) number: u64,
     generations: Box<[Arc<Generation>]>,
@@ -52,7 +53,7 @@ pub(crate) struct Release {
 
 /// The entries of a release that measures.
 struct Timed {
-    /// By a slot's index: all of them.
+    /// By a slot's index, up to the last that is bound.
     entries: Box<[Bound]>,
     meters: Arc<Meters>,
 }
@@ -87,12 +88,20 @@ impl Near {
 /// What an entry holds for a slot that nothing here serves.
 const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
 
+/// Sets the entry at `index`, and makes those before that are not there.
+fn put(entries: &mut Vec<Bound>, index: usize, bound: Bound) {
+    if entries.len() <= index {
+        entries.resize(index + 1, UNBOUND);
+    }
+    entries[index] = bound;
+}
+
 impl Release {
     pub(crate) fn vacant() -> Self {
         Release {
             number: 0,
             near: [Near::new(UNBOUND); NEAR],
-            far: Box::default(),
+            far: Vec::new(),
             generations: Box::default(),
             holds: Arc::default(),
             shares: Shares::new(),
@@ -103,35 +112,40 @@ impl Release {
     }
 
     /// Binds each of `slots` that one of `generations` serves with a table whose layout was
-    /// checked. The calls of those that `meters` has are timed.
+    /// checked. The calls of those that `meters` has are timed. It costs what is bound, and not
+    /// what other groups have.
     pub(crate) fn new(
         number: u64,
         generations: Vec<Arc<Generation>>,
-        slots: &[Wanted],
+        slots: &Slots,
         meters: Option<&Arc<Meters>>,
     ) -> Self {
-        let bind = |wanted: &Wanted| {
-            let generation =
-                generations.iter().find(|generation| *generation.plugin == *wanted.plugin)?;
-            generation.bind(&wanted.contract)
-        };
-        let entries: Vec<_> = slots.iter().map(|wanted| bind(wanted).unwrap_or(UNBOUND)).collect();
-        let is_timed = |index| meters.is_some_and(|meters| meters.of(index).is_some());
-        let bare = entries.iter().enumerate();
-        let mut bare = bare.map(|(index, bound)| if is_timed(index) { UNBOUND } else { *bound });
-        Release {
-            number,
-            near: std::array::from_fn(|at| {
-                Near::new(if at < FAR as usize { bare.next().unwrap_or(UNBOUND) } else { UNBOUND })
-            }),
-            far: bare.collect(),
-            generations: generations.into(),
-            holds: Arc::default(),
-            shares: Shares::new(),
-            detour: meters.map(|_| Detour::Timed),
-            timed: meters
-                .map(|meters| Timed { entries: entries.into(), meters: Arc::clone(meters) }),
-            _linked: None,
+        let mut release = Release { number, ..Release::vacant() };
+        let mut entries = Vec::new();
+        for generation in &generations {
+            for (index, wanted) in slots.of(&generation.plugin) {
+                let Some(bound) = generation.bind(&wanted.contract) else { continue };
+                if meters.is_some() {
+                    put(&mut entries, index, bound);
+                }
+                if meters.is_none_or(|meters| meters.of(index).is_none()) {
+                    release.bind(index, bound);
+                }
+            }
+        }
+        release.generations = generations.into();
+        if let Some(meters) = meters {
+            release.detour = Some(Detour::Timed);
+            let meters = Arc::clone(meters);
+            release.timed = Some(Timed { entries: entries.into(), meters });
+        }
+        release
+    }
+
+    fn bind(&mut self, index: usize, bound: Bound) {
+        match near(index) {
+            FAR => put(&mut self.far, index - usize::from(FAR), bound),
+            entry => self.near[usize::from(entry)] = Near::new(bound),
         }
     }
 
@@ -164,19 +178,27 @@ impl Release {
         release
     }
 
-    /// What serves the slot with this entry, where that is one of the first.
+    /// What serves the slot with this entry, where that is one of the first; else it has no table.
     #[inline(always)]
-    pub(crate) fn near(&self, entry: u8) -> Option<&Bound> {
-        let Near { bound, .. } = &self.near[usize::from(entry)];
-        (!bound.table.is_null()).then_some(bound)
+    pub(crate) fn entry(&self, entry: u8) -> &Bound {
+        &self.near[usize::from(entry)].bound
+    }
+
+    /// The same of those that are none of the first.
+    #[inline(always)]
+    pub(crate) fn far(&self, index: usize) -> &Bound {
+        // Of the first, that is beyond every end; and the last entry is never bound.
+        let bound = self.far.get(index.wrapping_sub(usize::from(FAR)));
+        bound.unwrap_or_else(|| self.entry(FAR))
     }
 
     /// What serves the slot.
     pub(crate) fn bound(&self, index: usize) -> Option<&Bound> {
-        match near(index) {
-            FAR => self.far.get(index - usize::from(FAR)).filter(|bound| !bound.table.is_null()),
-            entry => self.near(entry),
-        }
+        let bound = match near(index) {
+            FAR => self.far(index),
+            entry => self.entry(entry),
+        };
+        (!bound.table.is_null()).then_some(bound)
     }
 
     /// What serves the slot and is timed.
@@ -199,6 +221,16 @@ impl Release {
     pub(crate) fn generation(&self, plugin: &str) -> Option<&Arc<Generation>> {
         let mut generations = self.generations.iter();
         generations.find(|generation| *generation.plugin == *plugin)
+    }
+
+    /// Of its generations, and of those of what it leads to.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let mut numbers: Vec<_> = self.generations.iter().map(|part| part.number).collect();
+        if let Some(Detour::Fork(Fork { serves, tried, .. })) = &self.detour {
+            numbers.extend(serves.numbers());
+            numbers.extend(tried.numbers());
+        }
+        numbers
     }
 
     /// Is `generation` a part of it, or of what it leads to?
@@ -272,6 +304,23 @@ pub(crate) struct Generation {
     pub(crate) loader: Option<JoinHandle<()>>,
 }
 
+/// What a generation that is loaded takes at any moment. It holds none.
+#[derive(Clone)]
+pub(crate) struct Footprint {
+    allocated: Arc<Allocated>,
+    owner: Weak<Owner>,
+}
+
+impl Footprint {
+    /// Brings up to date what is shown of it.
+    pub(crate) fn show(&self, status: &mut GenerationStatus) {
+        status.memory = self.allocated.memory().or(status.memory);
+        if let Some(owner) = self.owner.upgrade() {
+            status.mapped = owner.mapped();
+        }
+    }
+}
+
 /// A generation whose instance is gone. Its code is mapped, and threads and destructors of its own
 /// may run.
 pub(crate) struct Stopped {
@@ -284,8 +333,9 @@ impl Stopped {
         Stopped { library, left }
     }
 
-    pub(crate) fn memory(&self) -> Option<Memory> {
-        self.library.memory()
+    /// What it takes, for who does not hold it.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint { allocated: self.library.allocated(), owner: Arc::downgrade(&self.left.owner) }
     }
 
     /// Why it can't be closed now; empty if it can.
@@ -298,10 +348,7 @@ impl Stopped {
         if !holds.is_empty() {
             return holds;
         }
-        library::signals_into(self.left.image.path())
-            .into_iter()
-            .map(|name| format!("signal: {name}"))
-            .collect()
+        self.library.signals().into_iter().map(|name| format!("signal: {name}")).collect()
     }
 
     /// It stays until the process ends.
@@ -409,12 +456,9 @@ impl Generation {
         Ok(())
     }
 
-    pub(crate) fn memory(&self) -> Option<Memory> {
-        self.library.memory()
-    }
-
-    pub(crate) fn mapped(&self) -> Mapped {
-        self.owner.mapped()
+    /// What it takes, for who does not hold it.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint { allocated: self.library.allocated(), owner: Arc::downgrade(&self.owner) }
     }
 
     /// Which of its calls came to nothing: counted until it is committed.

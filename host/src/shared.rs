@@ -8,12 +8,14 @@ use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
 use crate::release::Release;
 use crate::runtime::attached::AttachedData;
-use crate::status::Status;
+use crate::status::shown::Shown;
 use arc_swap::ArcSwap;
 use midflight_inspect::Spare;
 use midflight_plugin::rt::with_cure;
 use midflight_plugin::{Fault, PanicReport};
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
@@ -27,13 +29,15 @@ pub(crate) struct Shared {
     pub(crate) checks: Arc<Checks>,
     /// What the next library is read into.
     pub(crate) spare: Spare,
-    pub(crate) status: ArcSwap<Status>,
+    pub(crate) shown: Shown,
     pub(crate) attached: AttachedData,
     /// The group of plugins that are not there: it never gets a release.
     pub(crate) vacant: Arc<GroupCell>,
     /// Something waits for a switch point: set by the control plane, read at every switch point.
     pub(crate) waiting: AtomicBool,
-    directory: ArcSwap<Directory>,
+    groups: Directory,
+    /// The group of each plugin.
+    plugins: Directory,
     commands: Sender<Command>,
 }
 
@@ -53,11 +57,42 @@ impl Checks {
     }
 }
 
+/// Cells by name, for threads that may be in a call and so wait for nobody.
+///
+/// A map is replaced where one is added to it, and there are as many names as plugins: so there are
+/// many maps, and each has few.
+///
 /// INVARIANT: cells are added and never removed: `Link`s point to them.
-#[derive(Clone, Default)]
 struct Directory {
-    groups: BTreeMap<Arc<str>, Arc<GroupCell>>,
-    plugins: BTreeMap<Arc<str>, Arc<GroupCell>>,
+    maps: [ArcSwap<BTreeMap<Arc<str>, Arc<GroupCell>>>; MAPS],
+    hasher: RandomState,
+}
+
+const MAPS: usize = 256;
+
+impl Default for Directory {
+    fn default() -> Self {
+        let maps = std::array::from_fn(|_| ArcSwap::default());
+        Directory { maps, hasher: RandomState::new() }
+    }
+}
+
+impl Directory {
+    fn get(&self, name: &str) -> Option<Arc<GroupCell>> {
+        self.map_of(name).load().get(name).cloned()
+    }
+
+    /// The control plane alone calls it.
+    fn insert(&self, name: &Arc<str>, cell: &Arc<GroupCell>) {
+        let mut map = BTreeMap::clone(&self.map_of(name).load());
+        map.insert(Arc::clone(name), Arc::clone(cell));
+        self.map_of(name).store(Arc::new(map));
+    }
+
+    fn map_of(&self, name: &str) -> &ArcSwap<BTreeMap<Arc<str>, Arc<GroupCell>>> {
+        let hash = self.hasher.hash_one(name);
+        &self.maps[(hash % MAPS as u64) as usize]
+    }
 }
 
 impl Shared {
@@ -66,12 +101,13 @@ impl Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             checks: Arc::new(checks),
             spare: Spare::default(),
-            status: ArcSwap::default(),
+            shown: Shown::default(),
             attached: AttachedData::default(),
             // Counts as no group: a call finds out there which one it belongs to.
             vacant: Arc::new(vacant("", bounds.calls_nested_max, usize::MAX)),
             waiting: AtomicBool::new(false),
-            directory: ArcSwap::default(),
+            groups: Directory::default(),
+            plugins: Directory::default(),
             bounds,
             commands,
         }
@@ -79,21 +115,22 @@ impl Shared {
 
     /// The group of a plugin that was active at least once.
     pub(crate) fn group_of(&self, plugin: &str) -> Option<Arc<GroupCell>> {
-        self.directory.load().plugins.get(plugin).cloned()
+        self.plugins.get(plugin)
     }
 
     pub(crate) fn group(&self, name: &str) -> Option<Arc<GroupCell>> {
-        self.directory.load().groups.get(name).cloned()
+        self.groups.get(name)
     }
 
     /// Puts `plugin` into `group`, for good. The control plane alone calls it.
     pub(crate) fn join(&self, plugin: &Arc<str>, group: &Arc<str>) -> Arc<GroupCell> {
-        let mut directory = Directory::clone(&self.directory.load());
-        let new =
-            || Arc::new(vacant(group, self.bounds.calls_nested_max, self.bounds.groups_nested_max));
-        let cell = Arc::clone(directory.groups.entry(Arc::clone(group)).or_insert_with(new));
-        directory.plugins.insert(Arc::clone(plugin), Arc::clone(&cell));
-        self.directory.store(Arc::new(directory));
+        let cell = self.groups.get(group).unwrap_or_else(|| {
+            let Bounds { calls_nested_max, groups_nested_max, .. } = self.bounds;
+            let cell = Arc::new(vacant(group, calls_nested_max, groups_nested_max));
+            self.groups.insert(group, &cell);
+            cell
+        });
+        self.plugins.insert(plugin, &cell);
         cell
     }
 

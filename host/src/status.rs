@@ -1,9 +1,12 @@
 //! Status: what runs, what is on its way out, and what stayed.
 
+pub(crate) mod shown;
+
 use crate::holder::Holders;
 use std::fmt;
 
-/// A snapshot of a host, taken when the control plane last changed something.
+/// A snapshot of a host, as of the last change that the control plane has made. It is put together
+/// when it is asked for, and kept until the next change.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// Every plugin that was ever active, by name.

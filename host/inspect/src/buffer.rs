@@ -10,7 +10,8 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Weak};
 
-/// The largest buffer that is kept.
+/// The largest buffer that is kept whatever comes: a larger one is kept only for who has promised
+/// to [`give it back`](Spare::give_back).
 const KEPT_MAX: usize = 16 * 1024 * 1024;
 
 /// A buffer that is free, if there is one. Those who share it read into it in turn; who finds it
@@ -23,6 +24,8 @@ pub struct Buffer {
     /// At least as many. `None` only while it is dropped.
     memory: Option<MmapMut>,
     bytes: usize,
+    /// How much of it may be kept.
+    kept_max: usize,
     spare: Weak<Mutex<Option<MmapMut>>>,
 }
 
@@ -34,13 +37,34 @@ impl Spare {
             // All pages at once: one by one they take several times as long.
             _ => MmapOptions::new().len(bytes).populate().map_anon()?,
         };
-        Ok(Buffer { memory: Some(memory), bytes, spare: Arc::downgrade(&self.0) })
+        let spare = Arc::downgrade(&self.0);
+        Ok(Buffer { memory: Some(memory), bytes, kept_max: KEPT_MAX, spare })
+    }
+
+    /// Is it so large that it is to be given back some time?
+    pub fn is_large(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|memory| memory.len() > KEPT_MAX)
+    }
+
+    /// Gives back what is large.
+    pub fn give_back(&self) {
+        let mut spare = self.0.lock();
+        let large = spare.take_if(|memory| memory.len() > KEPT_MAX);
+        drop(spare);
+        drop(large);
+    }
+}
+
+impl Buffer {
+    /// It is to be kept however large it is. Who says so sees to it that it is given back.
+    pub fn keep(&mut self) {
+        self.kept_max = usize::MAX;
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take().filter(|memory| memory.len() <= KEPT_MAX)
+        if let Some(memory) = self.memory.take().filter(|memory| memory.len() <= self.kept_max)
             && let Some(spare) = self.spare.upgrade()
         {
             let mut spare = spare.lock();
@@ -88,6 +112,25 @@ mod tests {
             spare.0.lock().as_ref().is_some_and(|kept| kept.len() == 100_000),
             "the largest stays"
         );
+    }
+
+    #[test]
+    fn g04_what_is_large_is_kept_for_who_promises_to_give_it_back() {
+        let spare = Spare::default();
+        let mut first = spare.take(KEPT_MAX + 1).unwrap();
+        first.keep();
+        let at = first.as_ptr();
+        drop(first);
+        assert!(spare.is_large());
+        let mut second = spare.take(KEPT_MAX + 1).unwrap();
+        assert_eq!(second.as_ptr(), at, "no page of it is a fresh one");
+        second.keep();
+        drop(second);
+        spare.give_back();
+        assert!(!spare.is_large() && spare.0.lock().is_none());
+        drop(spare.take(5000).unwrap());
+        spare.give_back();
+        assert!(spare.0.lock().is_some(), "that is not large");
     }
 
     #[test]

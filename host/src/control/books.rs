@@ -1,20 +1,30 @@
 //! Books: the records of generations, and the status and events that are made of them.
 
-use super::Control;
-use super::ending::Phase;
+use super::{Control, PluginState};
 use crate::event::{About, EventKind, REASONS_MAX};
 use crate::holder::Holders;
 use crate::host::{Applied, Handle};
-use crate::release::Generation;
-use crate::status::{GenerationStatus, PluginStatus, Residency, Status};
+use crate::release::{Footprint, Generation, Left};
+use crate::status::shown::Changes;
+use crate::status::{GenerationStatus, Mapped, PluginStatus, Residency};
 use midflight_inspect::text;
-use std::mem;
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Control {
+    /// Writes down what is known of a generation, instead of what was known.
+    pub(super) fn enter(&mut self, record: Record) {
+        let (number, plugin) = (record.generation, record.plugin.as_str());
+        match self.in_memory.get_mut(plugin) {
+            Some(of_plugin) => drop(of_plugin.insert(number)),
+            None => drop(self.in_memory.insert(plugin.to_owned(), BTreeSet::from([number]))),
+        }
+        self.records.insert(number, record);
+    }
+
     pub(super) fn mark(&mut self, number: u64, residency: Residency) {
-        self.changed = true;
         let residency = match residency {
             Residency::Resident(reasons) => Residency::Resident(text::list(reasons, REASONS_MAX)),
             plain => plain,
@@ -41,38 +51,26 @@ impl Control {
     }
 
     /// Whoever is told of a change finds it in the status: so this comes before the event and the
-    /// answer.
+    /// answer. It costs what has changed, and not what there is: who asks for a status makes it.
     pub(super) fn show(&mut self) {
-        if mem::take(&mut self.changed) {
-            self.count_memory();
-            self.shared.status.store(Arc::new(self.status()));
+        let (plugins, records) = (self.plugins.take_noted(), self.records.take_noted());
+        if plugins.is_empty() && records.is_empty() {
+            return;
         }
+        let mut changes = Changes::default();
+        for number in records {
+            changes.generations.push((number, self.records.get(&number).map(Record::shown)));
+        }
+        for name in plugins {
+            let shown = self.plugins.get(&name).map(|plugin| self.plugin_status(&name, plugin));
+            changes.plugins.extend(shown.map(|shown| (name, shown)));
+        }
+        self.shared.shown.apply(changes);
     }
 
-    /// Of those whose code is mapped and in no worker's hands.
-    fn count_memory(&mut self) {
-        let groups = self.groups.values();
-        let serving = groups.flat_map(|group| {
-            let tried = group.canary.iter().flat_map(|canary| &canary.members);
-            group.ready.iter().chain(tried).map(|ready| &ready.generation).chain(&group.active)
-        });
-        let retiring = self.retiring.iter().map(|retiring| &retiring.generation);
-        let started =
-            serving.chain(retiring).map(|generation| (generation.number, generation.memory()));
-        let leaving = self.ending.iter().filter_map(|(number, ending)| match &ending.phase {
-            Phase::Leaving(stopped) => Some((*number, stopped.memory())),
-            _ => None,
-        });
-        for (number, memory) in started.chain(leaving) {
-            if let Some(record) = self.records.get_mut(&number) {
-                record.memory = memory;
-            }
-        }
-    }
-
-    fn status(&self) -> Status {
-        let plugins = self.plugins.iter().map(|(name, plugin)| PluginStatus {
-            name: name.to_string(),
+    fn plugin_status(&self, name: &str, plugin: &PluginState) -> PluginStatus {
+        PluginStatus {
+            name: name.to_owned(),
             group: plugin.group.to_string(),
             active: plugin.active,
             version: plugin
@@ -87,8 +85,7 @@ impl Control {
                 .iter()
                 .map(|digest| blake3::Hash::from(*digest).to_hex().to_string())
                 .collect(),
-        });
-        Status { plugins: plugins.collect(), generations: self.records.values().cloned().collect() }
+        }
     }
 
     pub(super) fn applied(&self, to: &Generation, took: Duration) -> Applied {
@@ -104,8 +101,46 @@ impl Control {
     }
 }
 
-pub(super) fn record(generation: &Generation, residency: Residency) -> GenerationStatus {
-    GenerationStatus {
+/// What is known of a generation.
+pub(super) struct Record {
+    status: GenerationStatus,
+    /// Where what it takes is counted, while it is loaded.
+    footprint: Option<Footprint>,
+}
+
+impl Record {
+    pub(super) fn new(status: GenerationStatus, footprint: Option<Footprint>) -> Self {
+        Record { status, footprint }
+    }
+
+    /// It is gone, and this is what it has left.
+    pub(super) fn leave(&mut self, left: &Left) {
+        self.footprint = None;
+        self.status.memory = left.memory;
+        self.status.mapped = left.mapped;
+    }
+
+    fn shown(&self) -> (GenerationStatus, Option<Footprint>) {
+        (self.status.clone(), self.footprint.clone())
+    }
+}
+
+impl Deref for Record {
+    type Target = GenerationStatus;
+
+    fn deref(&self) -> &GenerationStatus {
+        &self.status
+    }
+}
+
+impl DerefMut for Record {
+    fn deref_mut(&mut self) -> &mut GenerationStatus {
+        &mut self.status
+    }
+}
+
+pub(super) fn record(generation: &Generation, residency: Residency) -> Record {
+    let status = GenerationStatus {
         plugin: generation.plugin.to_string(),
         version: generation.version.to_string(),
         generation: generation.number,
@@ -113,9 +148,10 @@ pub(super) fn record(generation: &Generation, residency: Residency) -> Generatio
         stamped: generation.image.stamped,
         residency,
         held_by: Holders::default(),
-        memory: generation.memory(),
-        mapped: generation.mapped(),
-    }
+        memory: None,
+        mapped: Mapped::default(),
+    };
+    Record::new(status, Some(generation.footprint()))
 }
 
 pub(super) fn about<'a>(plugin: &'a str, version: &'a str, generation: Option<u64>) -> About<'a> {

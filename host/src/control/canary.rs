@@ -15,6 +15,7 @@
 
 use super::books::record;
 use super::publish::Ready;
+use super::slots::Slots;
 use super::trial::{Asked, Unwell, over_budget, too_slow};
 use super::worker::Duty;
 use super::{Control, GroupState};
@@ -23,7 +24,7 @@ use crate::gate::ways::{Detour, Fork};
 use crate::host::{Applied, Publish};
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Release, Wanted};
+use crate::release::{Generation, Release};
 use crate::status::Residency;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -170,8 +171,7 @@ impl Control {
         self.publish(group);
         let Some(Share { of_all, .. }) = share else { return };
         for generation in new {
-            self.records.insert(generation.number, record(&generation, Residency::Canary));
-            self.changed = true;
+            self.enter(record(&generation, Residency::Canary));
             self.tell(generation.number, Duration::ZERO, EventKind::Canary { share: of_all });
         }
     }
@@ -196,7 +196,7 @@ impl Control {
     }
 
     /// What a group enters: its active generations, or a fork while a canary of it serves.
-    pub(super) fn entrance(state: &GroupState, releases: &mut u64, slots: &[Wanted]) -> Release {
+    pub(super) fn entrance(state: &GroupState, releases: &mut u64, slots: &Slots) -> Release {
         let mut release = |generations, meters| {
             *releases += 1;
             Release::new(*releases, generations, slots, meters)
@@ -227,8 +227,10 @@ impl Control {
 
     /// The time-driven part.
     pub(super) fn look_at_canaries(&mut self) {
-        let groups =
-            self.groups.iter().filter(|(_, state)| state.canary.is_some() && !state.is_switching());
+        let groups = self
+            .groups
+            .noted()
+            .filter(|(_, state)| state.canary.is_some() && !state.is_switching());
         let groups: Vec<_> = groups.map(|(group, _)| Arc::clone(group)).collect();
         let (hooks, interval) =
             (self.shared.bounds.hook_deadline, self.shared.bounds.check_interval());
@@ -272,15 +274,8 @@ impl Control {
         let of_it = |state: &GroupState| {
             state.canary.as_ref().is_some_and(|canary| canary.number == number)
         };
-        let Some(group) =
-            self.groups.iter().find(|(_, state)| of_it(state)).map(|(group, _)| Arc::clone(group))
-        else {
-            return false;
-        };
-        let Some(canary) = self.groups.get_mut(&group).and_then(|state| state.canary.as_mut())
-        else {
-            return false;
-        };
+        let Some((group, state)) = self.groups.find_noted(of_it) else { return false };
+        let Some(canary) = state.canary.as_mut() else { return false };
         (canary.checking, canary.checked) = (false, Instant::now());
         canary.is_well = canary.is_well_if && result.is_ok();
         if let Err((at, reason)) = result {

@@ -1,6 +1,7 @@
 //! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for,
 //! reported, or given up.
 
+use super::agenda::Item;
 use super::books::record;
 use super::worker::{Duty, answer, post};
 use super::{Command, Control};
@@ -108,14 +109,15 @@ impl Control {
 
     fn drain(&mut self, generation: Arc<Generation>, telling: Telling) {
         // One that never became active has none yet, and is in memory all the same.
-        self.records
-            .entry(generation.number)
-            .or_insert_with(|| record(&generation, Residency::Retiring));
-        self.mark(generation.number, Residency::Retiring);
-        self.tell(generation.number, Duration::ZERO, EventKind::Retiring);
-        let now = Instant::now();
+        let (number, now) = (generation.number, Instant::now());
+        if !self.records.contains_key(&number) {
+            self.enter(record(&generation, Residency::Retiring));
+        }
+        self.mark(number, Residency::Retiring);
+        self.tell(number, Duration::ZERO, EventKind::Retiring);
         let retiring = Retiring { generation, since: now, looked: now, stalled: false, telling };
-        self.retiring.push(retiring);
+        self.retiring.insert(number, retiring);
+        self.agenda.hurry(Item::Retiring(number));
     }
 
     pub(super) fn told(&mut self, generation: &Generation, result: Result<(), String>) {
@@ -125,68 +127,89 @@ impl Control {
         }
         // It may have been given up meanwhile.
         let given_up = self.given_up.get_mut(&number);
-        let mut retiring = self.retiring.iter_mut().chain(given_up);
-        let retiring = retiring.find(|retiring| retiring.generation.number == number);
-        let was = retiring.map(|retiring| mem::replace(&mut retiring.telling, Telling::Over));
-        if was == Some(Telling::Late) {
+        let Some(retiring) = self.retiring.get_mut(&number).or(given_up) else { return };
+        let was = mem::replace(&mut retiring.telling, Telling::Over);
+        if self.retiring.contains_key(&number) {
+            // The worker's share is given back with the command.
+            self.agenda.hurry(Item::Retiring(number));
+        }
+        if was == Telling::Late {
             self.mark(number, Residency::Retiring);
         }
     }
 
-    fn look_at_telling(&mut self) {
-        let deadline = self.shared.bounds.retire_deadline;
-        let mut late = Vec::new();
-        for retiring in &mut self.retiring {
-            if retiring.telling == Telling::Running && retiring.since.elapsed() >= deadline {
-                retiring.telling = Telling::Late;
-                late.push(retiring.generation.number);
+    /// Puts a release on its way out.
+    pub(super) fn begin_drain(&mut self, draining: Draining) {
+        self.drains += 1;
+        self.draining.insert(self.drains, draining);
+        self.agenda.hurry(Item::Drain(self.drains));
+    }
+
+    pub(super) fn look_at_drain(&mut self, number: u64) {
+        let Some(draining) = self.draining.remove(&number) else {
+            return self.agenda.remove(Item::Drain(number));
+        };
+        let (since, given_up) = (draining.since, draining.given_up);
+        let generations = draining.retired.release().numbers();
+        match draining.retired.look() {
+            Ok(sides) => {
+                self.agenda.remove(Item::Drain(number));
+                for retired in sides {
+                    self.begin_drain(Draining { retired, since, by_lease: Vec::new(), given_up });
+                }
+                // Its shares in them are gone.
+                for generation in generations {
+                    if self.retiring.contains_key(&generation) {
+                        self.agenda.hurry(Item::Retiring(generation));
+                    }
+                }
+            }
+            Err(retired) => {
+                self.draining.insert(number, Draining { retired, ..draining });
+                self.agenda.again(Item::Drain(number));
             }
         }
-        for number in late {
+    }
+
+    pub(super) fn look_at_retiring(&mut self, number: u64) {
+        self.look_at_telling(number);
+        let Some(mut retiring) = self.retiring.remove(&number) else {
+            return self.agenda.remove(Item::Retiring(number));
+        };
+        let took = retiring.since.elapsed();
+        match Arc::try_unwrap(retiring.generation) {
+            Ok(generation) => {
+                self.agenda.remove(Item::Retiring(number));
+                self.tell(number, took, EventKind::Drained);
+                self.end_generation(generation);
+            }
+            Err(generation) => {
+                let stalls = !retiring.stalled && took >= self.shared.bounds.drain_deadline;
+                if stalls || retiring.looked.elapsed() >= HOLDERS_POLL {
+                    retiring.looked = Instant::now();
+                    retiring.stalled |= stalls;
+                    self.hold(&generation, retiring.telling, stalls.then_some(took));
+                }
+                self.retiring.insert(number, Retiring { generation, ..retiring });
+                self.agenda.again(Item::Retiring(number));
+            }
+        }
+    }
+
+    fn look_at_telling(&mut self, number: u64) {
+        let Some(retiring) = self.retiring.get_mut(&number) else { return };
+        let is_late = retiring.since.elapsed() >= self.shared.bounds.retire_deadline;
+        if retiring.telling == Telling::Running && is_late {
+            retiring.telling = Telling::Late;
             let waits = |why: &str| format!("retiring waits: {why}");
             let why = self.workless.why(Duty::Tell, number).map(waits);
             self.reside(number, vec![why.unwrap_or_else(|| RETIRING.to_owned())]);
         }
     }
 
-    pub(super) fn look_at_drains(&mut self) {
-        for draining in mem::take(&mut self.draining) {
-            match draining.retired.look() {
-                Ok(sides) => {
-                    let (since, given_up) = (draining.since, draining.given_up);
-                    let side =
-                        |retired| Draining { retired, since, by_lease: Vec::new(), given_up };
-                    self.draining.extend(sides.into_iter().map(side));
-                }
-                Err(retired) => self.draining.push(Draining { retired, ..draining }),
-            }
-        }
-        self.look_at_telling();
-        let drain_deadline = self.shared.bounds.drain_deadline;
-        for mut retiring in mem::take(&mut self.retiring) {
-            let (number, took) = (retiring.generation.number, retiring.since.elapsed());
-            match Arc::try_unwrap(retiring.generation) {
-                Ok(generation) => {
-                    self.tell(number, took, EventKind::Drained);
-                    self.end_generation(generation);
-                }
-                Err(generation) => {
-                    let stalls = !retiring.stalled && took >= drain_deadline;
-                    if stalls || retiring.looked.elapsed() >= HOLDERS_POLL {
-                        retiring.looked = Instant::now();
-                        retiring.stalled |= stalls;
-                        self.hold(&generation, retiring.telling, stalls.then_some(took));
-                    }
-                    self.retiring.push(Retiring { generation, ..retiring });
-                }
-            }
-        }
-    }
-
     /// Shows who holds a generation; and tells it, if its drain has stalled just now.
     fn hold(&mut self, generation: &Arc<Generation>, telling: Telling, stalled: Option<Duration>) {
         let holders = self.holders(generation, telling);
-        self.changed = true;
         if let Some(record) = self.records.get_mut(&generation.number) {
             record.held_by = holders.clone();
         }
@@ -200,7 +223,7 @@ impl Control {
         let mut holders = Holders { retiring: telling != Telling::Over, ..Holders::default() };
         // Taken, and not written down: perhaps not yet.
         let (mut shares, now) = (0, Instant::now());
-        for draining in &mut self.draining {
+        for draining in self.draining.values_mut() {
             let release = draining.retired.release();
             if !release.has(generation) {
                 continue;
@@ -265,10 +288,7 @@ impl Control {
                 answer(&awaiting.reply, Some(holders).filter(|holders| !holders.is_empty()));
                 continue;
             }
-            let retiring = self
-                .retiring
-                .iter()
-                .find(|retiring| retiring.generation.number == awaiting.generation);
+            let retiring = self.retiring.get(&awaiting.generation);
             match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
                 // On standby it waits for the commit first.
                 None if self.is_standby(awaiting.generation) => {
@@ -292,18 +312,20 @@ impl Control {
 
     /// Nobody waits for it any more.
     pub(super) fn force(&mut self, plugin: &str, number: u64) -> Result<(), Refusal> {
-        let stalled = self.retiring.iter().position(|retiring| {
-            let Retiring { generation, stalled, .. } = retiring;
-            generation.number == number && *generation.plugin == *plugin && *stalled
-        });
-        let Some(at) = stalled else {
-            let reason = format!("no drain of generation {number} of {plugin} has stalled");
-            return Err(Refusal::new(Code::NotStalled, reason));
+        let stalled = self.retiring.remove(&number);
+        let has_stalled = |it: &Retiring| *it.generation.plugin == *plugin && it.stalled;
+        let retiring = match stalled {
+            Some(stalled) if has_stalled(&stalled) => stalled,
+            other => {
+                self.retiring.extend(other.map(|other| (number, other)));
+                let reason = format!("no drain of generation {number} of {plugin} has stalled");
+                return Err(Refusal::new(Code::NotStalled, reason));
+            }
         };
-        let retiring = self.retiring.remove(at);
+        self.agenda.remove(Item::Retiring(number));
         let (generation, since) = (Arc::clone(&retiring.generation), retiring.since);
         let holders = self.holders(&generation, retiring.telling);
-        for draining in &mut self.draining {
+        for draining in self.draining.values_mut() {
             draining.given_up |= draining.retired.release().has(&generation);
         }
         // A share that is never given back: what holds it may let go yet, and then its release
@@ -316,6 +338,6 @@ impl Control {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        !self.retiring.is_empty() || self.draining.iter().any(|draining| !draining.given_up)
+        !self.retiring.is_empty() || self.draining.values().any(|draining| !draining.given_up)
     }
 }

@@ -1,15 +1,17 @@
 //! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and
 //! its absence proven. Or it stays, with its reasons, and is looked at again.
 
+use super::agenda::Item;
+use super::books::Record;
 use super::drain::HOLDERS_POLL;
 use super::worker::{Duty, Workless, post};
 use super::{Command, Control, Reply};
 use crate::event::{EventKind, REASONS_MAX};
 use crate::holder::Holders;
-use crate::library::is_mapped;
+use crate::library::Maps;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Left, Stopped};
-use crate::status::{GenerationStatus, Mapped, Residency};
+use crate::status::{GenerationStatus, Residency};
 use midflight_inspect::text;
 use std::mem;
 use std::time::{Duration, Instant};
@@ -24,13 +26,27 @@ pub(super) struct Ending {
     pub(super) phase: Phase,
     /// When the phase began.
     pub(super) began: Instant,
-    pub(super) looked: Instant,
     /// When the status was last told what it waits for.
     shown: Instant,
     /// Why it is still there, as it was last reported; empty while it is within its deadlines.
     pub(super) reasons: Vec<String>,
     /// It never served: the answer to its update, which comes when nothing of it is left.
     pub(super) refused: Option<(Refusal, Option<Reply>)>,
+}
+
+/// The last look at the process's mappings.
+#[derive(Default)]
+pub(super) struct Looked {
+    took: Duration,
+    at: Option<Instant>,
+}
+
+impl Looked {
+    /// How long until the next, where one is not to take more than a tenth of the time.
+    fn wait(&self) -> Option<Duration> {
+        let since = self.at?.elapsed();
+        (self.took * 10).checked_sub(since).filter(|wait| !wait.is_zero())
+    }
 }
 
 pub(super) enum Phase {
@@ -48,6 +64,7 @@ impl Control {
     pub(super) fn end_generation(&mut self, generation: Generation) {
         let number = generation.number;
         self.ending.insert(number, Ending::new(Phase::Stopping, None));
+        self.agenda.later(Item::Ending(number), HOLDERS_POLL);
         let commands = self.shared.commands();
         self.must(Duty::Stop, number, move || {
             let (result, stopped) = generation.stop();
@@ -73,7 +90,7 @@ impl Control {
         refused: Option<(Refusal, Option<Reply>)>,
     ) {
         self.ending.insert(number, Ending::new(Phase::Leaving(stopped), refused));
-        self.look_at_ending(number);
+        self.look_at_ending(number, None);
     }
 
     fn close(&mut self, number: u64, stopped: Stopped) {
@@ -88,28 +105,43 @@ impl Control {
         if let Some(ending) = self.ending.get_mut(&number) {
             ending.enter(Phase::Kept(left));
         }
-        self.look_at_ending(number);
+        self.agenda.hurry(Item::Ending(number));
     }
 
-    pub(super) fn look_at_endings(&mut self) {
-        let due =
-            |ending: &Ending| ending.reasons.is_empty() || ending.looked.elapsed() >= RESIDENT_POLL;
-        let due: Vec<_> = self
-            .ending
-            .iter()
-            .filter(|(_, ending)| due(ending))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in due {
-            self.look_at_ending(number);
+    /// Those that are to be proven absent are looked for in one look at the process's mappings,
+    /// which are as many as there are libraries.
+    pub(super) fn look_at_endings(&mut self, due: Vec<Item>) {
+        let is_closed = |number: &u64| {
+            self.ending.get(number).is_some_and(|ending| matches!(ending.phase, Phase::Kept(_)))
+        };
+        let due = due.into_iter().filter_map(Item::ending);
+        let (closed, other): (Vec<_>, Vec<_>) = due.partition(is_closed);
+        for number in other {
+            self.look_at_ending(number, None);
+        }
+        if closed.is_empty() {
+            return;
+        }
+        // Where many end, those that come next are looked for with these.
+        let wait = self.looked.wait().filter(|_| self.ending.len() > closed.len());
+        if let Some(wait) = wait {
+            closed.into_iter().for_each(|number| self.agenda.later(Item::Ending(number), wait));
+            return;
+        }
+        let began = Instant::now();
+        let maps = Maps::now();
+        self.looked = Looked { took: began.elapsed(), at: Some(Instant::now()) };
+        for number in closed {
+            self.look_at_ending(number, Some(&maps));
         }
     }
 
-    fn look_at_ending(&mut self, number: u64) {
+    fn look_at_ending(&mut self, number: u64, maps: Option<&Maps>) {
         let stop_deadline = self.shared.bounds.stop_deadline;
-        let Some(ending) = self.ending.get_mut(&number) else { return };
-        ending.looked = Instant::now();
-        let reasons = ending.phase.reasons(number, &self.workless);
+        let Some(ending) = self.ending.get_mut(&number) else {
+            return self.agenda.remove(Item::Ending(number));
+        };
+        let reasons = ending.phase.reasons(number, &self.workless, maps);
         let is_for_good = match &ending.phase {
             Phase::Stopping | Phase::Closing => false,
             Phase::Leaving(stopped) => !stopped.left.image.keeps.is_empty(),
@@ -119,38 +151,46 @@ impl Control {
             if matches!(ending.phase, Phase::Kept(_)) {
                 self.gone(number);
             } else if let Phase::Leaving(stopped) = ending.enter(Phase::Closing) {
+                self.agenda.later(Item::Ending(number), HOLDERS_POLL);
                 self.close(number, stopped);
             }
         } else if is_for_good || ending.began.elapsed() >= stop_deadline {
+            self.agenda.later(Item::Ending(number), RESIDENT_POLL);
             self.report(number, reasons);
-        } else if ending.shown.elapsed() >= HOLDERS_POLL {
-            ending.shown = Instant::now();
-            self.show_left(number, reasons);
+        } else {
+            match &ending.phase {
+                Phase::Leaving(_) => self.agenda.again(Item::Ending(number)),
+                // A command tells of their end.
+                _ => self.agenda.later(Item::Ending(number), HOLDERS_POLL),
+            }
+            if ending.shown.elapsed() >= HOLDERS_POLL {
+                ending.shown = Instant::now();
+                self.show_left(number, reasons);
+            }
         }
     }
 
     /// It is within its deadline, and what it waits for is no secret.
     fn show_left(&mut self, number: u64, reasons: Vec<String>) {
         let left = text::list(reasons, REASONS_MAX);
-        if let Some(record) = self.records.get_mut(&number)
-            && record.held_by.left != left
+        if self.records.get(&number).is_some_and(|record| record.held_by.left != left)
+            && let Some(record) = self.records.get_mut(&number)
         {
             record.held_by = Holders { left, ..Holders::default() };
-            self.changed = true;
         }
     }
 
     /// What keeps a generation that is ending.
     pub(super) fn left_by(&self, number: u64) -> Option<Holders> {
-        let left = self.ending.get(&number)?.phase.reasons(number, &self.workless);
+        let left = self.ending.get(&number)?.phase.reasons(number, &self.workless, None);
         Some(Holders { left, ..Holders::default() })
     }
 
     fn gone(&mut self, number: u64) {
+        self.agenda.remove(Item::Ending(number));
         let Some(Ending { phase, refused, .. }) = self.ending.remove(&number) else { return };
         if let (Phase::Kept(left), Some(record)) = (phase, self.records.get_mut(&number)) {
-            record.memory = left.memory;
-            record.mapped = left.mapped;
+            record.leave(&left);
         }
         self.unmapped(number);
         if let Some((refusal, reply)) = refused {
@@ -164,11 +204,14 @@ impl Control {
         let memory = record.and_then(|record| record.memory);
         let mapped = record.map(|record| record.mapped).unwrap_or_default();
         self.tell(number, Duration::ZERO, EventKind::Unmapped { memory, mapped });
-        let mut unmapped =
-            self.records.values().filter(|record| record.residency == Residency::Unmapped);
-        let oldest = unmapped.next().map(|record| record.generation);
-        if unmapped.count() >= UNMAPPED_KEPT_MAX
-            && let Some(oldest) = oldest
+        if let Some(record) = self.records.get(&number)
+            && let Some(of_plugin) = self.in_memory.get_mut(record.plugin.as_str())
+        {
+            of_plugin.remove(&number);
+        }
+        self.unmapped.insert(number);
+        if self.unmapped.len() > UNMAPPED_KEPT_MAX
+            && let Some(oldest) = self.unmapped.pop_first()
         {
             self.records.remove(&oldest);
         }
@@ -187,9 +230,11 @@ impl Control {
             Phase::Leaving(stopped) => stopped.ways_out(),
             _ => Vec::new(),
         };
-        if let Phase::Leaving(Stopped { left, .. }) | Phase::Kept(left) = &ending.phase {
+        if !self.records.contains_key(&number)
+            && let Phase::Leaving(Stopped { left, .. }) | Phase::Kept(left) = &ending.phase
+        {
             let image = &left.image;
-            self.records.entry(number).or_insert_with(|| GenerationStatus {
+            let status = GenerationStatus {
                 plugin: image.plugin.to_string(),
                 version: image.version.to_string(),
                 generation: number,
@@ -197,9 +242,14 @@ impl Control {
                 stamped: image.stamped,
                 residency: Residency::Retiring,
                 held_by: Holders::default(),
-                memory: None,
-                mapped: Mapped::default(),
-            });
+                memory: left.memory,
+                mapped: left.mapped,
+            };
+            let footprint = match &ending.phase {
+                Phase::Leaving(stopped) => Some(stopped.footprint()),
+                _ => None,
+            };
+            self.enter(Record::new(status, footprint));
         }
         match first {
             true => {
@@ -238,7 +288,7 @@ impl Control {
 impl Ending {
     pub(super) fn new(phase: Phase, refused: Option<(Refusal, Option<Reply>)>) -> Self {
         let now = Instant::now();
-        Ending { phase, began: now, looked: now, shown: now, reasons: Vec::new(), refused }
+        Ending { phase, began: now, shown: now, reasons: Vec::new(), refused }
     }
 
     fn enter(&mut self, phase: Phase) -> Phase {
@@ -248,8 +298,14 @@ impl Ending {
 }
 
 impl Phase {
-    /// Why it has not ended; empty where it has, or can go on.
-    pub(super) fn reasons(&self, number: u64, workless: &Workless) -> Vec<String> {
+    /// Why it has not ended, by the `maps` or by a look of its own; empty where it has, or can go
+    /// on.
+    pub(super) fn reasons(
+        &self,
+        number: u64,
+        workless: &Workless,
+        maps: Option<&Maps>,
+    ) -> Vec<String> {
         let of = |duty, name| match workless.why(duty, number) {
             Some(why) => vec![format!("{name} waits: {why}")],
             None => vec![format!("{name} still running")],
@@ -258,10 +314,12 @@ impl Phase {
             Phase::Stopping => of(Duty::Stop, "stop"),
             Phase::Leaving(stopped) => stopped.holds(),
             Phase::Closing => of(Duty::Close, "close"),
-            Phase::Kept(left) if is_mapped(left.image.path()) => {
-                vec!["kept by the loader for a reason that it does not tell".to_owned()]
+            Phase::Kept(left) => {
+                let path = left.image.path();
+                let is_mapped = maps.map_or_else(|| Maps::now().has(path), |maps| maps.has(path));
+                let kept = || "kept by the loader for a reason that it does not tell".to_owned();
+                is_mapped.then(kept).into_iter().collect()
             }
-            Phase::Kept(_) => Vec::new(),
         }
     }
 }

@@ -381,7 +381,7 @@ impl Control {
     }
 
     fn handover(&self, number: u64) -> Option<(Arc<str>, &HandOver)> {
-        self.groups.iter().find_map(|(group, state)| {
+        self.groups.noted().find_map(|(group, state)| {
             let handover = state.handover.as_ref().filter(|it| it.number == number)?;
             Some((Arc::clone(group), handover))
         })
@@ -412,7 +412,7 @@ impl Control {
         let bounds = &self.shared.bounds;
         let (wait_max, start, hooks) =
             (bounds.handover_wait_max, bounds.start_deadline, bounds.hook_deadline);
-        let groups = self.groups.iter().filter(|(_, state)| state.handover.is_some());
+        let groups = self.groups.noted().filter(|(_, state)| state.handover.is_some());
         for group in groups.map(|(group, _)| Arc::clone(group)).collect::<Vec<_>>() {
             let Some(state) = self.groups.get_mut(&group) else { continue };
             let Some(handover) = &mut state.handover else { continue };
@@ -433,7 +433,7 @@ impl Control {
                 continue;
             }
             let inside = |pair: &Pair| {
-                self.draining.iter().any(|draining| draining.retired.release().has(&pair.from))
+                self.draining.values().any(|draining| draining.retired.release().has(&pair.from))
             };
             if matches!(handover.phase, Phase::Closing) && !handover.pairs.iter().any(inside) {
                 handover.phase = Phase::Moving;
@@ -501,7 +501,8 @@ impl Control {
 
     /// The host ends: nothing is handed over any more, and who waits is let in to what is left.
     pub(super) fn end_handovers(&mut self) {
-        for group in self.groups.keys().cloned().collect::<Vec<_>>() {
+        let groups = self.groups.noted().map(|(group, _)| Arc::clone(group));
+        for group in groups.collect::<Vec<_>>() {
             let why = "the host is ending";
             let Some((HandOver { number, way, .. }, door)) = self.end_handover(&group) else {
                 continue;

@@ -1,8 +1,8 @@
-//! When the child of the next preflight is started.
+//! What is kept for the next update: a preflight's child, and the memory of a library.
 //!
-//! Not with the host: a service that is never updated has none. From the first switch on there is
-//! one, for who updates once mostly does so again. And not while an update is under way, whose
-//! calls and threads want the processor more.
+//! The child is not started with the host: a service that is never updated has none. From the first
+//! switch on there is one, for who updates once mostly does so again. And not while an update is
+//! under way, whose calls and threads want the processor more.
 
 use super::Control;
 use super::worker::spawn;
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// After which a drain that lasts is no reason to wait any longer.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long much memory is kept that no library is read into.
+const SPARE_KEPT: Duration = Duration::from_secs(60);
 /// Between two looks at whether the child is still there, when nothing else is to be seen to.
 pub(super) const CHILD_POLL: Duration = Duration::from_secs(60);
 
@@ -43,18 +45,33 @@ impl Keeping {
         }
     }
 
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
 }
 
 impl Control {
+    /// The memory that a large library was read into is kept for the next one, but not for ever.
+    pub(super) fn keep_spare(&mut self) {
+        self.spare_until = self.shared.spare.is_large().then(|| Instant::now() + SPARE_KEPT);
+    }
+
+    pub(super) fn look_at_spare(&mut self) {
+        if self.spare_until.take_if(|until| Instant::now() >= *until).is_some() {
+            self.shared.spare.give_back();
+        }
+    }
+
     pub(super) fn look_at_keeping(&mut self) {
         if self.keeping.has_begun {
             self.keeping.kept.look();
         }
         let Some(since) = self.keeping.due else { return };
-        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let busy = self.groups.noted().any(|(_, state)| state.transition.is_some());
         if busy || self.shutdown.is_some() || !self.is_settled() && since.elapsed() < PATIENCE {
             return;
         }

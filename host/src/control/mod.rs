@@ -9,6 +9,7 @@
 //! (stops, waits for what it left with threads, closes) → unmapped, or resident with its reasons.
 //! Each has its file here, and each file its part of `Control`.
 
+mod agenda;
 mod books;
 pub(crate) mod canary;
 mod drain;
@@ -16,12 +17,13 @@ mod ending;
 mod gather;
 mod handover;
 mod keeping;
+mod noted;
 mod parked;
 mod publish;
 mod queue;
 pub(crate) mod recall;
 mod shutdown;
-mod slots;
+pub(crate) mod slots;
 mod transition;
 mod trial;
 mod update;
@@ -40,20 +42,22 @@ use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::run::RunDirectory;
 use crate::stage::{Candidate, Refused, Step};
-use crate::status::GenerationStatus;
-use books::about;
+use agenda::{Agenda, Item};
+use books::{Record, about};
 use canary::Canary;
 use drain::{Awaiting, Draining, Retiring};
-use ending::{Ending, RESIDENT_POLL};
+use ending::{Ending, Looked};
 use gather::Gathering;
 pub(crate) use gather::Named;
 use handover::HandOver;
 use keeping::{CHILD_POLL, Keeping};
 use midflight_plugin::rt::Linked;
+use noted::Noted;
 use publish::{Point, Ready};
 use queue::Operation;
 use recall::Recall;
 use shutdown::Shutdown;
+use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::ops::Range;
@@ -69,6 +73,11 @@ use worker::{Duty, Workless, answer};
 const FILTERS_SETTLE: Duration = Duration::from_millis(20);
 /// A pause that is longer than it was to be by so much is one of the process or the machine.
 const STOPPED: Duration = Duration::from_secs(1);
+
+/// How many commands may come before what is due by time is looked at.
+const COMMANDS_OF_A_LOOK: usize = 64;
+/// How often what a look makes due is looked at in the same pass.
+const LOOKS_OF_A_PASS: usize = 4;
 
 pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
 
@@ -216,14 +225,22 @@ pub(crate) struct Control {
     configs: BTreeMap<String, Arc<str>>,
     recall: Option<Recall>,
 
-    groups: BTreeMap<Arc<str>, GroupState>,
-    plugins: BTreeMap<Arc<str>, PluginState>,
-    /// By slot index.
-    slots: Vec<Wanted>,
-    records: BTreeMap<u64, GenerationStatus>,
+    /// Noted are those of which something is under way, or was changed since the last look.
+    groups: Noted<Arc<str>, GroupState>,
+    /// Noted, here and of the records, is what the status does not show yet.
+    plugins: Noted<Arc<str>, PluginState>,
+    /// Those for which a watched file waits.
+    parked: BTreeSet<Arc<str>>,
+    slots: Slots,
+    records: Noted<u64, Record>,
+    /// Of the records, those of generations that are not unmapped, by plugin.
+    in_memory: BTreeMap<String, BTreeSet<u64>>,
+    /// Those of unmapped ones.
+    unmapped: BTreeSet<u64>,
 
-    draining: Vec<Draining>,
-    retiring: Vec<Retiring>,
+    draining: BTreeMap<u64, Draining>,
+    /// By generation, as are those that follow.
+    retiring: BTreeMap<u64, Retiring>,
     awaiting: Vec<Awaiting>,
     /// Generations that nobody waits for any more: each has a share that is never given back.
     given_up: BTreeMap<u64, Retiring>,
@@ -233,19 +250,22 @@ pub(crate) struct Control {
 
     generations: u64,
     releases: u64,
+    drains: u64,
     jobs: u64,
     points: Vec<Point>,
     /// What must be done and has no thread.
     workless: Workless,
-    /// Looks at the drains since something last happened: they get rarer.
-    looks: u32,
-    changed: bool,
+    agenda: Agenda,
+    /// When the process's mappings were last looked at.
+    looked: Looked,
     /// When plugins are to be told that the log filters have changed.
     relisten: Option<Instant>,
     /// How verbose the service's log was at the last look.
     verbosity: u8,
     shutdown: Option<Shutdown>,
     keeping: Keeping,
+    /// When the memory of a large library is given back.
+    spare_until: Option<Instant>,
     run: Arc<RunDirectory>,
 }
 
@@ -299,26 +319,31 @@ impl Control {
             overrides: setup.groups,
             configs: setup.configs,
             recall: setup.recall,
-            groups: BTreeMap::new(),
-            plugins: BTreeMap::new(),
-            slots: Vec::new(),
-            records: BTreeMap::new(),
-            draining: Vec::new(),
-            retiring: Vec::new(),
+            groups: Noted::new(),
+            plugins: Noted::new(),
+            parked: BTreeSet::new(),
+            slots: Slots::default(),
+            records: Noted::new(),
+            in_memory: BTreeMap::new(),
+            unmapped: BTreeSet::new(),
+            draining: BTreeMap::new(),
+            retiring: BTreeMap::new(),
             awaiting: Vec::new(),
             given_up: BTreeMap::new(),
             ending: BTreeMap::new(),
             lost: BTreeSet::new(),
             generations: 0,
             releases: 0,
+            drains: 0,
             jobs: 0,
             points: Vec::new(),
             workless: Workless::default(),
-            looks: 0,
-            changed: false,
+            agenda: Agenda::default(),
+            looked: Looked::default(),
             relisten: None,
             verbosity: logs::verbosity(),
             shutdown: None,
+            spare_until: None,
             run: setup.run,
         }
     }
@@ -341,10 +366,14 @@ impl Control {
             self.forgive(began.elapsed().saturating_sub(pause));
             match command {
                 Ok(command) => {
-                    self.looks = 0;
+                    self.agenda.stir();
                     self.take(command);
+                    // What has come meanwhile is looked at together.
+                    for command in commands.try_iter().take(COMMANDS_OF_A_LOOK) {
+                        self.take(command);
+                    }
                 }
-                Err(RecvTimeoutError::Timeout) => self.looks = self.looks.saturating_add(1),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.look();
@@ -399,15 +428,15 @@ impl Control {
     /// What is due by time: drains that may have ended, deadlines, code that may have gone.
     fn look(&mut self) {
         self.look_at_workless();
-        self.look_at_drains();
+        self.look_at_agenda();
         self.look_at_awaiting();
         self.look_at_deadlines();
         self.look_at_handovers();
         self.look_at_trials();
         self.look_at_canaries();
-        self.look_at_endings();
         self.look_at_parked();
         self.look_at_keeping();
+        self.look_at_spare();
         // Of a logger's level nobody is told that it has changed.
         let verbosity = logs::verbosity();
         if mem::replace(&mut self.verbosity, verbosity) != verbosity {
@@ -416,6 +445,27 @@ impl Control {
         if self.relisten.is_some_and(|due| Instant::now() >= due) {
             self.relisten = None;
             self.tell_filters();
+        }
+        self.groups.keep_noted(GroupState::is_busy);
+    }
+
+    fn look_at_agenda(&mut self) {
+        // A look can put the next step on the agenda, which is then due at once.
+        for _ in 0..LOOKS_OF_A_PASS {
+            let due = self.agenda.due();
+            if due.is_empty() {
+                return;
+            }
+            let (ended, other): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|item| matches!(item, Item::Ending(_)));
+            for item in other {
+                match item {
+                    Item::Drain(number) => self.look_at_drain(number),
+                    Item::Retiring(number) => self.look_at_retiring(number),
+                    Item::Ending(_) => {}
+                }
+            }
+            self.look_at_endings(ended);
         }
     }
 
@@ -426,7 +476,7 @@ impl Control {
         if lost < STOPPED {
             return;
         }
-        for state in self.groups.values_mut() {
+        for state in self.groups.all_mut().filter(|state| state.is_busy()) {
             state.trials.iter_mut().for_each(|trial| trial.forgive(lost));
             state.canary.iter_mut().for_each(|canary| canary.forgive(lost));
             state.handover.iter_mut().for_each(|handover| handover.forgive(lost));
@@ -434,35 +484,26 @@ impl Control {
                 *step_began += lost;
             }
         }
-        for retiring in &mut self.retiring {
+        for retiring in self.retiring.values_mut() {
             retiring.since += lost;
         }
     }
 
     /// How long the queue may be waited for before something is due.
     fn pause(&self) -> Duration {
-        let again = self.workless.due().map(|due| due.saturating_duration_since(Instant::now()));
-        again.map_or(self.pause_of_groups(), |again| again.min(self.pause_of_groups()))
-    }
-
-    fn pause_of_groups(&self) -> Duration {
-        let leaving = self.ending.values().any(|ending| ending.reasons.is_empty());
-        if self.is_draining() || leaving || !self.awaiting.is_empty() {
-            // Calls mostly end within microseconds; what doesn't is looked at ever less often.
-            return Duration::from_micros(50 << (self.looks / 8).min(11));
-        }
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
         let working =
-            self.groups.values().any(|state| state.transition.is_some() || state.is_timed());
-        if working || self.shutdown.is_some() || self.relisten.is_some() {
-            return Duration::from_millis(10);
-        }
-        if !self.ending.is_empty() {
-            return RESIDENT_POLL;
-        }
-        if self.keeping.has_begun() {
-            return CHILD_POLL;
-        }
-        Duration::from_secs(3600)
+            self.groups.noted().any(|(_, state)| state.transition.is_some() || state.is_timed());
+        let waits = self.shutdown.is_some() || self.relisten.is_some() || self.keeping.is_due();
+        let polled = if working || waits || !self.awaiting.is_empty() {
+            Duration::from_millis(10)
+        } else if self.keeping.has_begun() {
+            CHILD_POLL
+        } else {
+            Duration::from_secs(3600)
+        };
+        let timed = [self.workless.due().map(until), self.spare_until.map(until)];
+        timed.into_iter().chain([self.agenda.pause()]).flatten().fold(polled, Duration::min)
     }
 
     fn tell_filters(&mut self) {
@@ -482,7 +523,7 @@ impl Drop for Control {
         let points = mem::take(&mut self.points);
         let refused = self.ending.values_mut().map(|ending| ending.refused.take());
         drop((points, refused.collect::<Vec<_>>(), mem::take(&mut self.awaiting)));
-        for state in self.groups.values_mut() {
+        for state in self.groups.all_mut() {
             let tried = state.trials.iter_mut().flat_map(|trial| &mut trial.members);
             let canary = state.canary.iter_mut().flat_map(|canary| &mut canary.members);
             let ready = state.ready.iter_mut().chain(&mut state.behind).chain(canary);
@@ -494,7 +535,7 @@ impl Drop for Control {
         mem::forget(mem::take(&mut self.draining));
         mem::forget(mem::take(&mut self.retiring));
         mem::forget(mem::take(&mut self.ending));
-        for state in self.groups.values_mut() {
+        for state in self.groups.all_mut() {
             mem::forget(mem::take(&mut state.active));
             mem::forget(mem::take(&mut state.ready));
             mem::forget(mem::take(&mut state.gathering));
@@ -537,6 +578,12 @@ impl GroupState {
     /// Something of it is due by time.
     fn is_timed(&self) -> bool {
         !self.trials.is_empty() || self.canary.is_some() || self.handover.is_some()
+    }
+
+    /// Something of it is under way, or waits.
+    fn is_busy(&self) -> bool {
+        let waits = !(self.waiting.is_empty() && self.ready.is_empty() && self.behind.is_empty());
+        waits || self.transition.is_some() || self.gathering.is_some() || self.is_timed()
     }
 
     /// Hooks around a switch are running: no other switch may come between.

@@ -15,12 +15,16 @@ impl Control {
         let version = candidate.manifest().version.to_string();
         if let Some(plugin) = self.plugins.get_mut(name) {
             plugin.parked = Some((candidate, took));
+            self.parked.insert(name.into());
         }
         self.shared.events.add(about(name, &version, None), took, EventKind::Waiting);
     }
 
     /// Whoever comes later than a parked file has the last word.
     pub(super) fn drop_parked(&mut self, name: &str) {
+        if !self.parked.remove(name) {
+            return;
+        }
         let parked = self.plugins.get_mut(name).and_then(|plugin| plugin.parked.take());
         if let Some((candidate, took)) = parked {
             let version = candidate.manifest().version.to_string();
@@ -30,14 +34,13 @@ impl Control {
 
     /// What waits for room has it now, or waits in vain: then it is refused.
     pub(super) fn look_at_parked(&mut self) {
-        let parked = self.plugins.iter().filter(|(_, plugin)| plugin.parked.is_some());
+        let parked = self.parked.iter();
         let max = self.shared.bounds.generations_max;
         let has_room = |name: &str| self.in_memory(name).count() < max;
-        let due: Vec<_> = parked
-            .filter(|(name, _)| has_room(name) || !self.is_making_room(name))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
+        let due: Vec<_> =
+            parked.filter(|name| has_room(name) || !self.is_making_room(name)).cloned().collect();
         for name in due {
+            self.parked.remove(&name);
             let Some(plugin) = self.plugins.get_mut(&name) else { continue };
             let group = Arc::clone(&plugin.group);
             if let Some((candidate, took)) = plugin.parked.take() {
@@ -50,7 +53,7 @@ impl Control {
     pub(super) fn is_making_room(&self, plugin: &str) -> bool {
         let of_it =
             |number: &u64| self.records.get(number).is_some_and(|record| record.plugin == plugin);
-        let mut draining = self.retiring.iter().filter(|retiring| retiring.is_in_time());
+        let mut draining = self.retiring.values().filter(|retiring| retiring.is_in_time());
         let mut ending = self.ending.iter().filter(|(_, ending)| ending.reasons.is_empty());
         draining.any(|retiring| *retiring.generation.plugin == *plugin)
             || ending.any(|(number, _)| of_it(number))

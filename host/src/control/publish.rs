@@ -3,6 +3,7 @@
 use super::books::record;
 use super::drain::Draining;
 use super::handover::HandOver;
+use super::slots::Slots;
 use super::trial::Tried;
 use super::update::{Good, Update};
 use super::worker::answer;
@@ -12,7 +13,7 @@ use crate::gate::ways::Detour;
 use crate::host::Applied;
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Release, Wanted};
+use crate::release::{Generation, Release};
 use crate::status::Residency;
 use std::mem;
 use std::sync::Arc;
@@ -50,9 +51,7 @@ impl Control {
     /// Of one plugin the newest waits; what it overtakes never served.
     pub(super) fn await_switch_point(&mut self, group: &Arc<str>, ready: Ready) {
         self.shared.waiting.store(true, SeqCst);
-        self.records
-            .insert(ready.generation.number, record(&ready.generation, Residency::Prepared));
-        self.changed = true;
+        self.enter(record(&ready.generation, Residency::Prepared));
         self.await_turn(group, ready, |state| &mut state.ready);
     }
 
@@ -92,6 +91,9 @@ impl Control {
     /// Who is inside of a call can't wait for the state of its group to be handed over: that waits
     /// for the call.
     pub(super) fn allow_within(&self, groups: &[u64], plugin: Option<&str>) -> Result<(), Refusal> {
+        if groups.is_empty() {
+            return Ok(());
+        }
         let entered = self.groups.iter().filter(|(_, state)| groups.contains(&state.cell.number()));
         for (group, state) in entered {
             let is_meant = |name: &str| match plugin {
@@ -118,7 +120,7 @@ impl Control {
     pub(super) fn switch_point(&mut self, reply: &SyncSender<usize>) {
         self.shared.waiting.store(false, SeqCst);
         let (mut switched, mut pending) = (0, Vec::new());
-        let groups: Vec<_> = self.groups.keys().cloned().collect();
+        let groups: Vec<_> = self.groups.noted().map(|(group, _)| Arc::clone(group)).collect();
         for group in groups {
             let ready = self.groups.get_mut(&group).filter(|state| !state.is_switching());
             let ready = ready.map(|state| mem::take(&mut state.ready));
@@ -130,7 +132,7 @@ impl Control {
             }
         }
         // What comes behind hooks that are running waits for the next one.
-        if self.groups.values().any(|state| !state.ready.is_empty()) {
+        if self.groups.noted().any(|(_, state)| !state.ready.is_empty()) {
             self.shared.waiting.store(true, SeqCst);
         }
         match pending.is_empty() {
@@ -174,7 +176,7 @@ impl Control {
         let mut superseded = Vec::new();
         for (ready, old) in ready.into_iter().zip(replaced) {
             let new = &ready.generation;
-            self.records.insert(new.number, record(new, Residency::Active));
+            self.enter(record(new, Residency::Active));
             let took = ready.update.began.elapsed();
             let previous = old.as_ref().map(|old| old.number);
             let applied = Applied { previous, ..self.applied(new, took) };
@@ -234,7 +236,7 @@ impl Control {
     }
 
     /// `releases` is the last number that was given, and will be.
-    fn made_of(state: &GroupState, releases: &mut u64, slots: &[Wanted]) -> Release {
+    fn made_of(state: &GroupState, releases: &mut u64, slots: &Slots) -> Release {
         match &state.door {
             Some(door) => {
                 *releases += 1;
@@ -248,8 +250,7 @@ impl Control {
         let Some(state) = self.groups.get(group) else { return };
         let retired = state.cell.publish(Arc::new(release));
         let since = Instant::now();
-        self.draining.push(Draining { retired, since, by_lease: Vec::new(), given_up: false });
-        self.changed = true;
+        self.begin_drain(Draining { retired, since, by_lease: Vec::new(), given_up: false });
     }
 }
 

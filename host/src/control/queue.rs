@@ -131,7 +131,7 @@ impl Control {
         }
         let name: Arc<str> = name.into();
         let cell = self.shared.join(&name, &group);
-        self.groups.entry(Arc::clone(&group)).or_insert_with(|| GroupState::new(cell));
+        self.groups.or_insert_with(Arc::clone(&group), || GroupState::new(cell));
         let config = self.configs.get(&*name).cloned().unwrap_or_default();
         let held = self.held_before(&name).collect();
         let state =

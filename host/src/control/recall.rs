@@ -14,13 +14,14 @@ use super::{Control, Reply};
 use crate::contained::say;
 use crate::event::EventKind;
 use crate::host::Bounds;
-use crate::journal::{Digest, Journal, Member, Record, Store, Version};
+use crate::journal::{Digest, Journal, JournalError, Member, Record, Store, Version};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
 use crate::stage::{Candidate, Refused};
 use midflight_inspect::Spare;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,11 +30,29 @@ use std::time::{Duration, Instant};
 pub(crate) struct Recall {
     pub(crate) journal: Journal,
     pub(crate) store: Arc<Store>,
+    /// What the store may have and need not keep, with its group: what is on its way, and what was
+    /// committed once. Only these are looked at after a commit.
+    loose: BTreeMap<Digest, Arc<str>>,
 }
 
 impl Recall {
+    pub(crate) fn new(journal: Journal, store: Arc<Store>) -> Self {
+        Recall { journal, store, loose: BTreeMap::new() }
+    }
+
     fn append(&mut self, record: &Record) -> Result<(), Refusal> {
         self.journal.append(record).map_err(|error| unavailable(&error))
+    }
+
+    /// What the store has of `group` may be needed no more.
+    fn loosen(&mut self, group: &Arc<str>) {
+        let kept = self.journal.state().kept_of(group);
+        self.loose.extend(kept.map(|member| (member.digest, Arc::clone(group))));
+    }
+
+    /// A worker will put it into the store.
+    pub(super) fn comes(&mut self, group: &Arc<str>, digest: blake3::Hash) {
+        self.loose.insert(digest.into(), Arc::clone(group));
     }
 }
 
@@ -113,8 +132,9 @@ impl Control {
 
     /// It stays, and comes back after a restart; `members` are what is new in it.
     pub(super) fn note_commit(&mut self, group: &Arc<str>, members: &[Tried]) {
-        let (set, in_use) = (self.committed(group), self.in_use());
+        let set = self.committed(group);
         let Some(recall) = &mut self.recall else { return };
+        recall.loosen(group);
         let known = recall.journal.state();
         let mut records = Vec::new();
         for tried in members {
@@ -139,12 +159,12 @@ impl Control {
             }));
         }
         let written = records.iter().try_for_each(|record| recall.append(record));
-        let kept = recall.journal.state().kept().union(&in_use).copied().collect();
         let failed = match written {
             // What is not needed any more costs room alone.
-            Ok(()) => recall.store.retain(&kept).err().map(|error| unavailable(&error)),
+            Ok(()) => self.discard_loose().err().map(|error| unavailable(&error)),
             Err(refusal) => Some(refusal),
         };
+        self.note_rows(group);
         self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
     }
 
@@ -191,31 +211,49 @@ impl Control {
         });
     }
 
-    /// What serves, is tried, or is on its way, may be committed next: its libraries stay in the
-    /// store.
-    fn in_use(&self) -> BTreeSet<Digest> {
-        let mut in_use = BTreeSet::new();
-        for state in self.groups.values() {
-            let trial = state.trials.iter().flat_map(|trial| &trial.members);
-            let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
-            let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
-            let moved = state.handover.iter().flat_map(|handover| handover.ready());
-            let tried = state.canary.iter().flat_map(|canary| &canary.members);
-            let ready =
-                state.ready.iter().chain(&state.behind).chain(gathered).chain(moved).chain(tried);
-            let prepared =
-                ready.chain(trial.map(|tried| &tried.ready)).map(|ready| &ready.generation);
-            in_use.extend(
-                prepared
-                    .chain(standby)
-                    .chain(&state.active)
-                    .map(|it| Digest::from(it.image.digest)),
-            );
-            if let Some(Transition::Update { update, .. }) = &state.transition {
-                in_use.extend(update.digest.map(Digest::from));
-            }
+    /// Removes from the store what neither a restart would bring back nor anything here may commit.
+    fn discard_loose(&mut self) -> Result<(), JournalError> {
+        let Some(recall) = &mut self.recall else { return Ok(()) };
+        let state = recall.journal.state();
+        let mut loose = mem::take(&mut recall.loose);
+        loose.retain(|digest, group| !state.keeps(group, digest));
+        let (used, unneeded): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            loose.into_iter().partition(|(digest, group)| self.is_in_use(group, digest));
+        let Some(recall) = &mut self.recall else { return Ok(()) };
+        recall.loose = used;
+        let discarded = recall.store.discard(unneeded.keys());
+        if discarded.is_err() {
+            // With the next commit.
+            recall.loose.extend(unneeded);
         }
-        in_use
+        discarded
+    }
+
+    /// What serves in `group`, and what is tried or on its way anywhere, may be committed next.
+    fn is_in_use(&self, group: &Arc<str>, digest: &Digest) -> bool {
+        let is_it = |it: &Arc<Generation>| Digest::from(it.image.digest) == *digest;
+        let of_group = self.groups.get(group).into_iter().flat_map(|state| &state.active);
+        of_group.chain(self.groups.noted().flat_map(|(_, state)| &state.active)).any(is_it)
+            || self.groups.noted().any(|(_, state)| {
+                let trial = state.trials.iter().flat_map(|trial| &trial.members);
+                let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
+                let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
+                let moved = state.handover.iter().flat_map(|handover| handover.ready());
+                let tried = state.canary.iter().flat_map(|canary| &canary.members);
+                let ready = state.ready.iter().chain(&state.behind);
+                let ready = ready.chain(gathered).chain(moved).chain(tried);
+                let ready = ready.chain(trial.map(|tried| &tried.ready));
+                ready.map(|ready| &ready.generation).chain(standby).any(is_it)
+                    || matches!(&state.transition, Some(Transition::Update { update, .. })
+                        if update.digest.is_some_and(|it| Digest::from(it) == *digest))
+            })
+    }
+
+    /// The journal's state says what a plugin of the group could go back to.
+    fn note_rows(&mut self, group: &Arc<str>) {
+        for active in self.groups.get(group).into_iter().flat_map(|state| &state.active) {
+            self.plugins.note(&active.plugin);
+        }
     }
 
     /// A switch that was written down did not come about. It holds nothing, since it never served.
@@ -234,6 +272,7 @@ impl Control {
     /// It went back.
     pub(super) fn note_return(&mut self, group: &Arc<str>, left: &[Arc<Generation>], reason: &str) {
         let Some(recall) = &mut self.recall else { return };
+        recall.loosen(group);
         let version = |it: &Arc<Generation>| Version {
             plugin: it.plugin.to_string(),
             digest: it.image.digest.into(),
@@ -249,6 +288,7 @@ impl Control {
         let held = left.iter().filter(new).map(version).collect();
         let record = Record::Returned { group: group.to_string(), held, reason: reason.to_owned() };
         let failed = recall.append(&record).err();
+        self.note_rows(group);
         self.tell_journal(left.first().map(|it| it.number), failed);
     }
 

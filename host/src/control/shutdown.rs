@@ -6,6 +6,7 @@ use super::queue::Operation;
 use super::worker::answer;
 use super::{By, Control};
 use crate::host::Publish;
+use crate::library::Maps;
 use crate::refusal::{Code, Refusal};
 use crate::status::Residency;
 use std::mem;
@@ -28,10 +29,11 @@ impl Control {
             return;
         }
         self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
-        let parked: Vec<_> =
-            self.plugins.values_mut().filter_map(|plugin| plugin.parked.take()).collect();
-        for (candidate, took) in parked {
-            self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
+        for name in mem::take(&mut self.parked) {
+            let parked = self.plugins.get_mut(&name).and_then(|plugin| plugin.parked.take());
+            if let Some((candidate, took)) = parked {
+                self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
+            }
         }
         self.keeping.kept.close();
         self.note_end();
@@ -100,14 +102,14 @@ impl Control {
 
     /// Everything that was active is gone, or stays for a reason that has been told.
     pub(super) fn is_settled(&self) -> bool {
-        let busy = self.groups.values().any(|state| state.transition.is_some());
+        let busy = self.groups.noted().any(|(_, state)| state.transition.is_some());
         let ending = self.ending.values().any(|ending| ending.reasons.is_empty());
         !busy && !ending && !self.is_draining()
     }
 
     /// Why each generation that is left is still there.
     fn report_all(&mut self) {
-        let retiring = self.retiring.iter();
+        let retiring = self.retiring.values();
         let retiring: Vec<_> =
             retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)).collect();
         for (generation, telling) in retiring {
@@ -120,8 +122,9 @@ impl Control {
             let reasons = told.into_iter().chain(calls).chain(holds).collect();
             self.mark(generation.number, Residency::Resident(reasons));
         }
+        let maps = Maps::now();
         let reasons = |(number, ending): (&u64, &Ending)| {
-            (*number, ending.phase.reasons(*number, &self.workless))
+            (*number, ending.phase.reasons(*number, &self.workless, Some(&maps)))
         };
         for (number, reasons) in self.ending.iter().map(reasons).collect::<Vec<_>>() {
             if !reasons.is_empty() {

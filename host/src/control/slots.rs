@@ -6,6 +6,8 @@ use super::worker::{answer, post, spawn};
 use super::{Command, Control};
 use crate::refusal::Refusal;
 use crate::release::{Known, Wanted};
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -68,13 +70,11 @@ impl Control {
     }
 
     pub(super) fn compared(&mut self, answered: u64, result: Result<(), Refusal>) {
-        let group = self.groups.iter().find_map(|(name, state)| match state.transition {
-            Some(Transition::Slot { job, .. }) if job == answered => Some(Arc::clone(name)),
-            _ => None,
+        let found = self.groups.find_noted(|state| {
+            matches!(state.transition, Some(Transition::Slot { job, .. }) if job == answered)
         });
-        let Some(group) = group else { return };
-        let transition = self.groups.get_mut(&group).and_then(|state| state.transition.take());
-        let Some(Transition::Slot { wanted, reply, .. }) = transition else { return };
+        let Some((group, state)) = found else { return };
+        let Some(Transition::Slot { wanted, reply, .. }) = state.transition.take() else { return };
         let result = result.map(|()| self.bind_slot(&group, wanted));
         answer(&reply, result);
         self.next(&group);
@@ -82,7 +82,7 @@ impl Control {
 
     /// The slot's index, bound in the current release.
     fn bind_slot(&mut self, group: &Arc<str>, wanted: Wanted) -> usize {
-        let known = self.slots.len();
+        let known = self.slots.all.len();
         let index = self.index_of(wanted);
         if index >= known {
             self.publish_again(group);
@@ -92,21 +92,54 @@ impl Control {
 
     /// The index of what a slot asks for; the same for the same question.
     fn index_of(&mut self, wanted: Wanted) -> usize {
-        let same = |slot: &Wanted| {
-            slot.plugin == wanted.plugin && slot.contract.layout == wanted.contract.layout
-        };
-        if let Some(index) = self.slots.iter().position(same) {
+        if let Some(index) = self.slots.find(&wanted) {
             return index;
         }
         if self.known.iter().all(|known| known.layout != wanted.contract.layout) {
             self.known.push(wanted.contract.clone());
         }
-        self.slots.push(wanted);
-        self.slots.len() - 1
+        self.slots.add(wanted)
     }
 
     pub(super) fn required(&self, plugin: &str) -> Vec<Known> {
-        let of_plugin = self.slots.iter().filter(|wanted| *wanted.plugin == *plugin);
-        of_plugin.map(|wanted| wanted.contract.clone()).collect()
+        self.slots.of(plugin).map(|(_, wanted)| wanted.contract.clone()).collect()
+    }
+}
+
+/// Everything that slots have asked for.
+#[derive(Default)]
+pub(crate) struct Slots {
+    /// By index.
+    all: Vec<Wanted>,
+    /// The indices of a plugin's: what is to be done about one plugin must not cost a look at all.
+    by_plugin: BTreeMap<Arc<str>, Vec<usize>>,
+}
+
+impl Slots {
+    /// Those of `plugin`, with their indices.
+    pub(crate) fn of(&self, plugin: &str) -> impl Iterator<Item = (usize, &Wanted)> {
+        let indices = self.by_plugin.get(plugin).into_iter().flatten();
+        indices.map(|index| (*index, &self.all[*index]))
+    }
+
+    fn find(&self, wanted: &Wanted) -> Option<usize> {
+        let mut same = self.of(&wanted.plugin);
+        let same = same.find(|(_, slot)| slot.contract.layout == wanted.contract.layout);
+        same.map(|(index, _)| index)
+    }
+
+    fn add(&mut self, wanted: Wanted) -> usize {
+        let index = self.all.len();
+        self.by_plugin.entry(Arc::clone(&wanted.plugin)).or_default().push(index);
+        self.all.push(wanted);
+        index
+    }
+}
+
+impl Deref for Slots {
+    type Target = [Wanted];
+
+    fn deref(&self) -> &[Wanted] {
+        &self.all
     }
 }

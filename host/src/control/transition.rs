@@ -1,10 +1,10 @@
 //! Transitions: the one operation of a group that a worker is at, and what the worker answers.
 
-use super::Control;
-use super::books::about;
+use super::books::{Record, about};
 use super::publish::Ready;
 use super::update::Update;
 use super::worker::answer_if;
+use super::{Control, GroupState};
 use crate::event::EventKind;
 use crate::holder::Holders;
 use crate::host::Publish;
@@ -36,15 +36,9 @@ pub(super) enum Transition {
 
 impl Control {
     pub(super) fn transition(&mut self, generation: u64) -> Option<(Arc<str>, &mut Transition)> {
-        self.groups.iter_mut().find_map(|(name, state)| match &mut state.transition {
-            Some(transition @ Transition::Update { .. }) => match transition {
-                Transition::Update { update, .. } if update.generation == generation => {
-                    Some((Arc::clone(name), transition))
-                }
-                _ => None,
-            },
-            _ => None,
-        })
+        let of_it = |state: &GroupState| matches!(&state.transition, Some(Transition::Update { update, .. }) if update.generation == generation);
+        let (group, state) = self.groups.find_noted(of_it)?;
+        Some((group, state.transition.as_mut()?))
     }
 
     pub(super) fn progress(&mut self, of: u64, now_at: Step) {
@@ -70,6 +64,7 @@ impl Control {
     }
 
     pub(super) fn prepared(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+        self.keep_spare();
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
         };
@@ -148,7 +143,6 @@ impl Control {
     /// A load or start that was given up came back after all.
     fn returned_late(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
         self.lost.remove(&number);
-        self.changed = true;
         match result {
             Ok(generation) => self.dismiss(Arc::new(*generation)),
             Err(Refused { stopped: None, .. }) => self.unmapped(number),
@@ -158,7 +152,7 @@ impl Control {
 
     pub(super) fn look_at_deadlines(&mut self) {
         let bounds = &self.shared.bounds;
-        let late: Vec<_> = (self.groups.iter())
+        let late: Vec<_> = (self.groups.noted())
             .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step, step_began, .. }) if step_began.elapsed() >= bounds.deadline_at(step)))
             .map(|(group, _)| Arc::clone(group))
             .collect();
@@ -182,20 +176,18 @@ impl Control {
         };
         answer_if(cancelled.as_ref(), Ok(()));
         self.lost.insert(generation);
-        self.records.insert(
+        let status = GenerationStatus {
+            plugin: plugin.to_string(),
+            version: version.to_string(),
             generation,
-            GenerationStatus {
-                plugin: plugin.to_string(),
-                version: version.to_string(),
-                generation,
-                build_id: String::new(),
-                stamped: false,
-                residency: Residency::Retiring,
-                held_by: Holders::default(),
-                memory: None,
-                mapped: Mapped::default(),
-            },
-        );
+            build_id: String::new(),
+            stamped: false,
+            residency: Residency::Retiring,
+            held_by: Holders::default(),
+            memory: None,
+            mapped: Mapped::default(),
+        };
+        self.enter(Record::new(status, None));
         let reason = format!("{what} has not returned within {deadline:?}");
         self.refuse(Some(generation), Refusal::new(code, reason).of(&plugin, &version), reply);
         self.reside(generation, vec![format!("{what} still running")]);

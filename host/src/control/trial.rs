@@ -221,6 +221,10 @@ impl GroupState {
         self.trials.iter_mut().find(|trial| trial.is_switching())
     }
 
+    fn has_trial(&self, number: u64) -> bool {
+        self.trials.iter().any(|trial| trial.number == number)
+    }
+
     fn trial_mut(&mut self, number: u64) -> Option<&mut Trial> {
         self.trials.iter_mut().find(|trial| trial.number == number)
     }
@@ -283,8 +287,8 @@ impl Control {
     fn run_hooks(&mut self, trial: u64, list: Vec<(Weak<Generation>, Hook)>) {
         let commands = self.shared.commands();
         let hooks: Arc<Hooks> = Arc::default();
-        let mut groups = self.groups.values_mut();
-        if let Some(of_it) = groups.find_map(|state| state.trial_mut(trial)) {
+        let of_it = self.groups.find_noted(|state| state.has_trial(trial));
+        if let Some(of_it) = of_it.and_then(|(_, state)| state.trial_mut(trial)) {
             of_it.hooks = Arc::clone(&hooks);
         }
         self.must(Duty::Hooks, trial, move || {
@@ -483,7 +487,7 @@ impl Control {
 
     /// The time-driven part: checks, the end of the probation, hooks that don't return.
     pub(super) fn look_at_trials(&mut self) {
-        let trials = self.groups.iter().flat_map(|(group, state)| {
+        let trials = self.groups.noted().flat_map(|(group, state)| {
             state.trials.iter().map(move |trial| (Arc::clone(group), trial.number))
         });
         for (group, number) in trials.collect::<Vec<_>>() {
@@ -855,9 +859,9 @@ impl Control {
 
     fn group_on_trial(&self, number: u64) -> Option<Arc<str>> {
         let on_trial = |(group, state): (&Arc<str>, &GroupState)| {
-            state.trials.iter().any(|trial| trial.number == number).then(|| Arc::clone(group))
+            state.has_trial(number).then(|| Arc::clone(group))
         };
-        self.groups.iter().find_map(on_trial)
+        self.groups.noted().find_map(on_trial)
     }
 
     pub(super) fn next_job(&mut self) -> u64 {

@@ -100,9 +100,10 @@ impl Control {
         &mut self,
         group: &Arc<str>,
         update: Update,
-        candidate: Box<Candidate>,
+        mut candidate: Box<Candidate>,
         took: Duration,
     ) {
+        candidate.keep_memory();
         self.begin(group, update, move |order, progress| stage(&candidate, took, order, progress));
     }
 
@@ -226,6 +227,9 @@ impl Control {
         + 'static,
     ) {
         let generation = update.generation;
+        if let (Some(recall), Some(digest)) = (&mut self.recall, update.digest) {
+            recall.comes(group, digest);
+        }
         let store = self.recall.as_ref().map(|recall| Arc::clone(&recall.store));
         let order = Order {
             generation,
@@ -272,7 +276,7 @@ impl Control {
         if self.in_memory(plugin).count() < max {
             return mappings::have_room();
         }
-        let there: Vec<_> = self.in_memory(plugin).cloned().collect();
+        let there: Vec<GenerationStatus> = self.in_memory(plugin).cloned().collect();
         let there = there.iter().map(|record| {
             let (number, residency) = (record.generation, &record.residency);
             match self.kept_by(number).filter(|_| *residency == Residency::Retiring) {
@@ -288,13 +292,14 @@ impl Control {
     }
 
     pub(super) fn in_memory(&self, plugin: &str) -> impl Iterator<Item = &GenerationStatus> {
-        let of_it = move |record: &&GenerationStatus| record.plugin == plugin;
-        self.records.values().filter(of_it).filter(|it| it.residency != Residency::Unmapped)
+        let numbers = self.in_memory.get(plugin).into_iter().flatten();
+        let records = numbers.filter_map(|number| self.records.get(number)).map(|it| &**it);
+        records.filter(|it| it.residency != Residency::Unmapped)
     }
 
     /// Who or what keeps a generation that is on its way out, as of now.
     fn kept_by(&mut self, number: u64) -> Option<Holders> {
-        let retiring = self.retiring.iter().find(|it| it.generation.number == number);
+        let retiring = self.retiring.get(&number);
         match retiring.map(|retiring| (Arc::clone(&retiring.generation), retiring.telling)) {
             Some((generation, telling)) => Some(self.holders(&generation, telling)),
             None => self.left_by(number),

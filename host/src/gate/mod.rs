@@ -153,9 +153,18 @@ unsafe impl Gate for SlotGate {
         let cell = self.link.cell();
         // Loaded before the pin's exchange, which every load after it waits for.
         let entry = self.target.entry;
-        if let Some(entered) = pin::enter_plainly(cell, self.target.call.of(method))
-            && let Some(bound) = entered.release().near(entry)
-        {
+        if let Some(entered) = pin::enter_plainly(cell, self.target.call.of(method)) {
+            let release = entered.release();
+            let mut bound = release.entry(entry);
+            if bound.table.is_null() {
+                // Aside, and in the same pin: a slot that has no entry of its own there.
+                std::hint::cold_path();
+                bound = release.far(self.target.index);
+                if bound.table.is_null() {
+                    drop(entered);
+                    return self.late(cell, method, f);
+                }
+            }
             if !pin::in_registers::<R>() {
                 return f(bound);
             }

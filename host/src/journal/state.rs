@@ -154,6 +154,18 @@ impl JournalState {
         sets.flatten().map(|member| member.digest).collect()
     }
 
+    /// Is it one of [`kept`](JournalState::kept)? `group` is where it is most likely.
+    pub(crate) fn keeps(&self, group: &str, digest: &Digest) -> bool {
+        let is_it = |member: &Member| member.digest == *digest;
+        self.kept_of(group).any(is_it)
+            || self.committed.values().chain(self.before.values()).flatten().any(is_it)
+    }
+
+    /// What of `group` the store must have.
+    pub(crate) fn kept_of(&self, group: &str) -> impl Iterator<Item = &Member> {
+        self.committed.get(group).into_iter().chain(self.before.get(group)).flatten()
+    }
+
     fn commit(&mut self, group: &str, set: &[Member]) {
         self.end_trial(group, set);
         for member in set {

@@ -9,7 +9,7 @@ use super::files::{Failed, Files, NEW, replace};
 use super::record::Digest;
 use crate::contained::say;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -19,12 +19,35 @@ pub(crate) struct Store {
     bytes_max: u64,
     /// One at a time, or two would both fit where one does.
     putting: Mutex<()>,
+    /// `None`: to be listed anew. Never locked while a library is written.
+    index: Mutex<Option<Index>>,
+}
+
+/// What is in the directory, which is this host's alone: to list it would cost each commit of a
+/// plugin a look at all of them.
+#[derive(Default)]
+struct Index {
+    /// With their bytes.
+    libraries: BTreeMap<Digest, u64>,
+    bytes: u128,
+}
+
+impl Index {
+    fn insert(&mut self, digest: Digest, bytes: u64) {
+        self.remove(&digest);
+        self.libraries.insert(digest, bytes);
+        self.bytes += u128::from(bytes);
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        self.bytes -= u128::from(self.libraries.remove(digest).unwrap_or(0));
+    }
 }
 
 impl Store {
     /// Removes what a process left that ended while it put something.
     pub(super) fn open(files: Box<dyn Files>, bytes_max: u64) -> Result<Self, JournalError> {
-        let store = Store { files, bytes_max, putting: Mutex::new(()) };
+        let store = Store { files, bytes_max, putting: Mutex::new(()), index: Mutex::default() };
         for (name, _) in store.list()? {
             if name.strip_suffix(NEW).is_some_and(|name| digest(name).is_some()) {
                 store.remove(&name)?;
@@ -69,23 +92,31 @@ impl Store {
                 bytes_max: self.bytes_max,
             });
         }
-        replace(&*self.files, &name, bytes).map_err(failed)?;
-        Ok(())
+        match replace(&*self.files, &name, bytes) {
+            Ok(_) => self.indexed(|index| index.insert(digest, bytes_new)),
+            Err(error) => {
+                // Its name may be there all the same.
+                *self.index.lock() = None;
+                Err(failed(error))
+            }
+        }
     }
 
     /// What all libraries but that one have.
     fn bytes_beside(&self, digest: &Digest) -> Result<u64, JournalError> {
-        let others = self.libraries()?.into_iter().filter(|(other, _)| other != digest);
-        Ok(others.fold(0, |sum, (_, bytes)| sum.saturating_add(bytes)))
+        self.indexed(|index| {
+            let own = index.libraries.get(digest).copied().unwrap_or(0);
+            u64::try_from(index.bytes - u128::from(own)).unwrap_or(u64::MAX)
+        })
     }
 
     /// Makes room: a file that is not what its name says is of no use to any restart. Of those that
     /// are too long to be in the store nothing is read.
     fn remove_damaged(&self, but: &Digest) -> Result<(), JournalError> {
-        for (digest, _) in self.libraries()?.into_iter().filter(|(other, _)| other != but) {
+        for digest in self.libraries()?.into_iter().filter(|other| other != but) {
             if let Err(JournalError::StoreDamaged { .. }) = self.get(&digest) {
                 let _ = say!(warn, file = name(&digest), "removed: it was damaged, and took room");
-                self.remove(&name(&digest))?;
+                self.discard([&digest])?;
             }
         }
         Ok(())
@@ -111,17 +142,42 @@ impl Store {
 
     /// Removes every library but these.
     pub(crate) fn retain(&self, kept: &BTreeSet<Digest>) -> Result<(), JournalError> {
-        let libraries = self.libraries()?.into_iter();
-        // One that can't be removed is no reason to leave the others.
-        let removed = libraries
-            .filter(|(digest, _)| !kept.contains(digest))
-            .map(|(digest, _)| self.remove(&name(&digest)));
-        removed.fold(Ok(()), Result::and)
+        self.discard(self.libraries()?.iter().filter(|digest| !kept.contains(digest)))
     }
 
-    fn libraries(&self) -> Result<Vec<(Digest, u64)>, JournalError> {
-        let libraries = self.list()?.into_iter();
-        Ok(libraries.filter_map(|(name, bytes)| Some((digest(&name)?, bytes))).collect())
+    /// Removes these libraries.
+    pub(crate) fn discard<'d>(
+        &self,
+        unneeded: impl IntoIterator<Item = &'d Digest>,
+    ) -> Result<(), JournalError> {
+        let remove = |digest: &Digest| {
+            if self.indexed(|index| index.libraries.contains_key(digest))? {
+                self.remove(&name(digest))?;
+                self.indexed(|index| index.remove(digest))?;
+            }
+            Ok(())
+        };
+        // One that can't be removed is no reason to leave the others.
+        unneeded.into_iter().map(remove).fold(Ok(()), Result::and)
+    }
+
+    fn libraries(&self) -> Result<Vec<Digest>, JournalError> {
+        self.indexed(|index| index.libraries.keys().copied().collect())
+    }
+
+    /// What `f` finds in the index.
+    fn indexed<R>(&self, f: impl FnOnce(&mut Index) -> R) -> Result<R, JournalError> {
+        let mut index = self.index.lock();
+        if let Some(index) = &mut *index {
+            return Ok(f(index));
+        }
+        let mut listed = Index::default();
+        for (name, bytes) in self.list()? {
+            if let Some(digest) = digest(&name) {
+                listed.insert(digest, bytes);
+            }
+        }
+        Ok(f(index.insert(listed)))
     }
 
     fn list(&self) -> Result<Vec<(String, u64)>, JournalError> {
@@ -129,10 +185,13 @@ impl Store {
     }
 
     fn remove(&self, name: &str) -> Result<(), JournalError> {
-        let removed = self.files.remove(name);
-        removed.map_err(|source| {
-            JournalError::unwritable("remove", &self.files.path().join(name), source)
-        })
+        match self.files.remove(name) {
+            // Somebody else has done it.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::unwritable("remove", &self.files.path().join(name), source))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where its bytes are: to be read once, and compared with it.

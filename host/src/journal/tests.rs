@@ -627,6 +627,28 @@ fn the_store_gives_back_what_was_put_and_keeps_what_it_is_told_to() {
 }
 
 #[test]
+fn g03_the_store_is_listed_once_however_often_something_is_put_and_discarded() {
+    let disk = Disk::new();
+    let store = store(&disk).unwrap();
+    let libraries = ["fees 1", "fees 2", "fees 3", "fees 4", "fees 5", "fees 6"].map(library);
+    store.put(libraries[0].0, &libraries[0].1).unwrap();
+    let lists = disk.lists();
+    for pair in libraries.windows(2) {
+        let [(old, _), (new, bytes)] = pair else { unreachable!() };
+        store.put(*new, bytes).unwrap();
+        store.discard([old]).unwrap();
+        assert!(matches!(store.get(old), Err(JournalError::StoreMissing { .. })));
+    }
+    assert_eq!(disk.lists(), lists);
+    // Of a put that failed nobody knows what is there.
+    disk.fail(Fault { at: disk.operations() + 3, how: How::Half });
+    let (lost, bytes) = library("fees 7");
+    store.put(lost, &bytes).unwrap_err();
+    store.put(lost, &bytes).unwrap();
+    assert_eq!(disk.lists(), lists + 1);
+}
+
+#[test]
 fn the_store_refuses_what_does_not_fit_and_says_what_would_help() {
     let store = store(&Disk::new()).unwrap();
     let libraries = ["fees 1", "fees 2", "fees 3", "fees 4", "fees 5"].map(library);

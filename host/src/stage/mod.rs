@@ -101,6 +101,11 @@ impl Candidate {
         self
     }
 
+    /// The memory that it was read into is for the next one, however large.
+    pub(crate) fn keep_memory(&mut self) {
+        self.bytes.data.keep();
+    }
+
     pub(crate) fn data(&self) -> &[u8] {
         &self.bytes.data
     }

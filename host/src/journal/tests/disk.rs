@@ -23,6 +23,8 @@ struct Inner {
     recording: bool,
     /// Operations so far.
     operations: usize,
+    /// Of these, how many were lists.
+    lists: usize,
     fault: Option<Fault>,
     /// Is there no room?
     full: bool,
@@ -95,6 +97,7 @@ impl Disk {
             images: Vec::new(),
             recording: false,
             operations: 0,
+            lists: 0,
             fault: None,
             full: false,
         };
@@ -115,6 +118,10 @@ impl Disk {
 
     pub(super) fn operations(&self) -> usize {
         self.0.lock().operations
+    }
+
+    pub(super) fn lists(&self) -> usize {
+        self.0.lock().lists
     }
 
     pub(super) fn fail(&self, fault: Fault) {
@@ -244,6 +251,7 @@ impl Files for Disk {
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.0.lock().lists += 1;
         let length = |now: &Image, at: usize| now.contents[at].seen.len() as u64;
         self.look(|now| {
             now.names.iter().map(|(name, at)| (name.clone(), length(now, *at))).collect()

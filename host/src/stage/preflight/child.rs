@@ -289,7 +289,7 @@ fn warm_up() {
     }
     let _ = Image::linked("", "");
     let _ = library::signals_into(Path::new("/nowhere"));
-    let _ = library::is_mapped(Path::new("/nowhere"));
+    let _ = library::Maps::now().has(Path::new("/nowhere"));
 }
 
 fn known(expected: &[Expected], same: &SameProgram) -> Vec<Known> {
