@@ -8,6 +8,7 @@ use midflight_inspect::text;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -112,8 +113,43 @@ pub enum EventKind {
     },
     /// A candidate is what already serves: nothing to do.
     Unchanged,
-    /// A candidate was rolled back before: it waits until an operator applies it.
-    Held,
+    /// A watched candidate is not taken, since it was switched out before: it waits until an
+    /// operator applies it.
+    Held {
+        /// Why it was switched out.
+        reason: String,
+    },
+    /// How the plugins' directory is watched: told at the start, and when that changes.
+    Watching {
+        /// The directory.
+        directory: PathBuf,
+        /// Whether changes are told by the system. Where they are not, they are seen by looks.
+        by_events: bool,
+        /// How often the host looks by itself.
+        every: Duration,
+        /// What stands against events, or is not told by them.
+        reason: Option<String>,
+    },
+    /// A look at the plugins' directory by the host itself failed; it goes on looking. Told once
+    /// until one succeeds.
+    LookFailed {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// At the start no file of the plugins' directory is a plugin that could be loaded.
+    NoPlugins {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A file of the plugins' directory is not loaded, although it may have been meant to be.
+    PassedOver {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A watched candidate waits: `generations_max` are in memory, and one of them is on its way
     /// out.
     Waiting,
@@ -192,14 +228,24 @@ pub enum EventKind {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.plugin.as_str(), self.generation) {
-            ("", _) => {}
-            (plugin, Some(generation)) => {
-                write!(f, "{plugin} {} (generation {generation}): ", self.version)?
-            }
-            (plugin, None) => write!(f, "{plugin} {}: ", self.version)?,
+        let mut who = self.plugin.clone();
+        if !self.version.is_empty() {
+            who += &format!(" {}", self.version);
         }
-        self.kind.fmt(f)
+        if let (false, Some(generation)) = (who.is_empty(), self.generation) {
+            who += &format!(" (generation {generation})");
+        }
+        match (&self.kind, who.as_str()) {
+            // Its own names would say the plugin's once more.
+            (EventKind::Refused(refusal), who) => match (refusal.file().map(text::path), who) {
+                (Some(file), "") => write!(f, "{file}: {refusal:#}"),
+                (Some(file), who) => write!(f, "{who} in {file}: {refusal:#}"),
+                (None, "") => write!(f, "{refusal:#}"),
+                (None, who) => write!(f, "{who}: {refusal:#}"),
+            },
+            (kind, "") => kind.fmt(f),
+            (kind, who) => write!(f, "{who}: {kind}"),
+        }
     }
 }
 
@@ -219,6 +265,31 @@ impl fmt::Display for EventKind {
             EventKind::Returned { reason, past: None } => write!(f, "switched out again: {reason}"),
             EventKind::Returned { reason, past: Some(past) } => {
                 write!(f, "switched out again, past {past}: {reason}")
+            }
+            EventKind::Held { reason } => write!(
+                f,
+                "held, and not taken from the directory: {reason}; apply the file (Host::apply) to \
+                 bring it back all the same, or install another build"
+            ),
+            EventKind::Watching { directory, by_events, every, reason } => {
+                let directory = text::path(directory);
+                match by_events {
+                    true => write!(f, "watching {directory} by events and a look every {every:?}")?,
+                    false => write!(f, "watching {directory} by a look every {every:?} alone")?,
+                }
+                reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
+            }
+            EventKind::LookFailed { directory, reason } => {
+                write!(f, "can't look at {}: {reason}", text::path(directory))
+            }
+            EventKind::NoPlugins { directory } => write!(
+                f,
+                "no plugin in {}: what is loaded are files named *.so that midflight_plugin's \
+                 export! is in",
+                text::path(directory)
+            ),
+            EventKind::PassedOver { file, reason } => {
+                write!(f, "passed over: {}, because {reason}", text::path(file))
             }
             EventKind::HandedOver { schema, bytes } => {
                 write!(f, "state handed over in schema {schema}, {bytes} bytes")
@@ -317,7 +388,11 @@ impl EventKind {
             EventKind::JournalFailed { .. } => "journal_failed",
             EventKind::HookFailed { .. } => "hook_failed",
             EventKind::Unchanged => "unchanged",
-            EventKind::Held => "held",
+            EventKind::Held { .. } => "held",
+            EventKind::Watching { .. } => "watching",
+            EventKind::LookFailed { .. } => "look_failed",
+            EventKind::NoPlugins { .. } => "no_plugins",
+            EventKind::PassedOver { .. } => "passed_over",
             EventKind::Waiting => "waiting",
             EventKind::Superseded => "superseded",
             EventKind::Refused(_) => "refused",
@@ -344,6 +419,16 @@ impl EventKind {
         match self {
             EventKind::Returned { reason, past } => {
                 EventKind::Returned { reason: told(reason), past: past.map(told) }
+            }
+            EventKind::Held { reason } => EventKind::Held { reason: told(reason) },
+            EventKind::Watching { directory, by_events, every, reason } => {
+                EventKind::Watching { directory, by_events, every, reason: reason.map(told) }
+            }
+            EventKind::LookFailed { directory, reason } => {
+                EventKind::LookFailed { directory, reason: told(reason) }
+            }
+            EventKind::PassedOver { file, reason } => {
+                EventKind::PassedOver { file, reason: told(reason) }
             }
             EventKind::StateLost { reason } => EventKind::StateLost { reason: told(reason) },
             EventKind::JournalFailed { reason } => {
@@ -377,6 +462,11 @@ impl EventKind {
             self,
             EventKind::NoPreflight { .. }
                 | EventKind::Refused(_)
+                | EventKind::Held { .. }
+                | EventKind::Watching { by_events: false, .. }
+                | EventKind::LookFailed { .. }
+                | EventKind::NoPlugins { .. }
+                | EventKind::PassedOver { .. }
                 | EventKind::Returned { .. }
                 | EventKind::HookFailed { .. }
                 | EventKind::StateLost { .. }
@@ -553,6 +643,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::Code;
 
     fn add(log: &EventLog, kind: EventKind) {
         let about = About { plugin: "p", version: "1.0.0", generation: Some(1) };
@@ -574,6 +665,103 @@ mod tests {
         assert_eq!(events.try_next().map(|event| event.seq), Some(4));
         assert!(events.next_timeout(Duration::from_millis(1)).is_none());
         assert_eq!(log.kept().len(), 2);
+    }
+
+    /// One of each kind. What is added to the enum is added here.
+    fn all() -> Vec<EventKind> {
+        let reason = || "REASON".to_owned();
+        let directory = || PathBuf::from("/srv/plugins");
+        let file = || PathBuf::from("/srv/plugins/x.so");
+        let every = Duration::from_secs(5);
+        let holders = Holders::default;
+        let refusal = Refusal::new(Code::NotElf, "REASON").in_file(&file());
+        vec![
+            EventKind::Staged { build: "b1".to_owned() },
+            EventKind::NoPreflight { reason: reason() },
+            EventKind::Preflighted,
+            EventKind::Loaded,
+            EventKind::Prepared,
+            EventKind::Canary { share: 0.25 },
+            EventKind::Active { release: 7, previous: Some(3) },
+            EventKind::Probation,
+            EventKind::Committed,
+            EventKind::Returned { reason: reason(), past: None },
+            EventKind::HandedOver { schema: 2, bytes: 10 },
+            EventKind::StateLost { reason: reason() },
+            EventKind::JournalFailed { reason: reason() },
+            EventKind::HookFailed { hook: "health", reason: reason() },
+            EventKind::Unchanged,
+            EventKind::Held { reason: reason() },
+            EventKind::Watching {
+                directory: directory(),
+                by_events: true,
+                every,
+                reason: Some(reason()),
+            },
+            EventKind::Watching { directory: directory(), by_events: false, every, reason: None },
+            EventKind::LookFailed { directory: directory(), reason: reason() },
+            EventKind::NoPlugins { directory: directory() },
+            EventKind::PassedOver { file: file(), reason: reason() },
+            EventKind::Waiting,
+            EventKind::Superseded,
+            EventKind::Refused(refusal),
+            EventKind::ThreadsWanting { reason: reason() },
+            EventKind::Retiring,
+            EventKind::RetiringFailed { reason: reason() },
+            EventKind::Drained,
+            EventKind::Stalled { holders: holders() },
+            EventKind::GivenUp { holders: holders() },
+            EventKind::Stopped { panic: Some(reason()) },
+            EventKind::CallPanicked {
+                location: "src/lib.rs:1:1".to_owned(),
+                message: reason(),
+                count: 1,
+            },
+            EventKind::Panicked(reason()),
+            EventKind::SubscriberPanicked(reason()),
+            EventKind::ControlPanicked(reason()),
+            EventKind::Unmapped { memory: None, mapped: Mapped::default() },
+            EventKind::Resident(vec![reason()]),
+            EventKind::NeverUnloads { reasons: vec![reason()], advice: "ADVICE".to_owned() },
+        ]
+    }
+
+    /// Those that are about no plugin: what stands in the place of its name.
+    fn names_itself(kind: &EventKind) -> Option<&'static str> {
+        match kind {
+            EventKind::NoPreflight { .. } => Some("no preflight"),
+            EventKind::Watching { .. }
+            | EventKind::LookFailed { .. }
+            | EventKind::NoPlugins { .. }
+            | EventKind::PassedOver { .. }
+            | EventKind::Refused(_) => Some("/srv/plugins"),
+            EventKind::SubscriberPanicked(_) => Some("the tracing subscriber"),
+            EventKind::ControlPanicked(_) => Some("the control thread"),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn w07_each_event_says_of_what_it_tells_and_why() {
+        let (mut names, log) = (Vec::new(), EventLog::new(100));
+        for kind in all() {
+            names.push(kind.name());
+            let has_reason = format!("{kind:?}").contains("REASON");
+            let (plugin, version) = match names_itself(&kind) {
+                Some(_) => ("", ""),
+                None => ("p", "1.0.0"),
+            };
+            let name = names_itself(&kind).unwrap_or("p 1.0.0 (generation 1): ");
+            log.add(About { plugin, version, generation: Some(1) }, Duration::ZERO, kind);
+            let told = log.kept().pop().expect("it").to_string();
+            assert!(told.contains(name), "{told}");
+            assert_eq!(told.contains("REASON"), has_reason, "{told}");
+        }
+        names.dedup();
+        let source = include_str!("event.rs").split_once("pub fn name(&self)").expect("it").1;
+        let arms = source.split_once("\n    }\n").expect("its end").0;
+        let kinds = arms.matches("EventKind::").count();
+        assert_eq!(names.len(), kinds, "this test does not know all kinds");
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::shared::{Checks, Shared, ended};
 use crate::stage::run::RunDirectory;
-use crate::stage::{Candidate, Step, preflight};
+use crate::stage::{Candidate, Step, preflight, writers};
 use crate::status::{Residency, Status};
-use crate::watch::{self, Watch};
+use crate::watch::{self, Read, Watch};
 use midflight_inspect::text;
 use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
@@ -207,6 +207,29 @@ impl Host {
             Some(Err(refusal)) => Err(refusal.clone()),
             _ => answers.into_iter().collect(),
         }
+    }
+
+    /// Looks at the plugins' directory now: at each library that has changed since it was looked
+    /// into, and at each that was refused. Returns how many those were, when they are read; what
+    /// comes of them is told by [events](Host::events). 0 where no directory is watched.
+    ///
+    /// The host looks by itself when the system tells it of a change, and every
+    /// [`look_interval`](HostBuilder::look_interval) besides. This is for whoever knows that
+    /// something was written and does not want to wait for that.
+    ///
+    /// ```
+    /// # use midflight::Host;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let plugins = tempfile::tempdir()?;
+    /// let host = Host::builder().plugins(plugins.path()).start()?;
+    /// assert_eq!(host.look(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn look(&self) -> usize {
+        // No lock is held meanwhile: a shutdown may come first.
+        let answer = self.end.watch.lock().as_ref().map(Watch::look);
+        answer.and_then(|answer| answer.recv().ok()).unwrap_or(0)
     }
 
     /// Ends the update of `plugin` that is not committed: one that is being prepared or waits for a
@@ -438,6 +461,7 @@ pub(crate) struct Bounds {
     pub(crate) preflight_deadline: Duration,
     pub(crate) preflight_start: bool,
     pub(crate) preflight_kept: bool,
+    pub(crate) look_interval: Duration,
     pub(crate) library_bytes_max: u64,
     pub(crate) stamps_required: bool,
     pub(crate) events_kept_max: usize,
@@ -469,6 +493,7 @@ impl Default for Bounds {
             preflight_deadline: Duration::from_secs(10),
             preflight_start: false,
             preflight_kept: true,
+            look_interval: Duration::from_secs(5),
             library_bytes_max: 256 << 20,
             stamps_required: false,
             events_kept_max: 1_000,
@@ -515,10 +540,20 @@ impl Bounds {
 
 impl HostBuilder {
     /// The directory to watch: its `*.so` files are loaded at the start, and again whenever one is
-    /// written or renamed in.
+    /// written or renamed in. [`docs::watching`](crate::docs::watching) has what is seen and when.
     #[must_use]
     pub fn plugins(mut self, directory: impl Into<PathBuf>) -> Self {
         self.plugins = Some(directory.into());
+        self
+    }
+
+    /// How often the host looks at the plugins' directory by itself, for what the system tells it
+    /// nothing of: what other machines write to a network file system, say. A file that such a look
+    /// alone finds is taken when the next one finds it the same. Default 5 s; a long one
+    /// (`Duration::MAX`) leaves it to events and [`Host::look`].
+    #[must_use]
+    pub fn look_interval(mut self, interval: Duration) -> Self {
+        self.bounds.look_interval = interval;
         self
     }
 
@@ -942,6 +977,10 @@ impl HostBuilder {
             let why = format!("{depth} is not between 1 and {}", pin::FRAMES);
             return Err(HostError::Bound { name: "calls_nested_max", why });
         }
+        if bounds.look_interval.is_zero() {
+            let why = "0 leaves no time between two looks".to_owned();
+            return Err(HostError::Bound { name: "look_interval", why });
+        }
         if bounds.groups_nested_max == 0 {
             let why = "0 allows no call at all".to_owned();
             return Err(HostError::Bound { name: "groups_nested_max", why });
@@ -1015,9 +1054,9 @@ impl Host {
     fn watch(&self, directory: PathBuf, known: Option<&JournalState>) -> Result<(), HostError> {
         let failed =
             |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
-        let watch = Watch::start(&directory, Arc::clone(&self.shared))
-            .map_err(|error| failed(&directory, as_system(error)))?;
-        *self.end.watch.lock() = Some(watch);
+        let scan = writers::open_for_writing;
+        let watch = Watch::start(&directory, Arc::clone(&self.shared), scan)
+            .map_err(|error| failed(&directory, error))?;
         let status = self.status();
         let known = |candidate: &Candidate| {
             let (plugin, digest) = (&candidate.manifest().name, candidate.digest().into());
@@ -1028,16 +1067,28 @@ impl Host {
                 known.held(plugin, &digest).is_some() || serves && known.knows(plugin, &digest)
             })
         };
-        let found = watch::initial(&self.shared, &directory, known)
+        let found = watch::initial(&self.shared, &directory, known, scan)
             .map_err(|error| failed(&directory, error))?;
-        for (candidate, took) in found {
-            // A refusal is an event.
-            let _ = self.shared.ask(|reply| Command::Update {
+        if found.is_empty {
+            let about = About { plugin: "", version: "", generation: None };
+            let kind = EventKind::NoPlugins { directory: directory.clone() };
+            self.shared.events.add(about, Duration::ZERO, kind);
+        }
+        for Read { path, candidate, took } in found.elected {
+            let update = |reply| Command::Update {
                 candidate: Box::new(candidate),
                 by: By::Start(reply),
                 took,
-            });
+            };
+            // A refusal is an event.
+            if let Err(refusal) = self.shared.ask(update).flatten() {
+                watch.refused(path, refusal);
+            }
         }
+        for (path, refusal) in found.refused {
+            watch.refused(path, refusal);
+        }
+        *self.end.watch.lock() = Some(watch);
         Ok(())
     }
 }
@@ -1160,17 +1211,6 @@ impl Error for HostError {
             HostError::Thread(source) => Some(source),
             HostError::Bound { .. } | HostError::PanicAbort | HostError::ProvidedTwice(_) => None,
         }
-    }
-}
-
-/// What the system said, where it was the system.
-fn as_system(error: notify::Error) -> io::Error {
-    match error.kind {
-        notify::ErrorKind::Io(error) => error,
-        notify::ErrorKind::PathNotFound => {
-            io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error())
-        }
-        _ => io::Error::other(error),
     }
 }
 

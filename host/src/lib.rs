@@ -45,7 +45,9 @@ pub use gate::slot::{Group, Lease, Request, Slot};
 pub use holder::{Held, Holder, Holders, Stall};
 pub use host::{Applied, Host, HostBuilder, HostError, Publish};
 use midflight_inspect::refusal;
-pub use midflight_plugin::{Answer, CallError, Callback, Fault, Frame, Object, PanicReport};
+pub use midflight_plugin::{
+    Absent, Answer, CallError, Callback, Fault, Frame, Object, PanicReport,
+};
 
 pub use refusal::{Code, Refusal, Stage};
 pub use runtime::attached::AttachedData;

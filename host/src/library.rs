@@ -632,6 +632,11 @@ impl Maps {
         Maps { maps: std::fs::read("/proc/self/maps").ok() }
     }
 
+    /// Does the system list nothing?
+    pub(crate) fn is_blind(&self) -> bool {
+        self.maps.is_none()
+    }
+
     /// Is any code of the image at `path` there, or can't that be known?
     pub(crate) fn has(&self, path: &Path) -> bool {
         self.maps.as_ref().is_none_or(|maps| has_executable(maps, path)) || is_loaded(path)

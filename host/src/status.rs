@@ -16,6 +16,14 @@ pub struct Status {
     pub generations: Vec<GenerationStatus>,
 }
 
+impl Status {
+    /// The names of the plugins that serve.
+    pub(crate) fn serving(&self) -> Vec<&str> {
+        let serving = self.plugins.iter().filter(|plugin| plugin.active.is_some());
+        serving.map(|plugin| plugin.name.as_str()).collect()
+    }
+}
+
 /// One plugin.
 #[derive(Debug, Clone)]
 pub struct PluginStatus {

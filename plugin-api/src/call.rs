@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::mem::{MaybeUninit, forget};
+use std::ops::Deref;
 use std::panic::{
     AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook,
 };
@@ -42,10 +43,10 @@ pub enum Fault {
     #[error("{0}")]
     Panicked(Box<PanicReport>),
     /// No generation of the plugin is active.
-    #[error("plugin `{plugin}` is not loaded")]
+    #[error("plugin `{plugin}` is not loaded{}", plugin.loaded_are())]
     NotLoaded {
-        /// The plugin's name.
-        plugin: Box<str>,
+        /// The plugin's name; and which ones are loaded, for the text.
+        plugin: Absent,
     },
     /// The active version of the plugin is older than this method.
     #[error("plugin `{plugin}` has no method `{method}`")]
@@ -96,6 +97,67 @@ impl fmt::Debug for Fault {
     }
 }
 
+/// The name of a plugin that is not loaded. It stands for its name alone, as text and in
+/// comparisons, and knows besides which plugins are loaded: a name that was misspelt is the common
+/// reason.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    plugin: Box<str>,
+    loaded: Box<str>,
+}
+
+impl Absent {
+    /// How many names are told.
+    const NAMES_MAX: usize = 8;
+
+    #[doc(hidden)]
+    pub fn new(plugin: &str, loaded: &[&str]) -> Self {
+        let told = loaded[..loaded.len().min(Self::NAMES_MAX)].join(", ");
+        let loaded = match loaded.len().saturating_sub(Self::NAMES_MAX) {
+            0 => told,
+            more => format!("{told} and {more} more"),
+        };
+        Absent { plugin: plugin.into(), loaded: loaded.into() }
+    }
+
+    /// `; loaded are: fees, risk`, or nothing where none is.
+    #[doc(hidden)]
+    pub fn loaded_are(&self) -> String {
+        match &*self.loaded {
+            "" => String::new(),
+            loaded => format!("; loaded are: {loaded}"),
+        }
+    }
+}
+
+impl From<&str> for Absent {
+    fn from(plugin: &str) -> Self {
+        Absent::new(plugin, &[])
+    }
+}
+
+impl Deref for Absent {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.plugin
+    }
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.plugin)
+    }
+}
+
+impl PartialEq for Absent {
+    fn eq(&self, other: &Self) -> bool {
+        self.plugin == other.plugin
+    }
+}
+
+impl Eq for Absent {}
+
 impl Fault {
     /// A stable name for logs and metrics: `panicked`, `not_loaded`, `method_missing`,
     /// `nested_too_deep`, `too_many_groups`, `wrong_group`, `revoked`, `foreign_callback`.
@@ -116,8 +178,8 @@ impl Fault {
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Fault::Panicked(report) => Some(&report.plugin),
-            Fault::NotLoaded { plugin }
-            | Fault::MethodMissing { plugin, .. }
+            Fault::NotLoaded { plugin } => Some(plugin),
+            Fault::MethodMissing { plugin, .. }
             | Fault::WrongGroup { plugin, .. }
             | Fault::ForeignCallback { plugin }
             | Fault::Revoked { plugin } => Some(plugin),

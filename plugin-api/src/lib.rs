@@ -108,7 +108,7 @@ mod text;
 mod version;
 
 pub use attached::{AboutAttached, Attached, AttachedError};
-pub use call::{CallError, Fault, Frame, PanicReport};
+pub use call::{Absent, CallError, Fault, Frame, PanicReport};
 pub use callback::Callback;
 pub use contract::{Contract, ImplementedBy};
 pub use future::Answer;

@@ -1,7 +1,7 @@
 //! The rig: one host, and everything around it that a test needs.
 
 use crate::{Desk, Either, Fixture, Log, WITHIN, Way, process};
-use midflight::{Applied, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
+use midflight::{Applied, EventKind, Fault, Group, Host, HostBuilder, Refusal, Residency, Slot};
 use probe_contracts::{Desk as DeskContract, Probe};
 use std::collections::BTreeSet;
 use std::fs;
@@ -123,6 +123,7 @@ impl Rig {
             Ok(applied) => panic!("not refused: {applied:?}"),
             Err(refusal) => refusal,
         };
+        assert_names(&refusal);
         assert_eq!(
             (self.probe.version().expect("a version"), self.probe.generation()),
             before,
@@ -191,6 +192,11 @@ impl Rig {
     /// generation is unmapped or linked in, and calls say so.
     #[track_caller]
     pub fn end(self) {
+        for event in self.log.seen() {
+            if let EventKind::Refused(refusal) = &event.kind {
+                assert_names(refusal);
+            }
+        }
         let status = self.host.shutdown(WITHIN);
         for record in &status.generations {
             assert_eq!(record.residency, self.way.end(), "{record:?}\n{}", self.log.text());
@@ -205,6 +211,13 @@ impl Rig {
         assert_eq!(once.len(), told.len(), "none is told twice: {told:?}");
         assert_eq!(self.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));
     }
+}
+
+/// Nobody can act on a refusal that says neither of which plugin nor of which file it is.
+#[track_caller]
+fn assert_names(refusal: &Refusal) {
+    let named = refusal.plugin().is_some() || refusal.file().is_some();
+    assert!(named, "it names neither plugin nor file: {refusal}");
 }
 
 impl Default for Rig {

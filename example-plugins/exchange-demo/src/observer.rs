@@ -111,7 +111,7 @@ fn watch(
         let what = match event.kind {
             EventKind::Active { .. } => What::Active,
             EventKind::Refused(refusal) => What::Refused(refusal),
-            EventKind::Unchanged | EventKind::Held | EventKind::Superseded => {
+            EventKind::Unchanged | EventKind::Held { .. } | EventKind::Superseded => {
                 What::Passed(event.kind.name())
             }
             _ => continue,

@@ -36,6 +36,12 @@ impl Refusal {
         self
     }
 
+    /// Names the plugin that was refused, where no version of it is meant.
+    pub fn of_plugin(mut self, plugin: &str) -> Self {
+        self.0.plugin = Some(text::name(plugin));
+        self
+    }
+
     /// Names the file that they came from.
     pub fn in_file(mut self, file: &Path) -> Self {
         self.0.file = Some(file.to_owned());
@@ -80,8 +86,14 @@ impl Refusal {
     }
 }
 
+/// Who was refused, why, and what to do. `{:#}` leaves out who: for a text that has named plugin
+/// and file already.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if f.alternate() { String::new() } else { self.who() };
+        if !who.is_empty() {
+            write!(f, "{who}: ")?;
+        }
         write!(
             f,
             "refused at {} [{}]: {}; {}",
@@ -95,7 +107,20 @@ impl fmt::Display for Refusal {
 
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{self}")
+    }
+}
+
+impl Refusal {
+    /// `flat-fees 2.0.0 in /srv/plugins/fees.so`, or as much of that as is known.
+    fn who(&self) -> String {
+        let named = [self.plugin(), self.version()].into_iter().flatten();
+        let named: Vec<_> = named.filter(|name| !name.is_empty()).collect();
+        match (named.join(" "), self.file().map(text::path)) {
+            (named, None) => named,
+            (named, Some(file)) if named.is_empty() => file,
+            (named, Some(file)) => format!("{named} in {file}"),
+        }
     }
 }
 
@@ -155,7 +180,7 @@ impl fmt::Display for Stage {
 }
 
 macro_rules! codes {
-    ($( $(#[$doc:meta])* $name:ident $text:literal at $stage:ident, $advice:literal; )*) => {
+    ($( $(#[$doc:meta])* $name:ident $text:literal at $stage:ident $(($passing:ident))?, $advice:literal; )*) => {
         /// The stable code of a [`Refusal`].
         #[non_exhaustive]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +200,12 @@ macro_rules! codes {
                 match self { $( Code::$name => Stage::$stage, )* }
             }
 
+            /// Is it the moment's fault and not the file's: a disk that is full, a limit that is
+            /// reached? The watcher tries such a file again, at growing intervals.
+            pub fn is_passing(self) -> bool {
+                match self { $( Code::$name => !stringify!($($passing)?).is_empty(), )* }
+            }
+
             /// What to do about it.
             pub fn advice(self) -> &'static str {
                 match self { $( Code::$name => $advice, )* }
@@ -183,9 +214,11 @@ macro_rules! codes {
     };
 }
 
+// `(passing)`: it is the moment's fault. Not so a start or a load that was late: each try leaves a
+// thread behind.
 codes! {
     /// The file could not be opened or read.
-    FileUnreadable "file_unreadable" at Read, "check that the file exists and that this process may read it";
+    FileUnreadable "file_unreadable" at Read (passing), "check that the file exists and that this process may read it";
     /// A directory, FIFO, socket or device.
     NotAFile "not_a_file" at Read, "give the path of a regular file";
     /// A file of no bytes.
@@ -193,7 +226,7 @@ codes! {
     /// More bytes than `library_bytes_max`.
     LibraryTooLarge "library_too_large" at Read, "strip the library, or raise library_bytes_max";
     /// Somebody wrote to the file while it was read.
-    FileChanged "file_changed" at Read, "write the library beside its place and rename it in";
+    FileChanged "file_changed" at Read (passing), "write the library beside its place and rename it in";
 
     /// Its stamp, or its hash, is not that of the file that was stamped.
     FileDamaged "file_damaged" at Inspect, "copy the library again, or build it again; if a tool changed it on purpose, run `midflight stamp` on it after that tool";
@@ -251,9 +284,9 @@ codes! {
     StaticTls "static_tls" at Inspect, "build what uses initial-exec TLS with another model: mimalloc's feature local_dynamic_tls, jemalloc's disable_initial_exec_tls, -ftls-model=global-dynamic for C";
 
     /// `generations_max` of the plugin are in memory already.
-    TooManyGenerations "too_many_generations" at Admit, "end what holds the old generations (see status), or raise generations_max";
+    TooManyGenerations "too_many_generations" at Admit (passing), "end what holds the old generations (see status), or raise generations_max";
     /// The process has almost as many mappings as it may have.
-    TooManyMappings "too_many_mappings" at Admit, "raise vm.max_map_count (sysctl -w vm.max_map_count=262144), or look in /proc/<pid>/maps for what maps so much";
+    TooManyMappings "too_many_mappings" at Admit (passing), "raise vm.max_map_count (sysctl -w vm.max_map_count=262144), or look in /proc/<pid>/maps for what maps so much";
     /// The version names another group than the one that runs.
     GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
     /// The plugin of that name is linked into the host.
@@ -279,31 +312,31 @@ codes! {
     NothingToRollBack "nothing_to_roll_back" at Admit, "apply the file that you want";
 
     /// The private image could not be written or read back.
-    ImageUnwritable "image_unwritable" at Image, "check the run directory and its permissions";
+    ImageUnwritable "image_unwritable" at Image (passing), "check the run directory and its permissions";
     /// The private image of what is to be loaded again is gone or was changed.
     ImageLost "image_lost" at Image, "apply the library's file again; a host with a journal has a copy of its own";
     /// Others can rename what is on the way to the run directory.
-    RunDirectoryUnsafe "run_directory_unsafe" at Image, "give the host a run_directory below directories that only root and this user can write to";
+    RunDirectoryUnsafe "run_directory_unsafe" at Image (passing), "give the host a run_directory below directories that only root and this user can write to";
     /// The run directory's file system, or this user's share in it, is full.
-    DiskFull "disk_full" at Image, "make room where the run directory is, or give the host another run_directory";
+    DiskFull "disk_full" at Image (passing), "make room where the run directory is, or give the host another run_directory";
     /// The run directory's file system has become read-only.
-    RunDirectoryReadOnly "run_directory_read_only" at Image, "mount it writable, or give the host another run_directory";
+    RunDirectoryReadOnly "run_directory_read_only" at Image (passing), "mount it writable, or give the host another run_directory";
     /// The run directory's file system forbids running code.
-    RunDirectoryNoexec "run_directory_noexec" at Load, "mount it without noexec, or give the host another run_directory";
+    RunDirectoryNoexec "run_directory_noexec" at Load (passing), "mount it without noexec, or give the host another run_directory";
 
     /// The child process that opened it died of a signal.
     PreflightCrashed "preflight_crashed" at Preflight, "it would have taken the service with it: run the plugin's own tests under a debugger, its constructors first";
     /// The child process that opened it exited before it had a verdict.
     PreflightExited "preflight_exited" at Preflight, "it would have ended the service: look for an exit in what the reason names";
     /// The child process that opened it had no verdict within the deadline, and was killed.
-    PreflightTimedOut "preflight_timed_out" at Preflight, "look for what blocks in what the reason names, or raise preflight_deadline";
+    PreflightTimedOut "preflight_timed_out" at Preflight (passing), "look for what blocks in what the reason names, or raise preflight_deadline";
     /// No child process could be started, or it could not try.
-    PreflightUnavailable "preflight_unavailable" at Preflight, "check the limits on processes, that /proc is mounted, and that midflight::preflight() is the first line of main; HostBuilder::preflight(false) does without";
+    PreflightUnavailable "preflight_unavailable" at Preflight (passing), "check the limits on processes, that /proc is mounted, and that midflight::preflight() is the first line of main; HostBuilder::preflight(false) does without";
 
     /// The loader said no.
     LoadFailed "load_failed" at Load, "the reason is the dynamic loader's own: check the libraries that the plugin needs";
     /// No thread could be started for it.
-    ThreadUnavailable "thread_unavailable" at Load, "check the limits on threads and memory of this process";
+    ThreadUnavailable "thread_unavailable" at Load (passing), "check the limits on threads and memory of this process";
     /// A constructor did not return within the deadline.
     LoadTimedOut "load_timed_out" at Load, "look for a constructor that blocks; the thread is left behind and counted";
     /// What the loader mapped is not what was written.
@@ -340,9 +373,9 @@ codes! {
     HandoverFailed "handover_failed" at Publish, "the reason is the plugin's own; the state is as it was";
     /// Calls or leases held what serves for longer than `handover_wait_max`, or the hand-over took
     /// that long.
-    HandoverTimedOut "handover_timed_out" at Publish, "try again when no call or lease lasts that long, or raise handover_wait_max";
+    HandoverTimedOut "handover_timed_out" at Publish (passing), "try again when no call or lease lasts that long, or raise handover_wait_max";
     /// The journal or the store can't be written: what can't be remembered is not switched in.
-    JournalUnavailable "journal_unavailable" at Publish, "the reason names the file and what to do";
+    JournalUnavailable "journal_unavailable" at Publish (passing), "the reason names the file and what to do";
     /// Its group has a canary, and a state that goes from version to version, which can't be in
     /// two.
     CanaryWithState "canary_with_state" at Publish, "keep the state in the host, or start the host without a canary for this group";
@@ -360,5 +393,38 @@ codes! {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w07_a_refusal_names_plugin_and_file_and_says_them_once() {
+        let check = |refusal: Refusal, expected: &str| assert_eq!(refusal.to_string(), expected);
+        let plain = || Refusal::new(Code::FileEmpty, "the file has no bytes");
+        let rest = format!(
+            "refused at read [file_empty]: the file has no bytes; {}",
+            Code::FileEmpty.advice()
+        );
+        let file = Path::new("/srv/plugins/fees.so");
+        check(plain(), &rest);
+        check(plain().in_file(file), &format!("/srv/plugins/fees.so: {rest}"));
+        check(plain().of_plugin("fees"), &format!("fees: {rest}"));
+        check(plain().of("fees", "2.0.0"), &format!("fees 2.0.0: {rest}"));
+        let whole = plain().of("fees", "2.0.0").in_file(file);
+        assert_eq!(format!("{whole:#}"), rest);
+        check(whole, &format!("fees 2.0.0 in /srv/plugins/fees.so: {rest}"));
+    }
+
+    /// What a retry can't mend, or what each try makes worse, is not passing.
+    #[test]
+    fn w05_what_passes_is_a_property_of_the_code() {
+        let passing: Vec<_> = Code::ALL.iter().filter(|code| code.is_passing()).collect();
+        assert!(passing.contains(&&Code::DiskFull) && passing.contains(&&Code::FileUnreadable));
+        for lasting in [Code::NotElf, Code::StartTimedOut, Code::LoadTimedOut, Code::Unhealthy] {
+            assert!(!lasting.is_passing(), "{lasting}");
+        }
     }
 }

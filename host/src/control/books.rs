@@ -8,6 +8,7 @@ use crate::release::{Footprint, Generation, Left};
 use crate::status::shown::Changes;
 use crate::status::{GenerationStatus, Mapped, PluginStatus, Residency};
 use midflight_inspect::text;
+use midflight_plugin::Absent;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -82,10 +83,16 @@ impl Control {
             },
             held: plugin
                 .held
-                .iter()
+                .keys()
                 .map(|digest| blake3::Hash::from(*digest).to_hex().to_string())
                 .collect(),
         }
+    }
+
+    /// `; loaded are: fees, risk`, for who asks for a plugin that is none of them.
+    pub(super) fn loaded_are(&mut self) -> String {
+        self.show();
+        Absent::new("", &self.shared.shown.status().serving()).loaded_are()
     }
 
     pub(super) fn applied(&self, to: &Generation, took: Duration) -> Applied {

@@ -374,7 +374,9 @@ impl Control {
             if !active.any(|active| active.image.digest == generation.image.digest)
                 && let Some(plugin) = self.plugins.get_mut(&generation.plugin)
             {
-                plugin.held.insert(*generation.image.digest.as_bytes());
+                plugin
+                    .held
+                    .insert(*generation.image.digest.as_bytes(), refusal.reason().to_owned());
             }
         }
     }

@@ -319,7 +319,7 @@ impl Control {
             other => {
                 self.retiring.extend(other.map(|other| (number, other)));
                 let reason = format!("no drain of generation {number} of {plugin} has stalled");
-                return Err(Refusal::new(Code::NotStalled, reason));
+                return Err(Refusal::new(Code::NotStalled, reason).of_plugin(plugin));
             }
         };
         self.agenda.remove(Item::Retiring(number));

@@ -316,9 +316,16 @@ impl Phase {
             Phase::Closing => of(Duty::Close, "close"),
             Phase::Kept(left) => {
                 let path = left.image.path();
-                let is_mapped = maps.map_or_else(|| Maps::now().has(path), |maps| maps.has(path));
-                let kept = || "kept by the loader for a reason that it does not tell".to_owned();
-                is_mapped.then(kept).into_iter().collect()
+                let look = |maps: &Maps| (maps.has(path), maps.is_blind());
+                let reason = match maps.map_or_else(|| look(&Maps::now()), look) {
+                    (false, _) => return Vec::new(),
+                    (true, true) => {
+                        "/proc is not mounted, or closed to this process, so that nobody can tell \
+                         whether its code is gone"
+                    }
+                    (true, false) => "kept by the loader for a reason that it does not tell",
+                };
+                vec![reason.to_owned()]
             }
         }
     }

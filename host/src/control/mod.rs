@@ -53,6 +53,7 @@ use handover::HandOver;
 use keeping::{CHILD_POLL, Keeping};
 use midflight_plugin::rt::Linked;
 use noted::Noted;
+use parked::Parked;
 use publish::{Point, Ready};
 use queue::Operation;
 use recall::Recall;
@@ -196,7 +197,12 @@ pub(crate) enum Command {
 
 /// On whose word an update comes.
 pub(crate) enum By {
-    Watcher,
+    /// The watcher is told what came of it, since it tries again what is refused for a passing
+    /// reason.
+    Watcher {
+        reply: Reply,
+        again: bool,
+    },
     /// Who does not wait for other updates of the group.
     Impatient(Reply),
     /// What lay in the directory when the host was started.
@@ -299,14 +305,17 @@ struct PluginState {
     group: Arc<str>,
     active: Option<u64>,
     last_good: Option<Good>,
-    held: BTreeSet<[u8; 32]>,
+    /// Contents that the watcher does not bring back, and why.
+    held: BTreeMap<[u8; 32], String>,
+    /// What was asked for last. A watched file is tried again only as long as it is that one.
+    asked: Option<[u8; 32]>,
     config: Arc<str>,
     /// No file replaces it.
     linked: bool,
     /// What its author was told to do so that it can be unloaded.
     advised: BTreeSet<String>,
     /// A watched file that waits for older generations to make room. At most one: the newest.
-    parked: Option<(Box<Candidate>, Duration)>,
+    parked: Option<Parked>,
 }
 
 impl Control {
@@ -550,8 +559,10 @@ impl Drop for Control {
 impl By {
     fn reply(self) -> Option<Reply> {
         match self {
-            By::Watcher => None,
-            By::Start(reply) | By::Operator(reply) | By::Impatient(reply) => Some(reply),
+            By::Watcher { reply, .. }
+            | By::Start(reply)
+            | By::Operator(reply)
+            | By::Impatient(reply) => Some(reply),
         }
     }
 }

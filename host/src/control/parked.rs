@@ -2,19 +2,26 @@
 
 use super::books::about;
 use super::queue::Operation;
-use super::{By, Control};
+use super::{By, Control, Reply};
 use crate::event::EventKind;
 use crate::stage::Candidate;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A watched file that waits, and who is told what comes of it.
+pub(super) struct Parked {
+    pub(super) candidate: Box<Candidate>,
+    pub(super) took: Duration,
+    pub(super) reply: Reply,
+}
+
 impl Control {
     /// Nobody applies a watched file a second time, so it waits for generations that are only on
     /// their way out.
-    pub(super) fn park(&mut self, name: &str, candidate: Box<Candidate>, took: Duration) {
-        let version = candidate.manifest().version.to_string();
+    pub(super) fn park(&mut self, name: &str, parked: Parked) {
+        let (version, took) = (parked.candidate.manifest().version.to_string(), parked.took);
         if let Some(plugin) = self.plugins.get_mut(name) {
-            plugin.parked = Some((candidate, took));
+            plugin.parked = Some(parked);
             self.parked.insert(name.into());
         }
         self.shared.events.add(about(name, &version, None), took, EventKind::Waiting);
@@ -26,7 +33,7 @@ impl Control {
             return;
         }
         let parked = self.plugins.get_mut(name).and_then(|plugin| plugin.parked.take());
-        if let Some((candidate, took)) = parked {
+        if let Some(Parked { candidate, took, .. }) = parked {
             let version = candidate.manifest().version.to_string();
             self.shared.events.add(about(name, &version, None), took, EventKind::Superseded);
         }
@@ -43,8 +50,9 @@ impl Control {
             self.parked.remove(&name);
             let Some(plugin) = self.plugins.get_mut(&name) else { continue };
             let group = Arc::clone(&plugin.group);
-            if let Some((candidate, took)) = plugin.parked.take() {
-                self.enqueue(&group, Operation::Update { candidate, by: By::Watcher, took });
+            if let Some(Parked { candidate, took, reply }) = plugin.parked.take() {
+                let by = By::Watcher { reply, again: false };
+                self.enqueue(&group, Operation::Update { candidate, by, took });
             }
         }
     }

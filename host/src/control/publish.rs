@@ -262,7 +262,8 @@ impl PluginState {
             .filter(|_| !rollback)
             .map(|old| Good { image: Arc::clone(&old.image), config: Arc::clone(&old.config) });
         if let Some(old) = old.filter(|_| rollback) {
-            self.held.insert(*old.image.digest.as_bytes());
+            let reason = "an operator rolled it back".to_owned();
+            self.held.insert(*old.image.digest.as_bytes(), reason);
         }
         // Last: going back to another configuration of the same content holds nothing.
         self.held.remove(new.image.digest.as_bytes());

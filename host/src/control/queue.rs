@@ -39,8 +39,17 @@ impl Control {
                 Refusal::new(Code::Busy, format!("another update of group {group} is under way"));
             return self.refuse(None, candidate.refused(refusal), by.reply());
         }
+        if let Some(plugin) = self.plugins.get_mut(manifest.name.as_str()) {
+            let digest = *candidate.digest().as_bytes();
+            if matches!(by, By::Watcher { again: true, .. }) && plugin.asked != Some(digest) {
+                let version = manifest.version.to_string();
+                let about = about(&manifest.name, &version, None);
+                return self.shared.events.add(about, took, EventKind::Superseded);
+            }
+            plugin.asked = Some(digest);
+        }
         // Of watched files only the newest waits.
-        if matches!(by, By::Watcher) {
+        if matches!(by, By::Watcher { .. }) {
             self.drop_waiting(&group, &manifest.name);
         }
         self.drop_parked(&manifest.name);
@@ -54,7 +63,12 @@ impl Control {
         for Named { candidate, .. } in &named {
             let manifest = candidate.manifest();
             match self.admit_to_group(&manifest.name, manifest.group.as_deref()) {
-                Ok(group) => groups.push((manifest.name.clone(), group)),
+                Ok(group) => {
+                    if let Some(plugin) = self.plugins.get_mut(manifest.name.as_str()) {
+                        plugin.asked = Some(*candidate.digest().as_bytes());
+                    }
+                    groups.push((manifest.name.clone(), group));
+                }
                 Err(refusal) => refused = Some(refusal),
             }
         }
@@ -84,6 +98,9 @@ impl Control {
 
     pub(super) fn rollback(&mut self, plugin: &str, reply: Reply) {
         self.drop_parked(plugin);
+        if let Some(plugin) = self.plugins.get_mut(plugin) {
+            plugin.asked = None;
+        }
         self.enqueue_for(plugin, reply, |plugin, reply| Operation::Rollback { plugin, reply });
     }
 
@@ -108,8 +125,9 @@ impl Control {
                 self.enqueue(&group, operation(name, reply));
             }
             None => {
-                let reason = format!("no plugin {plugin} was ever loaded");
-                self.refuse(None, Refusal::new(Code::UnknownPlugin, reason), Some(reply));
+                let reason = format!("no plugin {plugin} was ever loaded{}", self.loaded_are());
+                let refusal = Refusal::new(Code::UnknownPlugin, reason).of_plugin(plugin);
+                self.refuse(None, refusal, Some(reply));
             }
         }
     }
@@ -158,7 +176,7 @@ impl Control {
             return;
         };
         state.waiting.retain(|operation| match operation {
-            Operation::Update { candidate, by: By::Watcher, took }
+            Operation::Update { candidate, by: By::Watcher { .. }, took }
                 if candidate.manifest().name == *name =>
             {
                 let version = candidate.manifest().version.to_string();
@@ -185,13 +203,15 @@ impl Control {
             Operation::Update { candidate, by, .. } => {
                 self.refuse(None, candidate.refused(refusal()), by.reply());
             }
-            Operation::Rollback { reply, .. }
-            | Operation::Configure { reply, .. }
-            | Operation::Link { reply, .. } => {
-                self.refuse(None, refusal(), Some(reply));
+            Operation::Rollback { plugin, reply }
+            | Operation::Configure { plugin, reply, .. }
+            | Operation::Link { plugin, reply, .. } => {
+                self.refuse(None, refusal().of_plugin(&plugin), Some(reply));
             }
             Operation::Release { named, .. } => self.refuse_release(named, &refusal()),
-            Operation::Slot { reply, .. } => answer(&reply, Err(refusal())),
+            Operation::Slot { wanted, reply } => {
+                answer(&reply, Err(refusal().of_plugin(&wanted.plugin)));
+            }
         }
     }
 
@@ -228,5 +248,5 @@ impl Control {
 }
 
 fn linked_in(plugin: &str) -> Refusal {
-    Refusal::new(Code::LinkedIn, format!("{plugin} is linked into the host"))
+    Refusal::new(Code::LinkedIn, format!("{plugin} is linked into the host")).of_plugin(plugin)
 }

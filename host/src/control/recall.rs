@@ -308,9 +308,9 @@ impl Control {
         }
     }
 
-    /// Contents of `plugin` that the journal holds.
-    pub(super) fn held_before(&self, plugin: &str) -> impl Iterator<Item = [u8; 32]> {
+    /// Contents of `plugin` that the journal holds, and why.
+    pub(super) fn held_before(&self, plugin: &str) -> impl Iterator<Item = ([u8; 32], String)> {
         let held = self.recall.as_ref().and_then(|recall| recall.journal.state().held.get(plugin));
-        held.into_iter().flatten().map(|held| held.digest.bytes())
+        held.into_iter().flatten().map(|held| (held.digest.bytes(), held.reason.clone()))
     }
 }

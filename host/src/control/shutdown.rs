@@ -2,6 +2,7 @@
 
 use super::drain::{RETIRING, Telling};
 use super::ending::{Ending, Phase};
+use super::parked::Parked;
 use super::queue::Operation;
 use super::worker::answer;
 use super::{By, Control};
@@ -31,8 +32,9 @@ impl Control {
         self.shutdown = Some(Shutdown { until, replies: reply.into_iter().collect() });
         for name in mem::take(&mut self.parked) {
             let parked = self.plugins.get_mut(&name).and_then(|plugin| plugin.parked.take());
-            if let Some((candidate, took)) = parked {
-                self.turn_away(Operation::Update { candidate, by: By::Watcher, took });
+            if let Some(Parked { candidate, took, reply }) = parked {
+                let by = By::Watcher { reply, again: false };
+                self.turn_away(Operation::Update { candidate, by, took });
             }
         }
         self.keeping.kept.close();

@@ -635,7 +635,7 @@ impl Control {
         let Some(trial) = state.trials.iter_mut().find(|trial| trial.has(plugin)) else { return };
         if trial.then.iter().any(|(other, _)| **other == *plugin) {
             let reason = "it is on its way back already";
-            return asked.refuse(Refusal::new(Code::NothingToCancel, reason));
+            return asked.refuse(Refusal::new(Code::NothingToCancel, reason).of_plugin(plugin));
         }
         let (number, back) = (trial.number, Back { refusal, asked: vec![asked] });
         match waits {
@@ -679,8 +679,10 @@ impl Control {
     /// Ends what is not committed of `plugin`: on a worker, at a switch point, or on trial.
     pub(super) fn cancel(&mut self, plugin: &str, reply: SyncSender<Result<(), Refusal>>) {
         let why = "an operator cancelled it";
-        let nothing =
-            || Refusal::new(Code::NothingToCancel, format!("nothing of {plugin} is on its way"));
+        let nothing = || {
+            Refusal::new(Code::NothingToCancel, format!("nothing of {plugin} is on its way"))
+                .of_plugin(plugin)
+        };
         let Some(group) = self.plugins.get(plugin).map(|plugin| Arc::clone(&plugin.group)) else {
             return answer(&reply, Err(nothing()));
         };
@@ -771,7 +773,8 @@ impl Control {
                 }
                 // Going back to another configuration of the same content holds nothing.
                 if standby.as_ref().is_none_or(|old| old.image.digest != new.image.digest) {
-                    plugin.held.insert(*new.image.digest.as_bytes());
+                    let reason = back.refusal.reason().to_owned();
+                    plugin.held.insert(*new.image.digest.as_bytes(), reason);
                 }
             }
             if let Some(old) = standby {

@@ -1,6 +1,7 @@
 //! Updates: from what was asked for to the worker that prepares it.
 
 use super::books::about;
+use super::parked::Parked;
 use super::recall::{stored, unavailable};
 use super::transition::Transition;
 use super::trial::Asked;
@@ -67,15 +68,18 @@ impl Control {
             self.shared.events.add(about, took, EventKind::Unchanged);
             return answer_if(by.reply().as_ref(), Ok(applied));
         }
-        if matches!(by, By::Watcher) && plugin.held.contains(digest.as_bytes()) {
-            return self.shared.events.add(about(&name, &version, None), took, EventKind::Held);
+        if let (By::Watcher { .. }, Some(reason)) = (&by, plugin.held.get(digest.as_bytes())) {
+            let held = EventKind::Held { reason: reason.clone() };
+            return self.shared.events.add(about(&name, &version, None), took, held);
         }
         let config = Arc::clone(&plugin.config);
         if let Err(refusal) = self.admit(&name) {
-            if matches!(by, By::Watcher) && self.is_making_room(&name) {
-                return self.park(&name, candidate, took);
-            }
-            return self.refuse(None, candidate.refused(refusal), by.reply());
+            return match by {
+                By::Watcher { reply, .. } if self.is_making_room(&name) => {
+                    self.park(&name, Parked { candidate, took, reply })
+                }
+                by => self.refuse(None, candidate.refused(refusal), by.reply()),
+            };
         }
         let update = Update {
             generation: self.next_generation(),
@@ -85,7 +89,9 @@ impl Control {
             config,
             publish: match by {
                 By::Start(_) => Publish::AtOnce,
-                By::Watcher | By::Operator(_) | By::Impatient(_) => self.shared.bounds.publish,
+                By::Watcher { .. } | By::Operator(_) | By::Impatient(_) => {
+                    self.shared.bounds.publish
+                }
             },
             digest: Some(digest),
             starts: matches!(by, By::Start(_)),
@@ -130,7 +136,8 @@ impl Control {
             None => {
                 let reason =
                     format!("no version of {name} was replaced since it was last rolled back");
-                self.refuse(None, Refusal::new(Code::NothingToRollBack, reason), Some(reply));
+                let refusal = Refusal::new(Code::NothingToRollBack, reason).of_plugin(name);
+                self.refuse(None, refusal, Some(reply));
             }
         }
     }
@@ -148,7 +155,8 @@ impl Control {
             Some(image) => self.begin_again(group, Good { image, config }, false, reply),
             None => {
                 let reason = format!("no version of {name} serves");
-                self.refuse(None, Refusal::new(Code::UnknownPlugin, reason), Some(reply));
+                let refusal = Refusal::new(Code::UnknownPlugin, reason).of_plugin(name);
+                self.refuse(None, refusal, Some(reply));
             }
         }
     }

@@ -3,3 +3,4 @@
 pub mod files;
 pub mod performance;
 pub mod unloading;
+pub mod watching;

@@ -24,7 +24,7 @@ use crate::release::{self, Known, Release, Wanted};
 use crate::shared::Shared;
 use cell::GroupCell;
 use midflight_plugin::rt::{Bound, Gate};
-use midflight_plugin::{Contract, Fault};
+use midflight_plugin::{Absent, Contract, Fault};
 use pin::Call;
 use slot::Slot;
 use std::marker::PhantomData;
@@ -175,17 +175,24 @@ unsafe impl Gate for SlotGate {
     }
 }
 
+/// With what is loaded instead, as far as `shared` is still there to tell.
+#[cold]
+fn not_loaded(name: &str, shared: Option<&Arc<Shared>>) -> Fault {
+    let status = shared.map(|shared| shared.shown.status()).unwrap_or_default();
+    Fault::NotLoaded { plugin: Absent::new(name, &status.serving()) }
+}
+
 impl SlotGate {
     /// Why `entered` binds nothing to this slot.
     #[cold]
     fn absent(&self, entered: &GroupCell) -> Fault {
-        let plugin = Box::from(&*self.target.plugin);
-        let own = self.link.shared().and_then(|shared| shared.group_of(&self.target.plugin));
-        match own {
+        let plugin = &*self.target.plugin;
+        let shared = self.link.shared();
+        match shared.and_then(|shared| shared.group_of(plugin)) {
             Some(own) if !std::ptr::eq(&*own, entered) => {
-                Fault::WrongGroup { plugin, group: entered.name.clone() }
+                Fault::WrongGroup { plugin: plugin.into(), group: entered.name.clone() }
             }
-            _ => Fault::NotLoaded { plugin },
+            _ => not_loaded(plugin, shared),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
 use super::ways::Fork;
-use super::{LeaseGate, Link, RequestGate, SlotGate, Target};
+use super::{LeaseGate, Link, RequestGate, SlotGate, Target, not_loaded};
 use crate::holds::Hold;
 use crate::release::Release;
 use crate::shared::Shared;
@@ -234,7 +234,7 @@ impl Group {
 
     #[cold]
     fn absent(&self) -> Fault {
-        Fault::NotLoaded { plugin: (*self.name).into() }
+        not_loaded(&self.name, self.link.shared())
     }
 }
 

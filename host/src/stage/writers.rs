@@ -2,49 +2,75 @@
 //!
 //! A file that was copied into place, instead of renamed into it, is seen while it grows. Waiting a
 //! while and looking again guesses; the kernel knows who can still write.
+//!
+//! It tells that by descriptor, of all the processes of the machine, which takes longer than to
+//! read the files. So one scan answers for many files, and ends at a bound.
 
-use std::fs::{self, Metadata};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// Whether a process that we may look into has `path` open for writing.
+/// How much of the machine is looked at: a writer beyond that is not found. What it writes is then
+/// refused, and looked at again when it closes the file.
+const DESCRIPTORS_MAX: usize = 200_000;
+const TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A scan for writers, as the watch is given it: for each of the paths, whether it has one.
+pub(crate) type Scan = fn(&[&Path]) -> Vec<bool>;
+
+/// Whether a process that we may look into has it open for writing, for each of `paths`.
 ///
 /// Descriptors only: a shared writable mapping whose descriptor was closed can't be seen this way,
 /// nor can other users' processes. A `false` is no proof, a `true` is one.
-pub(crate) fn is_open_for_writing(path: &Path) -> bool {
-    let Ok(file) = fs::metadata(path) else {
-        return false;
-    };
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return false;
-    };
-    processes
-        .flatten()
-        .filter(|entry| is_number(&entry.file_name()))
-        .any(|entry| writes(&entry.path(), &file))
-}
-
-fn is_number(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-}
-
-/// Whether the process with this directory in /proc has `file` open for writing. One that is gone
-/// or closed to us has not.
-fn writes(process: &Path, file: &Metadata) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fdinfo")) else {
-        return false;
-    };
-    descriptors.flatten().any(|entry| {
-        let Ok(info) = fs::read_to_string(entry.path()) else {
-            return false;
-        };
-        // The text first: a stat can hang on a dead network mount.
-        if !may_write(&info) || number(&info, "ino:", 10).is_some_and(|inode| inode != file.ino()) {
-            return false;
-        }
-        let open = fs::metadata(process.join("fd").join(entry.file_name()));
-        open.is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+pub(crate) fn open_for_writing(paths: &[&Path]) -> Vec<bool> {
+    let mut looked = 0;
+    let until = Instant::now() + TIME_MAX;
+    scan(Path::new("/proc"), paths, || {
+        looked += 1;
+        looked <= DESCRIPTORS_MAX && Instant::now() < until
     })
+}
+
+/// As long as `goes_on` says before each descriptor, or until all of them have a writer.
+fn scan(processes: &Path, paths: &[&Path], mut goes_on: impl FnMut() -> bool) -> Vec<bool> {
+    let mut written = vec![false; paths.len()];
+    // By inode and device; several paths may name one file.
+    let mut wanted = BTreeMap::<(u64, u64), Vec<usize>>::new();
+    for (at, path) in paths.iter().enumerate() {
+        if let Ok(file) = fs::metadata(path) {
+            wanted.entry((file.ino(), file.dev())).or_default().push(at);
+        }
+    }
+    let processes = fs::read_dir(processes).into_iter().flatten().flatten();
+    for process in processes.filter(|entry| is_number(&entry.file_name())) {
+        // One that is gone or closed to us writes nothing.
+        let Ok(descriptors) = fs::read_dir(process.path().join("fdinfo")) else { continue };
+        for descriptor in descriptors.flatten() {
+            if wanted.is_empty() || !goes_on() {
+                return written;
+            }
+            let Ok(info) = fs::read_to_string(descriptor.path()) else { continue };
+            // The text first: a stat can hang on a dead network mount.
+            let of_wanted = |inode| wanted.range((inode, 0)..=(inode, u64::MAX)).next().is_some();
+            if !may_write(&info) || number(&info, "ino:", 10).is_some_and(|it| !of_wanted(it)) {
+                continue;
+            }
+            let open = process.path().join("fd").join(descriptor.file_name());
+            if let Ok(open) = fs::metadata(open)
+                && let Some(found) = wanted.remove(&(open.ino(), open.dev()))
+            {
+                found.into_iter().for_each(|at| written[at] = true);
+            }
+        }
+    }
+    written
+}
+
+fn is_number(name: &OsStr) -> bool {
+    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
 fn may_write(info: &str) -> bool {
@@ -64,7 +90,12 @@ fn number(info: &str, key: &str, radix: u32) -> Option<u64> {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::path::PathBuf;
     use std::process::{Command, Stdio};
+
+    fn is_open_for_writing(path: &Path) -> bool {
+        open_for_writing(&[path])[0]
+    }
 
     /// A child that another test forks holds a copy of every descriptor until it execs, so a few
     /// looks may be needed.
@@ -132,5 +163,44 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_has_no_writer() {
         assert!(!is_open_for_writing(Path::new("/no/such/file")));
+    }
+
+    #[test]
+    fn w06_one_scan_answers_for_all_files_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..50).map(|at| directory.path().join(format!("{at}"))).collect();
+        let writers: Vec<_> =
+            paths.iter().step_by(7).map(|path| File::create(path).unwrap()).collect();
+        fs::hard_link(&paths[7], &paths[8]).unwrap();
+        let paths: Vec<_> = paths.iter().map(PathBuf::as_path).collect();
+        let expected: Vec<_> = (0..50).map(|at| at % 7 == 0 || at == 8).collect();
+        assert_eq!(open_for_writing(&paths), expected);
+        drop(writers);
+    }
+
+    #[test]
+    fn w06_a_scan_ends_at_its_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let (processes, file) = (directory.path().join("proc"), directory.path().join("x.so"));
+        fs::write(&file, "x").unwrap();
+        // A machine of one process with a thousand descriptors, of which the last one writes.
+        for part in ["fd", "fdinfo"] {
+            fs::create_dir_all(processes.join("7").join(part)).unwrap();
+        }
+        let inode = fs::metadata(&file).unwrap().ino();
+        for at in 0..1_000 {
+            std::os::unix::fs::symlink(&file, processes.join(format!("7/fd/{at}"))).unwrap();
+            let info = format!("pos:\t0\nflags:\t0100000\nino:\t{inode}\n");
+            fs::write(processes.join(format!("7/fdinfo/{at}")), info).unwrap();
+        }
+        let mut looked = 0;
+        let bounded = scan(&processes, &[&file], || {
+            looked += 1;
+            looked <= 10
+        });
+        assert_eq!((bounded, looked), (vec![false], 11));
+        let info = format!("pos:\t0\nflags:\t0100001\nino:\t{inode}\n");
+        fs::write(processes.join("7/fdinfo/999"), info).unwrap();
+        assert_eq!(scan(&processes, &[&file], || true), [true]);
     }
 }

@@ -32,6 +32,7 @@ mod texts;
 mod transitions;
 mod trials;
 mod unload;
+mod watching;
 
 // For the contract of what is linked into this binary.
 midflight_plugin::contract_crate!();

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(thiserror::Error)]
 pub enum StampError {
     /// It is not what can be stamped: see [`stamp`].
-    #[error("{0}")]
+    #[error("{0:#}")]
     Refused(Refusal),
     /// The stamped file could not be written. What was there before is there still.
     #[error("can't write {}: {source}", path.display())]
