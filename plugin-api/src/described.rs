@@ -247,7 +247,7 @@ pub unsafe trait Is<T> {}
 // SAFETY: itself.
 unsafe impl<T> Is<T> for T {}
 
-/// What packs a table's description: see [`Described::TELL`].
+/// What makes a table, and packs its description: see [`Described::TELL`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tell(());
 
@@ -268,6 +268,11 @@ impl Tell {
     pub const fn fields(self, text: Text, first_suffix: usize) -> Mono {
         let fields = fields(&text, None);
         mono(text, MonoTLData::prefix_type_derive(first_suffix, 0, fields), ReprAttr::C)
+    }
+
+    /// Makes a table of functions.
+    pub const fn whole<F: Described>(self, all: F) -> Whole<F> {
+        Whole(WithMetadata_::new(Fields(all)))
     }
 
     /// The types that the packed numbers point to.
@@ -327,11 +332,6 @@ pub type Table<F> = PrefixRef<Prefix<F>>;
 #[repr(transparent)]
 #[expect(missing_debug_implementations, reason = "functions, which tell nothing")]
 pub struct Whole<F: Described>(WithMetadata_<Fields<F>, Prefix<F>>);
-
-/// Makes a table.
-pub const fn whole<F: Described>(all: F) -> Whole<F> {
-    Whole(WithMetadata_::new(Fields(all)))
-}
 
 /// A reference to a table of this crate's making.
 pub(crate) fn reference_to<F: Described>(whole: &'static Whole<F>) -> Table<F> {

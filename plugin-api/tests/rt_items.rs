@@ -65,6 +65,7 @@ const RT: &[(&str, &str)] = &[
     ("Part", "a number"),
     ("Pinned", "private"),
     ("Place", "inert: what reads one is unsafe"),
+    ("PlaceOfPanics", "texts and a number"),
     ("Places", "proves, while the compiler runs"),
     ("Plain", "inert"),
     ("Portable", "unsafe"),
@@ -98,6 +99,7 @@ const RT: &[(&str, &str)] = &[
     ("Symboliser", "a safe function"),
     ("TARGET", "a text"),
     ("Tally", "numbers"),
+    ("Teller", "a safe function"),
     ("Tuple2", "private"),
     ("Tuple3", "private"),
     ("Tuple4", "private"),
@@ -126,6 +128,7 @@ const RT: &[(&str, &str)] = &[
     ("table_layout", "a description, which only `unsafe` reads"),
     ("use_host_panics", "two safe functions for texts"),
     ("use_symboliser", "a safe function"),
+    ("with_cure", "a text"),
 ];
 
 #[test]

@@ -815,6 +815,7 @@ impl Contract<'_> {
     fn functions(&self) -> TokenStream {
         let contract = &self.author.ident;
         let (fields, calls) = (described::fields(), self.named("Calls"));
+        let tell = described::of_table("TELL");
         let name = contract.unraw().to_string();
         let names: Vec<&Ident> = self.methods.iter().map(|method| method.name).collect();
         let fields_of_names = self.methods.iter().map(Method::field);
@@ -832,7 +833,7 @@ impl Contract<'_> {
             // SAFETY: each function casts its instance to the type that the table is made for.
             unsafe impl<__Instance: #contract> ::midflight_plugin::rt::ImplementedBy<__Instance> for dyn #contract {
                 const WHOLE: &'static ::midflight_plugin::rt::described::Whole<#fields> =
-                    &::midflight_plugin::rt::described::whole(
+                    &#tell.whole(
                         #fields { #(#fields_of_names: __Functions::<__Instance>::#names),* }
                     );
             }

@@ -259,7 +259,9 @@ fn read_some(source: &mut Option<impl Read>, into: &mut Vec<u8>) {
 fn told(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    text::told(&lines[lines.len().saturating_sub(STDERR_LINES_TOLD)..].join(" | "))
+    let last = lines[lines.len().saturating_sub(STDERR_LINES_TOLD)..].join(" | ");
+    // A part of a reason, which has as much room again for the rest.
+    text::within(&last, text::BYTES_MAX / 2)
 }
 
 #[cfg(test)]
