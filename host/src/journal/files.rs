@@ -5,7 +5,7 @@
 //! refuses.
 
 use super::JournalError;
-use crate::stage::run::private_directory;
+use crate::stage::run::{is_safe, private_directory};
 use midflight_inspect::text;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use std::fs::File;
@@ -309,6 +309,8 @@ fn open(directory: impl AsFd, name: &str, flags: OFlags, mode: Mode) -> io::Resu
 fn create_directory(path: &Path) -> io::Result<File> {
     let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     private_directory(path)?;
+    // Who can put another journal in its place has the host load what that names.
+    is_safe(&std::fs::canonicalize(path)?)?;
     for made in missing {
         let parent = made.parent().unwrap_or(made);
         File::open(parent)?.sync_all()?;

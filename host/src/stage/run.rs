@@ -55,9 +55,9 @@ pub(crate) struct Place {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
     #[error(
-        "{} can be written to by other users (mode {mode:04o}, of user {owner}), who could put a \
-         file of theirs in the place of an image; take that from them (chmod go-w), set its \
-         sticky bit (chmod +t), or give the host another run_directory",
+        "{} can be written to by other users (mode {mode:04o}, of user {owner}), who could put \
+         something of theirs in the place of what lies there; take that from them (chmod go-w), \
+         set its sticky bit (chmod +t), or give the host another directory",
         text::path(directory)
     )]
     OpenToOthers { directory: PathBuf, mode: u32, owner: u32 },
@@ -359,7 +359,7 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
 ///
 /// A set sticky bit keeps those who can write to a directory from that. A user's own group, which
 /// has the user's number and nobody else in it, is the user: so many systems have it.
-fn is_safe(path: &Path) -> Result<(), Unusable> {
+pub(crate) fn is_safe(path: &Path) -> Result<(), Unusable> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     let unmapped = unmapped_user();
     for directory in path.ancestors().skip(1) {

@@ -356,3 +356,215 @@ fn r12_a_journal_that_a_service_may_not_write_any_more_says_whose_it_is() {
         std::mem::forget(home);
     });
 }
+
+#[test]
+fn r03_a_journal_below_a_directory_of_everybodys_is_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let shared = home.path().join("shared");
+    fs::create_dir(&shared).expect("a directory");
+    let mode = |mode| fs::set_permissions(&shared, fs::Permissions::from_mode(mode));
+    let start = || {
+        let host = Host::builder().run_directory(home.path().join("images"));
+        host.journal(shared.join("journal")).start()
+    };
+    mode(0o777).expect("a mode");
+    let error = start().err().expect("others can rename the journal");
+    let mut said = String::new();
+    let mut next: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = next {
+        said += &format!("{error}: ");
+        next = error.source();
+    }
+    assert!(said.contains("shared can be written to by other users (mode 0777"), "{said}");
+    mode(0o755).expect("a mode");
+    start().expect("a host");
+}
+
+/// Three services on one directory, with one place for their images.
+#[test]
+fn n19_three_processes_follow_one_directory() {
+    with_children(
+        |home| {
+            let (own, home) = (std::process::id(), Path::new(home));
+            let rig = Rig::with(|builder| {
+                builder.plugins(home.join("plugins")).run_directory(home.join("images"))
+            });
+            check_answers(&rig.probe, 1);
+            fs::write(home.join(format!("ready-{own}")), "").expect("a mark");
+            rig.log.wait("unmapped", 1);
+            check_answers(&rig.probe, 2);
+            rig.host.rollback("probe").expect("its images are there");
+            rig.end();
+        },
+        |test| {
+            let home = tempfile::tempdir().expect("a directory");
+            let path = |name: &str| home.path().join(name);
+            fs::create_dir(path("plugins")).expect("a directory");
+            fs::copy(Fixture::V1.path(), path("plugins/probe.so")).expect("a copy");
+            fs::copy(Fixture::V2.path(), path("new")).expect("a copy");
+            let argument = home.path().display().to_string();
+            thread::scope(|scope| {
+                let child = || run_child_with(test, &argument, |child| child).assert_ok();
+                let children = [(); 3].map(|()| scope.spawn(child));
+                let ready = || {
+                    let names = fs::read_dir(home.path()).expect("marks").flatten();
+                    let is_mark =
+                        |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b"ready-");
+                    names.filter(|entry| is_mark(&entry.file_name())).count()
+                };
+                while ready() < 3 && !children.iter().any(|child| child.is_finished()) {
+                    thread::yield_now();
+                }
+                fs::rename(path("new"), path("plugins/probe.so")).expect("the new in its place");
+                children.into_iter().for_each(|child| child.join().expect("it is well"));
+            });
+            let left = fs::read_dir(path("images/run")).expect("run directories").count();
+            assert_eq!(left, 0, "each has removed its own");
+        },
+    );
+}
+
+#[test]
+fn n15_relative_directories_are_those_of_the_start() {
+    in_child(|| {
+        let home = tempfile::tempdir().expect("a directory");
+        std::env::set_current_dir(home.path()).expect("a directory");
+        fs::create_dir("plugins").expect("a directory");
+        fs::copy(Fixture::V1.path(), "plugins/probe.so").expect("a copy");
+        let rig = Rig::with(|builder| builder.plugins("plugins").run_directory("images"));
+        std::env::set_current_dir("/").expect("a directory");
+        check_answers(&rig.probe, 1);
+        fs::remove_dir_all(home.path().join("images")).expect("a directory of images");
+        fs::copy(Fixture::V2.path(), home.path().join("new")).expect("a copy");
+        fs::rename(home.path().join("new"), home.path().join("plugins/probe.so"))
+            .expect("its place");
+        rig.log.wait("active", 2);
+        check_answers(&rig.probe, 2);
+        assert!(home.path().join("images/run").is_dir(), "made again where it was");
+        assert!(!Path::new("/images").exists());
+        rig.end();
+    });
+}
+
+#[test]
+fn n16_a_file_without_a_name_is_loaded() {
+    let rig = Rig::serving(Fixture::V1);
+    let memory = rustix::fs::memfd_create("v2", rustix::fs::MemfdFlags::CLOEXEC).expect("memory");
+    let mut memory = fs::File::from(memory);
+    std::io::Write::write_all(&mut memory, &Fixture::V2.bytes()).expect("a copy");
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
+    assert!(rig.host.apply(&path).expect("a plugin").switched);
+    check_answers(&rig.probe, 2);
+    assert!(!rig.host.apply(&path).expect("the same").switched);
+    rig.host.rollback("probe").expect("1.0.0");
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn n14_threads_with_small_stacks_call_plugins() {
+    let rig = Rig::serving(Fixture::V1);
+    thread::scope(|scope| {
+        let small = || thread::Builder::new().stack_size(64 * 1024);
+        let callers = [(); 4].map(|()| {
+            let call = || (0..100).all(|_| rig.probe.version().is_ok());
+            small().spawn_scoped(scope, call).expect("a thread")
+        });
+        rig.apply(Fixture::V2);
+        callers.into_iter().for_each(|caller| assert!(caller.join().expect("no overflow")));
+    });
+    rig.log.wait("unmapped", 1);
+    rig.end();
+}
+
+/// From within a call of the version that is replaced, on its thread.
+#[test]
+fn n09_a_service_updates_itself_from_within_a_call() {
+    let rig = Rig::serving(Fixture::V1);
+    let host = rig.host.clone();
+    let tid = rustix::thread::gettid();
+    rig.desk.between(move |depth| {
+        if depth != 2 {
+            return;
+        }
+        let applied = host.apply(Fixture::V2.path()).expect("2.0.0");
+        let stall = applied.wait_retired(Duration::ZERO).expect_err("this very call holds it");
+        let held = stall.holders.to_string();
+        assert!(
+            held.contains(&format!("tid {tid} ")) && held.contains(" in probe.nested"),
+            "{held}"
+        );
+        let refused = host.force("probe", 1).expect_err("nothing has stalled");
+        assert_eq!(refused.code(), Code::NotStalled);
+        host.rollback("probe").expect("1.0.0 again, in memory once more");
+        host.apply(Fixture::V2.path()).expect("2.0.0");
+    });
+    rig.probe.nested(2).expect("an answer");
+    assert!(rig.desk.faults().is_empty(), "{:?}", rig.desk.faults());
+    rig.log.wait("unmapped", 1);
+    check_answers(&rig.probe, 2);
+    let host = rig.host.clone();
+    rig.desk.between(move |depth| {
+        if depth == 2 {
+            let status = host.shutdown(Duration::ZERO);
+            let last = status.generations.last().expect("what serves");
+            let Residency::Resident(reasons) = &last.residency else { panic!("{last:?}") };
+            assert!(reasons[0].contains(&format!("held by tid {tid} ")), "{reasons:?}");
+        }
+    });
+    rig.probe.nested(2).expect("an answer, since it was inside");
+    until("it is taken down all the same", &rig, || {
+        let status = rig.host.status();
+        status.generations.iter().all(|it| it.residency == Residency::Unmapped)
+    });
+    rig.end();
+}
+
+/// What a busy service does besides: the loader's lock, the list of libraries, processes.
+#[test]
+fn n05_updates_beside_loads_backtraces_and_processes() {
+    in_child(|| {
+        let rig = Rig::serving(Fixture::V1);
+        let over = AtomicBool::new(false);
+        let busy = |what: &dyn Fn()| {
+            while !over.load(SeqCst) {
+                what();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                busy(&|| {
+                    // SAFETY: a library of the C library's own, whose constructors need nothing.
+                    unsafe {
+                        let handle = libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW);
+                        if !handle.is_null() {
+                            libc::dlclose(handle);
+                        }
+                    }
+                })
+            });
+            scope.spawn(|| busy(&|| drop(std::backtrace::Backtrace::force_capture())));
+            scope.spawn(|| {
+                busy(&|| {
+                    let status = std::process::Command::new("/bin/true").status();
+                    assert!(status.expect("a process").success());
+                })
+            });
+            let calls = scope.spawn(|| {
+                let mut answered = 0_u64;
+                while !over.load(SeqCst) {
+                    rig.probe.version().expect("an answer");
+                    answered += 1;
+                }
+                answered
+            });
+            for fixture in [Fixture::V2, Fixture::V3, Fixture::V1].into_iter().cycle().take(20) {
+                let serves = rig.apply(fixture);
+                rig.log.wait("unmapped", serves - 1);
+            }
+            over.store(true, SeqCst);
+            assert!(calls.join().expect("no fault") > 0);
+        });
+        rig.end();
+    });
+}

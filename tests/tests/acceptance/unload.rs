@@ -232,6 +232,38 @@ fn a54_a_thread_that_only_uses_leases_passes_the_gate_as_well() {
 }
 
 #[test]
+fn r14_the_status_says_at_once_what_threads_and_signals_still_have() {
+    in_child(|| {
+        let scene = Scene::with(Fixture::Nasty, |builder| {
+            builder.stop_deadline(Duration::from_secs(3600)).generations_max(2)
+        });
+        let idles = Puppet::new("nasty-idles");
+        idles.commit(&scene, Deed::Local, 0);
+        scene.commit(Deed::Detached, 1);
+        scene.commit(Deed::Signal, 0);
+        scene.apply(Fixture::NastyV2);
+        let held = |what: &str| {
+            scene.until(what, || {
+                let first = scene.host.status().generations[0].clone();
+                assert_eq!(first.residency, Residency::Retiring, "no deadline is over");
+                first.held_by.to_string().contains(what)
+            });
+        };
+        held("(nasty-idles), 1 value");
+        held("(nasty-detached)");
+        let refused = scene.host.apply(Fixture::Nasty.path()).expect_err("there is no room");
+        assert_eq!(refused.code(), Code::TooManyGenerations);
+        for what in ["generation 1 retiring, held by ", "(nasty-idles), 1 value"] {
+            assert!(refused.reason().contains(what), "{refused}");
+        }
+        scene.ledger.let_go(1);
+        idles.end();
+        scene.nasty.build().expect("an answer");
+        held("signal: SIGUSR1");
+    });
+}
+
+#[test]
 fn a55_a_thread_that_asked_for_itself_ends_after_the_library() {
     in_child(|| {
         let scene = Scene::of(Fixture::Nasty);
