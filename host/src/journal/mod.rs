@@ -414,6 +414,10 @@ impl JournalError {
     }
 
     fn lost(path: &Path, source: io::Error) -> Self {
+        // It may well be, but this user can't look.
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            return JournalError::unreadable(path, source);
+        }
         JournalError::Lost { path: path.to_owned(), source }
     }
 

@@ -240,26 +240,29 @@ fn r14_the_status_says_at_once_what_threads_and_signals_still_have() {
         let idles = Puppet::new("nasty-idles");
         idles.commit(&scene, Deed::Local, 0);
         scene.commit(Deed::Detached, 1);
-        scene.commit(Deed::Signal, 0);
         scene.apply(Fixture::NastyV2);
-        let held = |what: &str| {
+        let held = |generation: u64, what: &str| {
             scene.until(what, || {
-                let first = scene.host.status().generations[0].clone();
-                assert_eq!(first.residency, Residency::Retiring, "no deadline is over");
-                first.held_by.to_string().contains(what)
+                let status = scene.host.status();
+                let mut records = status.generations.iter();
+                let found = records.find(|it| it.generation == generation).expect("a record");
+                assert_eq!(found.residency, Residency::Retiring, "no deadline is over");
+                found.held_by.to_string().contains(what)
             });
         };
-        held("(nasty-idles), 1 value");
-        held("(nasty-detached)");
+        held(1, "(nasty-detached)");
+        scene.ledger.let_go(1);
+        held(1, "(nasty-idles), 1 value");
         let refused = scene.host.apply(Fixture::Nasty.path()).expect_err("there is no room");
         assert_eq!(refused.code(), Code::TooManyGenerations);
         for what in ["generation 1 retiring, held by ", "(nasty-idles), 1 value"] {
             assert!(refused.reason().contains(what), "{refused}");
         }
-        scene.ledger.let_go(1);
         idles.end();
-        scene.nasty.build().expect("an answer");
-        held("signal: SIGUSR1");
+        scene.passing_until_gone(1);
+        scene.commit(Deed::Signal, 0);
+        scene.apply(Fixture::Nasty);
+        held(2, "signal: SIGUSR1");
     });
 }
 
