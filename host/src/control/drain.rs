@@ -260,7 +260,7 @@ impl Control {
         }
         for (what, since) in generation.work() {
             // That has a word of its own.
-            if what != Generation::RETIRING || telling == Telling::Over {
+            if what != Generation::RETIRING {
                 let (what, oldest) = (format!("worker in its {what}"), now - since);
                 holders.holds.push(Held { what, count: 1, oldest, taken_at: String::new() });
             }
