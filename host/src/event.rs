@@ -104,6 +104,18 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// At the start: what was committed last could not be brought back. This version was committed
+    /// before it and serves, or nothing does.
+    FellBack {
+        /// What could not be brought back.
+        reason: String,
+    },
+    /// At the start: the builder gives another configuration than the one that is used, which the
+    /// journal has.
+    ConfigKept {
+        /// Why that one.
+        reason: String,
+    },
     /// A hook on the way back failed, which stops nothing.
     HookFailed {
         /// The method's name.
@@ -298,6 +310,10 @@ impl fmt::Display for EventKind {
                 write!(f, "state of the switch, what changed since is lost: {reason}")
             }
             EventKind::JournalFailed { reason } => write!(f, "not written down: {reason}"),
+            EventKind::FellBack { reason } => write!(f, "fell back: {reason}"),
+            EventKind::ConfigKept { reason } => {
+                write!(f, "the builder's configuration is not used, the journal's is: {reason}")
+            }
             EventKind::HookFailed { hook, reason } => write!(f, "{hook} failed: {reason}"),
             EventKind::ThreadsWanting { reason } => write!(
                 f,
@@ -386,6 +402,8 @@ impl EventKind {
             EventKind::HandedOver { .. } => "handed_over",
             EventKind::StateLost { .. } => "state_lost",
             EventKind::JournalFailed { .. } => "journal_failed",
+            EventKind::FellBack { .. } => "fell_back",
+            EventKind::ConfigKept { .. } => "config_kept",
             EventKind::HookFailed { .. } => "hook_failed",
             EventKind::Unchanged => "unchanged",
             EventKind::Held { .. } => "held",
@@ -434,6 +452,8 @@ impl EventKind {
             EventKind::JournalFailed { reason } => {
                 EventKind::JournalFailed { reason: told(reason) }
             }
+            EventKind::FellBack { reason } => EventKind::FellBack { reason: told(reason) },
+            EventKind::ConfigKept { reason } => EventKind::ConfigKept { reason: told(reason) },
             EventKind::HookFailed { hook, reason } => {
                 EventKind::HookFailed { hook, reason: told(reason) }
             }
@@ -468,6 +488,8 @@ impl EventKind {
                 | EventKind::NoPlugins { .. }
                 | EventKind::PassedOver { .. }
                 | EventKind::Returned { .. }
+                | EventKind::FellBack { .. }
+                | EventKind::ConfigKept { .. }
                 | EventKind::HookFailed { .. }
                 | EventKind::StateLost { .. }
                 | EventKind::JournalFailed { .. }

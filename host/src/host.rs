@@ -2,14 +2,13 @@
 
 use crate::contained::say;
 use crate::control::canary::Share;
-use crate::control::recall::{self, Recall};
-use crate::control::{By, Command, Control, Named, Setup};
+use crate::control::{By, Command, Control, Named, Recall, Setup, Source};
 use crate::event::{About, Event, EventKind, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
 use crate::holder::Stall;
-use crate::journal::{self, JournalState, Opened, Quarantined, Store};
+use crate::journal::{self, Opened, Quarantined};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::release_file;
@@ -18,8 +17,9 @@ use crate::runtime::{Provided, logs};
 use crate::shared::{Checks, Shared, ended};
 use crate::stage::run::RunDirectory;
 use crate::stage::{Candidate, Step, preflight, writers};
+use crate::start::Start;
 use crate::status::{Residency, Status};
-use crate::watch::{self, Read, Watch};
+use crate::watch::{self, File, Watch};
 use midflight_inspect::text;
 use midflight_plugin::rt::{Exported, Linked};
 use midflight_plugin::{Contract, Fault, ImplementedBy};
@@ -64,11 +64,18 @@ impl Host {
     /// A handle on the contract `C` of the plugin named `plugin`.
     ///
     /// The plugin need not be there yet: until it is, calls are [`Fault::NotLoaded`]. From now on
-    /// every version of it must offer the contract, with the layout that this binary knows.
+    /// every version of it must offer the contract, with the layout that this binary knows; with a
+    /// [journal](HostBuilder::journal) so must those that the next start loads.
+    ///
+    /// A version that the first slot of its plugin can't use is of no use to this host. It is
+    /// refused by an event and held, what served before it comes back, and this is no error: where
+    /// nothing served before, calls are [`Fault::NotLoaded`] until a version comes that fits. So a
+    /// service starts whatever lies in its plugins' directory.
     ///
     /// # Errors
     /// The version that serves does not offer the contract (`contract_missing`), or with another
-    /// layout (`layout_mismatch`).
+    /// layout (`layout_mismatch`), and other slots use it: it serves on. So it is with a plugin
+    /// that is linked in.
     pub fn slot<C: Contract + ?Sized>(&self, plugin: &str) -> Result<Slot<C>, Refusal> {
         gate::slot(&self.shared, plugin)
     }
@@ -193,7 +200,8 @@ impl Host {
             .into_iter()
             .map(|(candidate, config)| {
                 let (reply, answer) = sync_channel(1);
-                (Named { candidate: Box::new(candidate), config, took, reply }, answer)
+                let source = Source::Read(Box::new(candidate));
+                (Named { source, config, took, reply }, answer)
             })
             .unzip();
         self.shared.send(Command::Release { named, publish: self.shared.bounds.publish })?;
@@ -434,6 +442,21 @@ pub enum Publish {
 }
 
 /// Configures a [`Host`]. Contradictions fail in [`start`](HostBuilder::start).
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # fn wait_for_a_signal() {}
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = midflight::Host::builder()
+///     .plugins("plugins")
+///     .journal("/var/lib/exchange/midflight")
+///     .start()?;
+/// wait_for_a_signal();
+/// // So that the next start finds an orderly end, and no plugin is cut off in its calls.
+/// host.shutdown(Duration::from_secs(10));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct HostBuilder {
     plugins: Option<PathBuf>,
@@ -611,6 +634,10 @@ impl HostBuilder {
 
     /// The configuration of `plugin`, as toml: its `start` reads it by `Context::config`. Default
     /// empty.
+    ///
+    /// With a [journal](HostBuilder::journal), what was changed last counts: this one, if it is
+    /// another than at the start before; else what was committed since, by
+    /// [`Host::configure`] or a release file, and an event says so (`config_kept`).
     #[must_use]
     pub fn config(mut self, plugin: &str, config: &str) -> Self {
         self.configs.insert(plugin.to_owned(), config.into());
@@ -785,7 +812,11 @@ impl HostBuilder {
     /// keeps what is synced. Default: none, and the highest versions in the plugins' directory run.
     ///
     /// A switch is written down before it is made; what can't be written is refused with
-    /// `journal_unavailable`.
+    /// `journal_unavailable`, and so is everything once the directory was replaced under the host.
+    /// The configurations of a group's plugins have 341 KiB together at most.
+    ///
+    /// [`docs::restarts`](crate::docs::restarts) says what runs after a restart, and what happens
+    /// where the journal or the store is damaged.
     #[must_use]
     pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
         self.journal = Some(directory.into());
@@ -905,18 +936,20 @@ impl HostBuilder {
             .as_deref()
             .map(|path| journal::open(path, self.journal_bounds))
             .transpose();
-        let (recall, known) = match journal.map_err(|error| HostError::Journal(Box::new(error)))? {
+        let (recall, before) = match journal.map_err(|error| HostError::Journal(Box::new(error)))? {
             Some((journal, store, opened)) => {
                 tell_opened(&opened);
                 // What was tried, or prepared, and not committed.
                 let kept = journal.state().kept();
                 store.retain(&kept).map_err(|error| HostError::Journal(Box::new(error)))?;
-                let known = journal.state().clone();
-                (Some(Recall::new(journal, Arc::new(store))), Some(known))
+                let before = (journal.state().clone(), Arc::new(store));
+                (Some(Recall::new(journal, Arc::clone(&before.1))), Some(before))
             }
             None => (None, None),
         };
-        let store = recall.as_ref().map(|recall| Arc::clone(&recall.store));
+        let mut known = self.known;
+        known.extend(recall.as_ref().map(Recall::known).unwrap_or_default());
+        let (groups, configs) = (self.groups.clone(), self.configs.clone());
         let (send, commands) = channel();
         let obstacle = preflight::obstacle().filter(|_| self.bounds.preflight);
         let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
@@ -932,7 +965,7 @@ impl HostBuilder {
             shared: Arc::clone(&shared),
             run: Arc::new(run),
             services: self.services.into(),
-            known: self.known,
+            known,
             groups: self.groups,
             configs: self.configs,
             recall,
@@ -947,17 +980,32 @@ impl HostBuilder {
             end: Arc::new(End { shared: Arc::clone(&shared), watch: Mutex::new(None) }),
             shared,
         };
+        let linked_in = self.linked.iter().map(|(plugin, _)| plugin.clone()).collect();
         for (plugin, linked) in self.linked {
             host.shared
                 .ask(|reply| Command::Link { plugin, linked, reply })
                 .flatten()
                 .map_err(HostError::Linked)?;
         }
-        if let (Some(known), Some(store)) = (&known, store) {
-            host.recall(known, &store);
+        let seen = match &self.plugins {
+            Some(directory) => watch::look(&host.shared, directory, Vec::new(), writers::open_for_writing)
+                .map_err(|error| unwatchable(directory, error))?,
+            None => Vec::new(),
+        };
+        if let Some((state, store)) = &before {
+            let start = Start {
+                shared: &host.shared,
+                state,
+                store,
+                files: &seen,
+                groups: &groups,
+                configs: &configs,
+                linked: &linked_in,
+            };
+            start.recall();
         }
-        if let Some(directory) = self.plugins {
-            host.watch(directory, known.as_ref())?;
+        if let Some(directory) = &self.plugins {
+            host.watch(directory, seen)?;
         }
         Ok(host)
     }
@@ -1019,78 +1067,46 @@ fn unwinds(aborts: bool) -> Result<(), HostError> {
 }
 
 impl Host {
-    /// Brings back what the journal says was committed, each group with one store. What can't be
-    /// brought back is an event.
-    fn recall(&self, known: &JournalState, store: &Store) {
-        for set in known.committed.values() {
-            let mut answers = Vec::new();
-            let mut named = Vec::new();
-            for member in set {
-                let began = Instant::now();
-                let path = store.path(&member.digest);
-                match recall::stored(&path, member.digest, &self.shared.bounds) {
-                    Ok(candidate) => {
-                        let (reply, answer) = sync_channel(1);
-                        answers.push(answer);
-                        let (candidate, config) =
-                            (Box::new(candidate), Some(member.config.as_str().into()));
-                        named.push(Named { candidate, config, took: began.elapsed(), reply });
-                    }
-                    Err(refusal) => {
-                        self.shared
-                            .refused(&refusal.of(&member.plugin, &member.version), began.elapsed());
-                    }
-                }
-            }
-            if named.len() == set.len() {
-                let _ = self.shared.send(Command::Release { named, publish: Publish::AtOnce });
-                // A refusal is an event.
-                answers.into_iter().for_each(|answer| drop(answer.recv()));
-            }
-        }
-    }
-
-    /// Watches first and looks second, so that no file falls between.
-    fn watch(&self, directory: PathBuf, known: Option<&JournalState>) -> Result<(), HostError> {
-        let failed =
-            |path: &Path, source: io::Error| HostError::Plugins { path: path.to_owned(), source };
-        let scan = writers::open_for_writing;
-        let watch = Watch::start(&directory, Arc::clone(&self.shared), scan)
-            .map_err(|error| failed(&directory, error))?;
-        let status = self.status();
-        let known = |candidate: &Candidate| {
-            let (plugin, digest) = (&candidate.manifest().name, candidate.digest().into());
-            // Where what was committed could not be brought back, what it came from may be all
-            // there is.
-            let serves = status.plugins.iter().any(|it| it.name == *plugin && it.active.is_some());
-            known.is_some_and(|known| {
-                known.held(plugin, &digest).is_some() || serves && known.knows(plugin, &digest)
-            })
-        };
-        let found = watch::initial(&self.shared, &directory, known, scan)
-            .map_err(|error| failed(&directory, error))?;
-        if found.is_empty {
+    /// Watches first and looks second, so that no file falls between. `seen` was looked at before.
+    fn watch(&self, directory: &Path, seen: Vec<File>) -> Result<(), HostError> {
+        let watch = Watch::start(directory, Arc::clone(&self.shared), writers::open_for_writing)
+            .map_err(|error| unwatchable(directory, error))?;
+        let files = watch::look(&self.shared, directory, seen, writers::open_for_writing);
+        let files = files.map_err(|error| unwatchable(directory, error))?;
+        if files.is_empty() {
             let about = About { plugin: "", version: "", generation: None };
-            let kind = EventKind::NoPlugins { directory: directory.clone() };
+            let kind = EventKind::NoPlugins { directory: directory.to_owned() };
             self.shared.events.add(about, Duration::ZERO, kind);
         }
-        for Read { path, candidate, took } in found.elected {
-            let update = |reply| Command::Update {
-                candidate: Box::new(candidate),
-                by: By::Start(reply),
-                took,
+        for path in watch::elect(&self.shared, &files) {
+            let began = Instant::now();
+            let read = Candidate::read(&path, &self.shared.bounds, &self.shared.spare);
+            let refused = read.map_err(|refusal| {
+                self.shared.refused(&refusal, began.elapsed());
+                refusal
+            });
+            let update = |candidate| {
+                let (candidate, took) = (Box::new(candidate), began.elapsed());
+                // A refusal is an event.
+                let ask = |reply| Command::Update { candidate, by: By::Start(reply), took };
+                self.shared.ask(ask).flatten()
             };
-            // A refusal is an event.
-            if let Err(refusal) = self.shared.ask(update).flatten() {
+            if let Err(refusal) = refused.and_then(update) {
                 watch.refused(path, refusal);
             }
         }
-        for (path, refusal) in found.refused {
-            watch.refused(path, refusal);
+        for File { path, library } in files {
+            if let Err(refusal) = library {
+                watch.refused(path, refusal);
+            }
         }
         *self.end.watch.lock() = Some(watch);
         Ok(())
     }
+}
+
+fn unwatchable(path: &Path, source: io::Error) -> HostError {
+    HostError::Plugins { path: path.to_owned(), source }
 }
 
 /// Why a host did not start, and what to do about it. `Debug` writes the sources as well, so that
@@ -1216,7 +1232,21 @@ impl Error for HostError {
 
 fn tell_opened(opened: &Opened) {
     if let Some(process) = &opened.died {
-        let _ = say!(warn, pid = process.pid, "the process before did not end orderly");
+        let pid = process.pid;
+        let _ = say!(
+            info,
+            pid,
+            "process {pid} ended without Host::shutdown, as by a signal or a crash: what was \
+             committed runs again; call Host::shutdown before the service ends, and this is not told"
+        );
+    }
+    if let Some(format) = opened.migrated_from {
+        let _ = say!(
+            info,
+            format,
+            "the journal had format {format}, and was written anew; the one as it was stays beside \
+             it as journal.format-{format}, for who goes back to the host that wrote it"
+        );
     }
     if let Some(torn) = opened.repaired {
         let _ = say!(

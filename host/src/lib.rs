@@ -37,6 +37,7 @@ mod release_file;
 mod runtime;
 mod shared;
 mod stage;
+mod start;
 mod status;
 mod watch;
 

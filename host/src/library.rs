@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use program::{
-    ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, first_contracts,
-    has_foreign_rights, listed,
+    ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, contract_named,
+    first_contracts, has_foreign_rights, listed,
 };
 
 /// A plugin's code: an open library whose entry was found and whose bytes are known to be the

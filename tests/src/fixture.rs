@@ -27,6 +27,8 @@ pub enum Fixture {
     V2,
     /// `probe` 3.0.0.
     V3,
+    /// `probe` 2.0.0, whose author names the group `billing`.
+    Grouped,
     /// `other` 1.0.0: a second plugin, of the same contracts.
     Other,
     /// `probe` 2.0.0 with a constructor that does what it is told.
@@ -133,6 +135,7 @@ impl Fixture {
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
+        Fixture::Grouped,
         Fixture::Other,
         Fixture::Constructor,
         Fixture::Alone,
@@ -220,6 +223,7 @@ impl Fixture {
             Fixture::V1 => probe(""),
             Fixture::V2 => probe("v2"),
             Fixture::V3 => probe("v3"),
+            Fixture::Grouped => probe("v2,grouped"),
             Fixture::Other => probe("other"),
             Fixture::Constructor => probe("v2,constructor"),
             Fixture::Alone => probe("alone"),

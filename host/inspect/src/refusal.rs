@@ -288,7 +288,7 @@ codes! {
     /// The process has almost as many mappings as it may have.
     TooManyMappings "too_many_mappings" at Admit (passing), "raise vm.max_map_count (sysctl -w vm.max_map_count=262144), or look in /proc/<pid>/maps for what maps so much";
     /// The version names another group than the one that runs.
-    GroupChanged "group_changed" at Admit, "keep the plugin's group, or restart the host";
+    GroupChanged "group_changed" at Admit, "keep the plugin's group, or start the host again: with this file in its plugins' directory, or with HostBuilder::group";
     /// The plugin of that name is linked into the host.
     LinkedIn "linked_in" at Admit, "build the host without it to load it from files";
     /// The host is shutting down.

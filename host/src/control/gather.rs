@@ -2,21 +2,75 @@
 //! store, or not at all.
 
 use super::publish::Ready;
-use super::update::Update;
+use super::recall::{Recalled, stored};
+use super::update::{Update, stage};
 use super::worker::answer;
 use super::{Control, Reply};
 use crate::host::{Applied, Publish};
 use crate::refusal::{Code, Refusal};
 use crate::release::Generation;
-use crate::stage::Candidate;
+use crate::stage::{Candidate, Refused};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Where the library of a release's plugin comes from.
+pub(crate) enum Source {
+    Read(Box<Candidate>),
+    /// What the journal knows: it is read when its turn comes, so that one is in memory at a time.
+    Journal(Box<Recalled>),
+}
+
+impl Source {
+    pub(super) fn plugin(&self) -> &str {
+        match self {
+            Source::Read(candidate) => &candidate.manifest().name,
+            Source::Journal(recalled) => &recalled.member.plugin,
+        }
+    }
+
+    pub(super) fn version(&self) -> Cow<'_, str> {
+        match self {
+            Source::Read(candidate) => candidate.manifest().version.to_string().into(),
+            Source::Journal(recalled) => recalled.member.version.as_str().into(),
+        }
+    }
+
+    pub(super) fn digest(&self) -> blake3::Hash {
+        match self {
+            Source::Read(candidate) => candidate.digest(),
+            Source::Journal(recalled) => recalled.member.digest.bytes().into(),
+        }
+    }
+
+    /// The group that its author names, or in which the host brings it back.
+    pub(super) fn group(&self) -> Option<&str> {
+        match self {
+            Source::Read(candidate) => candidate.manifest().group.as_deref(),
+            Source::Journal(recalled) => Some(&recalled.group),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
+        match self {
+            Source::Read(candidate) => candidate.refused(refusal),
+            Source::Journal(recalled) => {
+                refusal.of(&recalled.member.plugin, &recalled.member.version)
+            }
+        }
+    }
+
+    /// It is what was committed, or was before: nothing new is to be written down.
+    fn is_recalled(&self) -> bool {
+        matches!(self, Source::Journal(recalled) if recalled.as_committed)
+    }
+}
+
 /// One plugin of a release that is asked for.
 pub(crate) struct Named {
-    pub(crate) candidate: Box<Candidate>,
+    pub(crate) source: Source,
     /// Its configuration; None: the one that it has.
     pub(crate) config: Option<Arc<str>>,
     pub(crate) took: Duration,
@@ -34,7 +88,7 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn has(&self, plugin: &str) -> bool {
         self.ready.iter().any(|ready| *ready.update.plugin == *plugin)
-            || self.named.iter().any(|named| named.candidate.manifest().name == plugin)
+            || self.named.iter().any(|named| named.source.plugin() == plugin)
     }
 }
 
@@ -53,27 +107,25 @@ impl Control {
     fn gather(&mut self, group: &Arc<str>) {
         while let Some(state) = self.groups.get_mut(group)
             && let Some(gathering) = &mut state.gathering
-            && let Some(Named { candidate, config, took, reply }) = gathering.named.pop_front()
+            && let Some(Named { source, config, took, reply }) = gathering.named.pop_front()
         {
             let (release, publish) = (gathering.number, gathering.publish);
-            let manifest = candidate.manifest();
-            let version: Arc<str> = manifest.version.to_string().into();
-            let plugin = self.plugins.get_key_value(manifest.name.as_str());
+            let version: Arc<str> = source.version().into();
+            let plugin = self.plugins.get_key_value(source.plugin());
             let Some((plugin, state)) = plugin.map(|(name, state)| (Arc::clone(name), state))
             else {
                 continue;
             };
             let config = config.unwrap_or_else(|| Arc::clone(&state.config));
             let serving = self.groups.get(group).and_then(|state| state.newest(&plugin));
-            let same = |of: &&Arc<Generation>| {
-                of.image.digest == candidate.digest() && of.config == config
-            };
+            let same =
+                |of: &&Arc<Generation>| of.image.digest == source.digest() && of.config == config;
             if let Some(serving) = serving.filter(same) {
                 answer(&reply, Ok(Applied { switched: false, ..self.applied(serving, took) }));
                 continue;
             }
             if let Err(refusal) = self.admit(&plugin) {
-                self.refuse(None, candidate.refused(refusal), Some(reply));
+                self.refuse(None, source.refused(refusal), Some(reply));
                 return self.scatter(group, release);
             }
             let update = Update {
@@ -81,15 +133,19 @@ impl Control {
                 plugin,
                 version,
                 rollback: false,
+                recalled: source.is_recalled(),
                 config,
                 publish,
-                digest: Some(candidate.digest()),
+                digest: Some(source.digest()),
                 starts: false,
                 release: Some(release),
                 began: Instant::now().checked_sub(took).unwrap_or_else(Instant::now),
                 reply: Some(reply),
             };
-            return self.begin_candidate(group, update, candidate, took);
+            return match source {
+                Source::Read(candidate) => self.begin_candidate(group, update, candidate, took),
+                Source::Journal(recalled) => self.begin_recalled(group, update, recalled),
+            };
         }
         let gathered = self.groups.get_mut(group).and_then(|state| state.gathering.take());
         let publish = gathered.as_ref().map_or(Publish::AtOnce, |gathered| gathered.publish);
@@ -137,13 +193,25 @@ impl Control {
         for ready in ready.into_iter().rev() {
             self.withdraw(ready, Code::ReleaseRefused, why);
         }
-        for Named { candidate, reply, .. } in named {
-            self.refuse(
-                None,
-                candidate.refused(Refusal::new(Code::ReleaseRefused, why)),
-                Some(reply),
-            );
+        for Named { source, reply, .. } in named {
+            let refusal = source.refused(Refusal::new(Code::ReleaseRefused, why));
+            self.refuse(None, refusal, Some(reply));
         }
         self.next(group);
+    }
+
+    /// Its library is read on the worker.
+    pub(super) fn begin_recalled(
+        &mut self,
+        group: &Arc<str>,
+        update: Update,
+        recalled: Box<Recalled>,
+    ) {
+        let bounds = self.shared.bounds.clone();
+        self.begin(group, update, move |order, progress| {
+            let began = Instant::now();
+            let candidate = stored(&recalled, &bounds).map_err(Refused::early)?;
+            stage(&candidate, began.elapsed(), order, progress)
+        });
     }
 }

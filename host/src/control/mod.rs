@@ -35,6 +35,7 @@ use crate::gate::cell::GroupCell;
 use crate::gate::door::Door;
 use crate::holder::Holders;
 use crate::host::{Applied, Publish};
+use crate::journal::Digest;
 use crate::meter::Latency;
 use crate::refusal::Refusal;
 use crate::release::{Generation, Known, Left, Stopped, Wanted};
@@ -48,7 +49,7 @@ use canary::Canary;
 use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, Looked};
 use gather::Gathering;
-pub(crate) use gather::Named;
+pub(crate) use gather::{Named, Source};
 use handover::HandOver;
 use keeping::{CHILD_POLL, Keeping};
 use midflight_plugin::rt::Linked;
@@ -56,7 +57,7 @@ use noted::Noted;
 use parked::Parked;
 use publish::{Point, Ready};
 use queue::Operation;
-use recall::Recall;
+pub(crate) use recall::{Ranked, Recall, Recalled, Standing};
 use shutdown::Shutdown;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -107,6 +108,18 @@ pub(crate) enum Command {
         contract: &'static str,
         reply: SyncSender<Vec<Arc<str>>>,
     },
+    /// Which of these files may be taken up by themselves?
+    Rank {
+        files: Vec<Ranked>,
+        reply: SyncSender<Vec<Standing>>,
+    },
+    /// The start has brought back what the journal knows: in which groups what was before, and with
+    /// which of the builder's configurations.
+    Recalled {
+        fell: Vec<String>,
+        built: BTreeMap<String, Digest>,
+        reply: SyncSender<()>,
+    },
     Configure {
         plugin: String,
         config: Arc<str>,
@@ -156,9 +169,10 @@ pub(crate) enum Command {
         generation: u64,
         result: Result<Box<Generation>, Refused>,
     },
+    /// Or which generation does not fit, and why.
     Compared {
         job: u64,
-        result: Result<(), Refusal>,
+        result: Result<(), (u64, Refusal)>,
     },
     /// With the worker's share: while it was out, the instance could not be dropped.
     Told {
@@ -309,6 +323,10 @@ struct PluginState {
     held: BTreeMap<[u8; 32], String>,
     /// What was asked for last. A watched file is tried again only as long as it is that one.
     asked: Option<[u8; 32]>,
+    /// What served before, the latest last.
+    past: VecDeque<[u8; 32]>,
+    /// The generation that no slot could use, and that was to go back for that.
+    unfit: Option<u64>,
     config: Arc<str>,
     /// No file replaces it.
     linked: bool,
@@ -402,6 +420,13 @@ impl Control {
             Command::Slot { wanted, reply } => self.slot(wanted, reply),
             Command::Implementers { contract, reply } => {
                 answer(&reply, self.implementers(contract))
+            }
+            Command::Rank { files, reply } => {
+                answer(&reply, files.iter().map(|file| self.standing(file)).collect());
+            }
+            Command::Recalled { fell, built, reply } => {
+                self.note_start(fell, built);
+                answer(&reply, ());
             }
             Command::Configure { plugin, config, reply } => self.configure(&plugin, config, reply),
             Command::Link { plugin, linked, reply } => self.link(&plugin, linked, reply),

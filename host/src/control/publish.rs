@@ -21,6 +21,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+/// How many versions of a plugin that have served are remembered, to be taken up no more.
+const PAST_MAX: usize = 64;
+
 /// A generation that could be published.
 pub(super) struct Ready {
     pub(super) generation: Arc<Generation>,
@@ -267,5 +270,9 @@ impl PluginState {
         }
         // Last: going back to another configuration of the same content holds nothing.
         self.held.remove(new.image.digest.as_bytes());
+        if let Some(old) = old {
+            self.past.push_back(*old.image.digest.as_bytes());
+            self.past.drain(..self.past.len().saturating_sub(PAST_MAX));
+        }
     }
 }

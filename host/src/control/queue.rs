@@ -60,14 +60,13 @@ impl Control {
     pub(super) fn release(&mut self, named: Vec<Named>, publish: Publish) {
         let mut groups = Vec::new();
         let mut refused = None;
-        for Named { candidate, .. } in &named {
-            let manifest = candidate.manifest();
-            match self.admit_to_group(&manifest.name, manifest.group.as_deref()) {
+        for Named { source, .. } in &named {
+            match self.admit_to_group(source.plugin(), source.group()) {
                 Ok(group) => {
-                    if let Some(plugin) = self.plugins.get_mut(manifest.name.as_str()) {
-                        plugin.asked = Some(*candidate.digest().as_bytes());
+                    if let Some(plugin) = self.plugins.get_mut(source.plugin()) {
+                        plugin.asked = Some(*source.digest().as_bytes());
                     }
-                    groups.push((manifest.name.clone(), group));
+                    groups.push((source.plugin().to_owned(), group));
                 }
                 Err(refusal) => refused = Some(refusal),
             }
@@ -125,7 +124,12 @@ impl Control {
                 self.enqueue(&group, operation(name, reply));
             }
             None => {
-                let reason = format!("no plugin {plugin} was ever loaded{}", self.loaded_are());
+                let reason = match self.committed_before(plugin) {
+                    Some(version) => format!(
+                        "{plugin} {version} was committed, and could not be brought back at the start"
+                    ),
+                    None => format!("no plugin {plugin} was ever loaded{}", self.loaded_are()),
+                };
                 let refusal = Refusal::new(Code::UnknownPlugin, reason).of_plugin(plugin);
                 self.refuse(None, refusal, Some(reply));
             }
@@ -216,8 +220,8 @@ impl Control {
     }
 
     fn refuse_release(&mut self, named: Vec<Named>, refusal: &Refusal) {
-        for Named { candidate, reply, .. } in named {
-            self.refuse(None, candidate.refused(refusal.clone()), Some(reply));
+        for Named { source, reply, .. } in named {
+            self.refuse(None, source.refused(refusal.clone()), Some(reply));
         }
     }
 

@@ -9,20 +9,24 @@
 use super::publish::Ready;
 use super::transition::Transition;
 use super::trial::Tried;
-use super::update::{Update, stage};
+use super::update::Update;
 use super::{Control, Reply};
 use crate::contained::say;
 use crate::event::EventKind;
 use crate::host::Bounds;
-use crate::journal::{Digest, Journal, JournalError, Member, Record, Store, Version};
+use crate::journal::{
+    Digest, Journal, JournalError, JournalState, Member, Record, Store, Version as VersionOf,
+};
+use crate::library::{Program, contract_named};
 use crate::refusal::{Code, Refusal};
-use crate::release::Generation;
-use crate::stage::{Candidate, Refused};
-use midflight_inspect::Spare;
-use std::collections::BTreeMap;
+use crate::release::{Generation, Known, Wanted};
+use crate::stage::Candidate;
+use midflight_inspect::{Spare, text};
+use semver::Version;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,11 +37,30 @@ pub(crate) struct Recall {
     /// What the store may have and need not keep, with its group: what is on its way, and what was
     /// committed once. Only these are looked at after a commit.
     loose: BTreeMap<Digest, Arc<str>>,
+    /// What the program's slots asked for in earlier processes, by plugin.
+    required: BTreeMap<String, Vec<Known>>,
+    /// Empty where that can't be told.
+    program: String,
 }
 
 impl Recall {
     pub(crate) fn new(journal: Journal, store: Arc<Store>) -> Self {
-        Recall { journal, store, loose: BTreeMap::new() }
+        let program = Program::this().map(|program| program.text()).unwrap_or_default();
+        let state = journal.state();
+        let is_same = !program.is_empty() && state.asked_by == program;
+        let asked = state.asked.iter().filter(|_| is_same).map(|(plugin, contracts)| {
+            let known = contracts.iter().filter_map(|contract| contract_named(contract));
+            (plugin.clone(), known.collect())
+        });
+        let required = asked.collect();
+        Recall { journal, store, loose: BTreeMap::new(), required, program }
+    }
+
+    /// The contracts that slots of any program got in earlier processes, as far as this program has
+    /// them: what is loaded at the start is compared with them before a slot asks again.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let names: BTreeSet<_> = self.journal.state().asked.values().flatten().collect();
+        names.into_iter().filter_map(|name| contract_named(name)).collect()
     }
 
     fn append(&mut self, record: &Record) -> Result<(), Refusal> {
@@ -66,13 +89,50 @@ pub(super) fn unavailable(error: &dyn Error) -> Refusal {
     Refusal::new(Code::JournalUnavailable, reason)
 }
 
-/// The library at `path` in the store, if it is still what was committed.
-pub(crate) fn stored(path: &Path, digest: Digest, bounds: &Bounds) -> Result<Candidate, Refusal> {
-    let found = Candidate::read(path, bounds, &Spare::default())?;
-    match Digest::from(found.digest()) == digest {
-        true => Ok(found),
-        false => Err(Refusal::new(Code::FileChanged, "it is not what was committed").in_file(path)),
+/// What the journal knows of a plugin, on its way back.
+pub(crate) struct Recalled {
+    pub(crate) member: Member,
+    /// Where its library may lie, the store first.
+    pub(crate) places: Vec<PathBuf>,
+    /// In which it is to run from now on.
+    pub(crate) group: String,
+    /// With the configuration that was committed with it.
+    pub(crate) as_committed: bool,
+}
+
+/// Its library, from the first place where that is what was committed.
+pub(crate) fn stored(recalled: &Recalled, bounds: &Bounds) -> Result<Candidate, Refusal> {
+    let Recalled { member, places, .. } = recalled;
+    let mut refused = None;
+    for path in places {
+        match read_stored(path, member, bounds) {
+            Ok(candidate) => return Ok(candidate.dated(member.modified_ns)),
+            Err(refusal) => drop(refused.get_or_insert(refusal)),
+        }
     }
+    let refusal = refused
+        .unwrap_or_else(|| Refusal::new(Code::FileUnreadable, "its library is kept nowhere"));
+    Err(refusal.of(&member.plugin, &member.version))
+}
+
+fn read_stored(path: &Path, member: &Member, bounds: &Bounds) -> Result<Candidate, Refusal> {
+    let found = Candidate::read(path, bounds, &Spare::default())?;
+    if Digest::from(found.digest()) != member.digest {
+        let reason = "it is not what was committed";
+        return Err(Refusal::new(Code::FileChanged, reason).in_file(path));
+    }
+    let (manifest, Member { plugin, version, .. }) = (found.manifest(), member);
+    if manifest.name != *plugin || manifest.version.to_string() != *version {
+        let reason = format!(
+            "the journal says {plugin} {version}, and {} is {} {}: the journal was edited; apply \
+             the library that you want",
+            text::path(path),
+            manifest.name,
+            manifest.version
+        );
+        return Err(Refusal::new(Code::JournalUnavailable, reason).in_file(path));
+    }
+    Ok(found)
 }
 
 fn member(generation: &Generation) -> Member {
@@ -121,9 +181,12 @@ impl Control {
 
     /// Before the store: what can't be written down is not switched in.
     pub(super) fn note_trial(&mut self, group: &Arc<str>, ready: &[Ready]) -> Result<(), Refusal> {
+        if !ready.is_empty() && ready.iter().all(|ready| ready.update.recalled) {
+            return Ok(());
+        }
         let set = self.set(group, ready);
         match &mut self.recall {
-            Some(recall) if recall.journal.state().committed.get(&**group) != Some(&set) => {
+            Some(recall) if !recall.journal.state().commits(group, &set) => {
                 recall.append(&Record::Trial { group: group.to_string(), set })
             }
             _ => Ok(()),
@@ -132,6 +195,9 @@ impl Control {
 
     /// It stays, and comes back after a restart; `members` are what is new in it.
     pub(super) fn note_commit(&mut self, group: &Arc<str>, members: &[Tried]) {
+        if members.iter().all(|tried| tried.ready.update.recalled) {
+            return;
+        }
         let set = self.committed(group);
         let Some(recall) = &mut self.recall else { return };
         recall.loosen(group);
@@ -144,14 +210,15 @@ impl Control {
                 records.push(Record::Released { plugin, digest: generation.image.digest.into() });
             }
         }
-        if known.committed.get(&**group) != Some(&set) || known.trials.contains_key(&**group) {
+        if !known.commits(group, &set) || known.trials.contains_key(&**group) {
             records.push(Record::Committed { group: group.to_string(), set });
         }
         for tried in members.iter().filter(|tried| tried.ready.update.rollback) {
             let left = tried
                 .standby
                 .as_ref()
-                .filter(|old| old.image.digest != tried.ready.generation.image.digest);
+                .filter(|old| old.image.digest != tried.ready.generation.image.digest)
+                .filter(|old| known.held(&old.plugin, &old.image.digest.into()).is_none());
             records.extend(left.map(|old| Record::Held {
                 plugin: old.plugin.to_string(),
                 digest: old.image.digest.into(),
@@ -166,6 +233,13 @@ impl Control {
         };
         self.note_rows(group);
         self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
+        for wanted in self.slots.clone() {
+            let of_it = |tried: &&Tried| tried.ready.generation.plugin == wanted.plugin;
+            let member = members.iter().find(of_it);
+            if member.is_some_and(|it| it.ready.generation.is_checked(&wanted.contract)) {
+                self.note_slot(&wanted);
+            }
+        }
     }
 
     /// What `plugin` could go back to by the journal alone: what was committed before this process
@@ -186,7 +260,7 @@ impl Control {
         reply: Reply,
     ) {
         let Some(recall) = &self.recall else { return };
-        let path = recall.store.path(&member.digest);
+        let places = vec![recall.store.path(&member.digest)];
         if let Err(refusal) = self.admit(plugin) {
             return self.refuse(None, refusal.of(plugin, &member.version), Some(reply));
         }
@@ -195,6 +269,7 @@ impl Control {
             plugin: Arc::clone(plugin),
             version: member.version.as_str().into(),
             rollback: true,
+            recalled: false,
             config: member.config.as_str().into(),
             digest: Some(member.digest.bytes().into()),
             starts: false,
@@ -203,12 +278,9 @@ impl Control {
             began: Instant::now(),
             reply: Some(reply),
         };
-        let bounds = self.shared.bounds.clone();
-        self.begin(group, update, move |order, progress| {
-            let began = Instant::now();
-            let candidate = stored(&path, member.digest, &bounds).map_err(Refused::early)?;
-            stage(&candidate, began.elapsed(), order, progress)
-        });
+        let group_name = group.to_string();
+        let recalled = Recalled { member, places, group: group_name, as_committed: false };
+        self.begin_recalled(group, update, Box::new(recalled));
     }
 
     /// Removes from the store what neither a restart would bring back nor anything here may commit.
@@ -273,18 +345,13 @@ impl Control {
     pub(super) fn note_return(&mut self, group: &Arc<str>, left: &[Arc<Generation>], reason: &str) {
         let Some(recall) = &mut self.recall else { return };
         recall.loosen(group);
-        let version = |it: &Arc<Generation>| Version {
+        let version = |it: &Arc<Generation>| VersionOf {
             plugin: it.plugin.to_string(),
             digest: it.image.digest.into(),
         };
-        let known = recall.journal.state().committed.get(&**group);
+        let known = recall.journal.state();
         // Another configuration of what is committed holds nothing.
-        let new = |it: &&Arc<Generation>| {
-            let digest = it.image.digest.into();
-            !known.is_some_and(|set| {
-                set.iter().any(|member| *member.plugin == *it.plugin && member.digest == digest)
-            })
-        };
+        let new = |it: &&Arc<Generation>| !known.is_good(&it.plugin, &it.image.digest.into());
         let held = left.iter().filter(new).map(version).collect();
         let record = Record::Returned { group: group.to_string(), held, reason: reason.to_owned() };
         let failed = recall.append(&record).err();
@@ -313,4 +380,110 @@ impl Control {
         let held = self.recall.as_ref().and_then(|recall| recall.journal.state().held.get(plugin));
         held.into_iter().flatten().map(|held| (held.digest.bytes(), held.reason.clone()))
     }
+
+    /// The version of `plugin` that a restart would bring back.
+    pub(super) fn committed_before(&self, plugin: &str) -> Option<String> {
+        let member = self.recall.as_ref()?.journal.state().committed(plugin)?;
+        Some(text::name(&member.version))
+    }
+
+    /// What slots of this program got of `plugin` in earlier processes: they will ask again.
+    pub(super) fn required_before(&self, plugin: &str) -> Vec<Known> {
+        let required = self.recall.as_ref().and_then(|recall| recall.required.get(plugin));
+        required.cloned().unwrap_or_default()
+    }
+
+    /// A slot has got what it asked for: the next start knows of it before the first load.
+    pub(super) fn note_slot(&mut self, wanted: &Wanted) {
+        let Some(recall) = &mut self.recall else { return };
+        let (plugin, contract) = (&*wanted.plugin, wanted.contract.name);
+        if recall.program.is_empty()
+            || recall.journal.state().has_asked(plugin, contract, &recall.program)
+        {
+            return;
+        }
+        let record = Record::Asked {
+            plugin: plugin.to_owned(),
+            contract: contract.to_owned(),
+            by: recall.program.clone(),
+        };
+        // Without it the next start loads first and compares then.
+        if let Err(refusal) = recall.append(&record) {
+            let _ = say!(warn, "{}", refusal.reason());
+        }
+    }
+
+    /// It is of no use to this host: a restart must not bring it back.
+    pub(super) fn note_unfit(&mut self, unfit: &Generation, refusal: &Refusal) {
+        let Some(recall) = &mut self.recall else { return };
+        let (plugin, digest) = (unfit.plugin.to_string(), unfit.image.digest.into());
+        let reason = format!("{}: {}", refusal.code(), refusal.reason());
+        let failed = recall.append(&Record::Held { plugin, digest, reason }).err();
+        self.tell_journal(Some(unfit.number), failed);
+    }
+
+    /// How the start went: in which groups what was before serves, and which configurations of the
+    /// builder's were heeded.
+    pub(super) fn note_start(&mut self, fell: Vec<String>, built: BTreeMap<String, Digest>) {
+        let Some(recall) = &mut self.recall else { return };
+        let mut records: Vec<_> = fell.into_iter().map(|group| Record::Fell { group }).collect();
+        if recall.journal.state().built.as_ref() != Some(&built) {
+            records.push(Record::Built { configs: built });
+        }
+        if let Err(refusal) = records.iter().try_for_each(|record| recall.append(record)) {
+            let _ = say!(warn, "{}", refusal.reason());
+        }
+    }
+
+    /// Whether a file that lies in the plugins' directory may be taken up by itself.
+    pub(super) fn standing(&self, file: &Ranked) -> Standing {
+        let digest = file.digest;
+        let journal = self.recall.as_ref().map(|recall| recall.journal.state());
+        let is_held = |known: &JournalState| known.held(&file.plugin, &digest).is_some();
+        let plugin = self.plugins.get(file.plugin.as_str());
+        if plugin.is_some_and(|it| it.held.contains_key(&digest.bytes()))
+            || journal.is_some_and(is_held)
+        {
+            return Standing::Out;
+        }
+        let serving =
+            plugin.and_then(|plugin| self.groups.get(&plugin.group)?.newest(&file.plugin));
+        let Some(serving) = serving.filter(|_| !plugin.is_some_and(|plugin| plugin.linked)) else {
+            let committed = journal.and_then(|known| known.committed(&file.plugin));
+            // Where what was committed could not be brought back, what it came from may be all
+            // there is.
+            return match committed.is_some_and(|member| member.digest == digest) {
+                true => Standing::Committed,
+                false => Standing::Candidate,
+            };
+        };
+        let is_known = journal.is_some_and(|known| known.knows(&file.plugin, &digest))
+            || plugin.is_some_and(|plugin| plugin.past.contains(&digest.bytes()));
+        let version = serving.version.parse::<Version>().ok();
+        let beats =
+            (Some(&file.version), file.modified_ns) > (version.as_ref(), serving.image.modified_ns);
+        match !is_known && beats && Digest::from(serving.image.digest) != digest {
+            true => Standing::Candidate,
+            false => Standing::Out,
+        }
+    }
+}
+
+/// What ranks a file among those of its plugin.
+pub(crate) struct Ranked {
+    pub(crate) plugin: String,
+    pub(crate) version: Version,
+    /// In nanoseconds since 1970.
+    pub(crate) modified_ns: u64,
+    pub(crate) digest: Digest,
+}
+
+/// Whether a file is taken up by itself. Later ones come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It is held, was decided about, or does not beat what serves.
+    Out,
+    Candidate,
+    /// It is what was committed, and could not be brought back.
+    Committed,
 }

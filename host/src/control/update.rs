@@ -27,6 +27,8 @@ pub(super) struct Update {
     pub(super) version: Arc<str>,
     /// It goes back: what it replaces is held.
     pub(super) rollback: bool,
+    /// The journal has brought it back, and knows of it.
+    pub(super) recalled: bool,
     pub(super) config: Arc<str>,
     /// Of its library; of what is linked in there is none.
     pub(super) digest: Option<blake3::Hash>,
@@ -86,6 +88,7 @@ impl Control {
             plugin: name,
             version,
             rollback: false,
+            recalled: false,
             config,
             publish: match by {
                 By::Start(_) => Publish::AtOnce,
@@ -161,7 +164,13 @@ impl Control {
         }
     }
 
-    fn begin_again(&mut self, group: &Arc<str>, good: Good, rollback: bool, reply: Reply) {
+    pub(super) fn begin_again(
+        &mut self,
+        group: &Arc<str>,
+        good: Good,
+        rollback: bool,
+        reply: Reply,
+    ) {
         let Good { image, config } = good;
         if let Err(refusal) = self.admit(&image.plugin) {
             return self.refuse(None, refusal.of(&image.plugin, &image.version), Some(reply));
@@ -171,6 +180,7 @@ impl Control {
             plugin: Arc::clone(&image.plugin),
             version: Arc::clone(&image.version),
             rollback,
+            recalled: false,
             config,
             publish: self.shared.bounds.publish,
             digest: Some(image.digest),
@@ -209,6 +219,7 @@ impl Control {
             plugin: Arc::clone(&name),
             version: linked.version.into(),
             rollback: false,
+            recalled: false,
             config,
             publish: Publish::AtOnce,
             digest: None,
@@ -238,6 +249,10 @@ impl Control {
         if let (Some(recall), Some(digest)) = (&mut self.recall, update.digest) {
             recall.comes(group, digest);
         }
+        let mut required = self.required(&update.plugin);
+        if update.starts && update.digest.is_some() {
+            required.extend(self.required_before(&update.plugin));
+        }
         let store = self.recall.as_ref().map(|recall| Arc::clone(&recall.store));
         let order = Order {
             generation,
@@ -245,7 +260,7 @@ impl Control {
             services: Arc::clone(&self.services),
             host: Arc::downgrade(&self.shared),
             known: self.known.clone(),
-            required: self.required(&update.plugin),
+            required,
             config: Arc::clone(&update.config),
             panic_frames_max: self.shared.bounds.panic_frames_max,
             store,

@@ -2,5 +2,6 @@
 
 pub mod files;
 pub mod performance;
+pub mod restarts;
 pub mod unloading;
 pub mod watching;

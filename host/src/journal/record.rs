@@ -84,6 +84,13 @@ pub(crate) struct Member {
     pub(crate) modified_ns: u64,
 }
 
+impl Member {
+    /// Is it the same library with the same configuration?
+    pub(crate) fn is_same(&self, other: &Member) -> bool {
+        self.plugin == other.plugin && self.digest == other.digest && self.config == other.config
+    }
+}
+
 /// A library of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Version {

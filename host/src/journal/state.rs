@@ -128,6 +128,24 @@ impl JournalState {
         self.committed.values().flatten().find(|member| member.plugin == plugin)
     }
 
+    /// Does a restart bring back this version of `plugin`, or what could go back to it?
+    pub(crate) fn is_good(&self, plugin: &str, digest: &Digest) -> bool {
+        let mut kept = self.committed.values().chain(self.before.values());
+        kept.any(|set| contains(set, plugin, digest))
+    }
+
+    /// Is all of `set` what `group` is committed to?
+    pub(crate) fn commits(&self, group: &str, set: &[Member]) -> bool {
+        let committed = self.committed.get(group).map(Vec::as_slice).unwrap_or_default();
+        set.iter().all(|member| committed.iter().any(|other| other.is_same(member)))
+    }
+
+    /// Has a slot of the program `by` asked for that?
+    pub(crate) fn has_asked(&self, plugin: &str, contract: &str, by: &str) -> bool {
+        let of_it = self.asked.get(plugin);
+        self.asked_by == by && of_it.is_some_and(|asked| asked.iter().any(|it| it == contract))
+    }
+
     /// What `plugin` could go back to: another version than that with this digest.
     pub(crate) fn before(&self, plugin: &str, digest: &Digest) -> Option<&Member> {
         let mut before = self.before.values().flatten();
@@ -181,12 +199,15 @@ impl JournalState {
         let good: Vec<_> = sorted(replaced.into_iter().chain(joined).collect());
         if good.iter().any(|member| self.held(&member.plugin, &member.digest).is_some()) {
             self.before.remove(group);
-        } else if !fell && !good.is_empty() && good != next {
+        } else if !fell && !good.is_empty() && !is_same_set(&good, &next) {
             self.before.insert(group.to_owned(), good);
         }
         self.committed.insert(group.to_owned(), next);
         let committed = &self.committed;
-        self.before.retain(|group, set| !set.is_empty() && committed.get(group) != Some(set));
+        self.before.retain(|group, set| {
+            let now = committed.get(group);
+            !set.is_empty() && !now.is_some_and(|now| is_same_set(now, set))
+        });
     }
 
     /// Takes the plugins of `set` out of the sets of other groups, and gives what each could go
@@ -206,7 +227,7 @@ impl JournalState {
             // The group's own set was taken out before.
             let Some(old) = take(&mut self.committed) else { continue };
             let older = take(&mut self.before);
-            joined.push(if old == *member { older.unwrap_or(old) } else { old });
+            joined.push(if old.is_same(member) { older.unwrap_or(old) } else { old });
         }
         joined
     }
@@ -220,11 +241,15 @@ impl JournalState {
         }
     }
 
-    /// It is not brought back either, if it was to be.
+    /// It is not brought back either, if it was to be: what was before it is, where there is
+    /// something.
     fn hold(&mut self, plugin: &str, digest: Digest, reason: &str) {
         self.before.retain(|_, set| !contains(set, plugin, &digest));
-        for set in self.committed.values_mut() {
-            set.retain(|member| member.plugin != plugin || member.digest != digest);
+        let older = self.before(plugin, &digest).cloned();
+        for set in self.committed.values_mut().filter(|set| contains(set, plugin, &digest)) {
+            set.retain(|member| member.plugin != plugin);
+            set.extend(older.clone());
+            set.sort_by(|one, other| one.plugin.cmp(&other.plugin));
         }
         self.committed.retain(|_, set| !set.is_empty());
         let held = self.held.entry(plugin.to_owned()).or_default();
@@ -291,6 +316,10 @@ impl JournalState {
 
 fn contains(set: &[Member], plugin: &str, digest: &Digest) -> bool {
     set.iter().any(|member| member.plugin == plugin && member.digest == *digest)
+}
+
+fn is_same_set(one: &[Member], other: &[Member]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
 }
 
 fn sorted(mut set: Vec<Member>) -> Vec<Member> {

@@ -1,5 +1,6 @@
 mod disk;
 mod formats;
+mod sequences;
 
 use super::files::Files;
 use super::record::{self, Torn};

@@ -6,8 +6,7 @@
 //! contract is told by its number in it. Each process reads the list in its own program.
 
 use super::file_at;
-use crate::release::Layout;
-use abi::type_layout::TypeLayout;
+use crate::release::{Known, Layout};
 use midflight_plugin::Contract;
 use midflight_plugin::rt::table_layout;
 use rustix::process::Pid;
@@ -87,6 +86,12 @@ impl Program {
             }
             None => Program::this().map_err(|error| format!("{THIS} can't be read: {error}")),
         }
+    }
+
+    /// The same text for the same file, on whichever disk.
+    pub(crate) fn text(&self) -> String {
+        let Program { bytes, modified_s, modified_ns, .. } = self;
+        format!("{bytes} bytes of {modified_s}.{modified_ns:09}")
     }
 
     /// Is it the file that this process runs?
@@ -172,12 +177,12 @@ fn file_mapped_at(address: usize) -> Option<PathBuf> {
     })
 }
 
-/// Says what a contract's layout is. `None` is the entry that there is in every program.
-type Entry = Option<fn() -> &'static TypeLayout>;
+/// Says what a contract is. `None` is the entry that there is in every program.
+type Entry = Option<fn() -> Known>;
 
-/// The contract's layout, which is in the program's list from here on: whatever code comes here has
-/// put it there when it was linked.
-pub(crate) fn listed<C: Contract + ?Sized>() -> Layout {
+/// The contract, which is in the program's list from here on: whatever code comes here has put it
+/// there when it was linked.
+pub(crate) fn listed<C: Contract + ?Sized>() -> Known {
     // SAFETY: it runs nothing. It adds a word of the size and the alignment of an `Entry`, the
     // address of such a function, to a section that has nothing else in it, and goes back to the
     // section that it was in.
@@ -187,19 +192,20 @@ pub(crate) fn listed<C: Contract + ?Sized>() -> Layout {
             ".balign 8",
             ".quad {}",
             ".popsection",
-            sym layout_of::<C>,
+            sym known_of::<C>,
             options(nomem, nostack, preserves_flags)
         );
     }
-    Layout(layout_of::<C>())
+    known_of::<C>()
 }
 
 /// Never inlined, so that the layout is the same one, at one address, for who asks here and for who
 /// reads the list.
 #[inline(never)]
-fn layout_of<C: Contract + ?Sized>() -> &'static TypeLayout {
+fn known_of<C: Contract + ?Sized>() -> Known {
     // SAFETY: the host looks at it in `layout` alone, which compares and names.
-    unsafe { table_layout::<C>().get() }
+    let layout = Layout(unsafe { table_layout::<C>().get() });
+    Known { name: C::NAME, version: C::VERSION, methods: C::METHODS, layout }
 }
 
 /// The program's list. Empty where this code lies in a shared library, which another process may
@@ -235,7 +241,15 @@ fn list() -> &'static [Entry] {
 
 /// Some of the program's contracts.
 pub(crate) fn first_contracts(most: usize) -> impl Iterator<Item = Layout> {
-    list().iter().flatten().take(most).map(|layout_of| Layout(layout_of()))
+    list().iter().flatten().take(most).map(|known_of| known_of().layout)
+}
+
+/// The program's contract of that name. `None` where it has none, or two that differ.
+pub(crate) fn contract_named(name: &str) -> Option<Known> {
+    let all = list().iter().flatten().map(|known_of| known_of());
+    let mut named = all.filter(|known| known.name == name);
+    let first = named.next()?;
+    named.all(|other| other.layout == first.layout).then_some(first)
 }
 
 /// Which contract of the program's it is, in every process that runs the same file.
@@ -245,15 +259,15 @@ pub(crate) struct ContractNumber(usize);
 impl ContractNumber {
     /// `None` where this code lies in a shared library.
     pub(crate) fn of(layout: Layout) -> Option<ContractNumber> {
-        let is_it = |entry: &Entry| entry.is_some_and(|layout_of| Layout(layout_of()) == layout);
+        let is_it = |entry: &Entry| entry.is_some_and(|known_of| known_of().layout == layout);
         list().iter().position(is_it).map(ContractNumber)
     }
 
     /// The layout again, in the process that was told its number. `None` for a number that the
     /// program's list hasn't.
     pub(crate) fn layout(self, _: &SameProgram) -> Option<Layout> {
-        let layout_of = list().get(self.0).copied().flatten()?;
-        Some(Layout(layout_of()))
+        let known_of = list().get(self.0).copied().flatten()?;
+        Some(known_of().layout)
     }
 }
 
@@ -265,12 +279,20 @@ mod tests {
     #[test]
     fn a_contract_has_a_number_and_no_other_number_is_one() {
         let same = Program::this().unwrap().compare().expect("the same program");
-        let layout = listed::<dyn Counts>();
+        let layout = listed::<dyn Counts>().layout;
         let number = ContractNumber::of(layout).expect("it is in the list");
         assert!(number.layout(&same) == Some(layout));
         for other in [list().len(), usize::MAX, 0x1000] {
             assert!(ContractNumber(other).layout(&same).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn u01_a_contract_is_found_by_its_name() {
+        let listed = listed::<dyn Counts>();
+        let found = contract_named(listed.name).expect("it is in the list");
+        assert!(found.layout == listed.layout && found.methods == listed.methods);
+        assert!(contract_named("Nobody's").is_none());
     }
 
     #[test]

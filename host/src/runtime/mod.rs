@@ -314,7 +314,7 @@ impl Provided {
 
 impl Known {
     pub(crate) fn of<C: Contract + ?Sized>() -> Self {
-        Known { name: C::NAME, version: C::VERSION, methods: C::METHODS, layout: listed::<C>() }
+        listed::<C>()
     }
 }
 

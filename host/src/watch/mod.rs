@@ -12,7 +12,7 @@
 //! looked into when the next one finds it the same.
 //!
 //! [`inotify`] hears, [`Follower`] decides which files are looked into, [`retries`] has those that
-//! were refused for a reason that passes, and the [`election`] is held once, at the start.
+//! were refused for a reason that passes, and the [`election`] is held at the start, and where much has changed at once.
 
 mod election;
 mod files;
@@ -27,7 +27,7 @@ use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::stage::Candidate;
 use crate::stage::writers::Scan;
-pub(crate) use election::{Read, initial};
+pub(crate) use election::{File, elect, look};
 use files::{Before, Files, Identity, Listing, When, is_library, is_numbered};
 use inotify::{Inotify, Seen};
 use midflight_inspect::text;
@@ -254,13 +254,25 @@ impl Follower {
             Look::At(path) => add(due, vec![path]),
             Look::Everywhere => {
                 self.find_ways(false);
-                add(due, self.changed(When::AtOnce));
+                let changed = self.changed(When::AtOnce);
+                add(due, self.elected(changed));
             }
             Look::Anew => {
                 self.find_ways(true);
-                add(due, self.changed(When::AtOnce));
+                let changed = self.changed(When::AtOnce);
+                add(due, self.elected(changed));
             }
         }
+    }
+
+    /// Of those that have changed all at once, the ones that a start would take up: nobody has put
+    /// one of them there as the last.
+    fn elected(&mut self, changed: Vec<PathBuf>) -> Vec<PathBuf> {
+        let (due, out) = election::of(&self.shared, changed);
+        for path in out {
+            self.files.looked_into(&path, Identity::of(&path));
+        }
+        due
     }
 
     fn changed(&mut self, when: When) -> Vec<PathBuf> {

@@ -116,6 +116,23 @@ impl Disk {
         self.0.lock().now.step = step;
     }
 
+    /// Nothing is recorded any more, and nothing fails.
+    pub(super) fn forget(&self) {
+        let inner = &mut *self.0.lock();
+        inner.images.clear();
+        (inner.recording, inner.fault) = (false, None);
+    }
+
+    /// A file of which a byte is another one from now on, also after a cut.
+    pub(super) fn rot(&self, name: &str) {
+        let now = &mut self.0.lock().now;
+        let Some(at) = now.names.get(name).copied() else { return };
+        let content = &mut now.contents[at];
+        for bytes in [&mut content.seen, &mut content.cached] {
+            bytes.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+        }
+    }
+
     pub(super) fn operations(&self) -> usize {
         self.0.lock().operations
     }

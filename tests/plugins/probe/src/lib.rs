@@ -24,7 +24,11 @@ const VERSION: u32 = cfg_select! {
 };
 
 /// The instance.
-#[cfg_attr(not(feature = "missing-contract"), plugin(implements(Probe, Risk)))]
+#[cfg_attr(
+    not(any(feature = "missing-contract", feature = "grouped")),
+    plugin(implements(Probe, Risk))
+)]
+#[cfg_attr(feature = "grouped", plugin(implements(Probe, Risk), group = "billing"))]
 #[cfg_attr(feature = "missing-contract", plugin(implements(Probe)))]
 pub struct TheProbe {
     name: String,
