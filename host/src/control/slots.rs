@@ -133,7 +133,7 @@ impl Control {
         let (nobody, _) = sync_channel(1);
         if self.is_on_trial(group, &name) {
             let (nobody, _) = sync_channel(1);
-            return self.go_back(group, refusal, Asked::Cancel(nobody));
+            return self.go_back(group, &name, refusal, Asked::Cancel(nobody));
         }
         self.note_unfit(unfit, &refusal);
         let good = self.plugins.get(&name).and_then(|plugin| plugin.last_good.clone());
@@ -155,7 +155,7 @@ impl Control {
         self.publish(group);
         self.mark(unfit.number, Residency::Retiring);
         let reason = format!("{}: {}", refusal.code(), refusal.reason());
-        self.tell(unfit.number, Duration::ZERO, EventKind::Returned { reason });
+        self.tell(unfit.number, Duration::ZERO, EventKind::Returned { reason, past: None });
         self.retire(Arc::clone(unfit));
     }
 

@@ -2,7 +2,7 @@
 
 use super::books::about;
 use super::parked::Parked;
-use super::recall::{stored, unavailable};
+use super::recall::unavailable;
 use super::transition::Transition;
 use super::trial::Asked;
 use super::worker::{answer_if, post, spawn};
@@ -16,6 +16,7 @@ use crate::release::Generation;
 use crate::stage::image::Image;
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, Residency};
+use midflight_inspect::Spare;
 use midflight_plugin::rt::{Hook, Linked};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -194,8 +195,9 @@ impl Control {
         self.begin(group, update, move |order, progress| {
             let began = Instant::now();
             let from_store = || {
-                let digest = image.digest.into();
-                stored(&store?.path(&digest), digest, &bounds).ok()
+                let path = store?.path(&image.digest.into());
+                let found = Candidate::read(&path, &bounds, &Spare::default()).ok()?;
+                (found.digest() == image.digest).then(|| found.dated(image.modified_ns))
             };
             let candidate = Candidate::again(&image).or_else(|lost| from_store().ok_or(lost));
             let candidate = candidate.map_err(Refused::early)?;
