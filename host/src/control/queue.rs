@@ -2,6 +2,7 @@
 
 use super::books::about;
 use super::transition::Transition;
+use super::update::not_brought_back;
 use super::worker::answer;
 use super::{By, Control, GroupState, Named, PluginState, Reply};
 use crate::event::EventKind;
@@ -125,9 +126,7 @@ impl Control {
             }
             None => {
                 let reason = match self.committed_before(plugin) {
-                    Some(version) => format!(
-                        "{plugin} {version} was committed, and could not be brought back at the start"
-                    ),
+                    Some(version) => not_brought_back(plugin, &version),
                     None => format!("no plugin {plugin} was ever loaded{}", self.loaded_are()),
                 };
                 let refusal = Refusal::new(Code::UnknownPlugin, reason).of_plugin(plugin);

@@ -138,8 +138,13 @@ impl Control {
         match before {
             Some(member) => self.begin_rollback_to(group, name, member, reply),
             None => {
-                let reason =
-                    format!("no version of {name} was replaced since it was last rolled back");
+                let serves = self.plugins.get(name).is_some_and(|plugin| plugin.active.is_some());
+                let reason = match self.committed_before(name).filter(|_| !serves) {
+                    Some(version) => not_brought_back(name, &version),
+                    None => {
+                        format!("no version of {name} was replaced since it was last rolled back")
+                    }
+                };
                 let refusal = Refusal::new(Code::NothingToRollBack, reason).of_plugin(name);
                 self.refuse(None, refusal, Some(reply));
             }
@@ -347,6 +352,11 @@ impl Control {
         self.shared.events.add(about, Duration::ZERO, EventKind::Refused(refusal.clone()));
         answer_if(reply.as_ref(), Err(refusal));
     }
+}
+
+/// Why nothing of a plugin serves that was committed.
+pub(super) fn not_brought_back(plugin: &str, version: &str) -> String {
+    format!("{plugin} {version} was committed, and could not be brought back at the start")
 }
 
 impl Update {

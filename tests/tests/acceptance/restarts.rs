@@ -479,6 +479,7 @@ fn w01_an_unknown_file_that_beats_what_was_committed_is_an_update() {
         let service = Service::start(home.path(), with_journal(home.path()));
         let active = service.log.count("active");
         service.check_serves(2);
+        println!("{}", service.log.text());
         service.end();
         active
     };
