@@ -474,12 +474,13 @@ fn w01_an_unknown_file_that_beats_what_was_committed_is_an_update() {
     let path = plugins(home.path()).join("again.so");
     fs::write(&path, bytes).expect("another build");
     let age = |age: Duration| {
+        // Closed before the start: a file that somebody still writes to is none yet.
         let file = fs::File::options().write(true).open(&path).expect("the file");
         file.set_modified(SystemTime::now() - age).expect("an age");
+        drop(file);
         let service = Service::start(home.path(), with_journal(home.path()));
         let active = service.log.count("active");
         service.check_serves(2);
-        println!("{}", service.log.text());
         service.end();
         active
     };
