@@ -233,10 +233,10 @@ impl Control {
         };
         self.note_rows(group);
         self.tell_journal(members.first().map(|tried| tried.ready.generation.number), failed);
-        for wanted in self.slots.clone() {
-            let of_it = |tried: &&Tried| tried.ready.generation.plugin == wanted.plugin;
-            let member = members.iter().find(of_it);
-            if member.is_some_and(|it| it.ready.generation.is_checked(&wanted.contract)) {
+        for generation in members.iter().map(|tried| &tried.ready.generation) {
+            let of_it = self.slots.of(&generation.plugin).map(|(_, wanted)| wanted);
+            let got = of_it.filter(|wanted| generation.is_checked(&wanted.contract));
+            for wanted in got.cloned().collect::<Vec<_>>() {
                 self.note_slot(&wanted);
             }
         }

@@ -100,8 +100,8 @@ impl Control {
     fn unused(&self, group: &Arc<str>, wanted: &Wanted, number: u64) -> Option<Arc<Generation>> {
         let active = self.groups.get(group)?.active.iter();
         let unfit = active.clone().find(|active| active.number == number)?;
-        let of_it = self.slots.iter().filter(|slot| slot.plugin == wanted.plugin);
-        let is_used = of_it.clone().any(|slot| unfit.is_checked(&slot.contract));
+        let mut of_it = self.slots.of(&wanted.plugin);
+        let is_used = of_it.any(|(_, slot)| unfit.is_checked(&slot.contract));
         let is_linked = self.plugins.get(&wanted.plugin).is_some_and(|plugin| plugin.linked);
         (!is_used && !is_linked).then(|| Arc::clone(unfit))
     }
