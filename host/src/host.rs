@@ -988,8 +988,10 @@ impl HostBuilder {
                 .map_err(HostError::Linked)?;
         }
         let seen = match &self.plugins {
-            Some(directory) => watch::look(&host.shared, directory, Vec::new(), writers::open_for_writing)
-                .map_err(|error| unwatchable(directory, error))?,
+            Some(directory) => {
+                watch::look(&host.shared, directory, Vec::new(), writers::open_for_writing)
+                    .map_err(|error| unwatchable(directory, error))?
+            }
             None => Vec::new(),
         };
         if let Some((state, store)) = &before {
@@ -1095,7 +1097,7 @@ impl Host {
                 watch.refused(path, refusal);
             }
         }
-        for File { path, library } in files {
+        for File { path, library, .. } in files {
             if let Err(refusal) = library {
                 watch.refused(path, refusal);
             }

@@ -23,12 +23,12 @@ use std::time::{Duration, Instant};
 /// A file of the directory, without its bytes: of all that lie there one is in memory at a time.
 pub(crate) struct File {
     pub(crate) path: PathBuf,
+    identity: Option<Identity>,
     pub(crate) library: Result<Library, Refusal>,
 }
 
 /// What is in a file.
 pub(crate) struct Library {
-    identity: Option<Identity>,
     pub(crate) plugin: String,
     pub(crate) version: Version,
     /// That its author names.
@@ -38,55 +38,52 @@ pub(crate) struct Library {
     pub(crate) digest: blake3::Hash,
 }
 
-/// What lies in the directory now. A library that is as it was at an earlier look is not read
-/// again; what was refused then is not told again.
+/// What lies in the directory now. What is as it was at an earlier look is not read again, and what
+/// was refused then is not told again.
 pub(crate) fn look(
     shared: &Shared,
     directory: &Path,
     seen: Vec<File>,
     scan: Scan,
 ) -> io::Result<Vec<File>> {
-    let mut seen: BTreeMap<_, _> = seen.into_iter().map(|file| (file.path, file.library)).collect();
+    let mut seen: BTreeMap<_, _> = seen.into_iter().map(|file| (file.path.clone(), file)).collect();
     let (mut found, mut doubtful) = (Vec::new(), Vec::new());
     for path in libraries(directory)? {
         let (began, identity) = (Instant::now(), Identity::of(&path));
-        let before = seen.remove(&path);
-        if let Some(Ok(library)) = before
-            && library.identity == identity
+        if let Some(file) = seen.remove(&path)
+            && file.identity == identity
             && identity.is_some()
         {
-            found.push(File { path, library: Ok(library) });
+            found.push(file);
             continue;
         }
-        match read(shared, &path) {
-            Ok(library) => found.push(File { path, library: Ok(library) }),
-            Err(refusal) => {
-                doubtful.push((path, refusal, began.elapsed(), matches!(before, Some(Err(_)))));
-            }
+        let file = File { library: read(shared, &path), path, identity };
+        match file.library {
+            Ok(_) => found.push(file),
+            Err(_) => doubtful.push((file, began.elapsed())),
         }
     }
     let written = match doubtful.is_empty() {
         true => Vec::new(),
-        false => scan(&doubtful.iter().map(|(path, ..)| path.as_path()).collect::<Vec<_>>()),
+        false => scan(&doubtful.iter().map(|(file, _)| file.path.as_path()).collect::<Vec<_>>()),
     };
-    for ((path, refusal, took, was_told), written) in doubtful.into_iter().zip(written) {
+    for ((file, took), written) in doubtful.into_iter().zip(written) {
         // Its writer's close is still to come.
-        if !written && path.exists() {
-            if !was_told {
-                shared.refused(&refusal, took);
-            }
-            found.push(File { path, library: Err(refusal) });
+        if let Err(refusal) = &file.library
+            && !written
+            && file.path.exists()
+        {
+            shared.refused(refusal, took);
+            found.push(file);
         }
     }
     Ok(found)
 }
 
 fn read(shared: &Shared, path: &Path) -> Result<Library, Refusal> {
-    let identity = Identity::of(path);
     let candidate = Candidate::read(path, &shared.bounds, &shared.spare)?;
     let manifest = candidate.manifest();
     Ok(Library {
-        identity,
         plugin: manifest.name.clone(),
         version: manifest.version.clone(),
         group: manifest.group.clone(),
@@ -151,7 +148,11 @@ fn pass_over(shared: &Shared, loser: (&Path, &Library), winner: (&Path, &Library
 
 /// Of some files, those that may be taken up or can't be read, and the others.
 pub(super) fn of(shared: &Shared, paths: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let files = paths.into_iter().map(|path| File { library: read(shared, &path), path });
+    let read = |path: PathBuf| {
+        let identity = Identity::of(&path);
+        File { library: read(shared, &path), path, identity }
+    };
+    let files = paths.into_iter().map(read);
     let files: Vec<_> = files.collect();
     let elected = elect(shared, &files);
     let is_due = |file: &File| file.library.is_err() || elected.contains(&file.path);

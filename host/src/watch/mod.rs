@@ -605,11 +605,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (shared, _commands) = shared();
         SCANS.set(0);
-        let found = initial(&shared, home.path(), |_| false, counted).unwrap();
-        assert_eq!((SCANS.get(), found.is_empty), (0, true));
+        let found = look(&shared, home.path(), Vec::new(), counted).unwrap();
+        assert_eq!((SCANS.get(), found.is_empty()), (0, true));
         texts(home.path(), 100);
-        let found = initial(&shared, home.path(), |_| false, counted).unwrap();
-        assert_eq!((SCANS.get(), found.refused.len(), found.is_empty), (1, 100, false));
+        let found = look(&shared, home.path(), found, counted).unwrap();
+        let is_refused = |file: &&File| file.library.is_err();
+        assert_eq!((SCANS.get(), found.iter().filter(is_refused).count()), (1, 100));
+        let again = look(&shared, home.path(), found, counted).unwrap();
+        assert_eq!((SCANS.get(), again.len()), (1, 100), "they are the same");
         assert_eq!(shared.events.kept().len(), 100);
     }
 }
