@@ -6,10 +6,12 @@ use midflight_benches::growth::report::{Curve, Kind, PLUGINS, Report, SUBSCRIBER
 use midflight_benches::growth::{Figures, host, loader};
 use midflight_benches::numbered::Numbered;
 use midflight_benches::rounds::quantile;
+use rustix::fs::{StatVfs, StatVfsMountFlags};
 use std::collections::BTreeMap;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::{env, io};
+use tempfile::TempDir;
 
 /// Measures the host's own CPU time for each thing that is done about one plugin, with 1 to 1,000
 /// of them, and says which promise holds.
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
 
 fn measure(what: What, count: usize, builds: &Path) -> Figures {
     let numbered = Numbered::saved(builds);
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = in_memory().expect("a directory");
     let (numbered, directory) = (&numbered, directory.path());
     match what {
         What::Loader => loader::loader(numbered, directory, count),
@@ -83,6 +85,17 @@ fn measure(what: What, count: usize, builds: &Path) -> Figures {
         What::Subscribers => host::subscribers(numbered, directory, count),
         What::Size => host::size(numbered, directory, count),
         What::Slots => host::slots(numbered, directory),
+    }
+}
+
+/// A directory in memory, where one can be had that code can be mapped from: what the file system of
+/// a disk takes for files that come and go is not the host's.
+fn in_memory() -> io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    let is_exec = |found: StatVfs| !found.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    match rustix::fs::statvfs(memory).is_ok_and(is_exec) {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each measurement is a process of its own, which starts with nothing.
 
-use super::{Clock, Figures, LAST};
+use super::{Clock, Figures, LAST, look};
 use crate::numbered::Numbered;
 use bench_contracts::Work;
 use midflight::{EventKind, Events, Host, HostBuilder, Slot};
@@ -68,8 +68,21 @@ pub fn plugins(numbered: &Numbered, directory: &Path, count: usize) -> Figures {
     figures.insert("update", median(&updates));
     figures.insert("drain", median(&drains));
     figures.insert("unmap", median(&unmaps));
+    let absent = directory.join("absent.so");
+    let looks: Vec<_> = (0..LAST).map(|_| look(&absent)).collect();
+    let threads: Vec<_> = (0..LAST).map(|_| thread()).collect();
+    figures.insert("look", median(&looks));
+    figures.insert("thread", median(&threads));
     figures.insert("shutdown", growing.shut_down());
     figures
+}
+
+/// The start of a thread that does nothing, and its end: it gets room for the thread-locals of all
+/// libraries.
+fn thread() -> f64 {
+    let clock = Clock::process();
+    thread::spawn(|| ()).join().expect("it does nothing");
+    clock.us()
 }
 
 /// An update with a journal, and a restart by it.

@@ -1,8 +1,8 @@
-//! The loader's side: what a bare dlopen, call, dlclose and one look at the maps take with so many
-//! libraries, in a process that has no host.
+//! The loader's side: what a bare dlopen, call and dlclose take with so many libraries, in a process
+//! that has no host.
 #![allow(unsafe_code, reason = "it opens libraries by itself")]
 
-use super::{Clock, Figures, LAST};
+use super::{Clock, Figures, LAST, look};
 use crate::numbered::Numbered;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use midflight_plugin::rt::Entry;
@@ -26,14 +26,13 @@ pub fn loader(numbered: &Numbered, directory: &Path, count: usize) -> Figures {
         (library, file, took)
     };
     let all: Vec<_> = (0..count).map(&mut load).collect();
-    let (mut opens, mut closes, mut looks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut opens, mut closes) = (Vec::new(), Vec::new());
     for number in count..count + LAST {
         let (library, file, took) = load(number);
         opens.push(took);
         let clock = Clock::process();
         library.close().expect("dlclose");
         closes.push(clock.us());
-        looks.push(look(&file));
         fs::remove_file(&file).expect("it was written");
     }
     opened = all.iter().map(|(.., took)| took).sum();
@@ -52,7 +51,6 @@ pub fn loader(numbered: &Numbered, directory: &Path, count: usize) -> Figures {
     Figures::from([
         ("open", median(&opens)),
         ("close", median(&closes)),
-        ("look", median(&looks)),
         ("open_all", opened),
         ("close_all", closed + after),
     ])
@@ -68,19 +66,4 @@ fn open(file: &Path) -> Library {
         black_box(((**entry).place)());
     }
     library
-}
-
-fn look(file: &Path) -> f64 {
-    let clock = Clock::process();
-    let maps = fs::read("/proc/self/maps").expect("the maps");
-    let path = file.as_os_str().as_encoded_bytes();
-    // Most bytes are not its first.
-    let mut rest = &maps[..];
-    let mut found = false;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'/') {
-        found |= rest[at..].starts_with(path);
-        rest = &rest[at + 1..];
-    }
-    assert!(!found, "it is closed");
-    clock.us()
 }

@@ -37,12 +37,16 @@ pub struct Kind {
 
 /// By plugins.
 pub const PLUGINS: [Kind; 8] = [
-    Kind { name: "load", promise: Promise::Flat, loader: &["open"] },
-    Kind { name: "slot", promise: Promise::Flat, loader: &[] },
-    Kind { name: "update", promise: Promise::Flat, loader: &["open"] },
+    Kind { name: "load", promise: Promise::Flat, loader: &["open", "thread", "thread"] },
+    Kind { name: "slot", promise: Promise::Flat, loader: &["thread"] },
+    Kind { name: "update", promise: Promise::Flat, loader: &["open", "thread", "thread"] },
     Kind { name: "drain", promise: Promise::Flat, loader: &[] },
-    Kind { name: "unmap", promise: Promise::Flat, loader: &["close", "look"] },
-    Kind { name: "commit", promise: Promise::Flat, loader: &["open"] },
+    Kind {
+        name: "unmap",
+        promise: Promise::Flat,
+        loader: &["close", "look", "thread", "thread", "thread"],
+    },
+    Kind { name: "commit", promise: Promise::Flat, loader: &["open", "thread", "thread"] },
     Kind { name: "shutdown", promise: Promise::Linear, loader: &["close_all"] },
     Kind { name: "restart", promise: Promise::Linear, loader: &["open_all"] },
 ];
