@@ -524,7 +524,8 @@ pub(crate) struct EventLog {
 struct Ring {
     /// The `seq` of the next event, less one.
     last: u64,
-    events: VecDeque<Event>,
+    /// Shared, so that who reads one has the lock for no longer than a share takes.
+    events: VecDeque<Arc<Event>>,
 }
 
 /// Whom an event is about.
@@ -580,14 +581,15 @@ impl EventLog {
         if ring.events.len() == self.kept_max {
             ring.events.pop_front();
         }
-        ring.events.push_back(event);
+        ring.events.push_back(Arc::new(event));
         drop(ring);
         // The first of those who wait wakes the next: see `next_timeout`.
         self.grown.notify_one();
     }
 
     pub(crate) fn kept(&self) -> Vec<Event> {
-        self.ring.lock().events.iter().cloned().collect()
+        let kept: Vec<_> = self.ring.lock().events.iter().cloned().collect();
+        kept.iter().map(|event| Event::clone(event)).collect()
     }
 
     pub(crate) fn follow(self: &Arc<Self>) -> Events {
@@ -609,7 +611,8 @@ impl Events {
     /// The next event, if there is one already.
     pub fn try_next(&mut self) -> Option<Event> {
         let log = Arc::clone(&self.log);
-        self.take(&log.ring.lock())
+        let event = self.take(&log.ring.lock());
+        event.map(Arc::unwrap_or_clone)
     }
 
     /// The next event; `None` if none comes within `timeout`.
@@ -629,7 +632,7 @@ impl Events {
                 if woken {
                     log.grown.notify_one();
                 }
-                return Some(event);
+                return Some(Arc::unwrap_or_clone(event));
             }
             woken = match deadline {
                 Some(deadline) => !log.grown.wait_until(&mut ring, deadline).timed_out(),
@@ -639,7 +642,9 @@ impl Events {
                 }
             };
             if !woken {
-                return self.take(&ring);
+                let event = self.take(&ring);
+                drop(ring);
+                return event.map(Arc::unwrap_or_clone);
             }
         }
     }
@@ -649,14 +654,14 @@ impl Events {
         self.lost
     }
 
-    fn take(&mut self, ring: &Ring) -> Option<Event> {
+    fn take(&mut self, ring: &Ring) -> Option<Arc<Event>> {
         let first = ring.events.front()?.seq;
         if self.seen + 1 < first {
             self.lost += first - self.seen - 1;
             self.seen = first - 1;
         }
         let at = usize::try_from(self.seen + 1 - first).ok()?;
-        let event = ring.events.get(at)?.clone();
+        let event = Arc::clone(ring.events.get(at)?);
         self.seen = event.seq;
         Some(event)
     }
