@@ -385,7 +385,7 @@ fn u13_files_that_are_passed_over_are_said() {
         );
         let text = event.kind.to_string();
         let of = |name: &str| path(name).display().to_string();
-        let expected = expected.replace("BETTER", &of("b.so"));
+        let expected = expected.replace("BETTER", &of("c.so"));
         assert_eq!(text, format!("passed over: {}, because {expected}", of(name)));
     };
     wait("a.so", "BETTER has version 2.0.0 of the same plugin");
