@@ -2,8 +2,9 @@
 //! keep.
 
 use super::headers::{Elf, Section, inconsistent, text};
-use super::imports::{FORBIDDEN, OWN_EXPORTS, STOOD_FOR};
+use super::imports::{BYTES_MAX, FORBIDDEN, OWN_EXPORTS, STOOD_FOR};
 use crate::refusal::{Code, Refusal};
+use memchr::memchr;
 use object::LittleEndian as Little;
 use object::elf::{self, Dyn64, Sym64};
 use object::read::elf::{Dyn, Sym};
@@ -274,14 +275,18 @@ impl Symbols {
     }
 
     fn import(&mut self, name: &[u8]) {
-        let is = |known: &&&str| ends_as(name, known.as_bytes());
+        // What is longer is none of them.
+        let near = name.get(..BYTES_MAX).unwrap_or(name);
+        let Some(end) = memchr(0, near) else { return };
         for (known, list) in
             [(&STOOD_FOR[..], &mut self.escaped), (&FORBIDDEN[..], &mut self.forbidden)]
         {
-            if let Some(known) = known.iter().find(is)
-                && !list.contains(known)
+            // Both are sorted, as the table is that they are from.
+            let at = known.binary_search_by(|known| known.as_bytes().cmp(&near[..end]));
+            if let Ok(at) = at
+                && !list.contains(&known[at])
             {
-                list.push(known);
+                list.push(known[at]);
             }
         }
     }

@@ -67,6 +67,9 @@ pub(super) const STOOD_FOR: [&str; 55] = [
     "unsetenv",
 ];
 
+/// More than the longest name of both has.
+pub(super) const BYTES_MAX: usize = 64;
+
 /// What no plugin may import.
 pub(super) const FORBIDDEN: [&str; 38] = [
     "__after_morecore_hook",
@@ -111,7 +114,7 @@ pub(super) const FORBIDDEN: [&str; 38] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{FORBIDDEN, STOOD_FOR};
+    use super::{BYTES_MAX, FORBIDDEN, STOOD_FOR};
 
     /// The names of the lines whose rest is `wanted`.
     fn named(wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
@@ -128,5 +131,7 @@ mod tests {
         stood_for.retain(|name| !["dlsym", "dlvsym"].contains(name));
         assert_eq!(STOOD_FOR[..], stood_for);
         assert_eq!(FORBIDDEN[..], named(|class| class == "refused import"));
+        assert!(STOOD_FOR.is_sorted() && FORBIDDEN.is_sorted(), "they are searched");
+        assert!(STOOD_FOR.iter().chain(&FORBIDDEN).all(|name| name.len() < BYTES_MAX));
     }
 }

@@ -107,24 +107,26 @@ impl Relocations {
         known: &Known,
     ) -> Result<Self, Refusal> {
         let (others, stubs) = relocation_sections(elf)?;
-        let mut main = Vec::new();
+        let mut all = Vec::new();
         for section in others {
-            read(elf, section, &mut main)?;
+            read(elf, section, &mut all)?;
         }
-        let mut of_stubs = Vec::new();
+        let main = all.len();
         if let Some(section) = stubs {
-            read(elf, section, &mut of_stubs)?;
+            read(elf, section, &mut all)?;
         }
-        let counted = check_order(&main, tags)?;
-        check_slots(&of_stubs, tags)?;
+        let counted = check_order(&all[..main], tags)?;
+        check_slots(&all[main..], tags)?;
         let memory = Memory::of(elf)?;
-        for one in main.iter().chain(&of_stubs) {
+        for one in &all {
             check_one(&memory, table, one)?;
         }
-        let mut all = [main, of_stubs].concat();
         check_symbols(&all, table, known)?;
         all.retain(|one| one.kind != Kind::Nothing);
-        all.sort_by_key(|one| one.offset);
+        // Mostly they are.
+        if !all.is_sorted_by_key(|one| one.offset) {
+            all.sort_by_key(|one| one.offset);
+        }
         check_apart(&all)?;
         check_thread_locals(&memory, &all, table)?;
         let descriptors: Vec<u64> = all
@@ -168,6 +170,7 @@ fn read(
 ) -> Result<(), Refusal> {
     let count = section.range.in_file / size_of::<Rela64<Little>>() as u64;
     let all: &[Rela64<Little>] = elf.records(section.range.offset, count, "relocations")?;
+    into.reserve(all.len());
     for (index, one) in all.iter().enumerate() {
         let kind = one.r_type(Little, false);
         let Some(kind) = Kind::of(kind) else {
@@ -467,9 +470,9 @@ fn check_descriptors(code: &[u8], start: u64, descriptors: &[u64]) -> Result<(),
 /// The words under relative relocations hold nothing, or what will be there but for where the
 /// library is loaded: one of both in all of them, where the linker sorted them.
 fn check_words(elf: &Elf<'_>, relative: &[(u64, u64)], counted: bool) -> Result<(), Refusal> {
-    let mut seen = [None; 2];
+    let (mut seen, mut words) = ([None; 2], Words::of(elf));
     for (offset, addend) in relative {
-        let found = word(elf, *offset)?;
+        let found = words.at(*offset)?;
         if found != 0 && found != *addend {
             return Err(inconsistent(format!(
                 "the word at {offset:#x} is {found:#x}, but is to become the address {addend:#x}"
@@ -489,11 +492,33 @@ fn check_words(elf: &Elf<'_>, relative: &[(u64, u64)], counted: bool) -> Result<
     }
 }
 
-/// What the file has for the word at `address`; 0 where it has nothing.
-fn word(elf: &Elf<'_>, address: u64) -> Result<u64, Refusal> {
-    let Some((_, offset)) = elf.in_file(address, WORD_BYTES) else { return Ok(0) };
-    let bytes = elf.bytes(offset, WORD_BYTES)?;
-    Ok(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+/// The words that the file has, mostly asked for one after the other.
+struct Words<'elf, 'data> {
+    elf: &'elf Elf<'data>,
+    /// Where the segment of the last one begins, and what the file has of it.
+    near: (u64, &'data [u8]),
+}
+
+impl<'elf, 'data> Words<'elf, 'data> {
+    fn of(elf: &'elf Elf<'data>) -> Self {
+        Words { elf, near: (0, &[]) }
+    }
+
+    /// What the file has for the word at `address`; 0 where it has nothing.
+    fn at(&mut self, address: u64) -> Result<u64, Refusal> {
+        if let Some(word) = self.in_near(address) {
+            return Ok(word);
+        }
+        let Some((load, _)) = self.elf.in_file(address, WORD_BYTES) else { return Ok(0) };
+        let range = load.range;
+        self.near = (range.address, self.elf.bytes(range.offset, range.in_file)?);
+        Ok(self.in_near(address).unwrap_or(0))
+    }
+
+    fn in_near(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.near.0)?).ok()?;
+        self.near.1.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
 }
 
 /// DT_RELR: an even word is an address; an odd one says which of the 63 words behind the last are
@@ -505,10 +530,10 @@ fn packed(elf: &Elf<'_>, memory: &Memory, relative: &mut Vec<(u64, u64)>) -> Res
     if !bytes.len().is_multiple_of(WORD_BYTES as usize) {
         return Err(odd("ends within a word".to_owned()));
     }
-    let mut previous = None;
+    let (mut previous, mut words) = (None, Words::of(elf));
     // Sorted and each of a word in the file, so there are no more of them than words.
     let mut take = |address: u64| {
-        let target = word(elf, address)?;
+        let target = words.at(address)?;
         let is_word =
             memory.may_be_written(address, WORD_BYTES) && target != 0 && memory.has(target);
         if !is_word || previous.replace(address).is_some_and(|previous| previous >= address) {
