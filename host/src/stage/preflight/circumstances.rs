@@ -6,21 +6,22 @@
 //! that it no longer has, and one that has changed its limits would try them under others. So they
 //! are noted when a child is started, and compared when it is used.
 
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
-/// What a process inherits. A thread's own where the kernel keeps it by thread.
+/// What a process inherits: of the thread that starts it, where the kernel keeps it by thread.
 #[derive(PartialEq, Eq)]
 pub(super) struct Circumstances {
     status: Vec<String>,
     limits: [Rlimit; RESOURCES.len()],
     /// Device and inode of the working directory, and of the root.
     directories: [(u64, u64); 2],
-    namespaces: Vec<PathBuf>,
+    namespaces: Vec<CString>,
     cgroups: String,
     environment: Vec<(OsString, OsString)>,
 }
@@ -64,26 +65,48 @@ const RESOURCES: [Resource; 16] = [
 ];
 
 /// Those that a child is put into.
-const NAMESPACES: [&str; 8] =
-    ["cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"];
+const NAMESPACES: [&str; 8] = [
+    "ns/cgroup",
+    "ns/ipc",
+    "ns/mnt",
+    "ns/net",
+    "ns/pid_for_children",
+    "ns/time_for_children",
+    "ns/user",
+    "ns/uts",
+];
+
+/// Where the system tells about one thread of this process. What it starts, threads and processes,
+/// inherits its circumstances.
+///
+/// Kept open, since to find a thread's place takes longer than to read what is there, and to read
+/// what was read before takes a third of the first time.
+pub(super) struct Place(OwnedFd);
+
+impl Place {
+    pub(super) fn of_this_thread() -> io::Result<Place> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Place(openat(CWD, "/proc/thread-self", flags, Mode::empty())?))
+    }
+}
 
 impl Circumstances {
-    /// Those of this thread.
+    /// Those of a thread that lives.
     ///
     /// # Errors
     /// They can't be told, so that nothing can be compared with them.
-    pub(super) fn of_this() -> io::Result<Circumstances> {
-        let status = read("/proc/thread-self/status")?;
+    pub(super) fn of(Place(thread): &Place) -> io::Result<Circumstances> {
+        let status = read_in(thread, "status")?;
         let line = |line: &&str| LINES.iter().any(|name| line.starts_with(name));
         let place = |path: &str| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-        let namespace = |name: &&str| fs::read_link(format!("/proc/thread-self/ns/{name}")).ok();
+        let namespace = |name: &&str| readlinkat(thread, *name, Vec::with_capacity(64)).ok();
         Ok(Circumstances {
             status: status.lines().filter(line).map(str::to_owned).collect(),
             limits: RESOURCES.map(getrlimit),
             directories: [place(".")?, place("/")?],
             // A kernel may lack some, and then has none of the name later either.
             namespaces: NAMESPACES.iter().filter_map(namespace).collect(),
-            cgroups: read("/proc/thread-self/cgroup").unwrap_or_default(),
+            cgroups: read_in(thread, "cgroup").unwrap_or_default(),
             environment: std::env::vars_os().collect(),
         })
     }
@@ -103,11 +126,16 @@ impl Circumstances {
     }
 }
 
-/// A file of `/proc`, which has no size to make room for: with room it is read at once.
 fn read(path: &str) -> io::Result<String> {
-    let mut text = String::with_capacity(8 * 1024);
-    fs::File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
+    read_in(CWD, path)
+}
+
+/// A file of `/proc`, which has no size to make room for: with room it is read at once.
+fn read_in(directory: impl AsFd, path: &str) -> io::Result<String> {
+    let file = openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(8 * 1024);
+    fs::File::from(file).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// Whom a process acts for, and what it may do beyond that.
@@ -190,13 +218,24 @@ mod tests {
 
     #[test]
     fn circumstances_are_the_same_until_one_changes() {
-        let before = Circumstances::of_this().unwrap();
-        let mut after = Circumstances::of_this().unwrap();
+        let place = Place::of_this_thread().unwrap();
+        let before = Circumstances::of(&place).unwrap();
+        let mut after = Circumstances::of(&place).unwrap();
         assert_eq!(before.difference(&after), None);
         after.limits[0].current = Some(1 << 40);
         assert_eq!(before.difference(&after), Some("its limits"));
         after.limits = before.limits;
         after.environment.push(("LATER".into(), "1".into()));
         assert_eq!(before.difference(&after), Some("its environment"));
+    }
+
+    #[test]
+    fn of_a_thread_that_has_ended_there_are_none() {
+        let place = std::thread::spawn(|| {
+            let place = Place::of_this_thread().unwrap();
+            assert!(!Circumstances::of(&place).unwrap().namespaces.is_empty());
+            place
+        });
+        assert!(Circumstances::of(&place.join().unwrap()).is_err());
     }
 }

@@ -6,7 +6,7 @@
 //! the way to `preflight()`. What it inherited may be out of date when it is wanted; then it is
 //! thrown away, as if it had never been.
 
-use super::circumstances::Circumstances;
+use super::circumstances::{self, Circumstances};
 use super::parent::Preflight;
 use super::process::Child;
 use crate::contained::say;
@@ -15,6 +15,9 @@ use parking_lot::Mutex;
 /// A host's place for the next child.
 pub(crate) struct Kept {
     place: Mutex<Place>,
+    /// Of the thread that starts the workers, which start children. `None` where that can't be
+    /// told, and then none is kept.
+    inherited: Option<circumstances::Place>,
     /// Children that have said their verdict. To kill one and wait for it takes time that an update
     /// need not wait for.
     spent: Mutex<Vec<Preflight>>,
@@ -34,9 +37,15 @@ struct Ready {
 }
 
 impl Kept {
+    /// On the thread that starts the workers.
     pub(crate) fn new(on: bool) -> Self {
         let place = if on { Place::Empty } else { Place::Closed };
-        Kept { place: Mutex::new(place), spent: Mutex::default() }
+        let inherited = on.then(circumstances::Place::of_this_thread).and_then(Result::ok);
+        Kept { place: Mutex::new(place), inherited, spent: Mutex::default() }
+    }
+
+    fn circumstances(&self) -> Option<Circumstances> {
+        Circumstances::of(self.inherited.as_ref()?).ok()
     }
 
     /// The child, if it can be what a new one would be. On a worker.
@@ -46,7 +55,7 @@ impl Kept {
             let _ = say!(debug, "the child that was kept for a preflight has ended");
             return None;
         }
-        let now = Circumstances::of_this().ok()?;
+        let now = self.circumstances()?;
         match circumstances.difference(&now) {
             None => Some(child),
             Some(what) => {
@@ -65,7 +74,7 @@ impl Kept {
             return;
         }
         // Before the start: what changes between the two is a difference.
-        let Ok(circumstances) = Circumstances::of_this() else { return };
+        let Some(circumstances) = self.circumstances() else { return };
         match Child::start() {
             Ok(child) => *place = Place::Ready(Box::new(Ready { child, circumstances })),
             Err(error) => {
