@@ -387,12 +387,8 @@ impl Library {
 /// opened by their path before it is asked, and stay open. What does not lie there is left to it.
 pub(crate) fn open_familiar(familiar: &[String]) {
     static OPENED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let Some((of_this, _)) = file_at(libc::gnu_get_libc_version as *const () as usize) else {
-        return;
-    };
-    let Some(directory) = of_this.parent().filter(|directory| directory.is_absolute()) else {
-        return;
-    };
+    let Some(directory) = directory_of_libc() else { return };
+    let directory = &*directory;
     // Told without the lock: the subscriber is the service's.
     let (mut opened, mut left) = (OPENED.lock(), Vec::new());
     for name in familiar.iter().filter(|name| *name != "libc.so.6" && !name.starts_with("ld-linux"))
@@ -416,6 +412,20 @@ pub(crate) fn open_familiar(familiar: &[String]) {
     for (name, error) in left {
         let _ = say!(debug, %directory, name, error, "left to the loader's search");
     }
+}
+
+fn directory_of_libc() -> Option<PathBuf> {
+    let (of_this, _) = file_at(libc::gnu_get_libc_version as *const () as usize)?;
+    of_this.parent().filter(|directory| directory.is_absolute()).map(Path::to_owned)
+}
+
+/// Opens once more what of the C library's own is open already, for the time that it takes: the
+/// first time takes longer, and a candidate needs some of them.
+pub(crate) fn open_familiar_of_this() {
+    let Some(directory) = directory_of_libc() else { return };
+    let all = ["libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1"];
+    let is_open = |name: &&str| is_loaded(&directory.join(name));
+    open_familiar(&all.into_iter().filter(is_open).map(str::to_owned).collect::<Vec<_>>());
 }
 
 fn open_handle(image: &Image) -> Result<Handle, Refusal> {
@@ -696,7 +706,8 @@ pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
     search.found
 }
 
-fn is_loaded(path: &Path) -> bool {
+/// Does the loader have the file at `path`?
+pub(crate) fn is_loaded(path: &Path) -> bool {
     struct Search<'p> {
         path: &'p OsStr,
         found: bool,

@@ -19,6 +19,7 @@ use crate::status::{GenerationStatus, Residency};
 use midflight_inspect::Spare;
 use midflight_plugin::rt::{Hook, Linked};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// One update on its way.
@@ -291,6 +292,8 @@ impl Control {
             let mut progress = |step| post(&commands, Command::Progress { generation, step });
             let result = prepare(order, &mut progress).map(Box::new);
             post(&commands, Command::Prepared { generation, result });
+            // What was prepared comes first, where both want the same processor.
+            thread::yield_now();
             kept.end_spent();
         });
         match (started, self.transition(generation)) {

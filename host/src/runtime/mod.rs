@@ -38,6 +38,7 @@ use signals::Signals;
 use spans::Spans;
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU8, AtomicUsize};
@@ -80,6 +81,16 @@ pub(crate) struct Owner {
     spans: Spans,
 }
 
+/// Whose an [`Owner`] is, and what that may use.
+pub(crate) struct Of {
+    pub(crate) generation: u64,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: Arc<str>,
+    pub(crate) services: Arc<[Provided]>,
+    pub(crate) panic_frames_max: usize,
+    pub(crate) host: Weak<Shared>,
+}
+
 const OPEN: u8 = 0;
 const CLOSING: u8 = 1;
 const DEAD: u8 = 2;
@@ -99,7 +110,20 @@ impl Owner {
         panic_frames_max: usize,
         host: Weak<Shared>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|owner: &Weak<Owner>| Owner {
+        Self::placed(|_| Of { generation, plugin, version, services, panic_frames_max, host })
+    }
+
+    /// Whose owner it is may be asked for once the address of its table is known.
+    pub(crate) fn placed(of: impl FnOnce(usize) -> Of) -> Arc<Self> {
+        Arc::new_cyclic(|owner: &Weak<Owner>| {
+            let table = owner.as_ptr().addr() + offset_of!(Owner, table);
+            Self::of(of(table), owner)
+        })
+    }
+
+    fn of(of: Of, owner: &Weak<Owner>) -> Self {
+        let Of { generation, plugin, version, services, panic_frames_max, host } = of;
+        Owner {
             table: HostTable {
                 format: FORMAT,
                 generation,
@@ -148,7 +172,7 @@ impl Owner {
             threads: Threads::default(),
             signals: Signals::default(),
             spans: Spans::default(),
-        })
+        }
     }
 
     pub(crate) fn table(&self) -> &HostTable {

@@ -5,18 +5,18 @@
 //! written to a file of our own, read-only, in a directory that only this user can enter, under a
 //! name that is used once.
 
-use super::run::{Place, code_of};
+use super::run::{self, Place, code_of};
 use super::{Candidate, Keep};
 use crate::contained::say;
 use crate::refusal::{Code, Refusal};
 use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read, text};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,43 +52,6 @@ struct Patch {
 }
 
 impl Image {
-    /// Writes the candidate's bytes with the address of `table` in their place.
-    pub(crate) fn write(
-        place: &Arc<Place>,
-        candidate: &Candidate,
-        generation: u64,
-        table: &HostTable,
-    ) -> Result<Image, Refusal> {
-        let manifest = &candidate.inspection.manifest;
-        let digest = candidate.digest();
-        let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
-        let mut image = Image {
-            path: place.path().join(&name),
-            place: Some(Arc::clone(place)),
-            plugin: manifest.name.as_str().into(),
-            version: manifest.version.to_string().into(),
-            group: manifest.group.as_deref().map(Arc::from),
-            modified_ns: candidate.modified_ns(),
-            digest,
-            build_id: candidate.build_id(),
-            stamped: candidate.is_stamped(),
-            keeps: candidate.keeps(),
-            patches: Vec::new(),
-        };
-        let bytes = &candidate.bytes.data;
-        let address = std::ptr::from_ref(table).addr().to_ne_bytes();
-        image.patch(bytes, candidate.inspection.place.table_offset, address)?;
-        // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
-        if let Some(offset) = candidate.inspection.nodelete {
-            image.patch(bytes, offset, without_nodelete(bytes, offset)?)?;
-        }
-        let mode = Mode::RUSR | Mode::XUSR;
-        write_new(place.directory(), &name, mode, bytes, &image.patches)
-            .and_then(|file| is_at(&file, &image.path))
-            .map_err(|error| unwritable(&image.path, &error))?;
-        Ok(image)
-    }
-
     /// What stands for the image of a plugin that is linked in.
     pub(crate) fn linked(plugin: &str, version: &str) -> Image {
         Image {
@@ -106,10 +69,27 @@ impl Image {
         }
     }
 
-    fn patch(&mut self, bytes: &[u8], offset: usize, new: [u8; 8]) -> Result<(), Refusal> {
-        self.patches.push(Patch { offset, original: word(bytes, offset)?, new });
-        self.patches.sort_by_key(|patch| patch.offset);
-        Ok(())
+    /// In a preflight's child: the image that its parent has written, at `path`, and handed over
+    /// as a descriptor. Nobody else may be able to write to it, and the loader, which takes a path,
+    /// must find the same file there.
+    pub(crate) fn lent(
+        path: &Path,
+        file: impl AsFd,
+        (plugin, version): (&str, &str),
+        stays: bool,
+    ) -> Result<Arc<Image>, Refusal> {
+        let check = || is_private(&file).and_then(|()| is_at(&file, path));
+        check().map_err(|error| {
+            let path = text::path(path);
+            Refusal::new(Code::ImageUnwritable, format!("{path} can't be used: {error}"))
+        })?;
+        run::note_lent(path);
+        let mut image = Image::linked(plugin, version);
+        image.path = path.to_owned();
+        if !stays {
+            image.keeps.clear();
+        }
+        Ok(Arc::new(image))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -140,104 +120,132 @@ impl Drop for Image {
     }
 }
 
-/// A preflight's own image, for the child that opens it: the candidate's bytes with no table in
-/// their place, in a directory of its own. Removed with that directory.
+/// An image in whose place no table's address is final yet.
+///
+/// A preflight's child opens the same file, with the address of a table of its own in it.
 pub(crate) struct Draft {
-    path: PathBuf,
-    directory: OwnedFd,
+    image: Image,
+    file: File,
+    table_offset: usize,
+    /// A child has had it.
+    was_lent: bool,
 }
 
+/// When an image was last written to, while a child has it: long ago. Who writes to it makes that
+/// now, on every system, however coarse its clock is.
+const LONG_AGO: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 impl Draft {
-    /// Makes the directory `name` in the run directory, and writes the image there.
+    /// Writes the candidate's bytes to the run directory.
     pub(crate) fn write(
-        place: &Place,
-        name: &str,
+        place: &Arc<Place>,
         candidate: &Candidate,
         generation: u64,
     ) -> Result<Draft, Refusal> {
-        let path = place.path().join(name);
-        let bytes = &candidate.bytes.data;
+        let manifest = &candidate.inspection.manifest;
+        let (bytes, digest) = (&candidate.bytes.data, candidate.digest());
+        let name = format!("{}.{generation}.{}.so", manifest.name, &digest.to_hex()[..12]);
         let mut patches = Vec::new();
+        // Our runtime in the plugin makes unloading sound, whatever the linker thought of it.
         if let Some(offset) = candidate.inspection.nodelete {
             let (original, new) = (word(bytes, offset)?, without_nodelete(bytes, offset)?);
             patches.push(Patch { offset, original, new });
         }
-        let image = Draft::name(&candidate.manifest().name, generation);
-        let make = || {
-            rustix::fs::mkdirat(place.directory(), name, Mode::RWXU)?;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(place.directory(), name, flags, Mode::empty())?;
-            write_new(directory.as_fd(), &image, Mode::RWXU, bytes, &patches)?;
-            io::Result::Ok(directory)
+        let path = place.path().join(&name);
+        let mode = Mode::RUSR | Mode::XUSR;
+        let written = write_new(place.directory(), &name, mode, bytes, &patches);
+        let file = written.map_err(|error| unwritable(&path, &error))?;
+        let image = Image {
+            path,
+            place: Some(Arc::clone(place)),
+            plugin: manifest.name.as_str().into(),
+            version: manifest.version.to_string().into(),
+            group: manifest.group.as_deref().map(Arc::from),
+            modified_ns: candidate.modified_ns(),
+            digest,
+            build_id: candidate.build_id(),
+            stamped: candidate.is_stamped(),
+            keeps: candidate.keeps(),
+            patches,
         };
-        let made = make();
-        let made = made.inspect_err(|_| drop(std::fs::remove_dir_all(&path)));
-        let directory = made.map_err(|error| unwritable(&path, &error))?;
-        Ok(Draft { path, directory })
-    }
-
-    fn name(plugin: &str, generation: u64) -> String {
-        format!("{plugin}.{generation}.preflight.so")
+        let table_offset = candidate.inspection.place.table_offset;
+        let draft = Draft { image, file, table_offset, was_lent: false };
+        is_at(&draft.file, draft.path()).map_err(|error| unwritable(draft.path(), &error))?;
+        Ok(draft)
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.image.path
     }
 
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
-    }
-
-    /// In the child: puts the address of its table into the image that its parent has written.
-    ///
-    /// The parent has handed over the directory as a descriptor. The image is opened in it by its
-    /// name, nobody else may be able to write to either, and the loader, which takes a path, must
-    /// find the same file at `path`.
-    pub(crate) fn finish(
-        path: &Path,
-        directory: &OwnedFd,
-        (plugin, version): (&str, &str),
-        (table_offset, table): (usize, &HostTable),
-        stays: bool,
-    ) -> Result<Image, Refusal> {
-        let name = Draft::name(plugin, table.generation);
-        let path = path.join(&name);
-        let finish = || {
-            if name.contains('/') {
-                return Err(io::ErrorKind::InvalidFilename.into());
-            }
-            is_private(directory, FileType::Directory)?;
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let image = File::from(rustix::fs::openat(directory, &name, flags, Mode::empty())?);
-            is_private(&image, FileType::RegularFile)?;
-            let address = std::ptr::from_ref(table).addr().to_ne_bytes();
-            image.write_all_at(&address, table_offset as u64)?;
-            rustix::fs::fchmod(&image, Mode::RUSR | Mode::XUSR)?;
-            is_at(&image, &path)
+    /// Lends it to a child whose table is at the address `table`: a handle of the file, which can
+    /// be looked at and not be read or written.
+    pub(crate) fn lend(&mut self, table: usize) -> Result<OwnedFd, Refusal> {
+        self.was_lent = true;
+        let lend = || {
+            self.write_address(table)?;
+            let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            let times = Timestamps { last_access: omitted, last_modification: LONG_AGO };
+            rustix::fs::futimens(&self.file, &times)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let handle = rustix::fs::open(self.path(), flags, Mode::empty())?;
+            is_same(&rustix::fs::fstat(&self.file)?, &rustix::fs::fstat(&handle)?)?;
+            io::Result::Ok(handle)
         };
-        finish().map_err(|error| unwritable(&path, &error))?;
-        let mut image = Image::linked(plugin, version);
-        image.path = path;
-        if !stays {
-            image.keeps.clear();
+        lend().map_err(|error| unwritable(self.path(), &error))
+    }
+
+    /// The image with the address of `table`. Where somebody has written to what was lent, the
+    /// candidate for one, it is made anew.
+    pub(crate) fn finish(
+        mut self,
+        place: &Arc<Place>,
+        candidate: &Candidate,
+        table: &HostTable,
+    ) -> Result<Image, Refusal> {
+        if self.was_lent && !self.is_untouched(&candidate.bytes.data) {
+            let path = text::path(self.path());
+            let _ = say!(warn, path, "somebody has written to an image: it is made anew");
+            // Removes the file first: the new one has its name.
+            drop(self);
+            self = Draft::write(place, candidate, table.generation)?;
         }
-        Ok(image)
+        let (offset, address) = (self.table_offset, std::ptr::from_ref(table).addr());
+        self.write_address(address).map_err(|error| unwritable(self.path(), &error))?;
+        let original = word(&candidate.bytes.data, offset)?;
+        self.image.patches.push(Patch { offset, original, new: address.to_ne_bytes() });
+        Ok(self.image)
+    }
+
+    /// Writes the address of a table into the place.
+    fn write_address(&self, table: usize) -> io::Result<()> {
+        self.file.write_all_at(&table.to_ne_bytes(), self.table_offset as u64)
+    }
+
+    fn is_untouched(&self, bytes: &[u8]) -> bool {
+        self.file.metadata().is_ok_and(|found| {
+            let written = (found.mtime(), found.mtime_nsec());
+            found.len() == bytes.len() as u64 && written == (LONG_AGO.tv_sec, LONG_AGO.tv_nsec)
+        })
     }
 }
 
-/// It is this user's, and nobody else's.
-fn is_private(file: impl AsFd, kind: FileType) -> io::Result<()> {
+/// It is a file of this user's, and nobody else's.
+fn is_private(file: impl AsFd) -> io::Result<()> {
     let found = rustix::fs::fstat(file)?;
     let is_own = found.st_uid == rustix::process::geteuid().as_raw() && found.st_mode & 0o077 == 0;
-    if is_own && FileType::from_raw_mode(found.st_mode) == kind {
+    if is_own && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
         return Ok(());
     }
     Err(io::Error::other("what the service has made there is not this user's alone"))
 }
 
 /// The loader, which takes a path, will find this very file.
-fn is_at(file: &File, path: &Path) -> io::Result<()> {
-    let (file, found) = (rustix::fs::fstat(file)?, rustix::fs::lstat(path)?);
+fn is_at(file: impl AsFd, path: &Path) -> io::Result<()> {
+    is_same(&rustix::fs::fstat(file)?, &rustix::fs::lstat(path)?)
+}
+
+fn is_same(file: &Stat, found: &Stat) -> io::Result<()> {
     match (file.st_dev, file.st_ino) == (found.st_dev, found.st_ino) {
         true => Ok(()),
         false => Err(io::Error::other("another file lies there")),

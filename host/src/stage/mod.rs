@@ -18,7 +18,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
-use image::Image;
+use image::{Draft, Image};
 use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read, text};
 use midflight_plugin::rt::{Hook, Linked};
 use preflight::{Kept, Preflight};
@@ -219,18 +219,17 @@ pub(crate) fn prepare(
     let begin = |limit| Preflight::begin(&order.kept, limit);
     library::check_exports(&candidate.inspection.exports).map_err(early)?;
     let place = order.run.place().map_err(early)?;
-    let mut preflight = order.preflight.map(begin).transpose().map_err(early)?;
-    if let Some(preflight) = &mut preflight {
-        preflight.tell(candidate, &order, &place).map_err(early)?;
+    let preflight = order.preflight.map(begin).transpose().map_err(early)?;
+    // A child that was not kept comes to its main meanwhile.
+    let mut draft = Draft::write(&place, candidate, order.generation).map_err(early)?;
+    if let Some(preflight) = preflight {
+        preflight.judge(candidate, &order, &mut draft).map_err(early)?;
+        progress(Step::Preflighted);
     }
     let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
     let owner =
         Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
-    let image = Image::write(&place, candidate, order.generation, owner.table()).map_err(early)?;
-    if let Some(preflight) = preflight {
-        preflight.judge(candidate, &order, &place).map_err(early)?;
-        progress(Step::Preflighted);
-    }
+    let image = draft.finish(&place, candidate, owner.table()).map_err(early)?;
     let image = Arc::new(image);
     let late = |refusal, library| {
         let left = Left::of(Arc::clone(&image), Arc::clone(&owner));

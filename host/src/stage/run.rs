@@ -27,7 +27,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Where the images of one host go.
@@ -311,16 +311,25 @@ fn remove_dead(all: &Path) {
     }
 }
 
-/// The plugin whose image this is, if it is one of this process's.
-pub(crate) fn plugin_of(image: &Path) -> Option<&str> {
-    let (plugin, _) = image.file_name()?.to_str()?.split_once('.')?;
-    (process_of(image.parent()?)? == std::process::id()).then_some(plugin)
+/// The image that a preflight's child was lent.
+static LENT: OnceLock<PathBuf> = OnceLock::new();
+
+/// In a preflight's child: it opens this image, of its parent's.
+pub(super) fn note_lent(image: &Path) {
+    let _ = LENT.set(image.to_owned());
 }
 
-/// `<pid>-<n>`, or `<pid>-preflight-<n>`.
+/// The plugin whose image this is, if it is one of this process's, or lent to it.
+pub(crate) fn plugin_of(image: &Path) -> Option<&str> {
+    let (plugin, _) = image.file_name()?.to_str()?.split_once('.')?;
+    let is_lent = LENT.get().is_some_and(|lent| lent == image);
+    (is_lent || process_of(image.parent()?)? == std::process::id()).then_some(plugin)
+}
+
+/// `<pid>-<n>`
 fn process_of(directory: &Path) -> Option<u32> {
     let (process, number) = directory.file_name()?.to_str()?.split_once('-')?;
-    number.strip_prefix("preflight-").unwrap_or(number).parse::<u64>().ok()?;
+    number.parse::<u64>().ok()?;
     process.parse().ok()
 }
 

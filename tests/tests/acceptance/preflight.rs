@@ -181,6 +181,29 @@ fn a_candidate_that_is_well_is_opened_twice() {
     assert_eq!(events.iter().filter(|name| *name == "preflighted").count(), 3, "{events:?}");
 }
 
+/// Both open the same file, one after the other.
+#[test]
+fn an_image_that_its_candidate_has_written_to_is_made_anew() {
+    let file = Fixture::Constructor.path().display().to_string();
+    let service = service(&["line", "do=constructor=deface", &file, "end"]);
+    assert!(service.ok, "{}", service.stderr);
+    assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
+    assert_eq!(service.journal.len(), 2, "in the child and here: {:?}", service.journal);
+    let end = service.lines.last().expect("an end");
+    assert_eq!(*end, json!({ "children": [], "descriptors_left": 0 }));
+}
+
+#[test]
+fn a_child_in_which_a_candidate_is_mapped_still_has_ended_when_the_service_opens_it() {
+    let file = Fixture::Constructor.path().display().to_string();
+    let service = service(&["line", "do=constructor=linger", &file]);
+    assert!(service.ok, "{}", service.stderr);
+    assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
+    let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
+    let places: Vec<_> = places.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, ["constructor", "constructor"]);
+}
+
 #[test]
 fn another_layout_is_refused_in_the_child() {
     for (fixture, code, reason) in [

@@ -7,8 +7,8 @@ use crate::layout::{self, Sides};
 use crate::library::{self, Library, Program, SameProgram, has_foreign_rights, open_familiar};
 use crate::refusal::Refusal;
 use crate::release::{Known, Left, Stopped};
-use crate::runtime::Owner;
-use crate::stage::image::{Draft, Image};
+use crate::runtime::{Of, Owner};
+use crate::stage::image::Image;
 use crate::stage::{check, not_started};
 use midflight_plugin::rt::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// For how long what a plugin leaves running is waited for before the child gives up closing it.
 const LEAVING_MAX: Duration = Duration::from_millis(100);
+/// As long as a task mostly is, and some more.
+const TASK_BYTES: usize = 4 * 1024;
 /// How many contracts are compared with themselves while there is nothing to do.
 const CONTRACTS_WARMED: usize = 4;
 /// Between two looks at that.
@@ -74,7 +76,7 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// # The child that is kept
 /// Most of the time goes into starting the program. From the first switch on the host therefore
 /// keeps one child started, for the next candidate; it waits in this line, and holds its start's
-/// memory (1 to 3 MiB, most of it shared with the service), a process number, and three descriptors
+/// memory (1 to 3 MiB, most of it shared with the service), a process number, and four descriptors
 /// in the service. No two candidates share a child. It is thrown away, and another one started,
 /// where the service has changed what a child inherits: user, groups, capabilities, seccomp, umask,
 /// limits, working directory, root, namespaces, control groups, environment. Whoever kills it
@@ -166,24 +168,47 @@ impl Flight {
     /// thread-locals.
     fn open(mut self) -> Result<(Stopped, Option<PipeWriter>), Word> {
         warm_up();
-        let Ok((directory, task)) = self.task() else { die() };
-        let Some(directory) = directory else {
-            return Err(Word::Unable("it was given no directory".to_owned()));
-        };
-        let task: Task = serde_json::from_slice(&task)
-            .map_err(|error| Word::Unable(format!("its task can't be read: {error}")))?;
+        let mut received = None;
+        // The table lies where it is told before it is known whose it is.
+        let owner = Owner::placed(|table| {
+            self.say(&Word::Ready(table));
+            let task = self.task().unwrap_or_else(|word| {
+                self.say(&word);
+                wait()
+            });
+            let of = Of {
+                generation: task.0.generation,
+                plugin: task.0.plugin.as_str().into(),
+                version: task.0.version.as_str().into(),
+                services: Arc::from([]),
+                panic_frames_max: task.0.panic_frames_max,
+                host: Weak::new(),
+            };
+            received = Some(task);
+            of
+        });
+        let Some((task, image)) = received else { die() };
         let same = task.program.compare().map_err(|other| {
             let served = task.program;
             Word::Unable(format!("it is another program: {other:?}, the service is {served:?}"))
         })?;
         let stopped =
-            self.fly(&directory, &task, &same).map_err(|refusal| Word::refused(&refusal))?;
+            self.fly(&image, &task, owner, &same).map_err(|refusal| Word::refused(&refusal))?;
         self.at(At::Locals);
         Ok((stopped, self.places))
     }
 
-    /// Waits for the task, and for the directory that it speaks of.
-    fn task(&mut self) -> io::Result<(Option<OwnedFd>, Vec<u8>)> {
+    /// Waits for the task, and for the image that it speaks of.
+    fn task(&mut self) -> Result<(Task, OwnedFd), Word> {
+        let Ok((image, task)) = self.receive() else { die() };
+        let image = image.ok_or_else(|| Word::Unable("it was given no image".to_owned()))?;
+        let task = serde_json::from_slice(&task);
+        let task =
+            task.map_err(|error| Word::Unable(format!("its task can't be read: {error}")))?;
+        Ok((task, image))
+    }
+
+    fn receive(&mut self) -> io::Result<(Option<OwnedFd>, Vec<u8>)> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut first = [0];
@@ -201,36 +226,24 @@ impl Flight {
             }
         }
         let mut along = along.into_iter();
-        let directory = along.next();
+        let image = along.next();
         self.places = along.next().map(PipeWriter::from);
-        let mut task = Vec::new();
+        let mut task = Vec::with_capacity(TASK_BYTES);
         self.socket.read_to_end(&mut task)?;
-        Ok((directory, task))
+        Ok((image, task))
     }
 
     fn fly(
         &mut self,
-        directory: &OwnedFd,
+        image: &OwnedFd,
         task: &Task,
+        owner: Arc<Owner>,
         same: &SameProgram,
     ) -> Result<Stopped, Refusal> {
         midflight_plugin::rt::use_host_panics();
         midflight_plugin::rt::use_symboliser(frames::symbolise);
-        let (plugin, version): (Arc<str>, Arc<str>) =
-            (task.plugin.as_str().into(), task.version.as_str().into());
-        let services = Arc::from([]);
-        let owner = Owner::new(
-            task.generation,
-            Arc::clone(&plugin),
-            Arc::clone(&version),
-            services,
-            task.panic_frames_max,
-            Weak::new(),
-        );
-        let place = (task.table_offset, owner.table());
-        let path = Path::new(&task.directory);
-        let image = Draft::finish(path, directory, (&plugin, &version), place, task.stays)?;
-        let image = Arc::new(image);
+        let (plugin, version) = (task.plugin.as_str(), task.version.as_str());
+        let image = Image::lent(Path::new(&task.image), image, (plugin, version), task.stays)?;
         self.at(At::Constructors);
         open_familiar(&task.familiar);
         // What is mapped stays if it is refused: this process has nothing else to do.
@@ -244,7 +257,7 @@ impl Flight {
                 .map_err(|reason| not_started(reason, &owner))?;
             self.at(At::Stop);
             owner.revoke();
-            let origin = Origin::new(&plugin, &version, task.generation);
+            let origin = Origin::new(plugin, version, task.generation);
             // A panic in a stop refuses nothing in the service either.
             let _ = library.stop(instance, &origin);
         }
@@ -259,13 +272,15 @@ impl Flight {
         while !stopped.holds().is_empty() {
             if stopped.is_for_good() || began.elapsed() >= LEAVING_MAX {
                 std::mem::forget(stopped);
-                return Word::Well;
+                return Word::Well { closed: false };
             }
             thread::sleep(LEAVING_POLL);
         }
         self.at(At::Close);
-        std::mem::forget(stopped.close());
-        Word::Well
+        let left = stopped.close();
+        let closed = !library::is_loaded(left.image.path());
+        std::mem::forget(left);
+        Word::Well { closed }
     }
 
     fn at(&mut self, at: At) {
@@ -287,6 +302,7 @@ fn warm_up() {
     for layout in library::first_contracts(CONTRACTS_WARMED) {
         let _ = layout::check("", layout, layout, Sides::HostCalls);
     }
+    library::open_familiar_of_this();
     let _ = Image::linked("", "");
     let _ = library::signals_into(Path::new("/nowhere"));
     let _ = library::Maps::now().has(Path::new("/nowhere"));

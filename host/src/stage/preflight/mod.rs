@@ -11,11 +11,13 @@
 //! ```text
 //! service (worker of the stage)                       child: the same program, in `preflight()`, the first line of its main
 //!  Kept::take, or a new child ── /proc/self/exe ────▶  `entrance`: is its parent this program?
-//!  Draft::write                                        it waits for its task
-//!  Preflight::tell ── Task, directory, pipe ────────▶  Draft::finish, dlopen, layout check,
-//!  Image::write, meanwhile                             start, stop, dlclose
-//!  Preflight::judge ◀───────────────────────── Word ── and it waits to be killed
-//!  kill, reap, remove its directory
+//!  Draft::write                                        it warms up
+//!  Draft::lend ◀──────────────────────── Word::Ready ── where its table will lie, and it waits
+//!  Child::tell ── Task, image's handle, pipe ───────▶  Image::lent, dlopen, layout check,
+//!                                                      start, stop, dlclose
+//!  verdict ◀─────────────────────────────── Word::… ── and it waits to be killed
+//!  Draft::finish, dlopen of the same file
+//!  kill, reap
 //!  Kept::fill, when the update is over
 //! ```
 
@@ -57,18 +59,16 @@ fn program() -> Option<Program> {
     THE_LINE.get()?.as_ref().ok().copied()
 }
 
-/// What the child is to do, told when its parent has written an image for it. With it go, as
-/// descriptors, the directory of that, and a pipe into which it says where it is.
+/// What the child is to do, told when the image has the address of its table. With it go, as
+/// descriptors, the image's file, and a pipe into which it says where it is.
 #[derive(Serialize, Deserialize)]
 struct Task {
     program: Program,
     generation: u64,
     plugin: String,
     version: String,
-    /// Where the directory is, for the loader, which takes no descriptor.
-    directory: OsString,
-    /// Where in it the table's address stands.
-    table_offset: usize,
+    /// Where the image is, for the loader, which takes no descriptor.
+    image: OsString,
     /// Libraries that it needs and that are opened by their path.
     familiar: Vec<String>,
     /// What it needs or holds keeps it mapped for good, in the service too.
@@ -88,10 +88,15 @@ struct Expected {
     number: ContractNumber,
 }
 
-/// What the child says at last, as a line of JSON.
+/// What the child says, as a line of JSON: that it is ready, and at last its verdict.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    Well,
+    /// It waits for its task. The address of its table is to stand in the image.
+    Ready(usize),
+    Well {
+        /// Nothing of the candidate is mapped any more.
+        closed: bool,
+    },
     Refused {
         code: String,
         reason: String,
@@ -108,11 +113,13 @@ impl Word {
         }
     }
 
-    fn verdict(self) -> Result<(), Refusal> {
+    /// Whether what was well was closed as well.
+    fn verdict(self) -> Result<bool, Refusal> {
         let unable = |reason: String| Refusal::new(Code::PreflightUnavailable, reason);
         match self {
-            Word::Well => Ok(()),
+            Word::Well { closed } => Ok(closed),
             Word::Unable(reason) => Err(unable(reason)),
+            Word::Ready(_) => Err(unable("the child says that it is ready once more".to_owned())),
             Word::Refused { code, reason } => {
                 let known = Code::ALL.iter().find(|known| known.as_str() == code);
                 Err(match known {

@@ -3,16 +3,13 @@
 use super::kept::Kept;
 use super::process::Child;
 use super::{At, Expected, Task, Word};
-use crate::contained::say;
 use crate::library::{self, ContractNumber};
 use crate::refusal::{Code, Refusal};
 use crate::release::Known;
 use crate::stage::image::Draft;
-use crate::stage::run::Place;
 use crate::stage::{Candidate, Order};
 use midflight_inspect::text;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What of the child's stderr is kept: the end.
@@ -24,14 +21,11 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// A verdict is a sentence.
 const WORDS_BYTES_MAX: usize = 1024 * 1024;
 
-/// A child that has been started. Dropping it ends it, whatever it is at, and removes what it
-/// wrote.
+/// A child that has been started. Dropping it ends it, whatever it is at.
 pub(in crate::stage) struct Preflight {
     child: Child,
     /// It was there before it was wanted, so that it may have ended for reasons of its own.
     was_kept: bool,
-    /// The child's run directory, in ours, once there is one.
-    directory: Option<PathBuf>,
     limit: Duration,
     until: Instant,
     words: Vec<u8>,
@@ -58,7 +52,6 @@ impl Preflight {
         Preflight {
             child,
             was_kept,
-            directory: None,
             limit,
             until: Instant::now() + limit,
             words: Vec::new(),
@@ -67,29 +60,50 @@ impl Preflight {
         }
     }
 
-    /// Writes the child's image, and tells it to open that. It does so while this goes on.
-    pub(in crate::stage) fn tell(
+    /// Says what came of it.
+    pub(in crate::stage) fn judge(
+        self,
+        candidate: &Candidate,
+        order: &Order,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
+        let mut preflight = self;
+        let mut verdict = preflight.fly(candidate, order, draft);
+        if verdict.is_err() && preflight.was_kept && preflight.at().is_none() {
+            // Nothing of the candidate's has run: somebody has killed the child, or memory was
+            // short. A new one says whether the candidate may come in.
+            preflight = Preflight::anew(preflight.limit)?;
+            verdict = preflight.fly(candidate, order, draft);
+        }
+        // What is mapped there still must not see the address that the image gets next: such a
+        // child is ended first.
+        if verdict? {
+            order.kept.spend(preflight);
+        }
+        Ok(())
+    }
+
+    /// Lends the image to the child, and hears what it says to it.
+    fn fly(
         &mut self,
         candidate: &Candidate,
         order: &Order,
-        place: &Place,
-    ) -> Result<(), Refusal> {
+        draft: &mut Draft,
+    ) -> Result<bool, Refusal> {
         let lacks =
             || Refusal::new(Code::PreflightUnavailable, "this program's main lacks the line");
         let program = super::program().ok_or_else(lacks)?;
-        // Named as a run directory of the child's, so that it knows its own images by their path.
-        let pid = self.child.process.pid.as_raw_nonzero();
-        let name = format!("{pid}-preflight-{}", order.generation);
-        let draft = Draft::write(place, &name, candidate, order.generation)?;
-        self.directory = Some(draft.path().to_owned());
+        let image = match self.word()? {
+            Word::Ready(table) => draft.lend(table)?,
+            early => return early.verdict(),
+        };
         let manifest = candidate.manifest();
         let task = Task {
             program,
             generation: order.generation,
             plugin: manifest.name.clone(),
             version: manifest.version.to_string(),
-            directory: draft.path().into(),
-            table_offset: candidate.inspection.place.table_offset,
+            image: draft.path().into(),
             familiar: candidate.familiar(),
             stays: !candidate.keeps().is_empty(),
             known: expected(&order.known),
@@ -99,44 +113,25 @@ impl Preflight {
             panic_frames_max: order.panic_frames_max,
         };
         let task = serde_json::to_vec(&task).unwrap_or_default();
-        self.child.tell(&task, draft.directory(), self.limit);
-        Ok(())
+        self.child.tell(&task, &image, self.limit);
+        self.word()?.verdict()
     }
 
-    /// Says what came of it.
-    pub(in crate::stage) fn judge(
-        self,
-        candidate: &Candidate,
-        order: &Order,
-        place: &Place,
-    ) -> Result<(), Refusal> {
-        let mut preflight = self;
-        let mut verdict = preflight.verdict();
-        if verdict.is_err() && preflight.was_kept && preflight.at().is_none() {
-            // Nothing of the candidate's has run: somebody has killed the child, or memory was
-            // short. A new one says whether the candidate may come in.
-            preflight = Preflight::anew(preflight.limit)?;
-            preflight.tell(candidate, order, place)?;
-            verdict = preflight.verdict();
-        }
-        verdict?;
-        order.kept.spend(preflight);
-        Ok(())
-    }
-
-    fn verdict(&mut self) -> Result<(), Refusal> {
+    /// The next word of the child's.
+    fn word(&mut self) -> Result<Word, Refusal> {
+        let mut ended = false;
         loop {
-            let now = Instant::now();
-            let ended = self.child.listen(self.until.saturating_duration_since(now));
             if let Some(word) = self.hear() {
-                return word.verdict();
+                return Ok(word);
             }
             if ended {
                 return Err(self.ended());
             }
-            if now >= self.until {
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(self.timed_out());
             }
+            ended = self.child.listen(left);
         }
     }
 
@@ -206,19 +201,6 @@ impl Preflight {
             reason += &format!("; its stderr ends with: {last_words}");
         }
         Refusal::new(code, reason)
-    }
-}
-
-impl Drop for Preflight {
-    fn drop(&mut self) {
-        self.child.process.end();
-        let Some(directory) = &self.directory else { return };
-        if let Err(error) = std::fs::remove_dir_all(directory)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            let path = directory.display();
-            let _ = say!(warn, %path, %error, "a preflight's directory can't be removed");
-        }
     }
 }
 

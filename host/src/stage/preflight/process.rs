@@ -12,7 +12,7 @@ use rustix::process::{
 use std::io::{self, IoSlice, PipeReader, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, Command, Stdio};
@@ -32,12 +32,13 @@ impl Child {
     pub(super) fn start() -> io::Result<Child> {
         let (socket, theirs) = UnixStream::pair()?;
         let (process, stderr) = Process::start(theirs)?;
+        socket.set_nonblocking(true)?;
         Ok(Child { process, socket: Some(socket), stderr: Some(stderr), places: None })
     }
 
-    /// Gives it its task, and the directory that the task speaks of. A child that can't be told has
+    /// Gives it its task, and the image that the task speaks of. A child that can't be told has
     /// ended, or hangs: that is seen when it is listened to.
-    pub(super) fn tell(&mut self, task: &[u8], directory: BorrowedFd<'_>, at_most: Duration) {
+    pub(super) fn tell(&mut self, task: &[u8], image: impl AsFd, at_most: Duration) {
         let Ok((places, place)) = io::pipe() else {
             // It ends when nobody is at the other end.
             self.socket = None;
@@ -46,10 +47,11 @@ impl Child {
         let Some(socket) = &mut self.socket else { return };
         let _ = rustix::io::ioctl_fionbio(&places, true);
         self.places = Some(places);
+        let _ = socket.set_nonblocking(false);
         let _ = socket.set_write_timeout(Some(at_most));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let along = [directory, place.as_fd()];
+        let along = [image.as_fd(), place.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&along));
         // What is sent along goes with a first byte, which says nothing.
         let sent = sendmsg(&*socket, &[IoSlice::new(b" ")], &mut ancillary, SendFlags::NOSIGNAL);

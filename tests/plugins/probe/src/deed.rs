@@ -13,6 +13,12 @@ pub fn deed(place: &str) -> String {
     told(place)
 }
 
+/// What was said so far.
+pub fn journal() -> String {
+    let file = std::env::var("PROBE_DEED").unwrap_or_default();
+    fs::read_to_string(format!("{file}.journal")).unwrap_or_default()
+}
+
 /// What to do at `place`, and no word about it in the journal.
 pub fn told(place: &str) -> String {
     let Ok(file) = std::env::var("PROBE_DEED") else { return String::new() };

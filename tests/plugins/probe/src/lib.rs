@@ -15,7 +15,7 @@ mod deed;
 
 #[cfg(feature = "alone")]
 pub use alone::Alone;
-pub use deed::{deed, told};
+pub use deed::{deed, journal, told};
 
 const VERSION: u32 = cfg_select! {
     feature = "v2" => { 2 }
