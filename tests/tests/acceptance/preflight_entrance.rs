@@ -43,16 +43,15 @@ impl Attack {
     fn task(&self) -> Value {
         let file = fs::metadata(&self.program).expect("the service");
         let name = |text: &str| json!({ "Unix": text.as_bytes() });
-        let home = self.home.path().display().to_string();
+        let mine = self.home.path().join("mine.so").display().to_string();
         json!({
             "program": {
                 "device": file.dev(), "inode": file.ino(), "bytes": file.len(),
                 "modified_s": file.mtime(), "modified_ns": file.mtime_nsec(),
             },
             "generation": 7, "plugin": "probe", "version": "2.0.0",
-            "run": name(&home), "image": name("mine.so"), "table_offset": 0, "stays": false,
-            "directory": name("own"),
-            "known": [{ "name": "x::X", "version": "0.1.0", "number": 0x1000, "layout": 0x1000 }],
+            "image": name(&mine), "familiar": [], "stays": false,
+            "known": [{ "name": "x::X", "version": "0.1.0", "number": 0x1000 }],
             "required": [], "config": "", "start": false, "panic_frames_max": 0,
         })
     }

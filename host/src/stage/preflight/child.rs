@@ -40,7 +40,7 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// very program started once more for each candidate. There it is opened, its contracts are
 /// compared, and it is closed; the service goes on whatever happens to the child, and what happened
 /// is a [`Refusal`](crate::Refusal): `preflight_crashed`, `preflight_exited`,
-/// `preflight_timed_out`. It costs an update less than it costs to open the library twice, and a
+/// `preflight_timed_out`. It costs an update some 0.6 ms ([`docs::performance`](crate::docs::performance)), and a
 /// call nothing.
 ///
 /// In an ordinary start it notes that the line is there, and returns. In such a child it does its
@@ -77,11 +77,14 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// Most of the time goes into starting the program. From the first switch on the host therefore
 /// keeps one child started, for the next candidate; it waits in this line, and holds its start's
 /// memory (1 to 3 MiB, most of it shared with the service), a process number, and four descriptors
-/// in the service. No two candidates share a child. It is thrown away, and another one started,
-/// where the service has changed what a child inherits: user, groups, capabilities, seccomp, umask,
-/// limits, working directory, root, namespaces, control groups, environment. Whoever kills it
-/// refuses no update with that. [`HostBuilder::preflight_kept`](crate::HostBuilder::preflight_kept)
-/// switches it off.
+/// in the service. Before the first switch there is none: a service that is never updated would
+/// keep a process for nothing, and what a first update waits for longer are some milliseconds, in
+/// which the old version serves. No two candidates share a child. It is thrown away, and another
+/// one started, where the service has changed what a child inherits: user, groups, capabilities,
+/// seccomp, umask, limits, working directory, root, namespaces, control groups, environment. (What
+/// the kernel keeps by thread is taken as the host's own thread has it.) Whoever kills it refuses no
+/// update with that.
+/// [`HostBuilder::preflight_kept`](crate::HostBuilder::preflight_kept) switches it off.
 ///
 /// # Whom the child obeys
 /// Its parent, if that runs the same program, as the same user, with at least its rights. Who
