@@ -899,7 +899,7 @@ fn j08_a_damaged_file_in_the_store_makes_room_for_what_is_put() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("journal");
     let bounds = Bounds { store_bytes_max: 1000, ..Bounds::default() };
-    let (_journal, store, _) = open(&path, bounds).unwrap();
+    let (journal, store, _) = open(&path, bounds).unwrap();
     let [(one, one_bytes), (two, two_bytes), (three, three_bytes)] =
         ["fees 1", "fees 2", "fees 3"].map(library);
     store.put(one, &one_bytes).unwrap();
@@ -907,6 +907,9 @@ fn j08_a_damaged_file_in_the_store_makes_room_for_what_is_put() {
     // Sparse: to read it would take the memory that the bound is there for.
     let damaged = path.join("store").join(format!("{one}.so"));
     std::fs::File::options().write(true).open(&damaged).unwrap().set_len(1 << 40).unwrap();
+    // It is over restarts that it was in the way.
+    drop((journal, store));
+    let (_journal, store, _) = open(&path, bounds).unwrap();
     let error = store.get(&one).unwrap_err().to_string();
     assert!(error.contains("it has 1099511627776 bytes") && error.contains("apply"), "{error}");
     store.put(three, &three_bytes).unwrap();
