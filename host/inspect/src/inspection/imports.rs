@@ -9,7 +9,7 @@ pub(super) const OWN_EXPORTS: [&str; 2] = ["midflight_entry", "midflight_place"]
 
 /// What the plugin's runtime defines: a file that imports it has no runtime, or gets past it. But
 /// for `dlsym` and `dlvsym`, which the runtime itself takes from the loader.
-pub(super) const STOOD_FOR: [&str; 55] = [
+pub(super) const STOOD_FOR: [&str; 59] = [
     "__clone",
     "__cxa_at_quick_exit",
     "__cxa_atexit",
@@ -36,7 +36,11 @@ pub(super) const STOOD_FOR: [&str; 55] = [
     "lio_listio64",
     "mcheck",
     "mcheck_pedantic",
+    "mmap",
+    "mmap64",
     "mq_notify",
+    "mremap",
+    "munmap",
     "on_exit",
     "openlog",
     "profil",
