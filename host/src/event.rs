@@ -716,6 +716,8 @@ mod tests {
             EventKind::HandedOver { schema: 2, bytes: 10 },
             EventKind::StateLost { reason: reason() },
             EventKind::JournalFailed { reason: reason() },
+            EventKind::FellBack { reason: reason() },
+            EventKind::ConfigKept { reason: reason() },
             EventKind::HookFailed { hook: "health", reason: reason() },
             EventKind::Unchanged,
             EventKind::Held { reason: reason() },

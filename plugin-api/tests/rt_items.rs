@@ -71,6 +71,7 @@ const RT: &[(&str, &str)] = &[
     ("Portable", "unsafe"),
     ("Proven", "private"),
     ("Put", "bytes"),
+    ("Question", "inert: what asks it is unsafe"),
     ("RResult", "a value"),
     ("RSlice", "a reference"),
     ("RStr", "a reference"),
