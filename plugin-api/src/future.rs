@@ -196,9 +196,9 @@ impl<H: Hold, W> Running<H, W> {
     fn poll(&mut self, waker: &Waker) -> Poll<Result<W, Fault>> {
         let Running { raw, stand_in, hold } = self;
         let bound = hold.bound();
-        // SAFETY: it is held, and `&mut self` is the only way to it. The handle lives for the
-        // length of the call.
         let reply = hold.within(|| {
+            // SAFETY: it is held, and `&mut self` is the only way to it. The handle lives for the
+            // length of the call.
             with_handle(waker, stand_in, |handle| unsafe { (raw.poll)(raw.state, handle) })
         });
         // SAFETY: held.

@@ -136,8 +136,8 @@ macro_rules! laid_out {
     ($([$($bounds:tt)*] $name:ty, as $described:ty;)*) => { $(
         // SAFETY: it is the same type, around what lies in memory as its parts do.
         unsafe impl<$($bounds)*> $crate::layout::LaidOut for $name {
-            // SAFETY: the parts of both lie in memory in one way.
             const LAYOUT: $crate::layout::LayoutOf<Self> =
+                // SAFETY: the parts of both lie in memory in one way.
                 unsafe { $crate::layout::LayoutOf::as_of::<$described>() };
         }
     )* };

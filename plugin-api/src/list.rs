@@ -421,11 +421,8 @@ impl<T> IntoIterator for List<T> {
     fn into_iter(self) -> IntoIter<T> {
         let list = ManuallyDrop::new(self);
         // SAFETY: `list` is neither used nor dropped any more.
-        IntoIter {
-            buffer: unsafe { std::ptr::read(&raw const list.buffer) },
-            start: 0,
-            end: list.length,
-        }
+        let buffer = unsafe { std::ptr::read(&raw const list.buffer) };
+        IntoIter { buffer, start: 0, end: list.length }
     }
 }
 
