@@ -1083,10 +1083,7 @@ impl Host {
         for path in watch::elect(&self.shared, &files) {
             let began = Instant::now();
             let read = Candidate::read(&path, &self.shared.bounds, &self.shared.spare);
-            let refused = read.map_err(|refusal| {
-                self.shared.refused(&refusal, began.elapsed());
-                refusal
-            });
+            let refused = read.inspect_err(|refusal| self.shared.refused(refusal, began.elapsed()));
             let update = |candidate| {
                 let (candidate, took) = (Box::new(candidate), began.elapsed());
                 // A refusal is an event.

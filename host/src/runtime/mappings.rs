@@ -205,7 +205,7 @@ pub(super) unsafe extern "C" fn remap(
 }
 
 fn keeping_errno(run: impl FnOnce()) {
-    // SAFETY (both): this thread's own.
+    // SAFETY: this thread's own.
     let errno = unsafe { *libc::__errno_location() };
     run();
     // SAFETY: as above.

@@ -25,13 +25,14 @@ struct Rows {
 }
 
 type Row = (Arc<GenerationStatus>, Option<Footprint>);
+type Changed = (GenerationStatus, Option<Footprint>);
 
 /// Rows that have changed. All of one value are shown at once.
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) plugins: Vec<(Arc<str>, PluginStatus)>,
     /// `None`: it is shown no more.
-    pub(crate) generations: Vec<(u64, Option<(GenerationStatus, Option<Footprint>)>)>,
+    pub(crate) generations: Vec<(u64, Option<Changed>)>,
 }
 
 impl Shown {
