@@ -145,7 +145,7 @@ fn s25_a_sink_that_is_lent_on_and_forgotten_writes_to_one_buffer() {
         sink.append(&[2]);
         let mut sink = TextSink::from(&mut text);
         let _ = std::mem::ManuallyDrop::new(sink.by_ref());
-        write!(sink.by_ref(), "{}", 'ü').unwrap();
+        write!(sink.by_ref(), "ü").unwrap();
         sink.append("b");
     }
     assert_eq!((&*bytes, &*text), (&[0, 0, 0, 1, 2][..], "aüb"));

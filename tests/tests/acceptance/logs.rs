@@ -156,7 +156,10 @@ impl Speaks for Speaker {
 
 /// Counts the spans of `keeping` that are open, and keeps in which spans events are.
 #[derive(Clone, Default)]
-struct Scopes(Arc<Mutex<(usize, Vec<Vec<&'static str>>)>>);
+struct Scopes(Arc<Mutex<(usize, Vec<Within>)>>);
+
+/// The spans that an event was in.
+type Within = Vec<&'static str>;
 
 impl Scopes {
     /// What there is open, and in which spans the events were.

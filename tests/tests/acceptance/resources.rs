@@ -368,7 +368,7 @@ fn r03_a_journal_below_a_directory_of_everybodys_is_refused() {
         host.journal(shared.join("journal")).start()
     };
     mode(0o777).expect("a mode");
-    let error = start().err().expect("others can rename the journal");
+    let error = start().expect_err("others can rename the journal");
     let mut said = String::new();
     let mut next: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = next {

@@ -436,7 +436,7 @@ fn u14_errors_that_leave_main_say_what_to_do() {
     let run = home.path().join("run");
     let missing = home.path().join("plugins");
     let start = || Host::builder().run_directory(&run).plugins(&missing).start();
-    let error = start().err().expect("no such directory");
+    let error = start().expect_err("no such directory");
     let path = missing.display();
     assert_eq!(
         format!("{error:?}"),

@@ -175,7 +175,7 @@ fn w04_a_file_that_may_be_read_later_is_looked_at_again() {
         let rig =
             Rig::watching(&[(Fixture::V1, "probe.so")], |builder| builder.look_interval(NEVER));
         let (new, path) = (rig.copy(Fixture::V2, "new"), rig.plugins().join("v2.so"));
-        fs::set_permissions(&new, Permissions::from_mode(0)).expect("no permissions");
+        fs::set_permissions(&new, Permissions::from_mode(0o000)).expect("no permissions");
         fs::rename(new, &path).expect("a new file");
         wait_refused(&rig, Code::FileUnreadable, &path);
         check_answers(&rig.probe, 1);
