@@ -71,7 +71,7 @@ impl Control {
                 state.transition = Some(Transition::Slot { job, wanted, reply })
             }
             (Ok(_), None) => {}
-            (Err(refusal), _) => answer(&reply, Err(refusal)),
+            (Err(refusal), _) => answer(&reply, Err(refusal.of_plugin(&wanted.plugin))),
         }
     }
 

@@ -254,6 +254,7 @@ impl Control {
         + 'static,
     ) {
         let generation = update.generation;
+        let (plugin, version) = (Arc::clone(&update.plugin), Arc::clone(&update.version));
         if let (Some(recall), Some(digest)) = (&mut self.recall, update.digest) {
             recall.comes(group, digest);
         }
@@ -299,7 +300,10 @@ impl Control {
         match (started, self.transition(generation)) {
             (Ok(thread), Some((_, Transition::Update { loader, .. }))) => *loader = Some(thread),
             (Ok(_), _) => {}
-            (Err(refusal), _) => self.prepared(generation, Err(Refused::early(refusal))),
+            (Err(refusal), _) => {
+                let refusal = refusal.of(&plugin, &version);
+                self.prepared(generation, Err(Refused::early(refusal)));
+            }
         }
     }
 

@@ -53,6 +53,7 @@ impl Candidate {
                 Code::ImageLost,
                 format!("what was loaded is not in {path} any more: {why}"),
             )
+            .of(&image.plugin, &image.version)
         };
         let pristine = image.pristine().map_err(|refusal| lost(refusal.reason()))?;
         // The digest proves that they are the verified bytes.

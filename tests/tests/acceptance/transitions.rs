@@ -30,7 +30,11 @@ fn a01_there_and_back_again() {
     );
     check_answers(&rig.probe, 1);
     rig.log.wait("unmapped", 2);
-    assert_eq!(rig.log.text(), include_str!("a01.log"));
+    // The answers' own panics are told by the threads that call, at any time.
+    let log = rig.log.text();
+    let log: String =
+        log.split_inclusive('\n').filter(|line| !line.contains("a call panicked")).collect();
+    assert_eq!(log, include_str!("a01.log"));
     rig.end();
 }
 
