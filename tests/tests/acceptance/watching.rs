@@ -403,11 +403,11 @@ fn u13_files_that_are_passed_over_are_said() {
     rig.end();
 }
 
-/// Makes this thread, and those that it starts, another user's, whose limits are counted anew. False
-/// where that may not be done.
+/// Makes this thread, and those that it starts, another user's, who has no other process, so that
+/// limits are counted anew. False where that may not be done.
 fn become_somebody() -> bool {
-    const SOMEBODY: u32 = 61_234;
-    let uid = rustix::process::Uid::from_raw(SOMEBODY);
+    const USERS_FROM: u32 = 1_000_000;
+    let uid = rustix::process::Uid::from_raw(USERS_FROM + std::process::id());
     rustix::thread::set_thread_uid(uid).is_ok()
 }
 
