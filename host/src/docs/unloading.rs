@@ -139,6 +139,47 @@
 //! - A value under a key that its plugin has deleted is nobody's any more, but its thread is still
 //!   asked to pass by: until then it counts among the reasons.
 //!
+//! # Threads that idle: tokio's workers
+//!
+//! A worker of a runtime that has called a plugin, and idles since, keeps what the plugin left in
+//! its thread-locals (`rand::rng()`, a buffer): the old generation is `retiring`, held by `tls: tid
+//! 4711 (tokio-rt-worker), 1 value`. With each worker holding another version there is no room for
+//! the fourth. So a service tells its runtime to pass by whenever a worker has nothing to do, and
+//! after an update gives each of them something:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use midflight::{Host, Residency};
+//! use std::time::Duration;
+//!
+//! const WORKERS: usize = 8;
+//! let host = Host::builder().plugins("plugins").start()?;
+//! let passing = host.clone();
+//! let runtime = tokio::runtime::Builder::new_multi_thread()
+//!     .worker_threads(WORKERS)
+//!     .enable_time()
+//!     .on_thread_park(move || passing.checkpoint())
+//!     .build()?;
+//! runtime.spawn(async move {
+//!     let is_leaving = |host: &Host| {
+//!         let status = host.status();
+//!         status.generations.iter().any(|one| one.residency == Residency::Retiring)
+//!     };
+//!     loop {
+//!         tokio::time::sleep(Duration::from_millis(100)).await;
+//!         if is_leaving(&host) {
+//!             // Each wakes a worker, which parks again.
+//!             (0..WORKERS).for_each(|_| drop(tokio::spawn(async {})));
+//!         }
+//!     }
+//! });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A `checkpoint` right after `apply` comes too early: calls have to end and the plugin has to be
+//! stopped first, and only then do threads owe anything. `r15_…` has it as a test.
+//!
 //! The host's own events are told on the thread that switches and unloads. A subscriber that panics
 //! there is contained, as health checks and wakers are: updates go on, and one event,
 //! `subscriber_panicked`, says so (`s15_…`). A layer of the process's `tracing` subscriber that

@@ -14,8 +14,8 @@ use std::fs;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -465,6 +465,57 @@ fn a61_an_allocator_of_its_own() {
         scene.passing_until_gone(1);
         assert_eq!(text, "x".repeat(100_000), "the host's own");
         scene.left_behind(1);
+        scene.end();
+    });
+}
+
+/// The recipe of `docs::unloading`: a worker that has called a plugin and idles keeps its old
+/// version, until it passes by.
+#[test]
+fn r15_workers_of_a_runtime_that_idle_let_an_old_version_go() {
+    const WORKERS: usize = 4;
+    in_child(|| {
+        let scene = Scene::of(Fixture::Nasty);
+        let (passing, passes) = (scene.host.clone(), Arc::new(AtomicBool::new(false)));
+        let may_pass = Arc::clone(&passes);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .on_thread_park(move || {
+                if may_pass.load(SeqCst) {
+                    passing.checkpoint();
+                }
+            })
+            .build()
+            .expect("a runtime");
+        let all = Arc::new(std::sync::Barrier::new(WORKERS));
+        let calls: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                let (all, nasty) = (Arc::clone(&all), scene.nasty.clone());
+                runtime.spawn(async move {
+                    // Each has a worker of its own.
+                    all.wait();
+                    nasty.commit(Deed::Local, 0).expect("an answer");
+                })
+            })
+            .collect();
+        calls.into_iter().for_each(|call| runtime.block_on(call).expect("no panic"));
+        scene.apply(Fixture::NastyV2);
+        let held_by = || {
+            let status = scene.host.status();
+            let old = status.generations.iter().find(|one| one.generation == 1);
+            old.map(|one| one.held_by.to_string()).unwrap_or_default()
+        };
+        scene.until("the status names the workers", || {
+            held_by().matches("tokio-rt-worker").count() == WORKERS
+        });
+        passes.store(true, SeqCst);
+        scene.until("it is gone", || {
+            (0..WORKERS).for_each(|_| drop(runtime.spawn(async {})));
+            thread::sleep(Duration::from_millis(1));
+            scene.residency(1) == Residency::Unmapped
+        });
+        scene.gone(1);
+        drop(runtime);
         scene.end();
     });
 }
