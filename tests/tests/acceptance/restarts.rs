@@ -3,7 +3,8 @@
 
 use midflight::{Code, EventKind, Fault, Host, HostBuilder, HostError, Slot};
 use midflight_tests::{
-    Desk, Fixture, Log, Rig, WITHIN, check_answers, in_child, run_child, trade, with_children,
+    Desk, Fixture, Log, Rig, WITHIN, check_answers, in_child, process, run_child, trade,
+    with_children,
 };
 use probe_contracts::{Desk as DeskContract, Probe, Risk};
 use std::collections::BTreeMap;
@@ -932,15 +933,15 @@ fn w09_a_start_has_one_library_in_memory_at_a_time() {
             file.set_len(bytes.len() as u64 + APPENDED).expect("a longer one");
         }
         let before = peak();
-        let service = Service::start(home.path(), with_journal(home.path()));
-        service.check_serves(3);
-        let taken = peak() - before;
-        assert!(taken < 3 * APPENDED, "{taken}");
-        service.end();
-        let service = Service::start(home.path(), with_journal(home.path()));
-        service.check_serves(3);
-        let taken = peak() - before;
-        assert!(taken < 3 * APPENDED, "{taken}");
-        service.end();
+        for _ in ["the first start", "one with a journal"] {
+            let service = Service::start(home.path(), with_journal(home.path()));
+            service.check_serves(3);
+            let taken = peak() - before;
+            // AddressSanitizer keeps for a while what was freed.
+            if !process::has_address_sanitizer() {
+                assert!(taken < 3 * APPENDED, "{taken}");
+            }
+            service.end();
+        }
     });
 }
