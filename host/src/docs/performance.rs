@@ -53,17 +53,18 @@
 //!
 //! | from the rename of a file to the first call on new code | p50 | p99 |
 //! |---|---|---|
-//! | ours | 1.0 ms | |
-//! | ours with a [preflight](crate::preflight()) | 1.6 ms | |
-//! | its floor: read, hash, copy and open the same file | 0.48 ms | |
+//! | ours | 1.2 ms | 6.4 ms |
+//! | ours with a [preflight](crate::preflight()) | 2.0 ms | 6.3 ms |
+//! | its floor: read, hash, copy and open the same file | 0.56 ms | 1.9 ms |
 //! | hot-lib-reloader, with its default debounce | 625 ms | |
 //! | dynamic_reload, with the debounce of its documentation | 2,500 ms | |
 //!
 //! The library has 640 kB. The new file is on the disk before the rename, and the old one is kept
 //! open until after: a rename that has to write the one and free the other took half a millisecond
-//! more on ext4, whoever watches. The first three lines are medians of a run in which nothing else
-//! had the two processors; beside a busy neighbour each process and thread that hands over to
-//! another waits for it, and all three are longer.
+//! more on ext4, whoever watches. The first three lines are of one run of `compare --quick`, 2.1 and
+//! 3.5 times the floor; medians of other runs were 1.8 to 2.2 and 3.0 to 3.5 times. Beside a busy
+//! neighbour each process and thread that hands over to another waits for it, and all three are
+//! longer.
 //!
 //! # What a preflight takes
 //!
