@@ -258,8 +258,8 @@ impl Host {
     ///
     /// On [probation](HostBuilder::probation) that is the version that was committed last: one that
     /// served in between was never good, and the event says which is passed over. What came in the
-    /// same release ([`apply_release`](Host::apply_release)) goes back with it; other plugins of the
-    /// group stay as they are, on their own probation or off it.
+    /// same release ([`apply_release`](Host::apply_release)) goes back with it; other plugins of
+    /// the group stay as they are, on their own probation or off it.
     ///
     /// # Errors
     /// `nothing_to_roll_back`, `linked_in`, `inside_call`, or what stops any update: then the
@@ -303,8 +303,9 @@ impl Host {
     /// nothing waits it is one load.
     ///
     /// # Errors
-    /// `inside_call`: this thread is inside of a call of a group whose state would have to be handed
-    /// over, which can't be while the call lasts. Nothing was switched, and what waits waits on.
+    /// `inside_call`: this thread is inside of a call of a group whose state would have to be
+    /// handed over, which can't be while the call lasts. Nothing was switched, and what waits waits
+    /// on.
     pub fn switch_point(&self) -> Result<usize, Refusal> {
         if !self.shared.waiting.load(Acquire) {
             return Ok(0);
@@ -655,8 +656,8 @@ impl HostBuilder {
     ///
     /// It may be cleaned while the host runs (systemd-tmpfiles leaves alone what is locked). Then,
     /// and where the service has become another user, the next update makes it again: where this
-    /// says if the user may write there, else where the default is. What was to be rolled back to is
-    /// then loaded from the [`journal`](HostBuilder::journal)'s copy; without a journal that
+    /// says if the user may write there, else where the default is. What was to be rolled back to
+    /// is then loaded from the [`journal`](HostBuilder::journal)'s copy; without a journal that
     /// rollback is refused (`image_lost`).
     #[must_use]
     pub fn run_directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -796,8 +797,8 @@ impl HostBuilder {
     /// counts in `generations_max`, and comes back with one store when
     /// [`Plugin::health`](midflight_plugin::Plugin::health) or a
     /// [`health_check`](HostBuilder::health_check) fails, or when it is rolled back or cancelled.
-    /// Each update has a probation of its own, whatever else of its group comes or goes meanwhile; a
-    /// release of several plugins has one. Time in which the process was stopped counts for none.
+    /// Each update has a probation of its own, whatever else of its group comes or goes meanwhile;
+    /// a release of several plugins has one. Time in which the process was stopped counts for none.
     /// Default 0: a version is committed as soon as its `after_switch` has returned.
     #[must_use]
     pub fn probation(mut self, length: Duration) -> Self {

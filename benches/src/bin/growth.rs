@@ -88,8 +88,8 @@ fn measure(what: What, count: usize, builds: &Path) -> Figures {
     }
 }
 
-/// A directory in memory, where one can be had that code can be mapped from: what the file system of
-/// a disk takes for files that come and go is not the host's.
+/// A directory in memory, where one can be had that code can be mapped from: what the file system
+/// of a disk takes for files that come and go is not the host's.
 fn in_memory() -> io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let is_exec = |found: StatVfs| !found.f_flag.contains(StatVfsMountFlags::NOEXEC);

@@ -1,5 +1,5 @@
-//! The loader's side: what a bare dlopen, call and dlclose take with so many libraries, in a process
-//! that has no host.
+//! The loader's side: what a bare dlopen, call and dlclose take with so many libraries, in a
+//! process that has no host.
 #![allow(unsafe_code, reason = "it opens libraries by itself")]
 
 use super::{Clock, Figures, LAST, look};

@@ -1,8 +1,8 @@
 //! Growth: what the host takes for one plugin, by how many there are.
 //!
 //! It is CPU time, of the whole process, since waiting is not growth; and the host's own share: the
-//! loader's and the kernel's for a bare dlopen, call, dlclose, one look at the maps and the starts of
-//! threads, at the same number of libraries, are measured beside it and taken off.
+//! loader's and the kernel's for a bare dlopen, call, dlclose, one look at the maps and the starts
+//! of threads, at the same number of libraries, are measured beside it and taken off.
 
 pub mod host;
 pub mod loader;

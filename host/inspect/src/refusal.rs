@@ -303,8 +303,8 @@ codes! {
     NothingToCancel "nothing_to_cancel" at Admit, "what is committed can be rolled back";
     /// Another update of the group is under way, and the caller would not wait.
     Busy "busy" at Admit, "try again later, or wait with apply";
-    /// Asked from inside of a call of the group whose state would have to be handed over: that waits
-    /// for the call to end.
+    /// Asked from inside of a call of the group whose state would have to be handed over: that
+    /// waits for the call to end.
     InsideCall "inside_call" at Admit, "ask when the call has returned, or on a thread that it does not wait for";
     /// The release file can't be read, or names what can't be.
     ReleaseInvalid "release_invalid" at Read, "correct the release file";

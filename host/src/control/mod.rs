@@ -164,10 +164,14 @@ pub(crate) enum Command {
     Progress {
         generation: u64,
         step: Step,
+        /// When it was reached, by the worker's clock: this is read whenever the control thread
+        /// comes to it.
+        at: Instant,
     },
     Prepared {
         generation: u64,
         result: Result<Box<Generation>, Refused>,
+        at: Instant,
     },
     /// Or which generation does not fit, and why.
     Compared {
@@ -442,8 +446,8 @@ impl Control {
                 answer(&reply, self.force(&plugin, generation));
             }
             Command::Shutdown { deadline, reply } => self.shut_down(deadline, reply),
-            Command::Progress { generation, step } => self.progress(generation, step),
-            Command::Prepared { generation, result } => self.prepared(generation, result),
+            Command::Progress { generation, step, at } => self.progress(generation, step, at),
+            Command::Prepared { generation, result, at } => self.prepared(generation, result, at),
             Command::Compared { job, result } => self.compared(job, result),
             Command::Told { generation, result } => self.told(&generation, result),
             Command::Stopped { generation, panic, stopped } => {

@@ -41,7 +41,7 @@ impl Control {
         Some((group, state.transition.as_mut()?))
     }
 
-    pub(super) fn progress(&mut self, of: u64, now_at: Step) {
+    pub(super) fn progress(&mut self, of: u64, now_at: Step, at: Instant) {
         let Some((_, transition)) = self.transition(of) else {
             return;
         };
@@ -54,16 +54,21 @@ impl Control {
                 let build = hex.map(|hex| hex[..8].to_owned()).unwrap_or_default();
                 (took, EventKind::Staged { build })
             }
-            Step::Preflighted => (step_began.elapsed(), EventKind::Preflighted),
-            Step::Loaded => (step_began.elapsed(), EventKind::Loaded),
+            Step::Preflighted => (at.duration_since(*step_began), EventKind::Preflighted),
+            Step::Loaded => (at.duration_since(*step_began), EventKind::Loaded),
         };
         *step = Some(now_at);
-        *step_began = Instant::now();
+        *step_began = at;
         let (plugin, version) = (Arc::clone(&update.plugin), Arc::clone(&update.version));
         self.shared.events.add(about(&plugin, &version, Some(of)), took, kind);
     }
 
-    pub(super) fn prepared(&mut self, number: u64, result: Result<Box<Generation>, Refused>) {
+    pub(super) fn prepared(
+        &mut self,
+        number: u64,
+        result: Result<Box<Generation>, Refused>,
+        at: Instant,
+    ) {
         self.keep_spare();
         let Some((group, _)) = self.transition(number) else {
             return self.returned_late(number, result);
@@ -78,7 +83,7 @@ impl Control {
         match result {
             Ok(mut generation) => {
                 generation.loader = loader;
-                let took = step_began.elapsed();
+                let took = at.duration_since(step_began);
                 let Update { plugin, version, publish, .. } = &update;
                 let (plugin, version, publish) =
                     (Arc::clone(plugin), Arc::clone(version), *publish);

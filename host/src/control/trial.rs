@@ -14,8 +14,8 @@
 //!
 //! What is switched in with one store is one trial until its hooks have returned. From then on what
 //! was asked for alone is alone: a release of several plugins stays one trial, and each other
-//! plugin has one of its own. A group has as many trials on probation as it likes, each with its own
-//! end, and at most one in another phase.
+//! plugin has one of its own. A group has as many trials on probation as it likes, each with its
+//! own end, and at most one in another phase.
 
 use super::publish::Ready;
 use super::transition::Transition;

@@ -290,9 +290,11 @@ impl Control {
         let commands = self.shared.commands();
         let kept = Arc::clone(&self.keeping.kept);
         let started = spawn("midflight-stage", move || {
-            let mut progress = |step| post(&commands, Command::Progress { generation, step });
+            let mut progress = |step| {
+                post(&commands, Command::Progress { generation, step, at: Instant::now() });
+            };
             let result = prepare(order, &mut progress).map(Box::new);
-            post(&commands, Command::Prepared { generation, result });
+            post(&commands, Command::Prepared { generation, result, at: Instant::now() });
             // What was prepared comes first, where both want the same processor.
             thread::yield_now();
             kept.end_spent();
@@ -302,7 +304,7 @@ impl Control {
             (Ok(_), _) => {}
             (Err(refusal), _) => {
                 let refusal = refusal.of(&plugin, &version);
-                self.prepared(generation, Err(Refused::early(refusal)));
+                self.prepared(generation, Err(Refused::early(refusal)), Instant::now());
             }
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! A thread can be wanting, for a moment or for hours, and that is no plugin's fault. What has not
 //! begun is refused then, and changes nothing. What must happen once something was begun (hooks
-//! around a switch, a stop, an unmapping) waits for a thread and is tried again ever less often, and
-//! no hook's deadline runs meanwhile.
+//! around a switch, a stop, an unmapping) waits for a thread and is tried again ever less often,
+//! and no hook's deadline runs meanwhile.
 
 use super::{Command, Control};
 use crate::event::EventKind;

@@ -6,11 +6,10 @@
 //!   relocations and its tables of exceptions: the bytes there are the author's, and nothing else
 //!   in the file says what they should be. Such a file is loaded, and what it does is undefined. A
 //!   stamp finds all of it (`file_damaged`); `HostBuilder::stamps_required` asks for one.
-//! - One thing besides. Where a pointer is to be written (`r_offset` of a relocation) may be another
-//!   word of the same section, which nothing else writes and which is zero, as a pointer's is. The
-//!   damaged pointer is then null or missing.
-//!   `HostBuilder::preflight_start` has a child start and stop what was loaded; what a call alone
-//!   follows is found by a stamp alone.
+//! - One thing besides. Where a pointer is to be written (`r_offset` of a relocation) may be
+//!   another word of the same section, which nothing else writes and which is zero, as a pointer's
+//!   is. The damaged pointer is then null or missing. `HostBuilder::preflight_start` has a child
+//!   start and stop what was loaded; what a call alone follows is found by a stamp alone.
 //! - It filters damage, not malice: a plugin's code can do whatever the host can.
 //!
 //! # What is looked at

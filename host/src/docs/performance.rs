@@ -61,10 +61,10 @@
 //!
 //! The library has 640 kB. The new file is on the disk before the rename, and the old one is kept
 //! open until after: a rename that has to write the one and free the other took half a millisecond
-//! more on ext4, whoever watches. The first three lines are of one run of `compare --quick`, 2.1 and
-//! 3.5 times the floor; medians of other runs were 1.8 to 2.2 and 3.0 to 3.5 times. Beside a busy
-//! neighbour each process and thread that hands over to another waits for it, and all three are
-//! longer.
+//! more on ext4, whoever watches. The first three lines are of one run of `compare --quick`, 2.1
+//! and 3.5 times the floor; medians of other runs were 1.8 to 2.2 and 3.0 to 3.5 times. Beside a
+//! busy neighbour each process and thread that hands over to another waits for it, and all three
+//! are longer.
 //!
 //! # What a preflight takes
 //!
@@ -103,10 +103,10 @@
 //!
 //! # Many plugins
 //!
-//! `cargo run --release -p midflight-benches --bin growth` measures the host's own CPU time for what
-//! is done about one plugin, with 1 to 1,000 of them: the loader's and the kernel's share, whose
-//! lists are as long as there are libraries, is taken off. Medians of two rounds, on a machine on
-//! which fifteen other threads wanted its two cores:
+//! `cargo run --release -p midflight-benches --bin growth` measures the host's own CPU time for
+//! what is done about one plugin, with 1 to 1,000 of them: the loader's and the kernel's share,
+//! whose lists are as long as there are libraries, is taken off. Medians of two rounds, on a
+//! machine on which fifteen other threads wanted its two cores:
 //!
 //! | ms of CPU | 10 plugins | 100 | 1,000 | the loader's, at 1,000 |
 //! |---|---|---|---|---|

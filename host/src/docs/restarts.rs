@@ -2,8 +2,8 @@
 //!
 //! # What is not promised
 //!
-//! - A state that a plugin keeps itself. It ends with the process; what has to outlive it belongs to
-//!   the host.
+//! - A state that a plugin keeps itself. It ends with the process; what has to outlive it belongs
+//!   to the host.
 //! - That a disk which acknowledges what it has not written keeps it. What was committed counts
 //!   when the disk has said so.
 //! - That a journal which somebody has edited means what was committed. Each line has a checksum
@@ -35,8 +35,8 @@
 //!
 //! The journal remembers which contracts the program's slots have got of each plugin. What the next
 //! start loads is compared with them before the first slot asks. A version that the first slot of
-//! its plugin can't use is refused (`layout_mismatch`, `contract_missing`) and held, and what served
-//! before it comes back; where nothing did, the plugin is not loaded. So a service with
+//! its plugin can't use is refused (`layout_mismatch`, `contract_missing`) and held, and what
+//! served before it comes back; where nothing did, the plugin is not loaded. So a service with
 //! `host.slot::<dyn Fees>("flat-fees")?` after its start is up whatever lies in its directory.
 //!
 //! # Configurations

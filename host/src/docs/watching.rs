@@ -52,7 +52,7 @@
 //!
 //! Of several files of one plugin at the start, of the same version too, one is loaded; of each
 //! other one an event says which file it was and why
-//! ([`PassedOver`](crate::EventKind::PassedOver)). So it does of a name like `libx.so.1`, which is a
-//! library and no plugin by its name. What was rolled back is [`Held`](crate::EventKind::Held) when
-//! its file comes again, with the reason; [`Host::apply`](crate::Host::apply) lifts that. A directory
-//! with no plugin at all is told as well ([`NoPlugins`](crate::EventKind::NoPlugins)).
+//! ([`PassedOver`](crate::EventKind::PassedOver)). So it does of a name like `libx.so.1`, which is
+//! a library and no plugin by its name. What was rolled back is [`Held`](crate::EventKind::Held)
+//! when its file comes again, with the reason; [`Host::apply`](crate::Host::apply) lifts that. A
+//! directory with no plugin at all is told as well ([`NoPlugins`](crate::EventKind::NoPlugins)).

@@ -1,9 +1,13 @@
 //! Mappings: the memory that a plugin's own code has mapped and has not unmapped.
 //!
 //! An allocator that a plugin brings with it (mimalloc, jemalloc) maps its heaps by itself, and
-//! leaves them mapped when its library goes: they were meant for a whole process. So the host counts
-//! what each generation maps. It gives back what is left where the plugin's author has promised
-//! that nobody outside follows a pointer into it (`Reclaimed`), once the code is proven to be gone.
+//! leaves them mapped when its library goes: they were meant for a whole process. So the host
+//! counts what each generation maps. It gives back what is left where the plugin's author has
+//! promised that nobody outside follows a pointer into it (`Reclaimed`), once the code is proven to
+//! be gone.
+//!
+//! A generation's book is locked over each of its calls of the system. Else what one thread unmaps
+//! could be another's by the time that it is crossed out, and would be given back while it is used.
 
 use super::{Owner, owner};
 use crate::status::Mapped;
@@ -58,12 +62,6 @@ impl Book {
             cut.push((inside.start, Mapping { end: inside.end, ..mapping }));
         }
         cut
-    }
-
-    fn add_all(&mut self, cut: Vec<(usize, Mapping)>) {
-        for (start, mapping) in cut {
-            self.add(start..mapping.end, mapping.is_memory);
-        }
     }
 }
 
@@ -143,15 +141,16 @@ pub(super) unsafe extern "C" fn map(
     file: c_int,
     offset: i64,
 ) -> *mut c_void {
+    // SAFETY: the plugin passes what its table holds.
+    let owner = unsafe { owner(of) };
+    let mut book = owner.mappings.0.lock();
     // SAFETY: the plugin's arguments, to the function that it asked for.
     let mapped = unsafe { libc::mmap(address, length, protection, flags, file, offset) };
     if mapped != libc::MAP_FAILED
         && let Some(range) = pages(mapped.expose_provenance(), length)
     {
         let memory = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: the plugin passes what its table holds.
-        let owner = unsafe { owner(of) };
-        owner.mappings.0.lock().add(range, flags & memory == memory);
+        book.add(range, flags & memory == memory);
     }
     mapped
 }
@@ -160,13 +159,13 @@ pub(super) unsafe extern "C" fn map(
 pub(super) unsafe extern "C" fn unmap(of: *const (), address: *mut c_void, length: usize) -> c_int {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
-    // Before it is unmapped: another thread can get the same addresses at once.
-    let range = pages(address.addr(), length);
-    let cut = range.map(|range| owner.mappings.0.lock().cut(&range)).unwrap_or_default();
+    let mut book = owner.mappings.0.lock();
     // SAFETY: the plugin's arguments, to the function that it asked for.
     let answer = unsafe { libc::munmap(address, length) };
-    if answer != 0 && !cut.is_empty() {
-        keeping_errno(|| owner.mappings.0.lock().add_all(cut));
+    if answer == 0
+        && let Some(range) = pages(address.addr(), length)
+    {
+        book.cut(&range);
     }
     answer
 }
@@ -182,34 +181,26 @@ pub(super) unsafe extern "C" fn remap(
 ) -> *mut c_void {
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
-    let stays = flags & libc::MREMAP_DONTUNMAP != 0;
-    let old = pages(address.addr(), length);
-    let cut = old.map(|old| owner.mappings.0.lock().cut(&old)).unwrap_or_default();
+    let mut book = owner.mappings.0.lock();
     // SAFETY: the plugin's arguments, to the function that it asked for; the last one is read where
     // `flags` say so.
     let moved = unsafe { libc::mremap(address, length, new_length, flags, new_address) };
-    let mut book = owner.mappings.0.lock();
     if moved == libc::MAP_FAILED {
-        keeping_errno(|| book.add_all(cut));
         return moved;
     }
+    let old = pages(address.addr(), length);
+    let cut = old.map(|old| book.cut(&old)).unwrap_or_default();
     if let (Some(new), Some((_, kind))) =
         (pages(moved.expose_provenance(), new_length), cut.first().copied())
     {
-        if stays {
-            book.add_all(cut);
+        if flags & libc::MREMAP_DONTUNMAP != 0 {
+            for (start, mapping) in cut {
+                book.add(start..mapping.end, mapping.is_memory);
+            }
         }
         book.add(new, kind.is_memory);
     }
     moved
-}
-
-fn keeping_errno(run: impl FnOnce()) {
-    // SAFETY: this thread's own.
-    let errno = unsafe { *libc::__errno_location() };
-    run();
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
 }
 
 #[cfg(test)]
@@ -228,11 +219,10 @@ mod tests {
         book.add(20..30, false);
         book.add(40..50, true);
         assert_eq!(book.bytes, 30);
-        let cut = book.cut(&(15..45));
+        let cut = book.cut(&(15..45)).into_iter().map(|(start, it)| (start, it.end, it.is_memory));
+        assert_eq!(cut.collect::<Vec<_>>(), [(40, 45, true), (20, 30, false), (15, 20, true)]);
         assert_eq!(ranges(&book), [(10, 15, true), (45, 50, true)]);
         assert_eq!(book.bytes, 10);
-        book.add_all(cut);
-        assert_eq!(book.bytes, 30);
         // A mapping in the place of others, and one in the middle of another.
         book.add(0..100, true);
         assert_eq!((ranges(&book), book.bytes), (vec![(0, 100, true)], 100));

@@ -411,8 +411,8 @@ mod tests {
         RunDirectory::create(Some(base)).unwrap_or_else(|(path, error)| panic!("{path:?}: {error}"))
     }
 
-    /// A process that this one can't see, as one in another PID namespace is: its number is nobody's
-    /// here.
+    /// A process that this one can't see, as one in another PID namespace is: its number is
+    /// nobody's here.
     fn unseen(all: &Path) -> PathBuf {
         let directory = all.join("4194305-7");
         fs::create_dir(&directory).expect("a directory");

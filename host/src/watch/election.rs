@@ -92,7 +92,8 @@ fn read(shared: &Shared, path: &Path) -> Result<Library, Refusal> {
     })
 }
 
-/// The files that may be taken up, of each plugin one. What is passed over for another file is told.
+/// The files that may be taken up, of each plugin one. What is passed over for another file is
+/// told.
 pub(crate) fn elect(shared: &Shared, files: &[File]) -> Vec<PathBuf> {
     let libraries = files.iter().filter_map(|file| Some((&file.path, file.library.as_ref().ok()?)));
     let all: Vec<_> = libraries.collect();

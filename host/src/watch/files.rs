@@ -147,8 +147,8 @@ impl Files {
         refused.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Of `found`, which is all there is, by name, those that are others than were looked into, the one that
-    /// was written last at the end.
+    /// Of `found`, which is all there is, by name, those that are others than were looked into, the
+    /// one that was written last at the end.
     pub(super) fn changed(&mut self, found: &[PathBuf], when: When) -> Vec<PathBuf> {
         self.0.retain(|path, _| found.binary_search(path).is_ok());
         let mut due: Vec<_> =

@@ -12,7 +12,8 @@
 //! looked into when the next one finds it the same.
 //!
 //! [`inotify`] hears, [`Follower`] decides which files are looked into, [`retries`] has those that
-//! were refused for a reason that passes, and the [`election`] is held at the start, and where much has changed at once.
+//! were refused for a reason that passes, and the [`election`] is held at the start, and where much
+//! has changed at once.
 
 mod election;
 mod files;

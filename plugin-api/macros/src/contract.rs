@@ -1032,8 +1032,8 @@ impl Contract<'_> {
                 #track
                 pub fn #name #lent(&self #(, #arguments)*) -> #answer #holding {
                     #(#prepared)*
-                    // SAFETY: the gate is of this contract and holds instance, table and origin until
-                    // the closure ends; whether the function is there, the table says.
+                    // SAFETY: the gate is of this contract and holds instance, table and origin
+                    // until the closure ends; whether the function is there, the table says.
                     #itself::#enter(&self.0, #number, move |#bound| unsafe {
                         if #bound.has::<dyn #contract>(#number) {
                             ((*#bound.functions::<dyn #contract>()).#field)(#bound.this #(, #sent)*).#finish

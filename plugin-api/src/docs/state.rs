@@ -31,13 +31,13 @@
 //! - Forward, the old code saves its own schema and the new code migrates it up. On a return the
 //!   newer code, which knows both schemas, migrates its state down, and the older reads its own.
 //! - A migration that fails or panics leaves the version that serves as it was, with its state. Of
-//!   a table it says which item. So does one that takes too long: what it makes in the end is thrown
-//!   away.
+//!   a table it says which item. So does one that takes too long: what it makes in the end is
+//!   thrown away.
 //! - The states of plugins that are switched together, in a release, go together: where one of them
 //!   can't be moved, none is. On a return, what serves again has its state as it was at the switch
 //!   then, and an event of each says so.
-//! - A guard of the state ([`Handed::write`](crate::Handed::write)) that is kept beyond its call, or
-//!   forgotten, stands in the way of each hand-over: the update is refused, with a sentence that
+//! - A guard of the state ([`Handed::write`](crate::Handed::write)) that is kept beyond its call,
+//!   or forgotten, stands in the way of each hand-over: the update is refused, with a sentence that
 //!   says so, and nothing of it stays.
 //!
 //! # Two versions

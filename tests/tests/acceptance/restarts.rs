@@ -833,18 +833,23 @@ fn u01_ten_starts_with_a_file_of_another_contract() {
     assert_eq!(told.len(), 8);
 }
 
+/// Has a version committed by a program that asks it for no contract.
+fn commit_unasked(home: &Path, fixture: Fixture) {
+    let host = Host::builder()
+        .provide::<dyn DeskContract, _>(Arc::new(Desk::default()))
+        .run_directory(home.join("run"))
+        .journal(home.join("journal"))
+        .start()
+        .expect("a host");
+    host.apply(fixture.path()).expect("nobody knows its contracts");
+    host.shutdown(WITHIN);
+}
+
 /// Also where the journal knew of no contract yet, as one of a host before format 2.
 #[test]
 fn u01_a_version_that_the_first_slot_can_not_use_goes_back_and_is_held() {
     let home = directory();
-    let host = Host::builder()
-        .provide::<dyn DeskContract, _>(Arc::new(Desk::default()))
-        .run_directory(home.path().join("run"))
-        .journal(home.path().join("journal"))
-        .start()
-        .expect("a host");
-    host.apply(Fixture::V1.path()).expect("a first version");
-    host.shutdown(WITHIN);
+    commit_unasked(home.path(), Fixture::V1);
     lay(home.path(), Fixture::ChangedField, "probe.so", HOUR);
     for start in 0..3 {
         let service = Service::start(home.path(), with_journal(home.path()));
@@ -859,14 +864,7 @@ fn u01_a_version_that_the_first_slot_can_not_use_goes_back_and_is_held() {
 #[test]
 fn u01_a_committed_version_that_no_slot_can_use_is_not_brought_back_again() {
     let home = directory();
-    let host = Host::builder()
-        .provide::<dyn DeskContract, _>(Arc::new(Desk::default()))
-        .run_directory(home.path().join("run"))
-        .journal(home.path().join("journal"))
-        .start()
-        .expect("a host");
-    host.apply(Fixture::ChangedField.path()).expect("nobody knows its contracts");
-    host.shutdown(WITHIN);
+    commit_unasked(home.path(), Fixture::ChangedField);
     for _ in 0..2 {
         let service = Service::start(home.path(), with_journal(home.path()));
         assert_eq!(service.probe.version(), Err(Fault::NotLoaded { plugin: "probe".into() }));

@@ -1,5 +1,5 @@
-//! Sequences: what operators do to two plugins of one group, each with a state, in any order, against
-//! a model of what must come of it.
+//! Sequences: what operators do to two plugins of one group, each with a state, in any order,
+//! against a model of what must come of it.
 //!
 //! The model knows of each plugin which version serves, what its state is, whether it is on trial,
 //! with whom it came, and what it would go back to. After each operation the host has to say the

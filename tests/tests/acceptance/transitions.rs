@@ -1,13 +1,19 @@
 //! Transitions: one at a time, whole or not at all, and told in order.
 
 use midflight::{Code, EventKind, Fault, HostBuilder, Refusal, Residency, Slot, Stage};
-use midflight_tests::{Desk, Either, Fixture, Rig, Way, both_ways, check_answers};
+use midflight_tests::{
+    Desk, Either, Fixture, Rig, Way, both_ways, check_answers, in_child, process,
+};
 use probe_contracts::{Begin, Panic, Probe};
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 both_ways![
     a27_a_first_start_that_returns_an_error,
@@ -36,6 +42,45 @@ fn a01_there_and_back_again() {
         log.split_inclusive('\n').filter(|line| !line.contains("a call panicked")).collect();
     assert_eq!(log, include_str!("a01.log"));
     rig.end();
+}
+
+/// Keeps the thread that tells of updates from telling, and from all else.
+struct Held(Arc<AtomicBool>);
+
+impl<S: Subscriber> Layer<S> for Held {
+    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+        while thread::current().name() == Some("midflight") && self.0.load(SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A step takes what it takes the worker, not what the host takes to hear of it.
+#[test]
+fn a_step_is_as_long_as_it_was_however_late_it_is_told() {
+    const START: Duration = Duration::from_millis(50);
+    in_child(|| {
+        let is_held = Arc::new(AtomicBool::new(false));
+        tracing_subscriber::registry().with(Held(Arc::clone(&is_held))).init();
+        let rig = Rig::serving(Fixture::V1);
+        rig.desk.hang(2);
+        is_held.store(true, SeqCst);
+        let second = thread::scope(|scope| {
+            let second = scope.spawn(|| rig.apply(Fixture::V2));
+            rig.desk.until_hung(2);
+            thread::sleep(START);
+            rig.desk.unhang(2);
+            // The worker is done before anybody hears of its steps.
+            while process::threads().iter().any(|name| name == "midflight-stage") {
+                thread::yield_now();
+            }
+            is_held.store(false, SeqCst);
+            second.join().expect("no panic")
+        });
+        let took = rig.log.wait("prepared", second).took;
+        assert!(took >= START, "{took:?}");
+        rig.end();
+    });
 }
 
 #[test]

@@ -40,8 +40,8 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// very program started once more for each candidate. There it is opened, its contracts are
 /// compared, and it is closed; the service goes on whatever happens to the child, and what happened
 /// is a [`Refusal`](crate::Refusal): `preflight_crashed`, `preflight_exited`,
-/// `preflight_timed_out`. It costs an update some 0.6 ms ([`docs::performance`](crate::docs::performance)), and a
-/// call nothing.
+/// `preflight_timed_out`. It costs an update some 0.6 ms
+/// ([`docs::performance`](crate::docs::performance)), and a call nothing.
 ///
 /// In an ordinary start it notes that the line is there, and returns. In such a child it does its
 /// work and never returns. What stands before it, and constructors of the program itself, run in
@@ -82,9 +82,9 @@ const LEAVING_POLL: Duration = Duration::from_micros(200);
 /// which the old version serves. No two candidates share a child. It is thrown away, and another
 /// one started, where the service has changed what a child inherits: user, groups, capabilities,
 /// seccomp, umask, limits, working directory, root, namespaces, control groups, environment. (What
-/// the kernel keeps by thread is taken as the host's own thread has it.) Whoever kills it refuses no
-/// update with that.
-/// [`HostBuilder::preflight_kept`](crate::HostBuilder::preflight_kept) switches it off.
+/// the kernel keeps by thread is taken as the host's own thread has it.) Whoever kills it refuses
+/// no update with that. [`HostBuilder::preflight_kept`](crate::HostBuilder::preflight_kept)
+/// switches it off.
 ///
 /// # Whom the child obeys
 /// Its parent, if that runs the same program, as the same user, with at least its rights. Who

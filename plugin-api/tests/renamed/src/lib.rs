@@ -1,6 +1,6 @@
 //! Contracts and records whose crate names another as `midflight-plugin`, one that replaces parts:
-//! `midflight-plugin = { package = "midflight-facade" }`. What the host relies on is midflight's own
-//! word all the same, or nothing compiles.
+//! `midflight-plugin = { package = "midflight-facade" }`. What the host relies on is midflight's
+//! own word all the same, or nothing compiles.
 #![forbid(unsafe_code)]
 
 /// What one side has.

@@ -4,9 +4,9 @@
 //! cargo run --release -p real-run -- [--updates N] [--json] [CRATE…]
 //! ```
 //!
-//! Each plugin runs in a service of its own, a child process. A line says of each what became of its
-//! generations, and what an update left in memory. It exits with 0 only if all generations of all
-//! plugins were unmapped, no answer was wrong, and whatever grows is named with its cure below.
+//! Each plugin runs in a service of its own, a child process. A line says of each what became of
+//! its generations, and what an update left in memory. It exits with 0 only if all generations of
+//! all plugins were unmapped, no answer was wrong, and whatever grows is named with its cure below.
 
 use midflight::{EventKind, Events, Host};
 use real_contracts::Work;
