@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 pub(crate) struct Kept {
     place: Mutex<Place>,
     /// Of the thread that starts the workers, which start children. `None` where that can't be
-    /// told, and then none is kept.
-    inherited: Option<circumstances::Place>,
+    /// told, and once the host ends: then none is kept.
+    inherited: Mutex<Option<circumstances::Place>>,
     /// Children that have said their verdict. To kill one and wait for it takes time that an update
-    /// need not wait for.
-    spent: Mutex<Vec<Preflight>>,
+    /// need not wait for. `None` once the host ends, which waits for them.
+    spent: Mutex<Option<Vec<Preflight>>>,
 }
 
 enum Place {
@@ -41,11 +41,15 @@ impl Kept {
     pub(crate) fn new(on: bool) -> Self {
         let place = if on { Place::Empty } else { Place::Closed };
         let inherited = on.then(circumstances::Place::of_this_thread).and_then(Result::ok);
-        Kept { place: Mutex::new(place), inherited, spent: Mutex::default() }
+        Kept {
+            place: Mutex::new(place),
+            inherited: Mutex::new(inherited),
+            spent: Mutex::new(Some(Vec::new())),
+        }
     }
 
     fn circumstances(&self) -> Option<Circumstances> {
-        Circumstances::of(self.inherited.as_ref()?).ok()
+        Circumstances::of(self.inherited.lock().as_ref()?).ok()
     }
 
     /// The child, if it can be what a new one would be. On a worker.
@@ -92,21 +96,28 @@ impl Kept {
         }
     }
 
-    /// Takes a child that has said its verdict, for [`end_spent`](Kept::end_spent).
+    /// Takes a child that has said its verdict, for [`end_spent`](Kept::end_spent). Where the host
+    /// ends, the child ends here, before its update is prepared: the host waits for that.
     pub(super) fn spend(&self, preflight: Preflight) {
-        self.spent.lock().push(preflight);
+        if let Some(spent) = &mut *self.spent.lock() {
+            spent.push(preflight);
+        }
     }
 
     /// Ends the children that have said their verdicts. On a worker, when its update is prepared.
     pub(crate) fn end_spent(&self) {
         // Locked until they are gone, so that who closes waits for that.
-        self.spent.lock().clear();
+        if let Some(spent) = &mut *self.spent.lock() {
+            spent.clear();
+        }
     }
 
-    /// Ends the child, and keeps none any more.
+    /// Ends the child and the spent ones, and keeps none any more. When it returns, nothing of a
+    /// child's is open here but what an update under way has.
     pub(crate) fn close(&self) {
         *self.place.lock() = Place::Closed;
-        self.end_spent();
+        *self.spent.lock() = None;
+        *self.inherited.lock() = None;
     }
 }
 
