@@ -22,6 +22,7 @@ mod parked;
 mod publish;
 mod queue;
 pub(crate) mod recall;
+mod seats;
 mod shutdown;
 pub(crate) mod slots;
 mod transition;
@@ -545,10 +546,13 @@ impl Control {
     }
 
     fn tell_filters(&mut self) {
-        let active = self.groups.values().flat_map(|group| &group.active);
-        for generation in active.cloned().collect::<Vec<_>>() {
-            let number = generation.number;
-            self.must(Duty::Filters, number, move || generation.relisten());
+        // What does not serve yet, or no more, may do so later.
+        let started = self.groups.values().flat_map(GroupState::seats);
+        let started = started.map(|(_, it)| (it.number, Arc::downgrade(it)));
+        for (number, generation) in started.collect::<Vec<_>>() {
+            self.must(Duty::Filters, number, move || {
+                generation.upgrade().into_iter().for_each(|generation| generation.relisten());
+            });
         }
     }
 }
@@ -629,13 +633,5 @@ impl GroupState {
     /// Hooks around a switch are running: no other switch may come between.
     fn is_switching(&self) -> bool {
         self.handover.is_some() || self.switching().is_some()
-    }
-
-    /// What serves, or will from the next switch point on.
-    fn newest(&self, plugin: &str) -> Option<&Arc<Generation>> {
-        let ready = self.behind.iter().rev().chain(&self.ready).map(|ready| &ready.generation);
-        let canary =
-            self.canary.iter().flat_map(|canary| &canary.members).map(|ready| &ready.generation);
-        ready.chain(canary).chain(&self.active).find(|generation| *generation.plugin == *plugin)
     }
 }

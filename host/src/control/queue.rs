@@ -25,6 +25,22 @@ pub(super) enum Operation {
     Slot { wanted: Wanted, reply: SyncSender<Result<usize, Refusal>> },
 }
 
+impl Operation {
+    /// It is to bring a generation of `plugin`.
+    fn brings(&self, plugin: &str) -> bool {
+        match self {
+            Operation::Update { candidate, .. } => candidate.manifest().name == *plugin,
+            Operation::Release { named, .. } => {
+                named.iter().any(|named| named.source.plugin() == plugin)
+            }
+            Operation::Link { plugin: linked, .. } => **linked == *plugin,
+            Operation::Rollback { .. } | Operation::Configure { .. } | Operation::Slot { .. } => {
+                false
+            }
+        }
+    }
+}
+
 impl Control {
     pub(super) fn update(&mut self, candidate: Box<Candidate>, by: By, took: Duration) {
         let manifest = candidate.manifest();
@@ -165,13 +181,10 @@ impl Control {
     fn is_coming(&self, name: &str, group: &str) -> bool {
         let Some(state) = self.groups.get(group) else { return false };
         let now = matches!(&state.transition, Some(Transition::Update { update, .. }) if *update.plugin == *name);
-        let ready = state.ready.iter().any(|ready| *ready.generation.plugin == *name);
-        let tried = state.canary.as_ref().is_some_and(|canary| canary.has(name));
-        let waiting = state.waiting.iter().any(
-            |operation| matches!(operation, Operation::Update { candidate, .. } if candidate.manifest().name == name),
-        );
+        let seated = state.seats().any(|(seat, it)| seat.is_coming() && *it.plugin == *name);
+        let waiting = state.waiting.iter().any(|operation| operation.brings(name));
         let gathering = state.gathering.as_ref().is_some_and(|gathering| gathering.has(name));
-        now || ready || tried || waiting || gathering
+        now || seated || waiting || gathering
     }
 
     fn drop_waiting(&mut self, group: &str, name: &str) {

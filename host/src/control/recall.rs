@@ -307,15 +307,7 @@ impl Control {
         let of_group = self.groups.get(group).into_iter().flat_map(|state| &state.active);
         of_group.chain(self.groups.noted().flat_map(|(_, state)| &state.active)).any(is_it)
             || self.groups.noted().any(|(_, state)| {
-                let trial = state.trials.iter().flat_map(|trial| &trial.members);
-                let standby = trial.clone().filter_map(|tried| tried.standby.as_ref());
-                let gathered = state.gathering.iter().flat_map(|gathering| &gathering.ready);
-                let moved = state.handover.iter().flat_map(|handover| handover.ready());
-                let tried = state.canary.iter().flat_map(|canary| &canary.members);
-                let ready = state.ready.iter().chain(&state.behind);
-                let ready = ready.chain(gathered).chain(moved).chain(tried);
-                let ready = ready.chain(trial.map(|tried| &tried.ready));
-                ready.map(|ready| &ready.generation).chain(standby).any(is_it)
+                state.seats().any(|(_, it)| is_it(it))
                     || matches!(&state.transition, Some(Transition::Update { update, .. })
                         if update.digest.is_some_and(|it| Digest::from(it) == *digest))
             })

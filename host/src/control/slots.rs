@@ -1,6 +1,7 @@
 //! Slots: what the host's handles ask for, and the index by which releases answer it.
 
 use super::queue::Operation;
+use super::seats::Seat;
 use super::transition::Transition;
 use super::trial::Asked;
 use super::worker::{answer, post, spawn};
@@ -43,14 +44,11 @@ impl Control {
         reply: SyncSender<Result<usize, Refusal>>,
     ) {
         let Some(state) = self.groups.get(group) else { return };
-        let tried = state.canary.iter().flat_map(|canary| &canary.members);
-        let ready =
-            state.ready.iter().chain(&state.behind).chain(tried).map(|ready| &ready.generation);
-        let unchecked: Vec<_> = (state.active.iter().chain(ready))
-            .filter(|generation| {
+        let unchecked: Vec<_> = (state.seats())
+            .filter(|(_, generation)| {
                 generation.plugin == wanted.plugin && !generation.is_checked(&wanted.contract)
             })
-            .cloned()
+            .map(|(seat, generation)| (seat, Arc::clone(generation)))
             .collect();
         if unchecked.is_empty() {
             let index = self.bind_slot(group, wanted);
@@ -60,8 +58,12 @@ impl Control {
         let (job, contract) = (self.jobs, wanted.contract.clone());
         let commands = self.shared.commands();
         let started = spawn("midflight-check", move || {
-            let result = unchecked.iter().try_for_each(|generation| {
-                generation.check(&contract).map_err(|refusal| (generation.number, refusal))
+            let result = unchecked.iter().try_for_each(|(seat, generation)| {
+                match generation.check(&contract) {
+                    // Should it come back, it answers the slot with `not_loaded`.
+                    Err(_) if *seat < Seat::Serving => Ok(()),
+                    checked => checked.map_err(|refusal| (generation.number, refusal)),
+                }
             });
             drop(unchecked);
             post(&commands, Command::Compared { job, result });

@@ -183,6 +183,11 @@ impl std::fmt::Display for Passed {
 }
 
 impl Trial {
+    /// What it was replaced by serves again.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.phase, Phase::Returned)
+    }
+
     /// No other switch may come between: hooks are running.
     pub(super) fn is_switching(&self) -> bool {
         !matches!(self.phase, Phase::Probation(_))
@@ -467,7 +472,7 @@ impl Control {
     pub(super) fn end_trial(&mut self, trial: Trial) {
         let refusal = Refusal::new(Code::ShuttingDown, "the host is ending");
         trial.hooks.given_up.store(true, SeqCst);
-        let returned = matches!(trial.phase, Phase::Returned);
+        let returned = trial.has_left();
         let leaving = match trial.phase {
             Phase::Leaving(back) => Some(back),
             _ => None,

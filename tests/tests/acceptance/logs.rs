@@ -2,15 +2,15 @@
 //! spoke.
 
 use keeping_contracts::{Clerk, Keeping};
-use midflight::Host;
+use midflight::{Applied, Host, Publish, Refusal};
 use midflight_tests::Log;
 use midflight_tests::{Fixture, Ledger, Rig, WITHIN, in_child};
 use nasty_contracts::{Ledger as LedgerContract, Nasty};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -113,6 +113,67 @@ fn a_plugins_events_reach_the_hosts_subscriber() {
             assert_eq!(from, [format!("{generation} as a u64")]);
         }
         assert_eq!(callsites(), before, "reloads add no callsite");
+        rig.host.shutdown(WITHIN);
+    });
+}
+
+/// A generation that is on standby, or waits for a switch point, has ears as well.
+#[test]
+fn h02_what_may_serve_later_hears_of_other_filters_too() {
+    in_child(|| {
+        let ear = Ear::default();
+        let (filter, filters) = reload::Layer::<_, Registry>::new(EnvFilter::new("off"));
+        tracing_subscriber::registry().with(filter).with(ear.clone()).init();
+        let service = Arc::new(Ledger::default());
+        let rig = Rig::with(|builder| {
+            let builder = builder.provide::<dyn LedgerContract, _>(Arc::clone(&service));
+            let builder = builder.contract::<dyn Nasty>().publish(Publish::Manual);
+            builder.probation(Duration::from_secs(3600)).generations_max(64)
+        });
+        let nasty = rig.host.slot::<dyn Nasty>("nasty").expect("a slot");
+        service.call_back_through(nasty.clone());
+        let prepare = |fixture: Fixture, generation: u64| {
+            let host = rig.host.clone();
+            let applied = thread::spawn(move || host.apply(fixture.path()));
+            rig.log.wait("prepared", generation);
+            applied
+        };
+        let switch = |applied: JoinHandle<Result<Applied, Refusal>>| {
+            assert_eq!(rig.host.switch_point().expect("a switch"), 1);
+            applied.join().expect("no panic").expect("switched in");
+        };
+        let set = |to: &str| {
+            filters.modify(|filter| *filter = EnvFilter::new(to)).expect("other filters");
+        };
+        // Plugins are told of a change a moment after it.
+        let until = |generation: u64, is_heard: bool| {
+            let deadline = Instant::now() + WITHIN;
+            loop {
+                ear.take();
+                nasty.heavy(7).expect("an answer");
+                let heard = ear.take().pop();
+                match &heard {
+                    Some(heard) if is_heard => {
+                        let number = format!("{generation} as a u64");
+                        return assert_eq!(heard["midflight.generation"], number);
+                    }
+                    None if !is_heard => return,
+                    _ => assert!(Instant::now() < deadline, "generation {generation}: {heard:?}"),
+                }
+                thread::yield_now();
+            }
+        };
+        switch(prepare(Fixture::Nasty, 1));
+        switch(prepare(Fixture::NastyV2, 2));
+        set("nasty=info");
+        until(2, true);
+        rig.host.rollback("nasty").expect("a way back");
+        until(1, true);
+        let third = prepare(Fixture::NastyV2, 3);
+        set("off");
+        until(1, false);
+        switch(third);
+        until(3, false);
         rig.host.shutdown(WITHIN);
     });
 }

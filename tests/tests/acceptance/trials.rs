@@ -1,8 +1,8 @@
 //! From the store to the commit, or back: hooks, probation, health, and who ends it.
 
-use midflight::{Code, Residency};
+use midflight::{Code, Fault, Residency};
 use midflight_tests::{Fixture, Rig, WITHIN, Way, both_ways, check_answers, trade};
-use probe_contracts::{Begin, Panic, Probe};
+use probe_contracts::{Begin, Panic, Probe, Risk};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -821,5 +821,56 @@ fn u16_two_builds_of_one_version_are_told_apart() {
     let [one, other] = &*staged else { panic!("{staged:?}") };
     let build = |line: &str| line.split_once("staged, build ").expect("a build").1.to_owned();
     assert!(build(one) != build(other) && build(one).len() == 8, "{staged:?}");
+    rig.end();
+}
+
+/// A contract that the host has not known before: what comes back is compared as well.
+#[test]
+fn h01_a_slot_that_is_asked_for_on_probation_serves_after_the_way_back() {
+    let rig = on_probation();
+    rig.apply(Fixture::V2);
+    let risk = rig.host.slot::<dyn Risk>("probe").expect("both versions offer it");
+    assert_eq!(risk.limit(), Ok(2));
+    rig.host.rollback("probe").expect("a way back");
+    assert_eq!(risk.limit(), Ok(1));
+    rig.end();
+}
+
+/// What is on standby may lack what is new: the slot is of the version that serves.
+#[test]
+fn h01_what_the_standby_lacks_is_no_reason_to_refuse_a_slot() {
+    let rig = Rig::with(|builder| builder.probation(LONG).check_interval(SHORT));
+    rig.apply(Fixture::MissingContract);
+    rig.apply(Fixture::V2);
+    let risk = rig.host.slot::<dyn Risk>("probe").expect("the version that serves offers it");
+    assert_eq!(risk.limit(), Ok(2));
+    rig.host.rollback("probe").expect("a way back");
+    assert!(matches!(risk.limit(), Err(Fault::NotLoaded { .. })));
+    rig.end();
+}
+
+/// It is prepared, and waits for the hooks of a neighbour.
+#[test]
+fn h04_a_first_version_that_waits_for_its_turn_keeps_its_group() {
+    let rig =
+        Rig::with(|builder| builder.probation(LONG).check_interval(SHORT).group("other", "probe"));
+    rig.apply(Fixture::Other);
+    rig.host.configure("other", "factor = 3").expect("generation 2, on probation");
+    rig.desk.hang(2);
+    rig.desk.hang_hook(1, "before_return");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| rig.host.apply(Fixture::V2.path()));
+        rig.desk.until_hung(2);
+        let cancelled = scope.spawn(|| rig.host.cancel("other"));
+        rig.desk.until_hook_hangs();
+        rig.desk.unhang(2);
+        rig.log.wait("prepared", 3);
+        let refusal = rig.host.apply(Fixture::Grouped.path()).expect_err("another group");
+        assert_eq!(refusal.code(), Code::GroupChanged, "{refusal}");
+        rig.desk.unhang_hook();
+        cancelled.join().expect("no panic").expect("cancelled");
+        first.join().expect("no panic").expect("it was only behind");
+    });
+    check_answers(&rig.probe, 2);
     rig.end();
 }
