@@ -4,8 +4,8 @@
 //! a share to keep it (a lease) writes here what it is, and takes that back with the share. Calls
 //! don't come here.
 
+use crate::gate::release::Release;
 use crate::holder::Held;
-use crate::release::Release;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

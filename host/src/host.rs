@@ -1,6 +1,7 @@
 //! The host: what a service builds, keeps, and asks.
 
 use crate::contained::say;
+use crate::contracts::Known;
 use crate::control::canary::Share;
 use crate::control::{By, Command, Control, Named, Recall, Setup, Source};
 use crate::event::{About, Event, EventKind, Events};
@@ -10,7 +11,6 @@ use crate::gate::{self, pin};
 use crate::holder::Stall;
 use crate::journal::{self, Opened, Quarantined};
 use crate::refusal::{Code, Refusal};
-use crate::release::Known;
 use crate::release_file;
 use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};

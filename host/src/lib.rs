@@ -18,11 +18,13 @@
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
 mod contained;
+mod contracts;
 mod control;
 pub mod docs;
 mod event;
 mod frames;
 mod gate;
+mod generation;
 mod holder;
 mod holds;
 mod host;
@@ -32,7 +34,6 @@ mod library;
 mod mappings;
 mod meter;
 mod permit;
-mod release;
 mod release_file;
 mod runtime;
 mod shared;

@@ -9,8 +9,8 @@
 mod program;
 
 use crate::contained::say;
+use crate::contracts::Layout;
 use crate::refusal::{Code, Refusal};
-use crate::release::Layout;
 use crate::runtime::Owner;
 use crate::stage::image::Image;
 use crate::stage::run::is_noexec;

@@ -3,7 +3,7 @@
 //! Threads write to their own stripe, and a call reads the clock twice: what is measured is paid by
 //! who measures. A release without a budget has none of it.
 
-use crate::release::Wanted;
+use crate::contracts::Wanted;
 use std::array::from_fn;
 use std::cell::Cell;
 use std::sync::Arc;

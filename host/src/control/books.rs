@@ -2,9 +2,9 @@
 
 use super::{Control, PluginState};
 use crate::event::{About, EventKind, REASONS_MAX};
+use crate::generation::{Footprint, Generation, Left};
 use crate::holder::Holders;
 use crate::host::{Applied, Handle};
-use crate::release::{Footprint, Generation, Left};
 use crate::status::shown::Changes;
 use crate::status::{GenerationStatus, Mapped, PluginStatus, Residency};
 use midflight_inspect::text;

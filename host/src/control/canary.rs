@@ -15,16 +15,17 @@
 
 use super::books::record;
 use super::publish::Ready;
-use super::slots::Slots;
 use super::trial::{Asked, Unwell, over_budget, too_slow};
 use super::worker::Duty;
 use super::{Control, GroupState};
+use crate::contracts::Slots;
 use crate::event::EventKind;
+use crate::gate::release::Release;
 use crate::gate::ways::{Detour, Fork};
+use crate::generation::Generation;
 use crate::host::{Applied, Publish};
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Release};
 use crate::status::Residency;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

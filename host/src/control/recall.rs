@@ -12,14 +12,15 @@ use super::trial::Tried;
 use super::update::Update;
 use super::{Control, Reply};
 use crate::contained::say;
+use crate::contracts::{Known, Wanted};
 use crate::event::EventKind;
+use crate::generation::Generation;
 use crate::host::Bounds;
 use crate::journal::{
     Digest, Journal, JournalError, JournalState, Member, Record, Store, Version as VersionOf,
 };
 use crate::library::{Program, contract_named};
 use crate::refusal::{Code, Refusal};
-use crate::release::{Generation, Known, Wanted};
 use crate::stage::Candidate;
 use midflight_inspect::{Spare, text};
 use semver::Version;

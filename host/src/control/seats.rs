@@ -16,7 +16,7 @@
 
 use super::GroupState;
 use super::publish::Ready;
-use crate::release::Generation;
+use crate::generation::Generation;
 use std::sync::Arc;
 
 /// In the order of versions: of one plugin, the generation in the last seat is the newest.

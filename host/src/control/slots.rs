@@ -6,12 +6,11 @@ use super::transition::Transition;
 use super::trial::Asked;
 use super::worker::{answer, post, spawn};
 use super::{Command, Control};
+use crate::contracts::{Known, Wanted};
 use crate::event::EventKind;
+use crate::generation::Generation;
 use crate::refusal::Refusal;
-use crate::release::{Generation, Known, Wanted};
 use crate::status::Residency;
-use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -163,7 +162,7 @@ impl Control {
 
     /// The slot's index, bound in the current release.
     fn bind_slot(&mut self, group: &Arc<str>, wanted: Wanted) -> usize {
-        let known = self.slots.all.len();
+        let known = self.slots.len();
         let state = self.groups.get(group);
         let mut active = state.iter().flat_map(|state| &state.active);
         let of_it = active.find(|active| active.plugin == wanted.plugin);
@@ -190,43 +189,5 @@ impl Control {
 
     pub(super) fn required(&self, plugin: &str) -> Vec<Known> {
         self.slots.of(plugin).map(|(_, wanted)| wanted.contract.clone()).collect()
-    }
-}
-
-/// Everything that slots have asked for.
-#[derive(Default)]
-pub(crate) struct Slots {
-    /// By index.
-    all: Vec<Wanted>,
-    /// The indices of a plugin's: what is to be done about one plugin must not cost a look at all.
-    by_plugin: BTreeMap<Arc<str>, Vec<usize>>,
-}
-
-impl Slots {
-    /// Those of `plugin`, with their indices.
-    pub(crate) fn of(&self, plugin: &str) -> impl Iterator<Item = (usize, &Wanted)> {
-        let indices = self.by_plugin.get(plugin).into_iter().flatten();
-        indices.map(|index| (*index, &self.all[*index]))
-    }
-
-    fn find(&self, wanted: &Wanted) -> Option<usize> {
-        let mut same = self.of(&wanted.plugin);
-        let same = same.find(|(_, slot)| slot.contract.layout == wanted.contract.layout);
-        same.map(|(index, _)| index)
-    }
-
-    fn add(&mut self, wanted: Wanted) -> usize {
-        let index = self.all.len();
-        self.by_plugin.entry(Arc::clone(&wanted.plugin)).or_default().push(index);
-        self.all.push(wanted);
-        index
-    }
-}
-
-impl Deref for Slots {
-    type Target = [Wanted];
-
-    fn deref(&self) -> &[Wanted] {
-        &self.all
     }
 }

@@ -28,7 +28,7 @@
 
 use super::pin::{self, GroupNumber, Inside};
 use super::sync::{Arc, Count, Mirror, Owner};
-use crate::release::Release;
+use crate::gate::release::Release;
 use std::sync::atomic::Ordering::{Acquire, Release as Releasing};
 
 /// One group's current release. Made once per group and kept for as long as the host's `Shared`

@@ -10,6 +10,7 @@ pub(crate) mod cell;
 pub(crate) mod door;
 pub(crate) mod held;
 pub(crate) mod pin;
+pub(crate) mod release;
 pub(crate) mod slot;
 mod sync;
 #[cfg(test)]
@@ -17,10 +18,11 @@ mod tests;
 pub(crate) mod turns;
 pub(crate) mod ways;
 
+use crate::contracts::{Known, Wanted};
 use crate::control::Command;
+use crate::gate::release::Release;
 use crate::meter::Meter;
 use crate::refusal::Refusal;
-use crate::release::{self, Known, Release, Wanted};
 use crate::shared::Shared;
 use cell::GroupCell;
 use midflight_plugin::rt::{Bound, Gate};

@@ -105,7 +105,7 @@ use super::sync::{
     self, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Count, Hazard, Note, OwnUsize,
     about_to_scan, announce, fence, has_looked, process_static, thread_static,
 };
-use crate::release::Release;
+use crate::gate::release::Release;
 use crate::runtime::locals;
 use midflight_plugin::Fault;
 use std::cell::Cell;

@@ -5,7 +5,7 @@ use super::cell::{GroupCell, Retired, share};
 use super::pin::{self, Call, Inside};
 use super::sync;
 use super::ways::{Detour, Fork};
-use crate::release::Release;
+use crate::gate::release::Release;
 use midflight_plugin::Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;

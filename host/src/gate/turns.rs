@@ -11,7 +11,7 @@
 use super::cell::GroupCell;
 use super::slot::{Lease, Slot};
 use super::{Fixed, Keep, Link, SlotGate, pin};
-use crate::release::Release;
+use crate::gate::release::Release;
 use midflight_plugin::Contract;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;

@@ -7,7 +7,7 @@
 use super::cell::GroupCell;
 use super::door::Door;
 use super::pin::{self, Call};
-use crate::release::Release;
+use crate::gate::release::Release;
 use midflight_plugin::Fault;
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;

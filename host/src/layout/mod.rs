@@ -12,7 +12,7 @@ mod difference;
 mod written;
 
 use crate::contained::say;
-use crate::release::Layout;
+use crate::contracts::Layout;
 use abi::abi_stability::abi_checking::{
     self, AbiInstability, AbiInstabilityError, CheckingGlobals,
 };

@@ -6,7 +6,7 @@
 //! contract is told by its number in it. Each process reads the list in its own program.
 
 use super::file_at;
-use crate::release::{Known, Layout};
+use crate::contracts::{Known, Layout};
 use midflight_plugin::Contract;
 use midflight_plugin::rt::table_layout;
 use rustix::process::Pid;

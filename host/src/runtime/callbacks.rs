@@ -18,7 +18,7 @@
 use super::{Owner, owner};
 use crate::gate::cell::GroupCell;
 use crate::gate::pin::Call;
-use crate::release::Release;
+use crate::gate::release::Release;
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{
     About, Bound, Entered, Functions, Left, Origin, Outcome, RStr, Registered, Registering,

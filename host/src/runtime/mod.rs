@@ -22,10 +22,10 @@ pub(crate) mod spans;
 pub(crate) mod threads;
 pub(crate) mod wakers;
 
+use crate::contracts::{Known, Layout};
 use crate::layout::{self, Sides};
 use crate::library::listed;
 use crate::refusal::Code;
-use crate::release::{Known, Layout};
 use crate::shared::Shared;
 use attached::AttachedData;
 use callbacks::Callbacks;

@@ -10,12 +10,13 @@ pub(crate) mod preflight;
 pub(crate) mod run;
 pub(crate) mod writers;
 
+use crate::contracts::Known;
+use crate::generation::{Checked, Generation, Left, Stopped};
 use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
 use crate::library::{self, Library, NotStarted, open_familiar};
 use crate::refusal::{Code, Refusal};
-use crate::release::{Checked, Generation, Known, Left, Stopped};
 use crate::runtime::{Owner, Provided};
 use crate::shared::Shared;
 use image::{Draft, Image};

@@ -5,7 +5,7 @@
 //! change.
 
 use super::{GenerationStatus, PluginStatus, Status};
-use crate::release::Footprint;
+use crate::generation::Footprint;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;

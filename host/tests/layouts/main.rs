@@ -17,14 +17,14 @@ mod layout;
 mod sentences;
 
 /// What the check takes of the host.
-mod release {
+mod contracts {
     #[derive(Clone, Copy)]
     pub(crate) struct Layout(pub(crate) &'static abi::type_layout::TypeLayout);
 }
 
+use contracts::Layout;
 use midflight_plugin::Contract;
 use midflight_plugin::rt::table_layout;
-use release::Layout;
 
 #[allow(unsafe_code, reason = "reads a description, as the host does")]
 fn layout<C: Contract + ?Sized>() -> Layout {

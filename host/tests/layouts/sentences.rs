@@ -1,8 +1,8 @@
 //! The sentences, all of them, against the file that they were read in.
 
 use crate::cases;
+use crate::contracts::Layout;
 use crate::layout::{Sides, check};
-use crate::release::Layout;
 use std::fmt::Write as _;
 use std::path::Path;
 

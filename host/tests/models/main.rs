@@ -22,9 +22,10 @@ mod gate {
     pub(crate) mod cell;
     #[path = "../../../src/gate/pin.rs"]
     pub(crate) mod pin;
+    pub(crate) mod release;
     pub(crate) mod sync;
 
-    pub(crate) fn is_pinned(release: &crate::release::Release) -> bool {
+    pub(crate) fn is_pinned(release: &crate::gate::release::Release) -> bool {
         pin::is_pinned(release)
     }
 
@@ -32,14 +33,14 @@ mod gate {
         pub(crate) fn enter<R>(
             &self,
             call: pin::Call,
-            f: impl FnOnce(&crate::release::Release) -> Result<R, midflight_plugin::Fault>,
+            f: impl FnOnce(&crate::gate::release::Release) -> Result<R, midflight_plugin::Fault>,
         ) -> Result<R, midflight_plugin::Fault> {
             pin::enter(self, call, |entered| f(entered.release()))
         }
 
         pub(crate) fn lease(
             &self,
-        ) -> Result<sync::Arc<crate::release::Release>, midflight_plugin::Fault> {
+        ) -> Result<sync::Arc<crate::gate::release::Release>, midflight_plugin::Fault> {
             // SAFETY: entered.
             self.enter(pin::Call::REQUEST, |release| Ok(unsafe { cell::share(release) }))
         }
@@ -80,7 +81,7 @@ mod gate {
             Suspended { entered: Some(entered) }
         }
 
-        pub(crate) fn lease(&self) -> sync::Arc<crate::release::Release> {
+        pub(crate) fn lease(&self) -> sync::Arc<crate::gate::release::Release> {
             let entered = self.entered.as_ref().expect("it has not ended");
             // SAFETY: entered.
             unsafe { cell::share(entered.release()) }
@@ -95,7 +96,7 @@ mod gate {
     /// A call through a lease.
     pub(crate) fn through<R>(
         group: &cell::GroupCell,
-        lease: &crate::release::Release,
+        lease: &crate::gate::release::Release,
         f: impl FnOnce() -> R,
     ) -> R {
         let held = pin::enter_held(group, lease, pin::Call::REQUEST, || {
@@ -107,14 +108,13 @@ mod gate {
 mod faults;
 mod plant;
 mod protocol;
-mod release;
 mod runtime;
 
 use gate::cell::{GroupCell, Retired};
 use gate::pin::Call;
+use gate::release::Release;
 use gate::sync::{self, Arc};
 use midflight_plugin::Fault;
-use release::Release;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 

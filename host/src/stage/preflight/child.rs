@@ -2,11 +2,12 @@
 
 use super::entrance::Parent;
 use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
+use crate::contracts::Known;
 use crate::frames;
+use crate::generation::{Left, Stopped};
 use crate::layout::{self, Sides};
 use crate::library::{self, Library, Program, SameProgram, has_foreign_rights, open_familiar};
 use crate::refusal::Refusal;
-use crate::release::{Known, Left, Stopped};
 use crate::runtime::{Of, Owner};
 use crate::stage::image::Image;
 use crate::stage::{check, not_started};

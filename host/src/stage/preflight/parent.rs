@@ -3,9 +3,9 @@
 use super::kept::Kept;
 use super::process::Child;
 use super::{At, Expected, Task, Word};
+use crate::contracts::Known;
 use crate::library::{self, ContractNumber};
 use crate::refusal::{Code, Refusal};
-use crate::release::Known;
 use crate::stage::image::Draft;
 use crate::stage::{Candidate, Order};
 use midflight_inspect::text;

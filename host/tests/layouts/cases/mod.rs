@@ -6,7 +6,7 @@ pub(crate) mod growable;
 pub(crate) mod methods;
 pub(crate) mod records;
 
-use crate::release::Layout;
+use crate::contracts::Layout;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,

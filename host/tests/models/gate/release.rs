@@ -1,8 +1,8 @@
 //! A release that knows whether it was freed.
 
-use super::gate::cell::Shares;
-use super::gate::sync::{Arc, forever};
-use super::plant::{Plant, planted};
+use super::cell::Shares;
+use super::sync::{Arc, forever};
+use crate::plant::{Plant, planted};
 use loom::cell::UnsafeCell;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
