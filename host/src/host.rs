@@ -1,24 +1,24 @@
 //! The host: what a service builds, keeps, and asks.
 
+use crate::command::{Applied, By, Command, Commands, Named, Source, ended};
 use crate::contained::say;
 use crate::contracts::Known;
-use crate::control::canary::Share;
-use crate::control::{By, Command, Control, Named, Recall, Setup, Source};
+use crate::control::{Control, Recall, Setup};
 use crate::event::{About, Event, EventKind, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
 use crate::gate::{self, pin};
-use crate::holder::Stall;
 use crate::journal::{self, Opened, Quarantined};
 use crate::refusal::{Code, Refusal};
 use crate::release_file;
 use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
-use crate::shared::{Checks, Shared, ended};
+use crate::settings::{Bounds, Publish, Share};
+use crate::shared::{Checks, Shared};
 use crate::stage::run::RunDirectory;
-use crate::stage::{Candidate, Step, preflight, writers};
+use crate::stage::{Candidate, preflight, writers};
 use crate::start::Start;
-use crate::status::{Residency, Status};
+use crate::status::Status;
 use crate::watch::{self, File, Watch};
 use midflight_inspect::text;
 use midflight_plugin::rt::{Exported, Linked};
@@ -32,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
-use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How often a thread that waits for a host's end looks for what it owes.
@@ -86,7 +86,7 @@ impl Host {
     /// One of them offers it with another layout (`layout_mismatch`).
     pub fn slots<C: Contract + ?Sized>(&self) -> Result<Vec<Slot<C>>, Refusal> {
         let plugins =
-            self.shared.ask(|reply| Command::Implementers { contract: C::NAME, reply })?;
+            self.shared.commands.ask(|reply| Command::Implementers { contract: C::NAME, reply })?;
         plugins.iter().map(|plugin| self.slot(plugin)).collect()
     }
 
@@ -143,7 +143,11 @@ impl Host {
         let candidate = Box::new(candidate);
         self.allow_within(Some(&candidate.manifest().name))?;
         let took = began.elapsed();
-        self.shared.ask(|reply| Command::Update { candidate, by: By::Operator(reply), took })?
+        self.shared.commands.ask(|reply| Command::Update {
+            candidate,
+            by: By::Operator(reply),
+            took,
+        })?
     }
 
     /// [`apply`](Host::apply) that does not wait: while another update of the group is under way, it is refused `busy`.
@@ -156,7 +160,11 @@ impl Host {
         let candidate = Box::new(candidate);
         self.allow_within(Some(&candidate.manifest().name))?;
         let took = began.elapsed();
-        self.shared.ask(|reply| Command::Update { candidate, by: By::Impatient(reply), took })?
+        self.shared.commands.ask(|reply| Command::Update {
+            candidate,
+            by: By::Impatient(reply),
+            took,
+        })?
     }
 
     /// Refuses what would wait for this very thread: see [`Code::InsideCall`].
@@ -166,7 +174,7 @@ impl Host {
             return Ok(());
         }
         let plugin = plugin.map(str::to_owned);
-        self.shared.ask(|reply| Command::Within { groups, plugin, reply })?
+        self.shared.commands.ask(|reply| Command::Within { groups, plugin, reply })?
     }
 
     /// Applies the release file at `path`: the plugins of one group, with versions and
@@ -204,7 +212,9 @@ impl Host {
                 (Named { source, config, took, reply }, answer)
             })
             .unzip();
-        self.shared.send(Command::Release { named, publish: self.shared.bounds.publish })?;
+        self.shared
+            .commands
+            .send(Command::Release { named, publish: self.shared.bounds.publish })?;
         let answers: Vec<_> = answers
             .into_iter()
             .map(|answer| answer.recv().unwrap_or_else(|_| Err(ended())))
@@ -250,7 +260,7 @@ impl Host {
     pub fn cancel(&self, plugin: &str) -> Result<(), Refusal> {
         self.allow_within(Some(plugin))?;
         let plugin = plugin.to_owned();
-        self.shared.ask(|reply| Command::Cancel { plugin, reply })?
+        self.shared.commands.ask(|reply| Command::Cancel { plugin, reply })?
     }
 
     /// Switches `plugin` back to the version that served before the current one. What is left is
@@ -267,7 +277,7 @@ impl Host {
     pub fn rollback(&self, plugin: &str) -> Result<Applied, Refusal> {
         self.allow_within(Some(plugin))?;
         let plugin = plugin.to_owned();
-        self.shared.ask(|reply| Command::Rollback { plugin, reply })?
+        self.shared.commands.ask(|reply| Command::Rollback { plugin, reply })?
     }
 
     /// Starts the version of `plugin` that serves once more, with `config` (toml), and switches to
@@ -279,7 +289,7 @@ impl Host {
     pub fn configure(&self, plugin: &str, config: &str) -> Result<Applied, Refusal> {
         self.allow_within(Some(plugin))?;
         let (plugin, config) = (plugin.to_owned(), config.into());
-        self.shared.ask(|reply| Command::Configure { plugin, config, reply })?
+        self.shared.commands.ask(|reply| Command::Configure { plugin, config, reply })?
     }
 
     /// Gives a generation up whose drain has stalled: nobody waits for it any more. It is never
@@ -291,7 +301,7 @@ impl Host {
     /// as stalled.
     pub fn force(&self, plugin: &str, generation: u64) -> Result<(), Refusal> {
         let plugin = plugin.to_owned();
-        self.shared.ask(|reply| Command::Force { plugin, generation, reply })?
+        self.shared.commands.ask(|reply| Command::Force { plugin, generation, reply })?
     }
 
     /// Publishes everything that is prepared and waits, each group with one store, and returns how
@@ -311,7 +321,7 @@ impl Host {
             return Ok(0);
         }
         self.allow_within(None)?;
-        Ok(self.shared.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0))
+        Ok(self.shared.commands.ask(|reply| Command::SwitchPoint { reply }).unwrap_or(0))
     }
 
     /// Lets retired plugins go that this thread still owes something: destructors of their
@@ -348,7 +358,7 @@ impl Host {
         self.end.watch.lock().take();
         let (reply, over) = sync_channel(1);
         // An error is a host that has ended already.
-        if self.shared.send(Command::Shutdown { deadline, reply: Some(reply) }).is_ok() {
+        if self.shared.commands.send(Command::Shutdown { deadline, reply: Some(reply) }).is_ok() {
             // This thread may have called plugins, and they wait for what it owes them.
             while over.recv_timeout(SHUTDOWN_CHECKPOINT) == Err(RecvTimeoutError::Timeout) {
                 self.checkpoint();
@@ -361,7 +371,7 @@ impl Host {
 impl Drop for End {
     fn drop(&mut self) {
         let deadline = self.shared.bounds.drain_deadline;
-        let _ = self.shared.send(Command::Shutdown { deadline, reply: None });
+        let _ = self.shared.commands.send(Command::Shutdown { deadline, reply: None });
     }
 }
 
@@ -369,77 +379,6 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("status", &self.status()).finish()
     }
-}
-
-/// An update that is active.
-#[derive(Debug, Clone)]
-pub struct Applied {
-    /// The plugin's name.
-    pub plugin: String,
-    /// The version that serves.
-    pub version: String,
-    /// The generation that serves.
-    pub generation: u64,
-    /// False where the same content served already: nothing was done.
-    pub switched: bool,
-    /// From the first read to the switch.
-    pub took: Duration,
-    /// The generation that served before, if one was replaced.
-    pub previous: Option<u64>,
-    pub(crate) host: Handle,
-}
-
-impl Applied {
-    /// Waits until no call and no lease is left on the [`previous`](Applied::previous) generation,
-    /// and its `retiring` has returned, so that it may be stopped. An update is active before that,
-    /// and nothing need wait for it.
-    ///
-    /// # Errors
-    /// Something still holds it when `deadline` is over; the drain goes on.
-    pub fn wait_retired(&self, deadline: Duration) -> Result<(), Stall> {
-        let Some(generation) = self.previous else { return Ok(()) };
-        // A century is for ever, and can be added to any clock.
-        let until = Instant::now() + deadline.min(Duration::from_secs(u32::MAX.into()));
-        let waited = self.host.0.ask(|reply| Command::AwaitDrained { generation, until, reply });
-        let holders = match waited {
-            Ok(None) => return Ok(()),
-            Ok(Some(holders)) => holders,
-            // The host has ended, and its last status says how.
-            Err(_) => {
-                let status = self.host.0.shown.status();
-                let record =
-                    status.generations.iter().find(|record| record.generation == generation);
-                match record {
-                    Some(record) if record.residency == Residency::Retiring => {
-                        record.held_by.clone()
-                    }
-                    _ => return Ok(()),
-                }
-            }
-        };
-        Err(Stall { plugin: self.plugin.clone(), generation, holders })
-    }
-}
-
-/// What an answer needs to ask again.
-#[derive(Clone)]
-pub(crate) struct Handle(pub(crate) Arc<Shared>);
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Host")
-    }
-}
-
-/// When a prepared version is switched in.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Publish {
-    /// As soon as it is prepared.
-    #[default]
-    AtOnce,
-    /// At the next [`Host::switch_point`]; until then [`Host::apply`] and [`Host::rollback`] wait.
-    Manual,
 }
 
 /// Configures a [`Host`]. Contradictions fail in [`start`](HostBuilder::start).
@@ -471,95 +410,6 @@ pub struct HostBuilder {
     checks: Checks,
     journal: Option<PathBuf>,
     journal_bounds: journal::Bounds,
-}
-
-/// Every bound of a host, with its default.
-#[derive(Debug, Clone)]
-pub(crate) struct Bounds {
-    pub(crate) generations_max: usize,
-    pub(crate) retire_deadline: Duration,
-    pub(crate) drain_deadline: Duration,
-    pub(crate) start_deadline: Duration,
-    pub(crate) stop_deadline: Duration,
-    pub(crate) preflight: bool,
-    pub(crate) preflight_deadline: Duration,
-    pub(crate) preflight_start: bool,
-    pub(crate) preflight_kept: bool,
-    pub(crate) look_interval: Duration,
-    pub(crate) library_bytes_max: u64,
-    pub(crate) stamps_required: bool,
-    pub(crate) events_kept_max: usize,
-    pub(crate) calls_nested_max: usize,
-    pub(crate) groups_nested_max: usize,
-    pub(crate) panic_frames_max: usize,
-    pub(crate) panics_max: u64,
-    pub(crate) errors_max: u64,
-    pub(crate) publish: Publish,
-    pub(crate) hook_deadline: Duration,
-    pub(crate) handover_wait_max: Duration,
-    pub(crate) probation: Duration,
-    /// `None`: as long as it makes sense.
-    pub(crate) check_interval: Option<Duration>,
-    pub(crate) latency_max: Option<f64>,
-    /// By group.
-    pub(crate) canaries: BTreeMap<String, Share>,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Bounds {
-            generations_max: 4,
-            retire_deadline: Duration::from_secs(10),
-            drain_deadline: Duration::from_secs(30),
-            start_deadline: Duration::from_secs(10),
-            stop_deadline: Duration::from_secs(10),
-            preflight: true,
-            preflight_deadline: Duration::from_secs(10),
-            preflight_start: false,
-            preflight_kept: true,
-            look_interval: Duration::from_secs(5),
-            library_bytes_max: 256 << 20,
-            stamps_required: false,
-            events_kept_max: 1_000,
-            calls_nested_max: pin::FRAMES,
-            groups_nested_max: 8,
-            panic_frames_max: 0,
-            panics_max: u64::MAX,
-            errors_max: u64::MAX,
-            publish: Publish::AtOnce,
-            hook_deadline: Duration::from_secs(10),
-            handover_wait_max: Duration::from_millis(250),
-            probation: Duration::ZERO,
-            check_interval: None,
-            latency_max: None,
-            canaries: BTreeMap::new(),
-        }
-    }
-}
-
-impl Bounds {
-    pub(crate) fn check_interval(&self) -> Duration {
-        let probation = self.probation.max(Duration::from_millis(1));
-        self.check_interval.unwrap_or(Duration::from_secs(1).min(probation))
-    }
-
-    /// `None` where there is no preflight.
-    pub(crate) fn preflight_limit(&self) -> Option<Duration> {
-        // A century is for ever, and can be added to any clock.
-        let limit = self.preflight_deadline.min(Duration::from_secs(u32::MAX.into()));
-        (self.preflight && preflight::is_possible()).then_some(limit)
-    }
-
-    /// How long a worker may be at what follows `step`. A preflight comes before a load and ends by
-    /// itself.
-    pub(crate) fn deadline_at(&self, step: Option<Step>) -> Duration {
-        match step {
-            None | Some(Step::Staged(_)) => {
-                self.start_deadline.saturating_add(self.preflight_limit().unwrap_or_default())
-            }
-            Some(Step::Preflighted | Step::Loaded) => self.start_deadline,
-        }
-    }
 }
 
 impl HostBuilder {
@@ -951,7 +801,7 @@ impl HostBuilder {
         let mut known = self.known;
         known.extend(recall.as_ref().map(Recall::known).unwrap_or_default());
         let (groups, configs) = (self.groups.clone(), self.configs.clone());
-        let (send, commands) = channel();
+        let (send, commands) = Commands::queue();
         let obstacle = preflight::obstacle().filter(|_| self.bounds.preflight);
         let shared = Arc::new(Shared::new(self.bounds, self.checks, send));
         if let Some(reason) = obstacle {
@@ -984,6 +834,7 @@ impl HostBuilder {
         let linked_in = self.linked.iter().map(|(plugin, _)| plugin.clone()).collect();
         for (plugin, linked) in self.linked {
             host.shared
+                .commands
                 .ask(|reply| Command::Link { plugin, linked, reply })
                 .flatten()
                 .map_err(HostError::Linked)?;
@@ -1089,7 +940,7 @@ impl Host {
                 let (candidate, took) = (Box::new(candidate), began.elapsed());
                 // A refusal is an event.
                 let ask = |reply| Command::Update { candidate, by: By::Start(reply), took };
-                self.shared.ask(ask).flatten()
+                self.shared.commands.ask(ask).flatten()
             };
             if let Err(refusal) = refused.and_then(update) {
                 watch.refused(path, refusal);
@@ -1278,7 +1129,7 @@ mod tests {
     fn s15_a_control_thread_that_panics_is_told_of() {
         let run = tempfile::tempdir().expect("a directory");
         let host = Host::builder().run_directory(run.path()).start().expect("a host");
-        host.shared.send(Command::Panic).expect("it runs");
+        host.shared.commands.send(Command::Panic).expect("it runs");
         let refused = host.rollback("any").expect_err("it has ended");
         assert_eq!(refused.code(), Code::ShuttingDown);
         let told: Vec<_> = host.events_kept().into_iter().map(|event| event.kind).collect();

@@ -17,6 +17,7 @@
 //!   back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
+mod command;
 mod contained;
 mod contracts;
 mod control;
@@ -36,16 +37,19 @@ mod meter;
 mod permit;
 mod release_file;
 mod runtime;
+mod settings;
 mod shared;
+mod shown;
 mod stage;
 mod start;
 mod status;
 mod watch;
 
+pub use command::Applied;
 pub use event::{Event, EventKind, Events};
 pub use gate::slot::{Group, Lease, Request, Slot};
 pub use holder::{Held, Holder, Holders, Stall};
-pub use host::{Applied, Host, HostBuilder, HostError, Publish};
+pub use host::{Host, HostBuilder, HostError};
 use midflight_inspect::refusal;
 pub use midflight_plugin::{
     Absent, Answer, CallError, Callback, Fault, Frame, Object, PanicReport,
@@ -53,6 +57,7 @@ pub use midflight_plugin::{
 
 pub use refusal::{Code, Refusal, Stage};
 pub use runtime::attached::AttachedData;
+pub use settings::Publish;
 pub use stage::preflight::preflight;
 pub use status::{GenerationStatus, Mapped, Memory, PluginStatus, Residency, Status};
 

@@ -1,7 +1,7 @@
 //! Release files: which plugins a group is made of, in which versions, and with what configuration.
 
-use crate::host::Bounds;
 use crate::refusal::{Code, Refusal};
+use crate::settings::Bounds;
 use crate::stage::Candidate;
 use midflight_inspect::{Spare, text};
 use serde::Deserialize;

@@ -1,14 +1,14 @@
 //! What the data plane, the control plane and the user's handles share.
 
+use crate::command::Commands;
 use crate::contained::contained;
-use crate::control::Command;
 use crate::event::{About, EventKind, EventLog};
 use crate::gate::cell::GroupCell;
 use crate::gate::release::Release;
-use crate::host::Bounds;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::runtime::attached::AttachedData;
-use crate::status::shown::Shown;
+use crate::settings::Bounds;
+use crate::shown::Shown;
 use arc_swap::ArcSwap;
 use midflight_inspect::Spare;
 use midflight_plugin::rt::with_cure;
@@ -18,7 +18,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// One host, as its handles see it. Slots and leases keep it; the host's threads end without it.
@@ -29,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) checks: Arc<Checks>,
     /// What the next library is read into.
     pub(crate) spare: Spare,
-    pub(crate) shown: Shown,
+    pub(crate) shown: Arc<Shown>,
     pub(crate) attached: AttachedData,
     /// The group of plugins that are not there: it never gets a release.
     pub(crate) vacant: Arc<GroupCell>,
@@ -38,7 +37,7 @@ pub(crate) struct Shared {
     groups: Directory,
     /// The group of each plugin.
     plugins: Directory,
-    commands: Sender<Command>,
+    pub(crate) commands: Commands,
 }
 
 /// The host's own health checks.
@@ -96,12 +95,12 @@ impl Directory {
 }
 
 impl Shared {
-    pub(crate) fn new(bounds: Bounds, checks: Checks, commands: Sender<Command>) -> Self {
+    pub(crate) fn new(bounds: Bounds, checks: Checks, commands: Commands) -> Self {
         Shared {
             events: Arc::new(EventLog::new(bounds.events_kept_max)),
             checks: Arc::new(checks),
             spare: Spare::default(),
-            shown: Shown::default(),
+            shown: Arc::default(),
             attached: AttachedData::default(),
             // Counts as no group: a call finds out there which one it belongs to.
             vacant: Arc::new(vacant("", bounds.calls_nested_max, usize::MAX)),
@@ -172,29 +171,11 @@ impl Shared {
         );
     }
 
-    pub(crate) fn send(&self, command: Command) -> Result<(), Refusal> {
-        self.commands.send(command).map_err(|_| ended())
-    }
-
-    /// Sends a command and waits for its answer.
-    pub(crate) fn ask<T>(
-        &self,
-        command: impl FnOnce(SyncSender<T>) -> Command,
-    ) -> Result<T, Refusal> {
-        let (reply, answer) = sync_channel(1);
-        self.send(command(reply))?;
-        answer.recv().map_err(|_| ended())
-    }
-
-    pub(crate) fn commands(&self) -> Sender<Command> {
+    pub(crate) fn commands(&self) -> Commands {
         self.commands.clone()
     }
 }
 
 fn vacant(group: &str, calls_nested_max: usize, groups_nested_max: usize) -> GroupCell {
     GroupCell::new(group, Arc::new(Release::vacant()), calls_nested_max, groups_nested_max)
-}
-
-pub(crate) fn ended() -> Refusal {
-    Refusal::new(Code::ShuttingDown, "the host has ended")
 }

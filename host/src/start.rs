@@ -3,10 +3,10 @@
 //! What was committed comes back first, each set with one store. A file in the directory that beats
 //! it is an ordinary update after that. `docs::restarts` has it from the outside.
 
-use crate::control::{Command, Named, Recalled, Source};
+use crate::command::{Command, Named, Recalled, Source};
 use crate::event::{About, EventKind};
-use crate::host::Publish;
 use crate::journal::{Brought, Digest, JournalState, Member, Store, bring_back};
+use crate::settings::Publish;
 use crate::shared::Shared;
 use crate::watch::File;
 use midflight_inspect::text;
@@ -66,7 +66,7 @@ impl Start<'_> {
                 None => drop(built.remove(&plugin)),
             }
         }
-        let _ = self.shared.ask(|reply| Command::Recalled { fell, built, reply });
+        let _ = self.shared.commands.ask(|reply| Command::Recalled { fell, built, reply });
     }
 
     /// Tries to have this set serve, each group's part of it with one store.
@@ -85,7 +85,7 @@ impl Start<'_> {
             by_group.entry(group).or_default().push(named);
         }
         for named in by_group.into_values() {
-            let _ = self.shared.send(Command::Release { named, publish: Publish::AtOnce });
+            let _ = self.shared.commands.send(Command::Release { named, publish: Publish::AtOnce });
         }
         // All of them, since the next set would come between. A refusal is an event.
         let served: Vec<_> =

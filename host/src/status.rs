@@ -1,7 +1,5 @@
 //! Status: what runs, what is on its way out, and what stayed.
 
-pub(crate) mod shown;
-
 use crate::holder::Holders;
 use std::fmt;
 

@@ -1,11 +1,11 @@
 //! Books: the records of generations, and the status and events that are made of them.
 
 use super::{Control, PluginState};
+use crate::command::{Applied, Handle};
 use crate::event::{About, EventKind, REASONS_MAX};
 use crate::generation::{Footprint, Generation, Left};
 use crate::holder::Holders;
-use crate::host::{Applied, Handle};
-use crate::status::shown::Changes;
+use crate::shown::Changes;
 use crate::status::{GenerationStatus, Mapped, PluginStatus, Residency};
 use midflight_inspect::text;
 use midflight_plugin::Absent;
@@ -103,7 +103,10 @@ impl Control {
             switched: true,
             took,
             previous: None,
-            host: Handle(Arc::clone(&self.shared)),
+            host: Handle {
+                commands: self.shared.commands(),
+                shown: Arc::clone(&self.shared.shown),
+            },
         }
     }
 }

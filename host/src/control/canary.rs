@@ -15,27 +15,21 @@
 
 use super::books::record;
 use super::publish::Ready;
-use super::trial::{Asked, Unwell, over_budget, too_slow};
+use super::trial::{Asked, over_budget, too_slow};
 use super::worker::Duty;
 use super::{Control, GroupState};
+use crate::command::{Applied, Unwell};
 use crate::contracts::Slots;
 use crate::event::EventKind;
 use crate::gate::release::Release;
 use crate::gate::ways::{Detour, Fork};
 use crate::generation::Generation;
-use crate::host::{Applied, Publish};
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
+use crate::settings::{Publish, Share};
 use crate::status::Residency;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Which share of a group's calls a version gets first, and for how long.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Share {
-    pub(crate) of_all: f64,
-    pub(crate) length: Duration,
-}
 
 pub(super) struct Canary {
     /// Answers of workers name it.

@@ -1,10 +1,11 @@
 //! The drain: nobody is let in any more. The plugin is told so; who is inside is waited for,
 //! reported, or given up.
 
+use super::Control;
 use super::agenda::Item;
 use super::books::record;
-use super::worker::{Duty, answer, post};
-use super::{Command, Control};
+use super::worker::{Duty, answer};
+use crate::command::Command;
 use crate::event::EventKind;
 use crate::gate::cell::Retired;
 use crate::gate::pin::Inside;
@@ -103,7 +104,7 @@ impl Control {
         let commands = self.shared.commands();
         self.must(Duty::Tell, generation.number, move || {
             let result = tell(&generation);
-            post(&commands, Command::Told { generation, result });
+            commands.post(Command::Told { generation, result });
         });
     }
 

@@ -1,11 +1,12 @@
 //! Endings: a drained generation is stopped, waits for what it left with threads, is closed, and
 //! its absence proven. Or it stays, with its reasons, and is looked at again.
 
+use super::Control;
 use super::agenda::Item;
 use super::books::Record;
 use super::drain::HOLDERS_POLL;
-use super::worker::{Duty, Workless, post};
-use super::{Command, Control, Reply};
+use super::worker::{Duty, Workless};
+use crate::command::{Command, Reply};
 use crate::event::{EventKind, REASONS_MAX};
 use crate::generation::{Generation, Left, Stopped};
 use crate::holder::Holders;
@@ -69,10 +70,8 @@ impl Control {
         self.must(Duty::Stop, number, move || {
             let (result, stopped) = generation.stop();
             let panic = result.err().map(|fault| fault.to_string());
-            post(
-                &commands,
-                Command::Stopped { generation: number, panic, stopped: Box::new(stopped) },
-            );
+            let stopped = Box::new(stopped);
+            commands.post(Command::Stopped { generation: number, panic, stopped });
         });
     }
 
@@ -97,7 +96,7 @@ impl Control {
         let commands = self.shared.commands();
         self.must(Duty::Close, number, move || {
             let left = stopped.close();
-            post(&commands, Command::Closed { generation: number, left });
+            commands.post(Command::Closed { generation: number, left });
         });
     }
 

@@ -1,81 +1,20 @@
 //! Releases that name several plugins: prepared one after the other, then switched in with one
 //! store, or not at all.
 
+use super::Control;
 use super::publish::Ready;
-use super::recall::{Recalled, stored};
+use super::recall::stored;
 use super::update::{Update, stage};
 use super::worker::answer;
-use super::{Control, Reply};
+use crate::command::{Applied, Named, Recalled, Source};
 use crate::generation::Generation;
-use crate::host::{Applied, Publish};
 use crate::refusal::{Code, Refusal};
-use crate::stage::{Candidate, Refused};
-use std::borrow::Cow;
+use crate::settings::Publish;
+use crate::stage::Refused;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Where the library of a release's plugin comes from.
-pub(crate) enum Source {
-    Read(Box<Candidate>),
-    /// What the journal knows: it is read when its turn comes, so that one is in memory at a time.
-    Journal(Box<Recalled>),
-}
-
-impl Source {
-    pub(super) fn plugin(&self) -> &str {
-        match self {
-            Source::Read(candidate) => &candidate.manifest().name,
-            Source::Journal(recalled) => &recalled.member.plugin,
-        }
-    }
-
-    pub(super) fn version(&self) -> Cow<'_, str> {
-        match self {
-            Source::Read(candidate) => candidate.manifest().version.to_string().into(),
-            Source::Journal(recalled) => recalled.member.version.as_str().into(),
-        }
-    }
-
-    pub(super) fn digest(&self) -> blake3::Hash {
-        match self {
-            Source::Read(candidate) => candidate.digest(),
-            Source::Journal(recalled) => recalled.member.digest.bytes().into(),
-        }
-    }
-
-    /// The group that its author names, or in which the host brings it back.
-    pub(super) fn group(&self) -> Option<&str> {
-        match self {
-            Source::Read(candidate) => candidate.manifest().group.as_deref(),
-            Source::Journal(recalled) => Some(&recalled.group),
-        }
-    }
-
-    pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
-        match self {
-            Source::Read(candidate) => candidate.refused(refusal),
-            Source::Journal(recalled) => {
-                refusal.of(&recalled.member.plugin, &recalled.member.version)
-            }
-        }
-    }
-
-    /// It is what was committed, or was before: nothing new is to be written down.
-    fn is_recalled(&self) -> bool {
-        matches!(self, Source::Journal(recalled) if recalled.as_committed)
-    }
-}
-
-/// One plugin of a release that is asked for.
-pub(crate) struct Named {
-    pub(crate) source: Source,
-    /// Its configuration; None: the one that it has.
-    pub(crate) config: Option<Arc<str>>,
-    pub(crate) took: Duration,
-    pub(crate) reply: Reply,
-}
+use std::time::Instant;
 
 /// A release on its way, of one group.
 pub(super) struct Gathering {

@@ -14,9 +14,10 @@
 //! other's locks, under the one [`Permit`] of the hand-over. Whoever gives the hand-over up revokes
 //! that before the door opens: nothing is written into what serves.
 
+use super::Control;
 use super::publish::Ready;
-use super::worker::{Duty, post, spawn};
-use super::{Command, Control};
+use super::worker::{Duty, spawn};
+use crate::command::Command;
 use crate::event::EventKind;
 use crate::gate::door::Door;
 use crate::generation::{Generation, Saved, Schema};
@@ -362,7 +363,7 @@ impl Control {
         let job = move || {
             let result = if moves { carrier.carry() } else { carrier.copy_ahead() };
             let failed = result.is_err();
-            post(&commands, Command::Carried { number, result });
+            commands.post(Command::Carried { number, result });
             // Of what was installed, what it replaced is aside.
             if failed || moves || !carrier.permit.is_wanted() {
                 carrier.clear(failed || !moves);

@@ -6,8 +6,8 @@
 
 use super::Control;
 use super::worker::spawn;
-use crate::host::Bounds;
-use crate::stage::preflight::Kept;
+use crate::settings::Bounds;
+use crate::stage::preflight::{self, Kept};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(super) struct Keeping {
 
 impl Keeping {
     pub(super) fn new(bounds: &Bounds) -> Self {
-        let is_wanted = bounds.preflight_kept && bounds.preflight_limit().is_some();
+        let is_wanted = bounds.preflight_kept && preflight::limit(bounds).is_some();
         Keeping { kept: Arc::new(Kept::new(is_wanted)), is_wanted, has_begun: false, due: None }
     }
 

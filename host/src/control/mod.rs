@@ -29,46 +29,39 @@ mod transition;
 mod trial;
 mod update;
 mod worker;
-
+use crate::command::Command;
 use crate::contained::contained;
-use crate::contracts::{Known, Slots, Wanted};
+use crate::contracts::{Known, Slots};
 use crate::event::EventKind;
 use crate::gate::cell::GroupCell;
 use crate::gate::door::Door;
-use crate::generation::{Generation, Left, Stopped};
-use crate::holder::Holders;
-use crate::host::{Applied, Publish};
-use crate::journal::Digest;
+use crate::generation::Generation;
 use crate::meter::Latency;
-use crate::refusal::Refusal;
 use crate::runtime::{Provided, logs};
 use crate::shared::Shared;
 use crate::stage::run::RunDirectory;
-use crate::stage::{Candidate, Refused, Step};
 use agenda::{Agenda, Item};
 use books::{Record, about};
 use canary::Canary;
 use drain::{Awaiting, Draining, Retiring};
 use ending::{Ending, Looked};
 use gather::Gathering;
-pub(crate) use gather::{Named, Source};
 use handover::HandOver;
 use keeping::{CHILD_POLL, Keeping};
-use midflight_plugin::rt::Linked;
 use noted::Noted;
 use parked::Parked;
 use publish::{Point, Ready};
 use queue::Operation;
-pub(crate) use recall::{Ranked, Recall, Recalled, Standing};
+pub(crate) use recall::Recall;
 use shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use transition::Transition;
-use trial::{Trial, Unwell};
+use trial::Trial;
 use update::Good;
 use worker::{Duty, Workless, answer};
 
@@ -81,153 +74,6 @@ const STOPPED: Duration = Duration::from_secs(1);
 const COMMANDS_OF_A_LOOK: usize = 64;
 /// How often what a look makes due is looked at in the same pass.
 const LOOKS_OF_A_PASS: usize = 4;
-
-pub(crate) type Reply = SyncSender<Result<Applied, Refusal>>;
-
-/// What arrives in the control plane's queue: from handles and the watcher above, from workers
-/// below.
-pub(crate) enum Command {
-    Update {
-        candidate: Box<Candidate>,
-        by: By,
-        took: Duration,
-    },
-    Release {
-        named: Vec<Named>,
-        publish: Publish,
-    },
-    Rollback {
-        plugin: String,
-        reply: Reply,
-    },
-    Slot {
-        wanted: Wanted,
-        reply: SyncSender<Result<usize, Refusal>>,
-    },
-    /// Which plugins offer a contract?
-    Implementers {
-        contract: &'static str,
-        reply: SyncSender<Vec<Arc<str>>>,
-    },
-    /// Which of these files may be taken up by themselves?
-    Rank {
-        files: Vec<Ranked>,
-        reply: SyncSender<Vec<Standing>>,
-    },
-    /// The start has brought back what the journal knows: in which groups what was before, and with
-    /// which of the builder's configurations.
-    Recalled {
-        fell: Vec<String>,
-        built: BTreeMap<String, Digest>,
-        reply: SyncSender<()>,
-    },
-    Configure {
-        plugin: String,
-        config: Arc<str>,
-        reply: Reply,
-    },
-    Link {
-        plugin: String,
-        linked: Linked,
-        reply: Reply,
-    },
-    /// The filters of the host's subscriber are being changed.
-    FiltersChanged,
-    Cancel {
-        plugin: String,
-        reply: SyncSender<Result<(), Refusal>>,
-    },
-    SwitchPoint {
-        reply: SyncSender<usize>,
-    },
-    /// From inside of calls of these groups, may this plugin be switched, or all that wait?
-    Within {
-        groups: Vec<u64>,
-        plugin: Option<String>,
-        reply: SyncSender<Result<(), Refusal>>,
-    },
-    /// Answered when the generation has drained, or with who holds it then.
-    AwaitDrained {
-        generation: u64,
-        until: Instant,
-        reply: SyncSender<Option<Holders>>,
-    },
-    Force {
-        plugin: String,
-        generation: u64,
-        reply: SyncSender<Result<(), Refusal>>,
-    },
-    Shutdown {
-        deadline: Duration,
-        reply: Option<SyncSender<()>>,
-    },
-
-    Progress {
-        generation: u64,
-        step: Step,
-        /// When it was reached, by the worker's clock: this is read whenever the control thread
-        /// comes to it.
-        at: Instant,
-    },
-    Prepared {
-        generation: u64,
-        result: Result<Box<Generation>, Refused>,
-        at: Instant,
-    },
-    /// Or which generation does not fit, and why.
-    Compared {
-        job: u64,
-        result: Result<(), (u64, Refusal)>,
-    },
-    /// With the worker's share: while it was out, the instance could not be dropped.
-    Told {
-        generation: Arc<Generation>,
-        result: Result<(), String>,
-    },
-    Stopped {
-        generation: u64,
-        panic: Option<String>,
-        stopped: Box<Stopped>,
-    },
-    /// Of the trial's hooks so many ran well, and the next failed if it did.
-    Hooked {
-        trial: u64,
-        ran: usize,
-        failed: Option<String>,
-    },
-    /// How many bytes of state were copied ahead, or handed over.
-    Carried {
-        number: u64,
-        result: Result<usize, String>,
-    },
-    /// Which of the trial's members is not well, and why.
-    Checked {
-        trial: u64,
-        result: Result<(), Unwell>,
-    },
-    Closed {
-        generation: u64,
-        left: Left,
-    },
-    /// A bug of the control plane's.
-    #[cfg(test)]
-    Panic,
-}
-
-/// On whose word an update comes.
-pub(crate) enum By {
-    /// The watcher is told what came of it, since it tries again what is refused for a passing
-    /// reason.
-    Watcher {
-        reply: Reply,
-        again: bool,
-    },
-    /// Who does not wait for other updates of the group.
-    Impatient(Reply),
-    /// What lay in the directory when the host was started.
-    Start(Reply),
-    Operator(Reply),
-}
 
 /// What the control plane is started with.
 pub(crate) struct Setup {
@@ -585,17 +431,6 @@ impl Drop for Control {
             mem::forget(mem::take(&mut state.canary));
             mem::forget(mem::take(&mut state.behind));
             mem::forget(mem::take(&mut state.handover));
-        }
-    }
-}
-
-impl By {
-    fn reply(self) -> Option<Reply> {
-        match self {
-            By::Watcher { reply, .. }
-            | By::Start(reply)
-            | By::Operator(reply)
-            | By::Impatient(reply) => Some(reply),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Parked files: watched ones that wait for older generations to make room.
 
+use super::Control;
 use super::books::about;
 use super::queue::Operation;
-use super::{By, Control, Reply};
+use crate::command::{By, Reply};
 use crate::event::EventKind;
 use crate::stage::Candidate;
 use std::sync::Arc;

@@ -6,28 +6,29 @@
 //! decided. Each is one line, appended and synced on the control thread: a disk that hangs holds up
 //! transitions, not calls.
 
+use super::Control;
 use super::publish::Ready;
 use super::transition::Transition;
 use super::trial::Tried;
 use super::update::Update;
-use super::{Control, Reply};
+use crate::command::{Ranked, Recalled, Reply, Standing};
 use crate::contained::say;
 use crate::contracts::{Known, Wanted};
 use crate::event::EventKind;
 use crate::generation::Generation;
-use crate::host::Bounds;
 use crate::journal::{
     Digest, Journal, JournalError, JournalState, Member, Record, Store, Version as VersionOf,
 };
 use crate::library::{Program, contract_named};
 use crate::refusal::{Code, Refusal};
+use crate::settings::Bounds;
 use crate::stage::Candidate;
 use midflight_inspect::{Spare, text};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,17 +89,6 @@ pub(super) fn unavailable(error: &dyn Error) -> Refusal {
         source = error.source();
     }
     Refusal::new(Code::JournalUnavailable, reason)
-}
-
-/// What the journal knows of a plugin, on its way back.
-pub(crate) struct Recalled {
-    pub(crate) member: Member,
-    /// Where its library may lie, the store first.
-    pub(crate) places: Vec<PathBuf>,
-    /// In which it is to run from now on.
-    pub(crate) group: String,
-    /// With the configuration that was committed with it.
-    pub(crate) as_committed: bool,
 }
 
 /// Its library, from the first place where that is what was committed.
@@ -460,23 +450,4 @@ impl Control {
             false => Standing::Out,
         }
     }
-}
-
-/// What ranks a file among those of its plugin.
-pub(crate) struct Ranked {
-    pub(crate) plugin: String,
-    pub(crate) version: Version,
-    /// In nanoseconds since 1970.
-    pub(crate) modified_ns: u64,
-    pub(crate) digest: Digest,
-}
-
-/// Whether a file is taken up by itself. Later ones come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    /// It is held, was decided about, or does not beat what serves.
-    Out,
-    Candidate,
-    /// It is what was committed, and could not be brought back.
-    Committed,
 }

@@ -1,14 +1,15 @@
 //! The host's end.
 
+use super::Control;
 use super::drain::{RETIRING, Telling};
 use super::ending::{Ending, Phase};
 use super::parked::Parked;
 use super::queue::Operation;
 use super::worker::answer;
-use super::{By, Control};
-use crate::host::Publish;
+use crate::command::By;
 use crate::library::Maps;
 use crate::refusal::{Code, Refusal};
+use crate::settings::Publish;
 use crate::status::Residency;
 use std::mem;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! Slots: what the host's handles ask for, and the index by which releases answer it.
 
+use super::Control;
 use super::queue::Operation;
 use super::seats::Seat;
 use super::transition::Transition;
 use super::trial::Asked;
-use super::worker::{answer, post, spawn};
-use super::{Command, Control};
+use super::worker::{answer, spawn};
+use crate::command::Command;
 use crate::contracts::{Known, Wanted};
 use crate::event::EventKind;
 use crate::generation::Generation;
@@ -65,7 +66,7 @@ impl Control {
                 }
             });
             drop(unchecked);
-            post(&commands, Command::Compared { job, result });
+            commands.post(Command::Compared { job, result });
         });
         match (started, self.groups.get_mut(group)) {
             (Ok(_), Some(state)) => {

@@ -9,14 +9,15 @@ use crate::contracts::Wanted;
 use crate::event::EventKind;
 use crate::generation::Generation;
 use crate::holder::Holders;
-use crate::host::Publish;
 use crate::refusal::{Code, Refusal};
+use crate::settings::{Bounds, Publish};
+use crate::stage::preflight;
 use crate::stage::{Refused, Step};
 use crate::status::{GenerationStatus, Mapped, Residency};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The one operation of a group that a worker is at.
 pub(super) enum Transition {
@@ -159,7 +160,7 @@ impl Control {
     pub(super) fn look_at_deadlines(&mut self) {
         let bounds = &self.shared.bounds;
         let late: Vec<_> = (self.groups.noted())
-            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step, step_began, .. }) if step_began.elapsed() >= bounds.deadline_at(step)))
+            .filter(|(_, state)| matches!(state.transition, Some(Transition::Update { step, step_began, .. }) if step_began.elapsed() >= deadline_at(step, bounds)))
             .map(|(group, _)| Arc::clone(group))
             .collect();
         for group in late {
@@ -201,5 +202,17 @@ impl Control {
             self.scatter(group, release);
         }
         self.next(group);
+    }
+}
+
+/// How long a worker may be at what follows `step`. A preflight comes before a load and ends by
+/// itself.
+fn deadline_at(step: Option<Step>, bounds: &Bounds) -> Duration {
+    match step {
+        None | Some(Step::Staged(_)) => {
+            let preflight = preflight::limit(bounds).unwrap_or_default();
+            bounds.start_deadline.saturating_add(preflight)
+        }
+        Some(Step::Preflighted | Step::Loaded) => bounds.start_deadline,
     }
 }

@@ -20,14 +20,15 @@
 use super::publish::Ready;
 use super::transition::Transition;
 use super::update::Good;
-use super::worker::{Duty, answer, answer_if, post};
-use super::{Command, Control, GroupState, Reply};
+use super::worker::{Duty, answer, answer_if};
+use super::{Control, GroupState};
+use crate::command::{Applied, Command, Reply, Unwell};
 use crate::contracts::Wanted;
 use crate::event::EventKind;
 use crate::generation::Generation;
-use crate::host::{Applied, Bounds};
 use crate::meter::Latency;
 use crate::refusal::{Code, Refusal};
+use crate::settings::Bounds;
 use crate::status::Residency;
 use midflight_plugin::rt::{Hook, PlaceOfPanics};
 use std::mem;
@@ -121,9 +122,6 @@ pub(super) enum Asked {
     Rollback(Reply),
     Cancel(SyncSender<Result<(), Refusal>>),
 }
-
-/// Which of those who were asked is not well, and why; `None`: a check of the host's says so.
-pub(super) type Unwell = (Option<usize>, String);
 
 impl Asked {
     /// It is back.
@@ -316,7 +314,7 @@ impl Control {
                 }
                 hooks.ran.fetch_add(1, Relaxed);
             }
-            post(&commands, Command::Hooked { trial, ran: hooks.ran.load(Relaxed), failed });
+            commands.post(Command::Hooked { trial, ran: hooks.ran.load(Relaxed), failed });
         });
     }
 
@@ -588,7 +586,7 @@ impl Control {
                 None => Ok(()),
             });
             let result = own.and_then(|()| checks.ask(&group).map_err(|reason| (None, reason)));
-            post(&commands, Command::Checked { trial: number, result });
+            commands.post(Command::Checked { trial: number, result });
         });
     }
 

@@ -1,19 +1,21 @@
 //! Updates: from what was asked for to the worker that prepares it.
 
+use super::Control;
 use super::books::about;
 use super::parked::Parked;
 use super::recall::unavailable;
 use super::transition::Transition;
 use super::trial::Asked;
-use super::worker::{answer_if, post, spawn};
-use super::{By, Command, Control, Reply};
+use super::worker::{answer_if, spawn};
+use crate::command::{Applied, By, Command, Reply};
 use crate::event::{About, EventKind};
 use crate::generation::Generation;
 use crate::holder::Holders;
-use crate::host::{Applied, Publish};
 use crate::mappings;
 use crate::refusal::{Code, Refusal};
+use crate::settings::Publish;
 use crate::stage::image::Image;
+use crate::stage::preflight;
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, Residency};
 use midflight_inspect::Spare;
@@ -273,7 +275,7 @@ impl Control {
             config: Arc::clone(&update.config),
             panic_frames_max: self.shared.bounds.panic_frames_max,
             store,
-            preflight: self.shared.bounds.preflight_limit(),
+            preflight: preflight::limit(&self.shared.bounds),
             preflight_start: self.shared.bounds.preflight_start,
             kept: Arc::clone(&self.keeping.kept),
         };
@@ -291,10 +293,10 @@ impl Control {
         let kept = Arc::clone(&self.keeping.kept);
         let started = spawn("midflight-stage", move || {
             let mut progress = |step| {
-                post(&commands, Command::Progress { generation, step, at: Instant::now() });
+                commands.post(Command::Progress { generation, step, at: Instant::now() });
             };
             let result = prepare(order, &mut progress).map(Box::new);
-            post(&commands, Command::Prepared { generation, result, at: Instant::now() });
+            commands.post(Command::Prepared { generation, result, at: Instant::now() });
             // What was prepared comes first, where both want the same processor.
             thread::yield_now();
             kept.end_spent();

@@ -6,16 +6,15 @@
 //! around a switch, a stop, an unmapping) waits for a thread and is tried again ever less often,
 //! and no hook's deadline runs meanwhile.
 
-use super::{Command, Control};
+use super::Control;
 use crate::event::EventKind;
 use crate::refusal::{Code, Refusal};
-use crate::stage::Refused;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -148,27 +147,6 @@ impl Control {
             let about = super::books::about("", "", None);
             let reason = self.workless.why.clone();
             self.shared.events.add(about, Duration::ZERO, EventKind::ThreadsWanting { reason });
-        }
-    }
-}
-
-pub(super) fn post(commands: &Sender<Command>, command: Command) {
-    if let Err(unsent) = commands.send(command) {
-        unsent.0.leave();
-    }
-}
-
-impl Command {
-    /// Drops what may be dropped. A generation whose end nobody is left to see stays mapped, with
-    /// what its code may use.
-    fn leave(self) {
-        match self {
-            Command::Prepared { result: Ok(generation), .. } => mem::forget(generation),
-            Command::Prepared { result: Err(Refused { stopped, .. }), .. } => mem::forget(stopped),
-            Command::Told { generation, .. } => mem::forget(generation),
-            Command::Stopped { stopped, .. } => mem::forget(stopped),
-            Command::Closed { left, .. } => mem::forget(left),
-            other => drop(other),
         }
     }
 }

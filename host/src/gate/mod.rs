@@ -18,8 +18,8 @@ mod tests;
 pub(crate) mod turns;
 pub(crate) mod ways;
 
+use crate::command::Command;
 use crate::contracts::{Known, Wanted};
-use crate::control::Command;
 use crate::gate::release::Release;
 use crate::meter::Meter;
 use crate::refusal::Refusal;
@@ -35,6 +35,9 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use ways::{Fork, Settled};
 
+// What a host allows unless it is told otherwise is what there is room for.
+const _: () = assert!(crate::settings::CALLS_NESTED_MAX == pin::FRAMES);
+
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the
 /// index.
 pub(crate) fn slot<C: Contract + ?Sized>(
@@ -42,7 +45,7 @@ pub(crate) fn slot<C: Contract + ?Sized>(
     plugin: &str,
 ) -> Result<Slot<C>, Refusal> {
     let wanted = Wanted { plugin: plugin.into(), contract: Known::of::<C>() };
-    let index = shared.ask(|reply| Command::Slot { wanted, reply })??;
+    let index = shared.commands.ask(|reply| Command::Slot { wanted, reply })??;
     let link = Link::new(Arc::clone(shared), shared.group_of(plugin).as_ref());
     // SAFETY: the index is the answer to `wanted`, which was made of `C` and `plugin`.
     Ok(unsafe { Slot::new(link, plugin, index) })

@@ -12,12 +12,12 @@ pub(crate) mod writers;
 
 use crate::contracts::Known;
 use crate::generation::{Checked, Generation, Left, Stopped};
-use crate::host::Bounds;
 use crate::journal::Store;
 use crate::layout::{self, Sides};
 use crate::library::{self, Library, NotStarted, open_familiar};
 use crate::refusal::{Code, Refusal};
 use crate::runtime::{Owner, Provided};
+use crate::settings::Bounds;
 use crate::shared::Shared;
 use image::{Draft, Image};
 use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read, text};

@@ -6,7 +6,7 @@
 //! against what serves, the control plane says.
 
 use super::files::{Identity, libraries};
-use crate::control::{Command, Ranked, Standing};
+use crate::command::{Command, Ranked, Standing};
 use crate::event::{About, EventKind};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -105,7 +105,7 @@ pub(crate) fn elect(shared: &Shared, files: &[File]) -> Vec<PathBuf> {
     });
     let ranked = ranked.collect();
     // A host that is ending wants no more candidates.
-    let Ok(standings) = shared.ask(|reply| Command::Rank { files: ranked, reply }) else {
+    let Ok(standings) = shared.commands.ask(|reply| Command::Rank { files: ranked, reply }) else {
         return Vec::new();
     };
     let mut best = BTreeMap::<_, (_, &Library)>::new();

@@ -20,9 +20,8 @@ mod files;
 mod inotify;
 mod retries;
 mod trails;
-
+use crate::command::{By, Command};
 use crate::contained::say;
-use crate::control::{By, Command};
 use crate::event::{About, EventKind};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -520,7 +519,7 @@ impl Follower {
                 let (reply, again) = self.retries.awaiting(path);
                 let by = By::Watcher { reply, again };
                 // A host that is ending wants no more candidates.
-                let _ = self.shared.send(Command::Update { candidate, by, took });
+                let _ = self.shared.commands.send(Command::Update { candidate, by, took });
                 None
             }
             Err(refusal) => Some(Doubtful {
@@ -558,7 +557,8 @@ struct Doubtful {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Bounds;
+    use crate::command::Commands;
+    use crate::settings::Bounds;
     use crate::shared::Checks;
     use std::cell::Cell;
     use std::fs;
@@ -574,7 +574,7 @@ mod tests {
     }
 
     fn shared() -> (Arc<Shared>, Receiver<Command>) {
-        let (send, commands) = channel();
+        let (send, commands) = Commands::queue();
         (Arc::new(Shared::new(Bounds::default(), Checks::default(), send)), commands)
     }
 

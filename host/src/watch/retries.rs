@@ -5,8 +5,7 @@
 //! from a second up to ten minutes, and none of them is the last: whatever has to pass may take
 //! days.
 
-use crate::control::Reply;
-use crate::host::Applied;
+use crate::command::{Applied, Reply};
 use crate::refusal::{Refusal, Stage};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 use super::*;
-use crate::host::Bounds;
+use crate::command::Commands;
 use crate::runtime::Owner;
+use crate::settings::Bounds;
 use crate::shared::{Checks, Shared};
 use midflight_plugin::rt::{Exported, Linked, OfferOf, StateOf};
 use midflight_plugin::{Attached, AttachedError, Context, Plugin, StartError};
@@ -61,7 +62,7 @@ impl<T> Deref for Generation<T> {
 }
 
 fn host() -> Arc<Shared> {
-    Arc::new(Shared::new(Bounds::default(), Checks::default(), channel().0))
+    Arc::new(Shared::new(Bounds::default(), Checks::default(), Commands::queue().0))
 }
 
 #[test]

@@ -34,9 +34,11 @@ pub(super) use parent::Preflight;
 
 use crate::library::{ContractNumber, Program};
 use crate::refusal::{Code, Refusal};
+use crate::settings::Bounds;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Set in the child's environment, to the number of its parent. It says nothing without the socket.
 const VARIABLE: &str = "MIDFLIGHT_PREFLIGHT";
@@ -48,6 +50,13 @@ static THE_LINE: OnceLock<Result<Program, String>> = OnceLock::new();
 /// Does this program's main have the line, and can it be started once more?
 pub(crate) fn is_possible() -> bool {
     program().is_some()
+}
+
+/// How long one may take; `None` where there is none.
+pub(crate) fn limit(bounds: &Bounds) -> Option<Duration> {
+    // A century is for ever, and can be added to any clock.
+    let limit = bounds.preflight_deadline.min(Duration::from_secs(u32::MAX.into()));
+    (bounds.preflight && is_possible()).then_some(limit)
 }
 
 /// Why there is none although the line is there.

@@ -4,8 +4,8 @@
 //! over the rows that have changed, and whoever wants a status puts it together, once for each
 //! change.
 
-use super::{GenerationStatus, PluginStatus, Status};
 use crate::generation::Footprint;
+use crate::status::{GenerationStatus, PluginStatus, Status};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
