@@ -148,9 +148,9 @@ macro_rules! contract_crate {
 ///
 /// A crate that is a cdylib and an rlib at once can be linked into a program, too. Its functions
 /// then stand before the C library's for the whole program: without a host's table they lead to
-/// those, and what a plugin is refused (`SIGEV_THREAD`, `clone` with `CLONE_VM`) the program is
-/// refused as well. Versions of it that a host in that program loads look at their own place. Two
-/// such crates don't link into one program. To run a plugin without a library, link its logic:
+/// those, but for what keeps a pointer for good (`on_exit`, `register_printf_function`, `profil`),
+/// which the program is refused as well. Versions of it that a host in that program loads look at
+/// their own place. Two such crates don't link into one program. To run a plugin without a library, link its logic:
 /// `HostBuilder::link`.
 ///
 /// ```

@@ -43,6 +43,9 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// It is handed over while calls use it: they wait for what has changed meanwhile to be copied, not
 /// for the whole table.
 ///
+/// A key that compares equal to one that is there is that key, as in any map: what was put in first
+/// says how it is spelt, here and in the next version. One that was taken out is spelt anew.
+///
 /// A value is changed by [`insert`](Table::insert) and [`update`](Table::update) alone. One that
 /// changes by itself, an atomic, is copied as it was at some time during the copy: what it changed
 /// to later is lost.

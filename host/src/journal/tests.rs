@@ -863,19 +863,22 @@ fn j06_what_may_be_another_hosts_is_neither_written_over_nor_shared() {
     let copy = file(&file_path);
     std::fs::remove_file(&file_path).unwrap();
     std::fs::write(&file_path, &copy).unwrap();
-    let error = first.append(&committed("web", &["pages 1"])).unwrap_err().to_string();
+    let web = || committed("web", &["pages 1"]);
+    let error = first.append(&web()).expect_err("the copy is somebody's").to_string();
     assert!(error.contains("another file lies at") && error.contains("move it away"), "{error}");
     assert_eq!(file(&file_path), copy);
     std::fs::remove_file(&file_path).unwrap();
-    first.append(&committed("web", &["pages 1"])).unwrap();
+    first.append(&web()).unwrap();
 
     // A lock that was removed, and taken by another host.
     std::fs::remove_file(path.join("lock")).unwrap();
-    let error = first.append(&one()).unwrap_err();
+    let error = first.append(&one()).expect_err("its lock is another host's");
     assert!(matches!(error, JournalError::Lost { .. }), "{error}");
     let (second, second_store, _) = open(&path, Bounds::default()).unwrap();
     let (digest, bytes) = library("fees 1");
-    for error in [first.append(&one()).unwrap_err(), store.put(digest, &bytes).unwrap_err()] {
+    let lost = "the directory is another host's";
+    for error in [first.append(&one()).expect_err(lost), store.put(digest, &bytes).expect_err(lost)]
+    {
         assert!(matches!(error, JournalError::Lost { .. }), "{error}");
         assert!(error.to_string().contains("is not this host's any more"), "{error}");
     }
@@ -887,7 +890,9 @@ fn j06_what_may_be_another_hosts_is_neither_written_over_nor_shared() {
     std::fs::rename(&path, base.path().join("moved")).unwrap();
     let (mut second, _second_store, opened) = open(&path, Bounds::default()).unwrap();
     assert_eq!(opened, ORDERLY);
-    for error in [first.append(&one()).unwrap_err(), store.put(digest, &bytes).unwrap_err()] {
+    let lost = "the directory is another host's";
+    for error in [first.append(&one()).expect_err(lost), store.put(digest, &bytes).expect_err(lost)]
+    {
         assert!(matches!(error, JournalError::Lost { .. }), "{error}");
     }
     second.append(&one()).unwrap();
@@ -938,7 +943,8 @@ fn j09_all_that_is_kept_is_bounded() {
     }
     let state = journal.state();
     let held: Vec<_> = (0..200).map(|it| is_held(state, &format!("fees bad {it}"))).collect();
-    assert!(held[136..].iter().all(|held| *held) && held[..136].iter().all(|held| !held));
+    assert!(held[136..].iter().all(|held| *held), "the last 64 are held");
+    assert!(held[..136].iter().all(|held| !held), "no more of a plugin than 64 are held");
     let reasons = state.held.values().flatten().map(|held| held.reason.len());
     assert!(reasons.max().unwrap() <= 512);
     let bytes = disk.read(JOURNAL, u64::MAX).unwrap().unwrap().len() as u64;
@@ -953,7 +959,8 @@ fn j09_all_that_is_kept_is_bounded() {
         journal.append(&Record::Asked { plugin, contract, by }).unwrap();
     }
     let state = journal.state();
-    assert!(state.held.len() + state.asked.len() < 800, "{}", state.held.len());
+    let strangers = state.held.len() + state.asked.len();
+    assert!(strangers < 800, "{strangers} plugins that are not committed are remembered");
     assert!(is_held(state, "fees bad 199") && state.asked["fees"].len() == 64);
     let bytes = disk.read(JOURNAL, u64::MAX).unwrap().unwrap().len() as u64;
     assert!(bytes <= bytes_max, "{bytes}");
@@ -963,7 +970,7 @@ fn j09_all_that_is_kept_is_bounded() {
     set[0].config = "#".repeat(1 << 20);
     let before = state.clone();
     let record = Record::Committed { group: "exchange".into(), set };
-    let error = journal.append(&record).unwrap_err().to_string();
+    let error = journal.append(&record).expect_err("a line of 1 MiB").to_string();
     assert!(error.contains("too long") && error.contains("a shorter configuration"), "{error}");
     assert_eq!(*journal.state(), before);
 }

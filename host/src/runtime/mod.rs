@@ -393,12 +393,33 @@ mod tests {
         pub(super) trait Book {
             fn best(&self) -> u64;
         }
+
+        #[midflight_plugin::record]
+        pub(super) struct Product {
+            pub(super) price: u64,
+        }
+
+        #[midflight_plugin::contract]
+        pub(super) trait Shop {
+            fn product(&self, number: u64) -> Product;
+        }
     }
 
     mod asked {
         #[midflight_plugin::contract]
         pub(super) trait Book {
             fn best(&self) -> u32;
+        }
+
+        #[midflight_plugin::record]
+        pub(super) struct Product {
+            pub(super) price: u64,
+            pub(super) weight: u32,
+        }
+
+        #[midflight_plugin::contract]
+        pub(super) trait Shop {
+            fn product(&self, number: u64) -> Product;
         }
     }
 
@@ -407,6 +428,25 @@ mod tests {
         fn best(&self) -> u64 {
             101
         }
+    }
+    impl provided::Shop for Board {
+        fn product(&self, number: u64) -> provided::Product {
+            provided::Product { price: number }
+        }
+    }
+
+    #[test]
+    fn u06_a_record_of_a_service_that_has_changed_is_named_with_its_field() {
+        let shop = Provided::of::<dyn provided::Shop, _>(Arc::new(Board));
+        let owner =
+            Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([shop]), 0, Weak::new());
+        let asked = Known::of::<dyn asked::Shop>().layout;
+        let reason = find(&owner, "midflight::Shop", asked).expect_err("another layout");
+        let says = "midflight::Shop: product, result, Product.weight: plugin says u32, host says no \
+                    such field";
+        assert!(reason.starts_with(says), "{reason}");
+        let told = owner.unserved(&format!("start says: {reason}"));
+        assert_eq!(told, Some(Code::ServiceMismatch), "not the plugin's own reason");
     }
 
     #[test]

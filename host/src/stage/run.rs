@@ -457,7 +457,8 @@ mod tests {
             .collect();
         let own = create(&base);
         let path = own.place().expect("a place").path().to_owned();
-        assert!(taken.iter().all(|(path, _)| path.join("probe.1.so").exists()));
+        let is_left = |(path, _): &(PathBuf, OwnedFd)| path.join("probe.1.so").exists();
+        assert!(taken.iter().all(is_left), "the others' images stay");
         assert!(taken.iter().all(|(taken, _)| *taken != path));
     }
 

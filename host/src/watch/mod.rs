@@ -560,6 +560,7 @@ mod tests {
     use crate::command::Commands;
     use crate::settings::Bounds;
     use crate::shared::Checks;
+    use notify::event::MetadataKind;
     use std::cell::Cell;
     use std::fs;
 
@@ -581,6 +582,27 @@ mod tests {
     fn texts(directory: &Path, count: usize) -> Vec<PathBuf> {
         let paths = (0..count).map(|at| directory.join(format!("{at:03}.so")));
         paths.inspect(|path| fs::write(path, "this is text\n").unwrap()).collect()
+    }
+
+    /// A file that can't be read is tried again by and by as well, so what it becomes tells nothing
+    /// of the event.
+    #[test]
+    fn w04_an_event_of_permissions_asks_for_what_could_not_be_read() {
+        let home = tempfile::tempdir().unwrap();
+        let (shared, _commands) = shared();
+        let (messages, _receive) = channel();
+        let directory = home.path().canonicalize().unwrap();
+        let [unreadable, read] = &*texts(&directory, 2) else { panic!("two files") };
+        let mut follower = Follower::new(directory, shared, counted, messages);
+        for path in [unreadable, read] {
+            follower.files.looked_into(path, Identity::of(path));
+        }
+        let refusal = Refusal::new(crate::refusal::Code::FileUnreadable, "no permissions");
+        follower.files.refused(unreadable, &refusal);
+        let permitted = What::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        let asked = follower.asked_of(unreadable, permitted);
+        assert!(asked == [Look::At(unreadable.clone())], "{} looks", asked.len());
+        assert!(follower.asked_of(read, permitted).is_empty(), "its content is the same");
     }
 
     #[test]

@@ -140,7 +140,7 @@ mod tests {
         retries.hear(now);
         assert_eq!((retries.is_awaiting(), retries.next()), (false, Some(now + FIRST)));
         let (reply, again) = retries.awaiting(path);
-        assert!(again);
+        assert!(again, "the control plane is told that it has been asked before");
         reply.send(Err(refusal(Code::LayoutMismatch))).unwrap();
         retries.hear(now);
         assert_eq!((retries.is_awaiting(), retries.next()), (false, None), "that lasts");

@@ -238,10 +238,10 @@ fn s14_a_function_that_was_looked_up_is_the_runtimes() {
 }
 
 /// Runs the program that exports all that it defines.
-fn exporting(before: Fixture, after: Fixture) -> String {
-    let program = env!("CARGO_BIN_EXE_exporting");
-    let output =
-        Command::new(program).args([before.path(), after.path()]).output().expect("the program");
+fn exporting(files: &[Fixture]) -> String {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_exporting"));
+    program.args(files.iter().map(|fixture| fixture.path()));
+    let output = program.output().expect("the program");
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{:?}\n{said}", output.status);
     said
@@ -249,7 +249,12 @@ fn exporting(before: Fixture, after: Fixture) -> String {
 
 #[test]
 fn s16_a_host_with_the_same_names_is_not_taken_for_the_plugin() {
-    assert!(exporting(Fixture::Reaching, Fixture::ReachingV2).contains("survived"));
+    assert!(exporting(&[Fixture::Reaching, Fixture::ReachingV2]).contains("survived"));
+}
+
+#[test]
+fn u17_a_plugins_crate_in_a_program_leads_to_the_c_library() {
+    assert!(exporting(&[]).contains("alone"));
 }
 
 #[test]
@@ -263,7 +268,7 @@ fn s16_a_plugin_that_looks_at_another_place_is_refused() {
 
 #[test]
 fn s17_an_export_that_the_host_has_as_well_is_refused() {
-    let said = exporting(Fixture::Reaching, Fixture::ReachingExports);
+    let said = exporting(&[Fixture::Reaching, Fixture::ReachingExports]);
     assert!(said.contains("export_taken") && said.contains("`reaching_exported`"), "{said}");
     // In a host that has no such name, the plugin's own runs.
     let scene = Scene::new();

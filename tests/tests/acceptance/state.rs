@@ -608,6 +608,15 @@ fn a46_what_is_attached_to_an_object_is_there_once_through_all_versions() {
 
 #[test]
 fn j01_a_late_restore_changes_nothing_in_what_serves_again() {
+    // Who clears up after it is there before it, or has given that up.
+    for late in [Duration::ZERO, Duration::from_millis(1_500)] {
+        restores_late(late);
+    }
+}
+
+/// A restore that ends so `late` after it was given up.
+#[track_caller]
+fn restores_late(late: Duration) {
     let wait = Duration::from_millis(200);
     let scene = Scene::with(|builder| {
         let builder = builder.handover_wait_max(wait).hook_deadline(wait);
@@ -624,6 +633,7 @@ fn j01_a_late_restore_changes_nothing_in_what_serves_again() {
     assert!(lost.contains("keeping 1.0.0 was still in the restore of its state"), "{lost}");
     assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(45)));
     scene.slot.pay(7, 1).expect("paid");
+    thread::sleep(late);
     // The worker that was given up restores what it was to restore, now.
     scene.clerk.leave.open();
     let began = Instant::now();
@@ -633,13 +643,13 @@ fn j01_a_late_restore_changes_nothing_in_what_serves_again() {
     };
     while at_work() {
         assert!(began.elapsed() < WITHIN, "the second version goes");
-        assert_eq!(scene.slot.sum(), Ok(46));
+        assert_eq!(scene.slot.sum(), Ok(46), "{late:?}: what serves has what was paid since");
     }
     // The next one to come by waits for the end of that.
     scene.apply(Fixture::KeepingV3);
     scene.slot.pay(7, 1).expect("paid");
     scene.host.rollback("keeping").expect("a way back");
-    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(47)));
+    assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(1), Ok(47)), "{late:?}");
     assert_eq!(scene.log.count("state_lost"), 1);
     scene.end();
 }
@@ -662,12 +672,21 @@ impl Scene {
     /// Both, with one store.
     #[track_caller]
     fn release(&self, version: &str, one: Fixture, other: Fixture) {
-        let plugin = |name: &str, fixture: Fixture| {
+        self.apply_release(&[("keeping", version, one, ""), ("keeping-other", version, other, "")]);
+    }
+
+    /// Of each its name, its version, its file, and what its configuration has.
+    #[track_caller]
+    fn apply_release(&self, plugins: &[(&str, &str, Fixture, &str)]) {
+        let plugin = |(name, version, fixture, config): &(&str, &str, Fixture, &str)| {
             let file = fixture.path();
-            format!("[[plugin]]\nname = {name:?}\nversion = {version:?}\nfile = {file:?}\n")
+            format!(
+                "[[plugin]]\nname = {name:?}\nversion = {version:?}\nfile = {file:?}\n\
+                 config = {{ {config} }}\n"
+            )
         };
         let path = self.home.path().join("release.toml");
-        let text = plugin("keeping", one) + &plugin("keeping-other", other);
+        let text = plugins.iter().map(plugin).collect::<String>();
         std::fs::write(&path, text).expect("a release file");
         self.host.apply_release(&path).unwrap_or_else(|refusal| panic!("{refusal}"));
     }
@@ -700,6 +719,29 @@ fn j05_a_return_moves_the_states_of_all_or_of_none() {
         }
         scene.end();
     }
+}
+
+#[test]
+fn j05_where_one_state_has_no_way_back_no_other_goes_without_it() {
+    let (scene, other) = Scene::of_two();
+    scene.release("2.0.0", Fixture::KeepingV2, Fixture::KeepingOtherV2);
+    // The one takes over what the version before it has, and knows no other schema.
+    scene.apply_release(&[
+        ("keeping", "2.0.1", Fixture::KeepingStuck, ""),
+        ("keeping-other", "2.0.0", Fixture::KeepingOtherV2, "again = true"),
+    ]);
+    scene.slot.pay(0, 50).expect("paid");
+    other.pay(0, -50).expect("paid");
+    scene.host.rollback("keeping").expect("a way back");
+    assert_eq!((scene.slot.version(), other.version()), (Ok(1), Ok(1)));
+    let both = (scene.slot.sum(), other.sum());
+    assert_eq!(both, (Ok(100), Ok(100)), "as at the switch, of both");
+    for (generation, why) in [(1, "from schema 2 of the state to 1"), (2, "that of keeping stays")]
+    {
+        let lost = scene.log.wait("state_lost", generation).to_string();
+        assert!(lost.contains(why), "{lost}");
+    }
+    scene.end();
 }
 
 #[test]

@@ -711,15 +711,18 @@ fn j04_a_probation_ends_whatever_its_neighbours_do() {
 fn j04_a_check_of_the_group_that_fails_is_about_what_came_last() {
     let ill = Arc::new(AtomicBool::new(false));
     let is_ill = Arc::clone(&ill);
-    let check = move |_: &str| if is_ill.load(SeqCst) { Err("ill".to_owned()) } else { Ok(()) };
-    let (rig, other) = neighbours(LONG, |builder| builder.health_check(check));
+    // Once: what would be left after that is what came last by then.
+    let once = move |_: &str| {
+        if is_ill.swap(false, SeqCst) { Err("ill".to_owned()) } else { Ok(()) }
+    };
+    let (rig, other) = neighbours(LONG, |builder| builder.health_check(once));
     rig.apply(Fixture::V2);
     rig.host.configure("other", "factor = 5").expect("applied");
     ill.store(true, SeqCst);
-    rig.log.wait("returned", 4);
-    ill.store(false, SeqCst);
+    let returned = rig.log.wait_for("a return", |event| event.kind.name() == "returned");
+    assert_eq!(returned.generation, Some(4), "{returned}");
     rig.log.wait("unmapped", 4);
-    assert_eq!(other.generation(), Ok(2));
+    assert_eq!((rig.probe.generation(), other.generation()), (Ok(3), Ok(2)));
     rig.end();
 }
 
