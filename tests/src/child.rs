@@ -3,7 +3,7 @@
 //! Tests share a process, so one that counts mappings counts those of all. The child is this very
 //! test binary, told to run this very test; what it leaves behind is an exit status and its output.
 
-use crate::fixture;
+use crate::{Apart, fixture};
 use std::any::type_name;
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
@@ -49,9 +49,13 @@ pub fn run_child(test: &str, argument: &str) -> Exit {
     run(&[], test, argument, |child| child)
 }
 
-/// As [`run_child`], where it may mount file systems that nobody else sees.
-pub fn run_child_with_mounts(test: &str, argument: &str) -> Exit {
-    run(&["unshare", "--map-root-user", "--mount", "--"], test, argument, |child| child)
+/// Runs the test `test` as a child with namespaces of its own, and asserts that it ends well; or
+/// skips it, where it may have none.
+#[track_caller]
+pub fn run_child_apart(apart: Apart, test: &str, argument: &str) {
+    if apart.is_allowed_to(test) {
+        run(apart.through(), test, argument, |child| child).assert_ok();
+    }
 }
 
 /// As [`run_child`], after `prepare`, which may add to the child's environment.

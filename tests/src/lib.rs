@@ -14,6 +14,7 @@ mod fixture;
 mod footprint;
 mod ledger;
 mod log;
+mod privilege;
 pub mod process;
 mod random;
 mod rig;
@@ -22,13 +23,14 @@ mod way;
 pub use answers::{check_answers, trade};
 pub use arguments::arguments;
 pub use child::{
-    Exit, FIXTURES, in_child, run_child, run_child_with, run_child_with_mounts, with_children,
+    Exit, FIXTURES, in_child, run_child, run_child_apart, run_child_with, with_children,
 };
 pub use desk::Desk;
 pub use fixture::{Fixture, fixtures_for};
 pub use footprint::Footprint;
 pub use ledger::Ledger;
 pub use log::{Log, WITHIN};
+pub use privilege::{Apart, is_root_to, mount_memory, skip};
 pub use random::Random;
 pub use rig::Rig;
 pub use way::{Either, Way};

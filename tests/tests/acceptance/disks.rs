@@ -4,12 +4,12 @@
 
 use midflight::{Code, Host, HostError, Stage};
 use midflight_tests::{
-    Fixture, Rig, check_answers, in_child, process, run_child_with_mounts, with_children,
+    Apart, Fixture, Rig, check_answers, in_child, mount_memory, process, run_child_apart,
+    with_children,
 };
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn a74_a_link_to_a_directory_is_swapped_as_kubernetes_does_it() {
@@ -145,7 +145,7 @@ fn file_systems_that_refuse_an_image() {
     with_children(
         |case| {
             let tmpfs = tempfile::tempdir().expect("a directory");
-            mount(&["-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs"], tmpfs.path());
+            mount_memory("size=64m,mode=700", tmpfs.path());
             let images = tmpfs.path().join("images");
             let rig = Rig::with(|builder| builder.run_directory(&images));
             rig.apply(Fixture::V1);
@@ -156,11 +156,11 @@ fn file_systems_that_refuse_an_image() {
                     Code::DiskFull
                 }
                 "read-only" => {
-                    mount(&["-o", "remount,ro"], tmpfs.path());
+                    mount_memory("remount,ro", tmpfs.path());
                     Code::RunDirectoryReadOnly
                 }
                 _ => {
-                    mount(&["-o", "remount,noexec"], tmpfs.path());
+                    mount_memory("remount,noexec", tmpfs.path());
                     Code::RunDirectoryNoexec
                 }
             };
@@ -172,7 +172,7 @@ fn file_systems_that_refuse_an_image() {
 
             match case {
                 "full" => fs::remove_file(tmpfs.path().join("filler")).expect("room"),
-                "read-only" => mount(&["-o", "remount,rw"], tmpfs.path()),
+                "read-only" => mount_memory("remount,rw", tmpfs.path()),
                 _ => {
                     let fresh = tmpfs.path().join("fresh");
                     let Err(error) = Host::builder().run_directory(fresh).start() else {
@@ -184,7 +184,7 @@ fn file_systems_that_refuse_an_image() {
                             .to_string()
                             .contains("noexec")
                     );
-                    mount(&["-o", "remount,exec"], tmpfs.path());
+                    mount_memory("remount,exec", tmpfs.path());
                 }
             }
             rig.apply(Fixture::V2);
@@ -192,13 +192,8 @@ fn file_systems_that_refuse_an_image() {
         },
         |test| {
             for case in ["full", "read-only", "noexec"] {
-                run_child_with_mounts(test, case).assert_ok();
+                run_child_apart(Apart::Mounts, test, case);
             }
         },
     );
-}
-
-fn mount(arguments: &[&str], at: &Path) {
-    let status = Command::new("mount").args(arguments).arg(at).status().expect("mount");
-    assert!(status.success(), "mount {arguments:?}: {status}");
 }

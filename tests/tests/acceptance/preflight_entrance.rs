@@ -1,6 +1,6 @@
 //! Whom a preflight's child obeys: its own parent, and nobody else who starts the program.
 
-use midflight_tests::{Fixture, fixtures_for};
+use midflight_tests::{Fixture, fixtures_for, is_root_to};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -118,8 +118,7 @@ fn s02_another_program_of_the_same_user_is_not_obeyed() {
 /// As root makes a setuid program or gives one capabilities, and another user starts it.
 #[test]
 fn s02_a_program_with_more_rights_than_who_starts_it_obeys_nobody() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: only root can give a program rights");
+    if !is_root_to("give a program rights") {
         return;
     }
     let setuid = |program: &Path| {
@@ -147,8 +146,7 @@ fn s02_a_program_with_more_rights_than_who_starts_it_obeys_nobody() {
 /// A helper between the two has changed the user, as `sudo` does.
 #[test]
 fn s02_a_socket_of_another_users_is_not_obeyed() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: only root can change the user");
+    if !is_root_to("change the user") {
         return;
     }
     let attack = Attack::on(|_| {});
@@ -159,8 +157,7 @@ fn s02_a_socket_of_another_users_is_not_obeyed() {
 /// Such a service runs, and says once that it has no preflight.
 #[test]
 fn s02_a_setuid_service_has_no_preflight() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: only root can give a program rights");
+    if !is_root_to("give a program rights") {
         return;
     }
     let home = TempDir::new().expect("a directory");

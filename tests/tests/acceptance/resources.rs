@@ -4,7 +4,8 @@
 
 use midflight::{Code, Host, HostBuilder, Publish, Residency, Stage};
 use midflight_tests::{
-    Fixture, Rig, WITHIN, check_answers, in_child, process, run_child_with, with_children,
+    Apart, Fixture, Rig, WITHIN, check_answers, in_child, is_root_to, process, run_child_apart,
+    run_child_with, with_children,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
@@ -176,6 +177,47 @@ fn r04_health_is_asked_when_there_is_a_thread() {
     });
 }
 
+/// As two containers that share a directory for images: the number in the name of what one has made
+/// is nobody's to the other.
+#[test]
+fn r01_a_host_of_another_pid_namespace_takes_no_images_away() {
+    let serving_in = |shared: &Path| {
+        let rig = Rig::with(|builder| builder.run_directory(shared.join("images")));
+        rig.apply(Fixture::V1);
+        rig.apply(Fixture::V2);
+        rig
+    };
+    let end = |rig: Rig| {
+        rig.host.rollback("probe").expect("its images are there");
+        check_answers(&rig.probe, 1);
+        rig.end();
+    };
+    with_children(
+        |shared| {
+            assert_eq!(std::process::id(), 1);
+            let shared = Path::new(shared);
+            let second = serving_in(shared);
+            fs::write(shared.join("second serves"), "").expect("a mark");
+            until("a third host", &second, || shared.join("third served").exists());
+            end(second);
+        },
+        |test| {
+            let shared = tempfile::tempdir().expect("a directory");
+            let path = shared.path();
+            let first = serving_in(path);
+            thread::scope(|scope| {
+                let argument = path.to_str().expect("a path of letters");
+                let child = scope.spawn(|| run_child_apart(Apart::Processes, test, argument));
+                let serves = || path.join("second serves").exists() || child.is_finished();
+                until("the second host", &first, serves);
+                end(serving_in(path));
+                fs::write(path.join("third served"), "").expect("a mark");
+            });
+            end(first);
+        },
+    );
+}
+
 #[test]
 fn r02_a_temporary_directory_that_is_cleaned_stops_no_update() {
     let rig = Rig::serving(Fixture::V1);
@@ -282,9 +324,6 @@ fn drop_privileges() {
 fn r12_a_service_that_drops_its_privileges_is_updated() {
     with_children(
         |case| {
-            if !rustix::process::geteuid().is_root() {
-                return; // it has none to drop
-            }
             let rig = Rig::serving(Fixture::V1);
             // Read before, as the files of this test are root's.
             let [v2, v3] = [Fixture::V2, Fixture::V3].map(|fixture| fixture.bytes());
@@ -319,6 +358,9 @@ fn r12_a_service_that_drops_its_privileges_is_updated() {
             std::mem::forget(open);
         },
         |test| {
+            if !is_root_to("drop privileges") {
+                return;
+            }
             let home = tempfile::tempdir().expect("a directory");
             let mode = |mode| fs::set_permissions(home.path(), fs::Permissions::from_mode(mode));
             for (case, open) in [("temporary", 0o1777), ("nowhere", 0o755)] {
@@ -335,10 +377,10 @@ fn r12_a_service_that_drops_its_privileges_is_updated() {
 
 #[test]
 fn r12_a_journal_that_a_service_may_not_write_any_more_says_whose_it_is() {
+    if !is_root_to("drop privileges") {
+        return;
+    }
     in_child(|| {
-        if !rustix::process::geteuid().is_root() {
-            return; // it has no privileges to drop
-        }
         let home = tempfile::tempdir().expect("a directory");
         let journal = home.path().join("journal");
         let rig = Rig::with(|builder| builder.journal(&journal));

@@ -5,7 +5,7 @@ use midflight::{Code, EventKind, HostBuilder, Mapped, Residency, Slot};
 use midflight_plugin::rt::hooks::SYMBOLS;
 use midflight_tests::{
     Fixture, Footprint, Ledger, Rig, WITHIN, check_answers, in_child, process, run_child,
-    run_child_with, with_children,
+    run_child_with, skip, with_children,
 };
 use nasty_contracts::{Deed, Ledger as LedgerContract, Nasty};
 use object::{Object, ObjectSymbol};
@@ -700,7 +700,7 @@ fn a65_the_host_holds_none_of_what_plugins_interpose() {
     interposed.sort();
     if process::has_address_sanitizer() {
         // Its runtime is in the test binary, and interposes some of them for the whole process.
-        println!("skipped: AddressSanitizer defines some of these in the host");
+        skip("AddressSanitizer defines some of these in the host");
         return;
     }
     let defined = |file: &Path| {

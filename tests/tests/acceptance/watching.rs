@@ -2,7 +2,8 @@
 
 use midflight::{Code, Event, EventKind, Host, HostError, Refusal};
 use midflight_tests::{
-    Fixture, Rig, check_answers, in_child, run_child, run_child_with_mounts, with_children,
+    Apart, Fixture, Rig, check_answers, in_child, mount_memory, run_child, run_child_apart,
+    with_children,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
@@ -139,7 +140,7 @@ fn w03_what_makes_no_event_is_seen_by_a_look() {
             wait_active(&rig, "3.0.0");
             rig.end();
         },
-        |test| run_child_with_mounts(test, "").assert_ok(),
+        |test| run_child_apart(Apart::Mounts, test, ""),
     );
 }
 
@@ -218,13 +219,9 @@ fn padded(fixture: Fixture) -> Vec<u8> {
 
 fn on_a_small_disk(body: impl FnOnce(&Path, &dyn Fn(&str))) {
     let tmpfs = tempfile::tempdir().expect("a directory");
-    let mount = |options: &str| {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(tmpfs.path());
-        assert!(mount.status().expect("mount").success(), "{mount:?}");
-    };
-    mount("size=64m,mode=700");
-    body(&tmpfs.path().join("images"), &|options| mount(&format!("remount,{options}")));
+    mount_memory("size=64m,mode=700", tmpfs.path());
+    let remount = |options: &str| mount_memory(&format!("remount,{options}"), tmpfs.path());
+    body(&tmpfs.path().join("images"), &remount);
     let unmounted = Command::new("umount").arg("--lazy").arg(tmpfs.path()).status();
     assert!(unmounted.expect("umount").success());
 }
@@ -249,7 +246,7 @@ fn w05_a_file_that_was_refused_by_a_full_disk_is_tried_again() {
                 rig.end();
             });
         },
-        |test| run_child_with_mounts(test, "").assert_ok(),
+        |test| run_child_apart(Apart::Mounts, test, ""),
     );
 }
 
@@ -276,7 +273,7 @@ fn w05_a_file_that_is_tried_again_replaces_no_newer_one() {
                 rig.end();
             });
         },
-        |test| run_child_with_mounts(test, "").assert_ok(),
+        |test| run_child_apart(Apart::Mounts, test, ""),
     );
 }
 
@@ -512,8 +509,7 @@ fn r10_a_host_without_proc_says_so_in_its_reasons() {
         |_| {
             let rig = Rig::with(|builder| builder.stop_deadline(Duration::ZERO));
             rig.apply(Fixture::V1);
-            let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/proc"]).status();
-            assert!(mounted.expect("mount").success());
+            mount_memory("mode=755", Path::new("/proc"));
             rig.apply(Fixture::V2);
             let resident = rig.log.wait_for("why it stays", |event| {
                 event.to_string().contains("resident(/proc is not mounted")
@@ -524,6 +520,6 @@ fn r10_a_host_without_proc_says_so_in_its_reasons() {
             // No orderly end here: its deadline for a stop is over at once as well.
             rig.log.wait("unmapped", 1);
         },
-        |test| run_child_with_mounts(test, "").assert_ok(),
+        |test| run_child_apart(Apart::Mounts, test, ""),
     );
 }

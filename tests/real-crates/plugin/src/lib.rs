@@ -1,7 +1,7 @@
 //! A plugin that does some work with the crate that its feature names.
 #![cfg_attr(
-    any(feature = "reclaimed", feature = "cleanup"),
-    allow(unsafe_code, reason = "promises of an allocator, and a C library's last function")
+    any(feature = "reclaimed", feature = "cleanup", feature = "crossbeam-epoch"),
+    allow(unsafe_code, reason = "promises that nobody else can make: see each")
 )]
 
 use midflight_plugin::{Context, Counted, Plugin, StartError, plugin};
@@ -121,11 +121,9 @@ mod inner {
 
 #[cfg(feature = "rhai")]
 mod inner {
-    pub(crate) struct Inner(std::sync::Mutex<()>);
-    pub(crate) fn start() -> Inner {
-        Inner(std::sync::Mutex::new(()))
-    }
-    pub(crate) fn work(_: &Inner, number: u64) -> u64 {
+    pub(crate) type Inner = ();
+    pub(crate) fn start() {}
+    pub(crate) fn work((): &(), number: u64) -> u64 {
         let engine = rhai::Engine::new();
         let doubled: i64 = engine.eval(&format!("let a = {number}; a + a")).expect("a sum");
         doubled as u64 / 2
@@ -163,31 +161,62 @@ mod inner {
     }
 }
 
+/// A runtime that has ended when it is dropped.
+#[cfg(feature = "runtime")]
+struct Runtime(Option<tokio::runtime::Runtime>);
+
+#[cfg(feature = "runtime")]
+impl Runtime {
+    fn start() -> Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Runtime(Some(builder.worker_threads(2).enable_all().build().expect("a runtime")))
+    }
+}
+
+#[cfg(feature = "runtime")]
+impl std::ops::Deref for Runtime {
+    type Target = tokio::runtime::Runtime;
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it runs until it is dropped")
+    }
+}
+
+#[cfg(feature = "runtime")]
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+        }
+    }
+}
+
 #[cfg(feature = "reqwest")]
 mod inner {
-    pub(crate) struct Inner(Option<tokio::runtime::Runtime>, reqwest::Client);
+    pub(crate) struct Inner(crate::Runtime, reqwest::Client);
     pub(crate) fn start() -> Inner {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        Inner(Some(runtime), reqwest::Client::new())
+        Inner(crate::Runtime::start(), reqwest::Client::new())
     }
     /// A request that nobody answers: the port is the discard service's, which is closed.
     pub(crate) fn work(Inner(runtime, client): &Inner, number: u64) -> u64 {
-        let runtime = runtime.as_ref().expect("it runs until it is dropped");
-        match runtime.block_on(client.get("http://127.0.0.1:9/").send()) {
+        match runtime.block_on(client.get("https://127.0.0.1:9/").send()) {
             Ok(_) => 0,
             Err(_) => number,
         }
     }
-    impl Drop for Inner {
-        fn drop(&mut self) {
-            if let Some(runtime) = self.0.take() {
-                runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-            }
-        }
+}
+
+#[cfg(feature = "tokio")]
+mod inner {
+    pub(crate) type Inner = crate::Runtime;
+    pub(crate) fn start() -> Inner {
+        crate::Runtime::start()
+    }
+    pub(crate) fn work(runtime: &Inner, number: u64) -> u64 {
+        let task = async move {
+            tokio::task::yield_now().await;
+            tokio::task::spawn_blocking(move || number).await
+        };
+        runtime.block_on(runtime.spawn(task)).expect("no panic").expect("no panic")
     }
 }
 
@@ -211,5 +240,91 @@ mod inner {
         let now = chrono::Local::now();
         let text = now.format("%Y-%m-%d %H:%M:%S %z").to_string();
         if text.len() >= 25 { number } else { 0 }
+    }
+}
+
+#[cfg(feature = "rayon-global")]
+mod inner {
+    use rayon::prelude::*;
+    pub(crate) type Inner = ();
+    pub(crate) fn start() {}
+    pub(crate) fn work((): &(), number: u64) -> u64 {
+        (0..100_u64).into_par_iter().map(|_| number).max().unwrap_or(0)
+    }
+}
+
+#[cfg(feature = "rusqlite")]
+mod inner {
+    use rusqlite::Connection;
+    use std::sync::Mutex;
+    pub(crate) type Inner = Mutex<Connection>;
+    pub(crate) fn start() -> Inner {
+        let connection = Connection::open_in_memory().expect("a database in memory");
+        connection.execute("create table t (n integer)", []).expect("a table");
+        Mutex::new(connection)
+    }
+    pub(crate) fn work(connection: &Inner, number: u64) -> u64 {
+        let connection = connection.lock().expect("nobody has panicked");
+        connection.execute("insert into t values (?)", [number as i64]).expect("a row");
+        let row = connection.query_row("select max(n) from t", [], |row| row.get::<_, i64>(0));
+        connection.execute("delete from t", []).expect("no rows");
+        row.expect("a number") as u64
+    }
+}
+
+#[cfg(feature = "crossbeam-epoch")]
+mod inner {
+    use crossbeam_epoch::{Atomic, Owned, Shared};
+    use std::sync::atomic::Ordering::SeqCst;
+    pub(crate) type Inner = Atomic<u64>;
+    pub(crate) fn start() -> Inner {
+        Atomic::null()
+    }
+    /// What it takes away is freed later, by whichever thread collects.
+    pub(crate) fn work(shared: &Inner, number: u64) -> u64 {
+        let pinned = crossbeam_epoch::pin();
+        for value in [Owned::new(number).into_shared(&pinned), Shared::null()] {
+            let old = shared.swap(value, SeqCst, &pinned);
+            if !old.is_null() {
+                // SAFETY: it is no longer reachable, and swapped out once.
+                unsafe { pinned.defer_destroy(old) };
+            }
+        }
+        number
+    }
+}
+
+/// What most services are made of: texts, numbers, identities.
+#[cfg(feature = "common")]
+mod inner {
+    pub(crate) type Inner = regex::Regex;
+    pub(crate) fn start() -> Inner {
+        let pattern = r#"^\{"id":"([0-9a-f-]{36})","price":"([0-9.]+)"\}$"#;
+        regex::Regex::new(pattern).expect("a pattern")
+    }
+    pub(crate) fn work(pattern: &Inner, number: u64) -> u64 {
+        let id = uuid::Uuid::new_v4().to_string();
+        let price = rust_decimal::Decimal::new(number as i64, 2) + rust_decimal::Decimal::ONE;
+        let json = serde_json::json!({ "id": id, "price": price.to_string() }).to_string();
+        let found = pattern.captures(&json).expect("what was written");
+        let read: rust_decimal::Decimal = found[2].parse().expect("a price");
+        let salt: u32 = rand::random();
+        let cents = (read - rust_decimal::Decimal::ONE) * rust_decimal::Decimal::ONE_HUNDRED;
+        let whole = found[1] == id && cents == rust_decimal::Decimal::from(number);
+        if whole || salt == 0 { number } else { 0 }
+    }
+}
+
+#[cfg(feature = "signal-hook")]
+mod inner {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    pub(crate) type Inner = signal_hook::SigId;
+    pub(crate) fn start() -> Inner {
+        let flag = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, flag).expect("a handler")
+    }
+    pub(crate) fn work(_: &Inner, number: u64) -> u64 {
+        number
     }
 }
