@@ -196,7 +196,8 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// `release_invalid`, or the refusal of the plugin that stopped it: nothing was switched.
+    /// `release_invalid`, also of a file of more than 1 MiB; `not_a_file` of what is none; or the
+    /// refusal of the plugin that stopped it: nothing was switched.
     pub fn apply_release(&self, path: impl AsRef<Path>) -> Result<Vec<Applied>, Refusal> {
         let began = Instant::now();
         let candidates = release_file::read(path.as_ref(), &self.shared.bounds)?;

@@ -42,7 +42,7 @@ pub enum Fault {
     /// The method panicked.
     #[error("{0}")]
     Panicked(Box<PanicReport>),
-    /// No generation of the plugin is active.
+    /// No generation of the plugin is active. Its text says which plugins are.
     #[error("plugin `{plugin}` is not loaded{}", plugin.loaded_are())]
     NotLoaded {
         /// The plugin's name; and which ones are loaded, for the text.

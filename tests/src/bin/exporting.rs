@@ -39,7 +39,7 @@ fn alone() {
     extern "C" fn exited(_: c_int, _: *mut c_void) {}
     let mut key = 0;
     // SAFETY: the destructor takes any value.
-    assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(ran)) }, 0);
+    assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(ran)) }, 0, "a key");
     // SAFETY: the key is this program's, and its value is not looked at.
     let set = move || unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(1)) };
     assert_eq!(std::thread::spawn(set).join().expect("no panic"), 0);

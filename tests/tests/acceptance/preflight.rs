@@ -20,7 +20,8 @@ struct Service {
     journal: Vec<String>,
     /// The file of its deeds.
     deed: String,
-    stderr: String,
+    /// How it ended, and what it wrote about that.
+    end: String,
     took: Duration,
     ok: bool,
 }
@@ -42,7 +43,7 @@ fn service(words: &[&str]) -> Service {
         lines: lines(&stdout),
         journal: journal.lines().map(str::to_owned).collect(),
         deed: deed.display().to_string(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        end: format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)),
         took: began.elapsed(),
         ok: output.status.success(),
     }
@@ -59,7 +60,7 @@ fn refused(words: &[&str], fixture: Fixture) -> (Service, Value) {
     let file = fixture.path().display().to_string();
     let words = [&["line"], words, &[file.as_str()]].concat();
     let service = service(&words);
-    assert!(service.ok, "{words:?}\n{:?}\n{}", service.lines, service.stderr);
+    assert!(service.ok, "{words:?}\n{:?}\n{}", service.lines, service.end);
     let line = service.lines[0].clone();
     assert_eq!(line["probe"], json!(1), "{line:#}");
     assert_eq!(line["before"], line["after"], "{line:#}");
@@ -168,7 +169,7 @@ fn a_candidate_that_is_well_is_opened_twice() {
     let files =
         [Fixture::Constructor, Fixture::Alone].map(|fixture| fixture.path().display().to_string());
     let service = service(&["line", &files[0], &files[1]]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
     assert_eq!(service.lines[0]["probe"], json!(2));
     let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
@@ -186,7 +187,7 @@ fn a_candidate_that_is_well_is_opened_twice() {
 fn an_image_that_its_candidate_has_written_to_is_made_anew() {
     let file = Fixture::Constructor.path().display().to_string();
     let service = service(&["line", "do=constructor=deface", &file, "end"]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
     assert_eq!(service.journal.len(), 2, "in the child and here: {:?}", service.journal);
     let end = service.lines.last().expect("an end");
@@ -197,7 +198,7 @@ fn an_image_that_its_candidate_has_written_to_is_made_anew() {
 fn a_child_in_which_a_candidate_is_mapped_still_has_ended_when_the_service_opens_it() {
     let file = Fixture::Constructor.path().display().to_string();
     let service = service(&["line", "do=constructor=linger", &file]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     assert_eq!(service.lines[0]["result"], json!({ "applied": "probe 2.0.0" }));
     let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
     let places: Vec<_> = places.iter().map(|(place, _)| *place).collect();
@@ -248,7 +249,7 @@ fn a_start_that_fails_or_panics_in_the_child() {
 fn a_start_that_is_well_is_stopped_in_the_child() {
     let file = Fixture::AlonePreflighted.path().display().to_string();
     let service = service(&["line", &file]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     assert_eq!(service.lines[0]["alone"], json!(2));
     let places: Vec<_> = service.journal.iter().filter_map(|line| line.split_once(' ')).collect();
     let (child, own) = (places[0].1, places[2].1);
@@ -294,7 +295,7 @@ fn without_the_line_or_switched_off_there_is_none() {
     let file = Fixture::Constructor.path().display().to_string();
     for words in [&[file.as_str()][..], &["line", "off", &file]] {
         let service = service(words);
-        assert!(service.ok, "{}", service.stderr);
+        assert!(service.ok, "{}", service.end);
         assert_eq!(service.lines[0]["probe"], json!(2));
         assert_eq!(service.journal.len(), 1, "in the service alone: {:?}", service.journal);
         let events = service.lines[0]["events"].as_array().expect("events");
@@ -338,7 +339,7 @@ fn u03_a_start_that_crashes_where_the_host_wants_it_tested() {
     // Without `probe` 1.0.0, which needs the host's services, and gets none there.
     let service =
         service(&["line", "start", "bare", "do=start=crash", &alone, &two, "do=", &alone]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     let results: Vec<_> = service.lines.iter().map(|line| &line["result"]).collect();
     assert_eq!(results[0]["code"], json!("preflight_crashed"), "{:#}", results[0]);
     assert!(results[0]["reason"].as_str().expect("a reason").contains(reason), "{:#}", results[0]);
@@ -359,7 +360,7 @@ fn kept_and_used(words: &[&str]) -> (Service, String, String) {
     let (first, second) = (file(Fixture::V2), file(Fixture::Constructor));
     let words = [&["line", first.as_str(), "kept"], words, &[second.as_str(), "end"]].concat();
     let service = service(&words);
-    assert!(service.ok, "{words:?}\n{}", service.stderr);
+    assert!(service.ok, "{words:?}\n{}", service.end);
     let kept = service.lines[1]["kept"].to_string();
     let applied = &service.lines[service.lines.len() - 2]["result"];
     assert_eq!(*applied, json!({ "applied": "probe 2.0.0" }), "{words:?}");
@@ -377,7 +378,7 @@ fn a_child_is_kept_and_serves_one_candidate() {
     let (two, three, opened) = (file(Fixture::V2), file(Fixture::V3), file(Fixture::Constructor));
     let service =
         service(&["line", &two, "kept", &opened, "kept", &three, "kept", &opened, "kept"]);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     let kept: Vec<_> = service.lines.iter().filter_map(|line| line.get("kept")).collect();
     let mut different = kept.clone();
     different.dedup();
@@ -394,7 +395,7 @@ fn nothing_is_kept_where_nothing_was_switched_or_nobody_wants_it() {
     let changed = file(Fixture::ChangedField);
     for words in [&["line", changed.as_str()][..], &["line", "unkept", &two, &three]] {
         let service = service(words);
-        assert!(service.ok, "{}", service.stderr);
+        assert!(service.ok, "{}", service.end);
         for line in &service.lines {
             assert_eq!(line["after"]["children"], json!(false), "{words:?}: {line:#}");
         }
@@ -426,7 +427,7 @@ fn a_hundred_updates_leave_one_child_and_a_shutdown_none() {
     words.extend(files.iter().map(String::as_str).cycle().take(100));
     words.extend(["kept", "end"]);
     let service = service(&words);
-    assert!(service.ok, "{}", service.stderr);
+    assert!(service.ok, "{}", service.end);
     let rests: Vec<_> = service.lines.iter().filter(|line| line.get("kept").is_some()).collect();
     for what in ["descriptors", "files"] {
         assert_eq!(rests[0][what], rests[1][what], "{what}: {rests:#?}");
