@@ -5,7 +5,7 @@
 //! holds the generation, so the image is the one that the addresses are of.
 
 use crate::library;
-use crate::stage::run;
+use crate::run;
 use midflight_plugin::Frame;
 use object::{Object, ObjectSymbol, SymbolKind};
 use std::collections::HashMap;

@@ -1,12 +1,12 @@
 //! Generations: loaded copies of plugins, from their start until their code is gone.
 
 use crate::contracts::{Known, Layout};
+use crate::image::{Image, Keep};
+use crate::layout::{self, Sides};
 use crate::library::{Allocated, Instance, Library};
 use crate::permit::Permit;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::runtime::Owner;
-use crate::stage::image::Image;
-use crate::stage::{self, Keep};
 use crate::status::{GenerationStatus, Mapped, Memory};
 use midflight_plugin::Fault;
 use midflight_plugin::rt::{Bound, Hook, Origin, Part, Tally};
@@ -139,6 +139,44 @@ pub(crate) struct Checked {
     pub(crate) offer: usize,
 }
 
+/// Compares every offer that the host knows, and demands those that its slots ask for.
+pub(crate) fn check(
+    library: &Library,
+    known: &[Known],
+    required: &[Known],
+) -> Result<Vec<Checked>, Refusal> {
+    let mut checked = Vec::new();
+    let offers: Vec<_> = library.offers().collect();
+    for (at, offer) in offers.iter().enumerate() {
+        if offers[..at].iter().any(|other| other.name == offer.name) {
+            let reason = format!("it offers two contracts of the name {}", offer.name);
+            return Err(Refusal::new(Code::EntryInvalid, reason));
+        }
+    }
+    for contract in known.iter().chain(required) {
+        let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
+            continue;
+        };
+        if checked.iter().any(|done: &Checked| done.layout == contract.layout) {
+            continue;
+        }
+        let offer = &offers[at];
+        layout::check(contract.name, contract.layout, offer.layout, Sides::HostCalls)
+            .map_err(|reason| Refusal::new(Code::LayoutMismatch, reason))?;
+        checked.push(Checked { layout: contract.layout, offer: at });
+    }
+    let missing =
+        required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));
+    if let Some(contract) = missing {
+        let names: Vec<_> = offers.iter().map(|offer| offer.name).collect();
+        return Err(Refusal::new(
+            Code::ContractMissing,
+            format!("host uses {}, plugin offers {}", contract.name, names.join(", ")),
+        ));
+    }
+    Ok(checked)
+}
+
 /// The schemas of a generation's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schema {
@@ -193,7 +231,7 @@ impl Generation {
 
     /// Compares a further contract of the host's, so that releases can bind it. On a worker.
     pub(crate) fn check(&self, contract: &Known) -> Result<(), Refusal> {
-        let checked = stage::check(&self.library, &[], slice::from_ref(contract))
+        let checked = check(&self.library, &[], slice::from_ref(contract))
             .map_err(|refusal| refusal.of(&self.plugin, &self.version))?;
         self.checked.lock().extend(checked);
         Ok(())

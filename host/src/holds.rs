@@ -4,7 +4,6 @@
 //! a share to keep it (a lease) writes here what it is, and takes that back with the share. Calls
 //! don't come here.
 
-use crate::gate::release::Release;
 use crate::holder::Held;
 use parking_lot::Mutex;
 use std::borrow::Cow;
@@ -39,22 +38,22 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// `what` holds `release`: a noun, whose first word takes an s in the plural. Where is the
+    /// `what` holds the release of `holds`: a noun, whose first word takes an s in the plural. Where is the
     /// caller's caller, with `#[track_caller]` all the way; so that must be the host's code, never
     /// a plugin's.
     #[track_caller]
-    pub(crate) fn on(release: &Release, what: impl Into<Cow<'static, str>>) -> Self {
-        Hold::at(release, what, Location::caller())
+    pub(crate) fn on(holds: &Arc<Holds>, what: impl Into<Cow<'static, str>>) -> Self {
+        Hold::at(holds, what, Location::caller())
     }
 
     /// The same, of what was taken elsewhere.
     pub(crate) fn at(
-        release: &Release,
+        holds: &Arc<Holds>,
         what: impl Into<Cow<'static, str>>,
         at: &'static Location<'static>,
     ) -> Self {
         let taken = Taken { what: what.into(), at, since: Instant::now() };
-        let holds = Arc::clone(&release.holds);
+        let holds = Arc::clone(holds);
         let mut book = holds.0.lock();
         book.last += 1;
         let number = book.last;
@@ -106,16 +105,16 @@ mod tests {
 
     #[test]
     fn each_kind_is_told_with_its_oldest() {
-        let release = Release::vacant();
+        let holds = Arc::<Holds>::default();
         let look = || {
             let mut held = Vec::new();
-            release.holds.add_to(&mut held, Instant::now());
+            holds.add_to(&mut held, Instant::now());
             held
         };
         assert_eq!(look(), []);
-        let (first, line) = (Hold::on(&release, "lease"), line!());
-        let future = Hold::on(&release, "future of exchange.quote".to_owned());
-        let second = Hold::on(&release, "lease");
+        let (first, line) = (Hold::on(&holds, "lease"), line!());
+        let future = Hold::on(&holds, "future of exchange.quote".to_owned());
+        let second = Hold::on(&holds, "lease");
         let held = look();
         let told: Vec<_> = held.iter().map(|held| (held.what.as_str(), held.count)).collect();
         assert_eq!(told, [("lease", 2), ("future of exchange.quote", 1)]);
@@ -129,12 +128,12 @@ mod tests {
 
     #[test]
     fn the_oldest_of_two_releases_is_told() {
-        let (one, other) = (Release::vacant(), Release::vacant());
+        let (one, other) = (Arc::<Holds>::default(), Arc::<Holds>::default());
         let (_older, line) = (Hold::on(&one, "lease"), line!());
         let _younger = Hold::on(&other, "lease");
         let (mut held, now) = (Vec::new(), Instant::now());
-        other.holds.add_to(&mut held, now);
-        one.holds.add_to(&mut held, now);
+        other.add_to(&mut held, now);
+        one.add_to(&mut held, now);
         assert_eq!((held.len(), held[0].count), (1, 2));
         assert_eq!(held[0].taken_at, format!("{}:{line}", file!()));
     }

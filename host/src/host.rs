@@ -7,15 +7,15 @@ use crate::control::{Control, Recall, Setup};
 use crate::event::{About, Event, EventKind, Events};
 use crate::frames;
 use crate::gate::slot::{Group, Lease, Request, Slot};
-use crate::gate::{self, pin};
+use crate::gate::{self, Home, pin};
 use crate::journal::{self, Opened, Quarantined};
 use crate::refusal::{Code, Refusal};
 use crate::release_file;
+use crate::run::RunDirectory;
 use crate::runtime::attached::AttachedData;
 use crate::runtime::{Provided, logs};
 use crate::settings::{Bounds, Publish, Share};
 use crate::shared::{Checks, Shared};
-use crate::stage::run::RunDirectory;
 use crate::stage::{Candidate, preflight, writers};
 use crate::start::Start;
 use crate::status::Status;
@@ -77,7 +77,11 @@ impl Host {
     /// layout (`layout_mismatch`), and other slots use it: it serves on. So it is with a plugin
     /// that is linked in.
     pub fn slot<C: Contract + ?Sized>(&self, plugin: &str) -> Result<Slot<C>, Refusal> {
-        gate::slot(&self.shared, plugin)
+        gate::slot(self.home(), plugin)
+    }
+
+    fn home(&self) -> Arc<dyn Home> {
+        Arc::clone(&self.shared) as Arc<dyn Home>
     }
 
     /// A handle for each plugin that serves and offers the contract `C`, by plugin name.
@@ -92,7 +96,7 @@ impl Host {
 
     /// A handle on a group. A plugin that names no group is a group of its own name.
     pub fn group(&self, name: &str) -> Group {
-        Group::new(&self.shared, name)
+        Group::new(self.home(), name)
     }
 
     /// [`Group::request`] on the group named `group`; with a [`Group`] at hand the look-up is saved.

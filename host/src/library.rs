@@ -10,10 +10,10 @@ mod program;
 
 use crate::contained::say;
 use crate::contracts::Layout;
+use crate::image::Image;
 use crate::refusal::{Code, Refusal};
+use crate::run::is_noexec;
 use crate::runtime::Owner;
-use crate::stage::image::Image;
-use crate::stage::run::is_noexec;
 use crate::status::{Mapped, Memory};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use midflight_inspect::text;

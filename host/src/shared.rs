@@ -1,18 +1,21 @@
 //! What the data plane, the control plane and the user's handles share.
 
-use crate::command::Commands;
+use crate::command::{Command, Commands};
 use crate::contained::contained;
+use crate::contracts::Wanted;
 use crate::event::{About, EventKind, EventLog};
+use crate::gate::Home;
 use crate::gate::cell::GroupCell;
 use crate::gate::release::Release;
 use crate::refusal::Refusal;
+use crate::runtime::Surroundings;
 use crate::runtime::attached::AttachedData;
 use crate::settings::Bounds;
 use crate::shown::Shown;
 use arc_swap::ArcSwap;
 use midflight_inspect::Spare;
 use midflight_plugin::rt::with_cure;
-use midflight_plugin::{Fault, PanicReport};
+use midflight_plugin::{Absent, Fault, PanicReport};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -31,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) shown: Arc<Shown>,
     pub(crate) attached: AttachedData,
     /// The group of plugins that are not there: it never gets a release.
-    pub(crate) vacant: Arc<GroupCell>,
+    vacant: Arc<GroupCell>,
     /// Something waits for a switch point: set by the control plane, read at every switch point.
     pub(crate) waiting: AtomicBool,
     groups: Directory,
@@ -112,15 +115,6 @@ impl Shared {
         }
     }
 
-    /// The group of a plugin that was active at least once.
-    pub(crate) fn group_of(&self, plugin: &str) -> Option<Arc<GroupCell>> {
-        self.plugins.get(plugin)
-    }
-
-    pub(crate) fn group(&self, name: &str) -> Option<Arc<GroupCell>> {
-        self.groups.get(name)
-    }
-
     /// Puts `plugin` into `group`, for good. The control plane alone calls it.
     pub(crate) fn join(&self, plugin: &Arc<str>, group: &Arc<str>) -> Arc<GroupCell> {
         let cell = self.groups.get(group).unwrap_or_else(|| {
@@ -143,9 +137,35 @@ impl Shared {
         self.events.add(about, took, EventKind::Refused(refusal.clone()));
     }
 
+    pub(crate) fn commands(&self) -> Commands {
+        self.commands.clone()
+    }
+}
+
+impl Home for Shared {
+    fn vacant(&self) -> &Arc<GroupCell> {
+        &self.vacant
+    }
+
+    fn group(&self, name: &str) -> Option<Arc<GroupCell>> {
+        self.groups.get(name)
+    }
+
+    fn group_of(&self, plugin: &str) -> Option<Arc<GroupCell>> {
+        self.plugins.get(plugin)
+    }
+
+    fn absent(&self, plugin: &str) -> Absent {
+        Absent::new(plugin, &self.shown.status().serving())
+    }
+
+    fn index_of(&self, wanted: Wanted) -> Result<usize, Refusal> {
+        self.commands.ask(|reply| Command::Slot { wanted, reply })?
+    }
+
     /// Writes down a panic of something that a plugin had handed out or left, and that was dropped:
     /// no call of anybody's brings it.
-    pub(crate) fn lost(&self, fault: Fault) {
+    fn lost(&self, fault: Fault) {
         let Fault::Panicked(report) = fault else { return };
         let about = About {
             plugin: &report.plugin,
@@ -154,9 +174,15 @@ impl Shared {
         };
         self.events.add(about, Duration::ZERO, EventKind::Panicked(report.to_string()));
     }
+}
+
+impl Surroundings for Shared {
+    fn attached(&self) -> &AttachedData {
+        &self.attached
+    }
 
     /// Writes down that calls of a plugin panic at one place; `count` of them by now.
-    pub(crate) fn call_panicked(&self, report: &PanicReport, count: u64) {
+    fn call_panicked(&self, report: &PanicReport, count: u64) {
         let about = About {
             plugin: &report.plugin,
             version: &report.version,
@@ -169,10 +195,6 @@ impl Shared {
             Duration::ZERO,
             EventKind::CallPanicked { location, message, count },
         );
-    }
-
-    pub(crate) fn commands(&self) -> Commands {
-        self.commands.clone()
     }
 }
 

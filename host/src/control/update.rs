@@ -11,16 +11,17 @@ use crate::command::{Applied, By, Command, Reply};
 use crate::event::{About, EventKind};
 use crate::generation::Generation;
 use crate::holder::Holders;
+use crate::image::Image;
 use crate::mappings;
 use crate::refusal::{Code, Refusal};
+use crate::runtime::Surroundings;
 use crate::settings::Publish;
-use crate::stage::image::Image;
 use crate::stage::preflight;
 use crate::stage::{self, Candidate, Order, Refused, Step};
 use crate::status::{GenerationStatus, Residency};
 use midflight_inspect::Spare;
 use midflight_plugin::rt::{Hook, Linked};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -269,7 +270,7 @@ impl Control {
             generation,
             run: Arc::clone(&self.run),
             services: Arc::clone(&self.services),
-            host: Arc::downgrade(&self.shared),
+            host: Some(Arc::downgrade(&self.shared) as Weak<dyn Surroundings>),
             known: self.known.clone(),
             required,
             config: Arc::clone(&update.config),

@@ -46,7 +46,7 @@ impl Held {
         call: Call,
         at: &'static Location<'static>,
     ) -> Self {
-        let _hold = holds::Hold::at(&release, "answer", at);
+        let _hold = holds::Hold::at(&release.holds, "answer", at);
         Held { bound: bound.into(), release, cell: cell.into(), call, keep: keep.clone(), _hold }
     }
 
@@ -72,8 +72,8 @@ unsafe impl Hold for Held {
     }
 
     fn lost(&self, fault: Fault) {
-        if let Keep::Host(shared) = &self.keep {
-            shared.lost(fault);
+        if let Keep::Host(home) = &self.keep {
+            home.lost(fault);
         }
     }
 }

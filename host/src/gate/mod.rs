@@ -18,12 +18,10 @@ mod tests;
 pub(crate) mod turns;
 pub(crate) mod ways;
 
-use crate::command::Command;
 use crate::contracts::{Known, Wanted};
 use crate::gate::release::Release;
 use crate::meter::Meter;
 use crate::refusal::Refusal;
-use crate::shared::Shared;
 use cell::GroupCell;
 use midflight_plugin::rt::{Bound, Gate};
 use midflight_plugin::{Absent, Contract, Fault};
@@ -38,16 +36,31 @@ use ways::{Fork, Settled};
 // What a host allows unless it is told otherwise is what there is room for.
 const _: () = assert!(crate::settings::CALLS_NESTED_MAX == pin::FRAMES);
 
+/// The host of a handle, as a call that finds nothing asks it.
+pub(crate) trait Home: Send + Sync {
+    /// The group of plugins that are not there: it never gets a release.
+    fn vacant(&self) -> &Arc<GroupCell>;
+    fn group(&self, name: &str) -> Option<Arc<GroupCell>>;
+    /// The group of a plugin that was active at least once.
+    fn group_of(&self, plugin: &str) -> Option<Arc<GroupCell>>;
+    /// What stands for `plugin` where it is not loaded.
+    fn absent(&self, plugin: &str) -> Absent;
+    /// The index by which every release of this host answers what is wanted.
+    fn index_of(&self, wanted: Wanted) -> Result<usize, Refusal>;
+    /// Is told of a panic that no call of anybody's brings.
+    fn lost(&self, fault: Fault);
+}
+
 /// A slot for the contract `C` of `plugin`: the control plane checks what serves, and gives the
 /// index.
 pub(crate) fn slot<C: Contract + ?Sized>(
-    shared: &Arc<Shared>,
+    home: Arc<dyn Home>,
     plugin: &str,
 ) -> Result<Slot<C>, Refusal> {
-    let wanted = Wanted { plugin: plugin.into(), contract: Known::of::<C>() };
-    let index = shared.commands.ask(|reply| Command::Slot { wanted, reply })??;
-    let link = Link::new(Arc::clone(shared), shared.group_of(plugin).as_ref());
-    // SAFETY: the index is the answer to `wanted`, which was made of `C` and `plugin`.
+    let index = home.index_of(Wanted { plugin: plugin.into(), contract: Known::of::<C>() })?;
+    let cell = home.group_of(plugin);
+    let link = Link::new(home, cell.as_ref());
+    // SAFETY: the index is the answer to what was made of `C` and `plugin`.
     Ok(unsafe { Slot::new(link, plugin, index) })
 }
 
@@ -60,7 +73,7 @@ pub(crate) struct Link {
 
 #[derive(Clone)]
 enum Keep {
-    Host(Arc<Shared>),
+    Host(Arc<dyn Home>),
     Fixed(Arc<Fixed>),
 }
 
@@ -73,9 +86,9 @@ struct Fixed {
 }
 
 impl Link {
-    pub(crate) fn new(shared: Arc<Shared>, cell: Option<&Arc<GroupCell>>) -> Self {
-        let cell = Arc::as_ptr(cell.unwrap_or(&shared.vacant)).cast_mut();
-        Link { keep: Keep::Host(shared), cell: AtomicPtr::new(cell) }
+    pub(crate) fn new(home: Arc<dyn Home>, cell: Option<&Arc<GroupCell>>) -> Self {
+        let cell = Arc::as_ptr(cell.unwrap_or(home.vacant())).cast_mut();
+        Link { keep: Keep::Host(home), cell: AtomicPtr::new(cell) }
     }
 
     fn fixed(release: Release) -> Self {
@@ -86,16 +99,24 @@ impl Link {
         Link { keep: Keep::Fixed(fixed), cell }
     }
 
-    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+    pub(crate) fn home(&self) -> Option<&dyn Home> {
         match &self.keep {
-            Keep::Host(shared) => Some(shared),
+            Keep::Host(home) => Some(&**home),
             Keep::Fixed(_) => None,
+        }
+    }
+
+    /// Both are handles of one host.
+    fn is_beside(&self, other: &Link) -> bool {
+        match (self.home(), other.home()) {
+            (Some(own), Some(other)) => std::ptr::addr_eq(own, other),
+            _ => false,
         }
     }
 
     /// Its group did not exist when it was last looked up.
     fn is_vacant(&self) -> bool {
-        self.shared().is_some_and(|shared| std::ptr::eq(self.cell(), &*shared.vacant))
+        self.home().is_some_and(|home| std::ptr::eq(self.cell(), &**home.vacant()))
     }
 
     #[inline(always)]
@@ -106,8 +127,8 @@ impl Link {
 
     /// Looks the group up again: true if it is another one than before.
     #[cold]
-    pub(crate) fn resolve(&self, find: impl FnOnce(&Shared) -> Option<Arc<GroupCell>>) -> bool {
-        let Some(found) = self.shared().and_then(|shared| find(shared)) else {
+    pub(crate) fn resolve(&self, find: impl FnOnce(&dyn Home) -> Option<Arc<GroupCell>>) -> bool {
+        let Some(found) = self.home().and_then(find) else {
             return false;
         };
         let found = Arc::as_ptr(&found).cast_mut();
@@ -180,11 +201,11 @@ unsafe impl Gate for SlotGate {
     }
 }
 
-/// With what is loaded instead, as far as `shared` is still there to tell.
+/// With what is loaded instead, as far as there is a host to tell.
 #[cold]
-fn not_loaded(name: &str, shared: Option<&Arc<Shared>>) -> Fault {
-    let status = shared.map(|shared| shared.shown.status()).unwrap_or_default();
-    Fault::NotLoaded { plugin: Absent::new(name, &status.serving()) }
+fn not_loaded(name: &str, home: Option<&dyn Home>) -> Fault {
+    let absent = home.map(|home| home.absent(name));
+    Fault::NotLoaded { plugin: absent.unwrap_or_else(|| Absent::new(name, &[])) }
 }
 
 impl SlotGate {
@@ -192,12 +213,12 @@ impl SlotGate {
     #[cold]
     fn absent(&self, entered: &GroupCell) -> Fault {
         let plugin = &*self.target.plugin;
-        let shared = self.link.shared();
-        match shared.and_then(|shared| shared.group_of(plugin)) {
+        let home = self.link.home();
+        match home.and_then(|home| home.group_of(plugin)) {
             Some(own) if !std::ptr::eq(&*own, entered) => {
                 Fault::WrongGroup { plugin: plugin.into(), group: entered.name.clone() }
             }
-            _ => not_loaded(plugin, shared),
+            _ => not_loaded(plugin, home),
         }
     }
 
@@ -254,7 +275,7 @@ impl SlotGate {
                 Settled::Shut(door) => return Ok(Settled::Shut(door)),
                 Settled::In(None) => {}
             }
-            let moved = self.link.resolve(|shared| shared.group_of(&self.target.plugin));
+            let moved = self.link.resolve(|home| home.group_of(&self.target.plugin));
             if !moved && std::ptr::eq(self.link.cell(), cell) {
                 return Err(self.absent(cell).into());
             }

@@ -3,10 +3,9 @@
 use super::cell::{self, GroupCell};
 use super::pin::{self, Call};
 use super::ways::Fork;
-use super::{LeaseGate, Link, RequestGate, SlotGate, Target, not_loaded};
+use super::{Home, LeaseGate, Link, RequestGate, SlotGate, Target, not_loaded};
 use crate::gate::release::Release;
 use crate::holds::Hold;
-use crate::shared::Shared;
 use midflight_plugin::{Contract, Fault, ImplementedBy};
 use std::fmt;
 use std::hash::Hash;
@@ -113,9 +112,9 @@ pub struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(shared: &Arc<Shared>, name: &str) -> Self {
-        let cell = shared.group(name);
-        Group { name: name.into(), link: Link::new(Arc::clone(shared), cell.as_ref()) }
+    pub(crate) fn new(home: Arc<dyn Home>, name: &str) -> Self {
+        let cell = home.group(name);
+        Group { name: name.into(), link: Link::new(home, cell.as_ref()) }
     }
 
     /// The group's name.
@@ -221,12 +220,12 @@ impl Group {
         // SAFETY: entered.
         let share = |release: &Release| Ok::<_, Fault>(unsafe { cell::share(release) });
         let release = cell.settle(Call::REQUEST, choose, share)?;
-        Ok(Lease { _hold: Hold::on(&release, "lease"), release, link: self.link.clone() })
+        Ok(Lease { _hold: Hold::on(&release.holds, "lease"), release, link: self.link.clone() })
     }
 
     fn cell(&self) -> Option<&GroupCell> {
         if self.link.is_vacant() {
-            self.link.resolve(|shared| shared.group(&self.name));
+            self.link.resolve(|home| home.group(&self.name));
         }
         // Another thread may have found it first.
         (!self.link.is_vacant()).then(|| self.link.cell())
@@ -234,7 +233,7 @@ impl Group {
 
     #[cold]
     fn absent(&self) -> Fault {
-        not_loaded(&self.name, self.link.shared())
+        not_loaded(&self.name, self.link.home())
     }
 }
 

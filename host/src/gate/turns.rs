@@ -48,8 +48,7 @@ impl Turns {
     /// # Panics
     /// The leases are of two hosts.
     pub unsafe fn new(first: &Lease, second: &Lease) -> Self {
-        let hosts = (first.link.shared(), second.link.shared());
-        assert!(matches!(hosts, (Some(one), Some(other)) if Arc::ptr_eq(one, other)), "two hosts");
+        assert!(first.link.is_beside(&second.link), "two hosts");
         let releases = [&first.release, &second.release].map(Arc::clone);
         let cell = GroupCell::new("", Arc::clone(&releases[0]), pin::FRAMES, pin::FRAMES);
         let fixed = Arc::new(Fixed { cell, releases: releases.into() });
@@ -60,8 +59,7 @@ impl Turns {
     /// is a slot of no host or of another, whose index means another contract here.
     pub fn slot<C: Contract + ?Sized>(&self, slot: &Slot<C>) -> Option<Slot<C>> {
         // Not left to `find`, which answers for a fixed slot out of that slot's own release.
-        if !matches!((slot.gate.link.shared(), self.host.shared()), (Some(own), Some(host)) if Arc::ptr_eq(own, host))
-        {
+        if !slot.gate.link.is_beside(&self.host) {
             return None;
         }
         let releases: &[Arc<Release>] = &self.fixed.releases;

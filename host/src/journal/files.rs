@@ -5,7 +5,7 @@
 //! refuses.
 
 use super::JournalError;
-use crate::stage::run::{is_safe, private_directory};
+use crate::run::{is_safe, private_directory};
 use midflight_inspect::text;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use std::fs::File;

@@ -5,7 +5,6 @@ use super::*;
 use crate::runtime::Owner;
 use midflight_plugin::{Context, Handed, Plugin, StartError, State, contract, plugin};
 use serde::{Deserialize, Serialize};
-use std::sync::Weak;
 
 #[contract]
 pub(crate) trait Counts {
@@ -85,7 +84,7 @@ const HOOKS: [Hook; 5] =
 fn with(linked: Linked, config: &str, test: impl FnOnce(&Library, &Instance, &Origin)) {
     midflight_plugin::rt::use_host_panics();
     let image = Arc::new(Image::linked("counting", "1.0.0"));
-    let owner = Owner::new(7, "counting".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
+    let owner = Owner::new(7, "counting".into(), "1.0.0".into(), Arc::from([]), 0, None);
     let library = Library::linked(linked, &image);
     let Ok(instance) = library.start(owner.table(), config) else { panic!("no start") };
     let origin = Origin::new("counting", "1.0.0", 7);

@@ -79,7 +79,7 @@ impl Registration {
         if let Some(cell) = self.cell.get() {
             return Some(cell);
         }
-        let found = self.owner.upgrade()?.host.upgrade()?.group_of(&self.origin.plugin)?;
+        let found = self.owner.upgrade()?.host()?.group_of(&self.origin.plugin)?;
         Some(self.cell.get_or_init(|| found))
     }
 

@@ -206,7 +206,7 @@ pub(super) unsafe extern "C" fn remap(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Weak};
+    use std::sync::Arc;
 
     fn ranges(book: &Book) -> Vec<(usize, usize, bool)> {
         book.ranges.iter().map(|(start, it)| (*start, it.end, it.is_memory)).collect()
@@ -268,7 +268,7 @@ mod tests {
     /// Maps, grows, shrinks and unmaps as an allocator does, and has it given back.
     #[test]
     fn alloc1_what_is_left_is_counted_and_given_back_where_that_is_promised() {
-        let owner = Owner::new(7, "mapping".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
+        let owner = Owner::new(7, "mapping".into(), "1.0.0".into(), Arc::from([]), 0, None);
         let of = Arc::as_ptr(&owner).cast::<()>();
         let page = page_bytes();
         let (protection, flags) =
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn alloc1_without_a_promise_what_is_left_stays_and_is_told() {
-        let owner = Owner::new(7, "mapping".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
+        let owner = Owner::new(7, "mapping".into(), "1.0.0".into(), Arc::from([]), 0, None);
         let of = Arc::as_ptr(&owner).cast::<()>();
         let page = page_bytes();
         let (protection, flags) =

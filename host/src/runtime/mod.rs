@@ -23,16 +23,16 @@ pub(crate) mod threads;
 pub(crate) mod wakers;
 
 use crate::contracts::{Known, Layout};
+use crate::gate::Home;
 use crate::layout::{self, Sides};
 use crate::library::listed;
 use crate::refusal::Code;
-use crate::shared::Shared;
 use attached::AttachedData;
 use callbacks::Callbacks;
 use keys::Keys;
 use mappings::Mappings;
 use midflight_plugin::rt::{FORMAT, Hooks, HostTable, Panics, RResult, RStr, RawService, Teller};
-use midflight_plugin::{Contract, Fault, ImplementedBy, Text};
+use midflight_plugin::{Contract, Fault, ImplementedBy, PanicReport, Text};
 use parking_lot::Mutex;
 use signals::Signals;
 use spans::Spans;
@@ -65,7 +65,7 @@ pub(crate) struct Owner {
     /// The host's, which the plugin points into.
     attached: AttachedData,
     /// Not a share: generations are part of what a host holds.
-    host: Weak<Shared>,
+    host: Option<Weak<dyn Surroundings>>,
     callbacks: Callbacks,
     state: AtomicU8,
     /// Destructors that run at this moment.
@@ -81,6 +81,13 @@ pub(crate) struct Owner {
     spans: Spans,
 }
 
+/// The host of a generation, as its code needs it.
+pub(crate) trait Surroundings: Home {
+    fn attached(&self) -> &AttachedData;
+    /// Is told that calls of a plugin panic at one place; `count` of them by now.
+    fn call_panicked(&self, report: &PanicReport, count: u64);
+}
+
 /// Whose an [`Owner`] is, and what that may use.
 pub(crate) struct Of {
     pub(crate) generation: u64,
@@ -88,7 +95,8 @@ pub(crate) struct Of {
     pub(crate) version: Arc<str>,
     pub(crate) services: Arc<[Provided]>,
     pub(crate) panic_frames_max: usize,
-    pub(crate) host: Weak<Shared>,
+    /// None in a preflight's child.
+    pub(crate) host: Option<Weak<dyn Surroundings>>,
 }
 
 const OPEN: u8 = 0;
@@ -108,7 +116,7 @@ impl Owner {
         version: Arc<str>,
         services: Arc<[Provided]>,
         panic_frames_max: usize,
-        host: Weak<Shared>,
+        host: Option<Weak<dyn Surroundings>>,
     ) -> Arc<Self> {
         Self::placed(|_| Of { generation, plugin, version, services, panic_frames_max, host })
     }
@@ -160,7 +168,9 @@ impl Owner {
             services,
             unserved: Mutex::default(),
             // A host that has ended leaves nothing to anybody.
-            attached: host.upgrade().map(|host| host.attached.clone()).unwrap_or_default(),
+            attached: (host.as_ref().and_then(Weak::upgrade))
+                .map(|host| host.attached().clone())
+                .unwrap_or_default(),
             host,
             callbacks: Callbacks::default(),
             state: AtomicU8::new(OPEN),
@@ -251,18 +261,23 @@ impl Owner {
         told.map(|(_, code)| *code)
     }
 
+    /// The host, if it is there still.
+    fn host(&self) -> Option<Arc<dyn Surroundings>> {
+        self.host.as_ref()?.upgrade()
+    }
+
     /// A panic that has nobody to be told but the operator.
     fn lost(&self, fault: Fault) {
-        if let Some(host) = self.host.upgrade() {
+        if let Some(host) = self.host() {
             host.lost(fault);
         }
     }
 
     /// Tells the host's events of calls that panicked.
     pub(crate) fn teller(&self) -> Teller {
-        let host = Weak::clone(&self.host);
+        let host = self.host.clone();
         Box::new(move |report, count| {
-            if let Some(host) = host.upgrade() {
+            if let Some(host) = host.as_ref().and_then(Weak::upgrade) {
                 host.call_panicked(report, count);
             }
         })
@@ -438,8 +453,7 @@ mod tests {
     #[test]
     fn u06_a_record_of_a_service_that_has_changed_is_named_with_its_field() {
         let shop = Provided::of::<dyn provided::Shop, _>(Arc::new(Board));
-        let owner =
-            Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([shop]), 0, Weak::new());
+        let owner = Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([shop]), 0, None);
         let asked = Known::of::<dyn asked::Shop>().layout;
         let reason = find(&owner, "midflight::Shop", asked).expect_err("another layout");
         let says = "midflight::Shop: product, result, Product.weight: plugin says u32, host says no \
@@ -452,8 +466,7 @@ mod tests {
     #[test]
     fn l06_a_start_that_fails_for_want_of_a_service_has_the_hosts_reason() {
         let book = Provided::of::<dyn provided::Book, _>(Arc::new(Board));
-        let owner =
-            Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, Weak::new());
+        let owner = Owner::new(7, "asking".into(), "1.0.0".into(), Arc::from([book]), 0, None);
         let asked = Known::of::<dyn asked::Book>().layout;
         let mismatch = find(&owner, "midflight::Book", asked).expect_err("another layout");
         assert!(
@@ -471,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_visit_is_waited_for_and_none_begins_on_the_way_out() {
-        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0, Weak::new());
+        let owner = Owner::new(7, "visited".into(), "1.0.0".into(), Arc::from([]), 0, None);
         assert_eq!(owner.visit(|| 1), Some(1), "open");
         let (inside, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {

@@ -5,26 +5,23 @@
 //! [`Library`] is mapped from it, and a [`Generation`] has started. No instruction of a file runs
 //! before it is an image.
 
-pub(crate) mod image;
+mod draft;
 pub(crate) mod preflight;
-pub(crate) mod run;
 pub(crate) mod writers;
 
 use crate::contracts::Known;
-use crate::generation::{Checked, Generation, Left, Stopped};
+use crate::generation::{Generation, Left, Stopped, check};
+use crate::image::{Image, Keep};
 use crate::journal::Store;
-use crate::layout::{self, Sides};
 use crate::library::{self, Library, NotStarted, open_familiar};
 use crate::refusal::{Code, Refusal};
-use crate::runtime::{Owner, Provided};
+use crate::run::RunDirectory;
+use crate::runtime::{Owner, Provided, Surroundings};
 use crate::settings::Bounds;
-use crate::shared::Shared;
-use image::{Draft, Image};
+use draft::Draft;
 use midflight_inspect::{Bytes, Inspection, Manifest, Spare, Stamp, inspect, read, text};
 use midflight_plugin::rt::{Hook, Linked};
 use preflight::{Kept, Preflight};
-use run::RunDirectory;
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -129,43 +126,12 @@ impl Candidate {
     }
 }
 
-/// Why a library can never be unmapped, as far as its file tells.
-pub(crate) enum Keep {
-    /// One of others that it needs, which can keep pointers into it that nobody sees.
-    SharedLibrary(String),
-    /// STB_GNU_UNIQUE: the loader keeps what defines one.
-    UniqueSymbols,
-    /// It is part of the host.
-    Linked,
-}
-
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Keep::SharedLibrary(name) => write!(f, "shared library: {name}"),
-            Keep::UniqueSymbols => f.write_str("unique symbols"),
-            Keep::Linked => f.write_str("linked into the host"),
-        }
-    }
-}
-
-impl Keep {
-    /// What its author can do, if it was not meant so.
-    pub(crate) fn way_out(&self) -> Option<String> {
-        match self {
-            Keep::SharedLibrary(name) => Some(format!("link what it needs of {name} statically")),
-            Keep::UniqueSymbols => Some("compile its C++ code with -fno-gnu-unique".to_owned()),
-            Keep::Linked => None,
-        }
-    }
-}
-
 /// What a candidate needs to become a generation.
 pub(crate) struct Order {
     pub(crate) generation: u64,
     pub(crate) run: Arc<RunDirectory>,
     pub(crate) services: Arc<[Provided]>,
-    pub(crate) host: Weak<Shared>,
+    pub(crate) host: Option<Weak<dyn Surroundings>>,
     /// Contracts that the host's code knows: offers of the same name must fit.
     pub(crate) known: Vec<Known>,
     /// Contracts that slots ask this plugin for: they must be offered.
@@ -228,7 +194,7 @@ pub(crate) fn prepare(
         preflight.judge(candidate, &order, &mut draft).map_err(early)?;
         progress(Step::Preflighted);
     }
-    let (services, host) = (Arc::clone(&order.services), Weak::clone(&order.host));
+    let (services, host) = (Arc::clone(&order.services), order.host.clone());
     let owner =
         Owner::new(order.generation, plugin, version, services, order.panic_frames_max, host);
     let image = draft.finish(&place, candidate, owner.table()).map_err(early)?;
@@ -335,42 +301,4 @@ fn before_switch(generation: Generation) -> Result<Generation, (Refusal, Box<Sto
             Err((Refusal::new(Code::SwitchRefused, reason), Box::new(stopped)))
         }
     }
-}
-
-/// Compares every offer that the host knows, and demands those that its slots ask for.
-pub(crate) fn check(
-    library: &Library,
-    known: &[Known],
-    required: &[Known],
-) -> Result<Vec<Checked>, Refusal> {
-    let mut checked = Vec::new();
-    let offers: Vec<_> = library.offers().collect();
-    for (at, offer) in offers.iter().enumerate() {
-        if offers[..at].iter().any(|other| other.name == offer.name) {
-            let reason = format!("it offers two contracts of the name {}", offer.name);
-            return Err(Refusal::new(Code::EntryInvalid, reason));
-        }
-    }
-    for contract in known.iter().chain(required) {
-        let Some(at) = offers.iter().position(|offer| offer.name == contract.name) else {
-            continue;
-        };
-        if checked.iter().any(|done: &Checked| done.layout == contract.layout) {
-            continue;
-        }
-        let offer = &offers[at];
-        layout::check(contract.name, contract.layout, offer.layout, Sides::HostCalls)
-            .map_err(|reason| Refusal::new(Code::LayoutMismatch, reason))?;
-        checked.push(Checked { layout: contract.layout, offer: at });
-    }
-    let missing =
-        required.iter().find(|contract| offers.iter().all(|offer| offer.name != contract.name));
-    if let Some(contract) = missing {
-        let names: Vec<_> = offers.iter().map(|offer| offer.name).collect();
-        return Err(Refusal::new(
-            Code::ContractMissing,
-            format!("host uses {}, plugin offers {}", contract.name, names.join(", ")),
-        ));
-    }
-    Ok(checked)
 }

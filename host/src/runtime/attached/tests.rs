@@ -1,6 +1,6 @@
 use super::*;
 use crate::command::Commands;
-use crate::runtime::Owner;
+use crate::runtime::{Owner, Surroundings};
 use crate::settings::Bounds;
 use crate::shared::{Checks, Shared};
 use midflight_plugin::rt::{Exported, Linked, OfferOf, StateOf};
@@ -8,10 +8,10 @@ use midflight_plugin::{Attached, AttachedError, Context, Plugin, StartError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Deref;
-use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
+use std::sync::{Barrier, Weak};
 
 /// A plugin that asks for one field.
 struct Asks<T>(Attached<T>);
@@ -39,8 +39,8 @@ struct Generation<T> {
 
 impl<T: Serialize + DeserializeOwned + 'static> Generation<T> {
     fn of(host: &Arc<Shared>, name: &str) -> Self {
-        let owner =
-            Owner::new(7, "risk".into(), "1.0.0".into(), Arc::from([]), 0, Arc::downgrade(host));
+        let host = Arc::downgrade(host) as Weak<dyn Surroundings>;
+        let owner = Owner::new(7, "risk".into(), "1.0.0".into(), Arc::from([]), 0, Some(host));
         let linked = Linked::of::<Asks<T>>();
         // SAFETY: a table of the host's own, which the test keeps.
         let this = unsafe { (linked.start)(owner.table(), "risk", name) }.unwrap();

@@ -4,13 +4,14 @@ use super::entrance::Parent;
 use super::{At, Expected, THE_LINE, Task, VARIABLE, Word};
 use crate::contracts::Known;
 use crate::frames;
+use crate::generation::check;
 use crate::generation::{Left, Stopped};
+use crate::image::Image;
 use crate::layout::{self, Sides};
 use crate::library::{self, Library, Program, SameProgram, has_foreign_rights, open_familiar};
 use crate::refusal::Refusal;
 use crate::runtime::{Of, Owner};
-use crate::stage::image::Image;
-use crate::stage::{check, not_started};
+use crate::stage::not_started;
 use midflight_plugin::rt::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -20,7 +21,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,7 +187,7 @@ impl Flight {
                 version: task.0.version.as_str().into(),
                 services: Arc::from([]),
                 panic_frames_max: task.0.panic_frames_max,
-                host: Weak::new(),
+                host: None,
             };
             received = Some(task);
             of

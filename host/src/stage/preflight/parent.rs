@@ -6,7 +6,7 @@ use super::{At, Expected, Task, Word};
 use crate::contracts::Known;
 use crate::library::{self, ContractNumber};
 use crate::refusal::{Code, Refusal};
-use crate::stage::image::Draft;
+use crate::stage::draft::Draft;
 use crate::stage::{Candidate, Order};
 use midflight_inspect::text;
 use std::io::{self, Read};

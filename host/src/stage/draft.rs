@@ -1,124 +1,19 @@
-//! Private images: the file that is mapped.
-//!
-//! A library that others can still write to can change under the running code, and a path that was
-//! seen before makes the loader answer with what it has. So the verified bytes themselves are
-//! written to a file of our own, read-only, in a directory that only this user can enter, under a
-//! name that is used once.
+//! Drafts: an image on its way, from the verified bytes to the file that the service maps.
 
-use super::run::{self, Place, code_of};
-use super::{Candidate, Keep};
+use super::Candidate;
 use crate::contained::say;
+use crate::image::{Image, Patch, is_at, is_same};
 use crate::refusal::{Code, Refusal};
-use midflight_inspect::{Bytes, DF_1_NODELETE, Spare, read, text};
+use crate::run::{Place, code_of};
+use midflight_inspect::{DF_1_NODELETE, text};
 use midflight_plugin::rt::HostTable;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
-use std::ffi::OsStr;
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-/// A library's file in the run directory. Removed when the last owner drops it.
-///
-/// Owned by its generation until that is unmapped, and by the control plane while it is what a
-/// rollback would load.
-pub(crate) struct Image {
-    path: PathBuf,
-    /// Where it was written. None: it is what a preflight's parent wrote, or is linked in.
-    place: Option<Arc<Place>>,
-    pub(crate) plugin: Arc<str>,
-    pub(crate) version: Arc<str>,
-    /// The group that its author names.
-    pub(crate) group: Option<Arc<str>>,
-    /// When the file that it was read from was last written, in nanoseconds since 1970.
-    pub(crate) modified_ns: u64,
-    /// Of the bytes as they were read and verified.
-    pub(crate) digest: blake3::Hash,
-    pub(crate) build_id: String,
-    /// Whether the file said itself that it is whole.
-    pub(crate) stamped: bool,
-    /// Why its code must stay mapped whatever happens; empty where it may go.
-    pub(crate) keeps: Vec<Keep>,
-    /// What was written over, so that the verified bytes can be had back.
-    patches: Vec<Patch>,
-}
-
-struct Patch {
-    offset: usize,
-    original: [u8; 8],
-    new: [u8; 8],
-}
-
-impl Image {
-    /// What stands for the image of a plugin that is linked in.
-    pub(crate) fn linked(plugin: &str, version: &str) -> Image {
-        Image {
-            path: PathBuf::new(),
-            place: None,
-            plugin: plugin.into(),
-            version: version.into(),
-            group: None,
-            modified_ns: 0,
-            digest: blake3::hash(plugin.as_bytes()),
-            build_id: String::new(),
-            stamped: false,
-            keeps: vec![Keep::Linked],
-            patches: Vec::new(),
-        }
-    }
-
-    /// In a preflight's child: the image that its parent has written, at `path`, and handed over
-    /// as a descriptor. Nobody else may be able to write to it, and the loader, which takes a path,
-    /// must find the same file there.
-    pub(crate) fn lent(
-        path: &Path,
-        file: impl AsFd,
-        (plugin, version): (&str, &str),
-        stays: bool,
-    ) -> Result<Arc<Image>, Refusal> {
-        let check = || is_private(&file).and_then(|()| is_at(&file, path));
-        check().map_err(|error| {
-            let path = text::path(path);
-            Refusal::new(Code::ImageUnwritable, format!("{path} can't be used: {error}"))
-        })?;
-        run::note_lent(path);
-        let mut image = Image::linked(plugin, version);
-        image.path = path.to_owned();
-        if !stays {
-            image.keeps.clear();
-        }
-        Ok(Arc::new(image))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The bytes of its file without the patches: the verified ones, if nobody has written to it.
-    pub(crate) fn pristine(&self) -> Result<Bytes, Refusal> {
-        let mut bytes = read(&self.path, u64::MAX, &Spare::default())?;
-        for patch in &self.patches {
-            let place = bytes.data.get_mut(patch.offset..patch.offset + patch.original.len());
-            let cut = || Refusal::new(Code::FileChanged, "it was cut");
-            place.ok_or_else(cut)?.copy_from_slice(&patch.original);
-        }
-        Ok(bytes)
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        let name = self.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        if let Some(place) = &self.place
-            && let Err(error) = place.remove(name)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            let _ = say!(warn, path = text::path(&self.path), %error, "an image can't be removed");
-        }
-    }
-}
 
 /// An image in whose place no table's address is final yet.
 ///
@@ -227,28 +122,6 @@ impl Draft {
             let written = (found.mtime(), found.mtime_nsec());
             found.len() == bytes.len() as u64 && written == (LONG_AGO.tv_sec, LONG_AGO.tv_nsec)
         })
-    }
-}
-
-/// It is a file of this user's, and nobody else's.
-fn is_private(file: impl AsFd) -> io::Result<()> {
-    let found = rustix::fs::fstat(file)?;
-    let is_own = found.st_uid == rustix::process::geteuid().as_raw() && found.st_mode & 0o077 == 0;
-    if is_own && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
-        return Ok(());
-    }
-    Err(io::Error::other("what the service has made there is not this user's alone"))
-}
-
-/// The loader, which takes a path, will find this very file.
-fn is_at(file: impl AsFd, path: &Path) -> io::Result<()> {
-    is_same(&rustix::fs::fstat(file)?, &rustix::fs::lstat(path)?)
-}
-
-fn is_same(file: &Stat, found: &Stat) -> io::Result<()> {
-    match (file.st_dev, file.st_ino) == (found.st_dev, found.st_ino) {
-        true => Ok(()),
-        false => Err(io::Error::other("another file lies there")),
     }
 }
 

@@ -153,7 +153,7 @@ impl From<Unusable> for io::Error {
 }
 
 /// Why something can't be written into a run directory.
-pub(super) fn code_of(error: &io::Error) -> Code {
+pub(crate) fn code_of(error: &io::Error) -> Code {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
         io::ErrorKind::ReadOnlyFilesystem => Code::RunDirectoryReadOnly,
