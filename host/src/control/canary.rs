@@ -14,7 +14,7 @@
 //! is published is made of both.
 
 use super::books::record;
-use super::publish::Ready;
+use super::publish::{NEWER, Ready};
 use super::trial::{Asked, over_budget, too_slow};
 use super::worker::Duty;
 use super::{Control, GroupState};
@@ -88,13 +88,7 @@ impl Control {
             replaces && !ready.was_tried && !ready.update.rollback
         };
         // A release is tried as a whole.
-        let with = |one: &Ready| {
-            let of_its = |other: &&Ready| {
-                one.update.release.is_some() && one.update.release == other.update.release
-            };
-            wants(one) || ready.iter().filter(of_its).any(wants)
-        };
-        let tried: Vec<_> = ready.iter().map(with).collect();
+        let tried: Vec<_> = ready.iter().map(|one| with_its_release(one, &ready, wants)).collect();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (ready, tried) in ready.into_iter().zip(tried) {
             match tried {
@@ -124,7 +118,7 @@ impl Control {
             |canary: &Canary| members.iter().any(|ready| canary.has(&ready.generation.plugin));
         match &state.canary {
             Some(canary) if newer(canary) => {
-                let refusal = Refusal::new(Code::Superseded, "a newer version of it is prepared");
+                let refusal = Refusal::new(Code::Superseded, NEWER);
                 self.withdraw_canary(group, &refusal, None);
             }
             // One at a time.
@@ -160,15 +154,20 @@ impl Control {
             is_well: false,
             latency,
         };
+        // What waited for the end of one that is replaced now is older.
+        let behind = |ready| self.take_overtaken(group, ready, |state| &mut state.behind);
+        let overtaken: Vec<_> = canary.members.iter().filter_map(behind).collect();
         if let Some(state) = self.groups.get_mut(group) {
             state.canary = Some(canary);
         }
         self.publish(group);
-        let Some(Share { of_all, .. }) = share else { return };
-        for generation in new {
-            self.enter(record(&generation, Residency::Canary));
-            self.tell(generation.number, Duration::ZERO, EventKind::Canary { share: of_all });
+        if let Some(Share { of_all, .. }) = share {
+            for generation in new {
+                self.enter(record(&generation, Residency::Canary));
+                self.tell(generation.number, Duration::ZERO, EventKind::Canary { share: of_all });
+            }
         }
+        self.refuse_overtaken(group, overtaken);
     }
 
     /// What keeps a state that goes from version to version can't run twice.
@@ -185,7 +184,7 @@ impl Control {
         for ready in ready {
             match ready.update.publish {
                 Publish::Manual => self.await_switch_point(group, ready),
-                Publish::AtOnce => self.await_turn(group, ready, |state| &mut state.behind),
+                Publish::AtOnce => self.await_behind(group, ready),
             }
         }
     }
@@ -299,10 +298,27 @@ impl Control {
             self.publish(group);
         }
         match manual {
-            true => members.into_iter().for_each(|ready| self.await_switch_point(group, ready)),
+            true => self.await_second_point(group, members),
             false => drop(self.switch(group, members)),
         }
         self.resume(group);
+    }
+
+    /// What waits there already was prepared after what was tried, and so is newer.
+    fn await_second_point(&mut self, group: &Arc<str>, members: Vec<Ready>) {
+        let Some(state) = self.groups.get(group) else { return };
+        let is_overtaken = |ready: &Ready| {
+            let mut waiting = state.ready.iter();
+            waiting.any(|waits| waits.generation.plugin == ready.generation.plugin)
+        };
+        let overtaken: Vec<_> =
+            members.iter().map(|one| with_its_release(one, &members, is_overtaken)).collect();
+        for (ready, overtaken) in members.into_iter().zip(overtaken).rev() {
+            match overtaken {
+                true => self.withdraw(ready, Code::Superseded, NEWER),
+                false => self.await_switch_point(group, ready),
+            }
+        }
     }
 
     /// What served serves all again, and what waited for the canary's end goes on.
@@ -392,4 +408,11 @@ impl Control {
             state.canary = canary;
         }
     }
+}
+
+/// Is it so of `one`, or of another of its release among `all`?
+fn with_its_release(one: &Ready, all: &[Ready], is_so: impl Fn(&Ready) -> bool) -> bool {
+    let of_its =
+        |other: &&Ready| one.update.release.is_some() && one.update.release == other.update.release;
+    is_so(one) || all.iter().filter(of_its).any(is_so)
 }

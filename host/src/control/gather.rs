@@ -91,7 +91,7 @@ impl Control {
         let ready = gathered.map(|gathered| gathered.ready).unwrap_or_default();
         match publish {
             _ if ready.is_empty() => {}
-            Publish::AtOnce => drop(self.switch(group, ready)),
+            Publish::AtOnce => self.switch_or_wait(group, ready),
             Publish::Manual => {
                 for ready in ready {
                     self.await_switch_point(group, ready);

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 /// How many versions of a plugin that have served are remembered, to be taken up no more.
 const PAST_MAX: usize = 64;
 
+/// Why what is overtaken is refused.
+pub(super) const NEWER: &str = "a newer version of it is prepared";
+
 /// A generation that could be published.
 pub(super) struct Ready {
     pub(super) generation: Arc<Generation>,
@@ -55,24 +58,58 @@ impl Control {
     /// Of one plugin the newest waits; what it overtakes never served.
     pub(super) fn await_switch_point(&mut self, group: &Arc<str>, ready: Ready) {
         self.shared.waiting.store(true, SeqCst);
-        self.enter(record(&ready.generation, Residency::Prepared));
         self.await_turn(group, ready, |state| &mut state.ready);
     }
 
-    pub(super) fn await_turn(
+    /// At once, unless hooks of another switch are running: what is on trial may have begun to go
+    /// back while this was prepared.
+    pub(super) fn switch_or_wait(&mut self, group: &Arc<str>, ready: Vec<Ready>) {
+        match self.groups.get(group).is_some_and(GroupState::is_switching) {
+            true => ready.into_iter().for_each(|ready| self.await_behind(group, ready)),
+            false => drop(self.switch(group, ready)),
+        }
+    }
+
+    /// Until the hooks that run, or the canary, are over.
+    pub(super) fn await_behind(&mut self, group: &Arc<str>, ready: Ready) {
+        self.await_turn(group, ready, |state| &mut state.behind);
+    }
+
+    fn await_turn(
         &mut self,
         group: &Arc<str>,
         ready: Ready,
         of: impl Fn(&mut GroupState) -> &mut Vec<Ready>,
     ) {
-        let Some(state) = self.groups.get_mut(group) else { return };
-        let same = |other: &Ready| other.generation.plugin == ready.generation.plugin;
-        let waiting = of(state);
-        let overtaken = waiting.iter().position(same).map(|at| waiting.remove(at));
-        waiting.push(ready);
-        if let Some(overtaken) = overtaken {
+        self.enter(record(&ready.generation, Residency::Prepared));
+        let overtaken = self.take_overtaken(group, &ready, &of);
+        if let Some(state) = self.groups.get_mut(group) {
+            of(state).push(ready);
+        }
+        self.refuse_overtaken(group, overtaken);
+    }
+
+    /// What waits there of the same plugin.
+    pub(super) fn take_overtaken(
+        &mut self,
+        group: &Arc<str>,
+        by: &Ready,
+        of: impl Fn(&mut GroupState) -> &mut Vec<Ready>,
+    ) -> Option<Ready> {
+        let waiting = of(self.groups.get_mut(group)?);
+        let same = |other: &Ready| other.generation.plugin == by.generation.plugin;
+        waiting.iter().position(same).map(|at| waiting.remove(at))
+    }
+
+    /// With all of its release.
+    pub(super) fn refuse_overtaken(
+        &mut self,
+        group: &Arc<str>,
+        overtaken: impl IntoIterator<Item = Ready>,
+    ) {
+        for overtaken in overtaken {
             let release = overtaken.update.release;
-            self.withdraw(overtaken, Code::Superseded, "a newer version of it is prepared");
+            self.withdraw(overtaken, Code::Superseded, NEWER);
             if let Some(release) = release {
                 self.scatter(group, release);
             }

@@ -114,10 +114,7 @@ impl Control {
                     }
                     Publish::AtOnce => {
                         self.shared.events.add(prepared, took, EventKind::Prepared);
-                        match self.groups.get_mut(&group) {
-                            Some(state) if state.is_switching() => state.behind.push(ready),
-                            _ => drop(self.switch(&group, vec![ready])),
-                        }
+                        self.switch_or_wait(&group, vec![ready]);
                     }
                     Publish::Manual => {
                         self.await_switch_point(&group, ready);
