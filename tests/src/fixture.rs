@@ -31,6 +31,8 @@ pub enum Fixture {
     Grouped,
     /// `other` 1.0.0: a second plugin, of the same contracts.
     Other,
+    /// `other` 2.0.0.
+    OtherV2,
     /// `probe` 2.0.0 with a constructor that does what it is told.
     Constructor,
     /// `alone` 1.0.0: it needs nothing of its host, and does what it is told in its start.
@@ -131,12 +133,13 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 49] = [
+    pub const ALL: [Fixture; 50] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
         Fixture::Grouped,
         Fixture::Other,
+        Fixture::OtherV2,
         Fixture::Constructor,
         Fixture::Alone,
         Fixture::AlonePreflighted,
@@ -225,6 +228,7 @@ impl Fixture {
             Fixture::V3 => probe("v3"),
             Fixture::Grouped => probe("v2,grouped"),
             Fixture::Other => probe("other"),
+            Fixture::OtherV2 => probe("other,v2"),
             Fixture::Constructor => probe("v2,constructor"),
             Fixture::Alone => probe("alone"),
             Fixture::AlonePreflighted => probe("alone,v2,preflight-start"),
