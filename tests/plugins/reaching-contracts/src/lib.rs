@@ -3,6 +3,20 @@
 midflight_plugin::contract_crate!();
 
 use midflight_plugin::contract;
+use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Counts in a static, and in a thread-local of the thousands: of each binary that links this, as
+/// all statics are.
+pub fn count() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static OF_THIS_THREAD: Cell<u64> = const { Cell::new(0) };
+    }
+    OF_THIS_THREAD.set(OF_THIS_THREAD.get() + 1_000);
+    COUNT.fetch_add(1, SeqCst) + 1 + OF_THIS_THREAD.get()
+}
 
 /// The plugin.
 #[contract]

@@ -26,6 +26,7 @@ unsafe extern "C-unwind" {
     fn reach_notice(which: u64) -> i64;
     fn reach_clone(as_process: u64) -> i64;
     fn reach_handlers(file: u64) -> i64;
+    fn reach_named_handlers(file: u64) -> i64;
     fn reach_for_good() -> i64;
     fn reach_texts() -> i64;
     fn reach_forbidden() -> i64;
@@ -62,10 +63,14 @@ impl Reaching for TheReaching {
                 "notice" => reach_notice(number),
                 "clone" => reach_clone(number),
                 "handlers" => reach_handlers(number),
+                "named handlers" => reach_named_handlers(number),
                 "for good" => reach_for_good(),
                 "texts" => reach_texts(),
                 "forbidden" => reach_forbidden(),
                 "key" => key(),
+                "open" => open(number),
+                "aligned" => aligned(),
+                "count" => reaching_contracts::count().cast_signed(),
                 "set variables" => set_variables(number),
                 "read variables" => read_variables(number),
                 "set" => {
@@ -111,6 +116,32 @@ fn key() -> i64 {
         assert_eq!(libc::pthread_setspecific(key, value.cast_const().cast()), 0);
     }
     key.into()
+}
+
+/// The library that the variable `REACHING_OPENS` names, so often; it is never closed.
+fn open(times: u64) -> i64 {
+    let path = std::env::var("REACHING_OPENS").expect("a path");
+    let path = std::ffi::CString::new(path).expect("no zero in it");
+    // SAFETY: a path, and flags.
+    let open = |_: &u64| !unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) }.is_null();
+    i64::try_from((0..times).filter(open).count()).unwrap_or(-1)
+}
+
+/// How often this thread has done it, counted in a thread-local that fills a page; -1 where it does
+/// not begin with one.
+fn aligned() -> i64 {
+    #[repr(align(4096))]
+    struct Page([std::cell::Cell<i64>; 512]);
+    thread_local! {
+        static PAGE: Page = const { Page([const { std::cell::Cell::new(0) }; 512]) };
+    }
+    PAGE.with(|page| match std::ptr::from_ref(page).addr() % 4096 {
+        0 => {
+            page.0.iter().for_each(|count| count.set(count.get() + 1));
+            page.0[511].get()
+        }
+        _ => -1,
+    })
 }
 
 /// As many new ones, each of which makes the C library's list longer; then it takes them away.
