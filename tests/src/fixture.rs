@@ -39,6 +39,11 @@ pub enum Fixture {
     Alone,
     /// `alone` 2.0.0, whose start may run in a preflight.
     AlonePreflighted,
+    /// `probe` 2.0.0, linked as it was done long ago: one hash table of the old kind, calls bound
+    /// late, no part read-only after that, no build id, and its own names for itself.
+    LinkedOld,
+    /// `probe` 2.0.0, linked as it may be done tomorrow: packed relocations, and large pages.
+    LinkedNew,
     /// A field of a record has another type of the same size.
     ChangedField,
     /// The fields of a record stand in another order.
@@ -133,7 +138,7 @@ struct Recipe {
 
 impl Fixture {
     /// Every one.
-    pub const ALL: [Fixture; 50] = [
+    pub const ALL: [Fixture; 52] = [
         Fixture::V1,
         Fixture::V2,
         Fixture::V3,
@@ -143,6 +148,8 @@ impl Fixture {
         Fixture::Constructor,
         Fixture::Alone,
         Fixture::AlonePreflighted,
+        Fixture::LinkedOld,
+        Fixture::LinkedNew,
         Fixture::ChangedField,
         Fixture::ReorderedFields,
         Fixture::ExtraVariant,
@@ -232,6 +239,8 @@ impl Fixture {
             Fixture::Constructor => probe("v2,constructor"),
             Fixture::Alone => probe("alone"),
             Fixture::AlonePreflighted => probe("alone,v2,preflight-start"),
+            Fixture::LinkedOld => probe("v2,linked-old"),
+            Fixture::LinkedNew => probe("v2,linked-new"),
             Fixture::ChangedField => probe("v2,changed-field"),
             Fixture::ReorderedFields => probe("v2,reordered-fields"),
             Fixture::ExtraVariant => probe("v2,extra-variant"),

@@ -384,6 +384,60 @@ fn a31_what_is_cancelled_between_its_canary_and_the_switch_point_has_served() {
 }
 
 #[test]
+fn a31_what_was_tried_does_not_overtake_what_was_prepared_later() {
+    let (rig, answer) = at_a_switch_point();
+    rig.desk.hang_hook(2, "health");
+    assert_eq!(rig.host.switch_point().expect("a switch point"), 0, "a canary begins");
+    rig.desk.until_hook_hangs();
+    let newer = applying(&rig, Fixture::V3);
+    rig.log.wait("prepared", 3);
+    // It stays well, and is to wait for the second switch point.
+    rig.desk.unhang_hook();
+    assert_eq!(answer.join().expect("no panic").expect_err("overtaken").code(), Code::Superseded);
+    assert_eq!(rig.host.status().plugins[0].held.len(), 0, "nothing was found against it");
+    assert_eq!(rig.residency(3), Residency::Prepared);
+    rig.host.cancel("probe").expect("it waits");
+    assert_eq!(newer.join().expect("no panic").expect_err("cancelled").code(), Code::Cancelled);
+    check_answers(&rig.probe, 1);
+    rig.end();
+}
+
+#[test]
+fn a31_what_waits_for_a_canarys_end_is_overtaken_as_well() {
+    let rig = Rig::with(|builder| {
+        let builder = builder.group("probe", "desk").group("other", "desk");
+        builder.canary("desk", 0.5, LONG).check_interval(SHORT)
+    });
+    rig.apply(Fixture::V1);
+    rig.apply(Fixture::Other);
+    let other = rig.host.slot::<dyn probe_contracts::Probe>("other").expect("a slot");
+    let tried = applying(&rig, Fixture::V2);
+    rig.log.wait("canary", 3);
+    let host = rig.host.clone();
+    let behind = thread::spawn(move || host.configure("other", "factor = 7"));
+    rig.log.wait("prepared", 4);
+    assert_eq!(rig.residency(4), Residency::Prepared, "it is in memory, and counts");
+    let file = rig.path("release.toml");
+    let plugin = |name: &str, version: u32, fixture: Fixture| {
+        let file = fixture.path();
+        format!("[[plugin]]\nname = {name:?}\nversion = \"{version}.0.0\"\nfile = {file:?}\n")
+    };
+    let text = plugin("probe", 3, Fixture::V3) + &plugin("other", 2, Fixture::OtherV2);
+    std::fs::write(&file, text).expect("a release file");
+    let host = rig.host.clone();
+    let release = thread::spawn(move || host.apply_release(file));
+    for answer in [tried, behind] {
+        let overtaken = answer.join().expect("no panic").expect_err("overtaken");
+        assert_eq!(overtaken.code(), Code::Superseded, "{overtaken}");
+    }
+    rig.host.cancel("other").expect("withdrawn as a whole");
+    release.join().expect("no panic").expect_err("withdrawn");
+    assert_eq!(rig.log.count("canary"), 3, "nothing older comes after it");
+    assert_eq!((rig.probe.generation(), other.generation()), (Ok(1), Ok(2)));
+    rig.end();
+}
+
+#[test]
 fn a31_a_release_of_two_plugins_is_tried_as_one() {
     let rig = Rig::with(|builder| {
         builder

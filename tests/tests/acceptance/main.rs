@@ -27,6 +27,7 @@ mod sequences;
 mod speaking;
 mod stamps;
 mod state;
+mod suites;
 mod switching;
 mod texts;
 mod transitions;

@@ -100,10 +100,18 @@ impl Run {
             9 | 10 => {
                 let versions = [0, 1].map(|at| self.version(at, random));
                 self.release(versions);
+                if world.manual && random.below(2) == 0 {
+                    self.check();
+                    self.switch_point();
+                }
+                // Before something else replaces one of the two.
+                if random.below(2) == 0 {
+                    self.check();
+                    self.ends(at, random);
+                }
             }
             11 => self.configure(at),
-            12 | 13 => self.cancel(at),
-            14 | 15 => self.rollback(at),
+            12..=15 => self.ends(at, random),
             _ => {
                 let version = self.version(at, random);
                 self.apply(at, version);
@@ -112,8 +120,25 @@ impl Run {
         self.check();
     }
 
+    /// What came last goes, if it is still to be committed.
+    fn ends(&mut self, at: usize, random: &mut Random) {
+        let held = self.model.world.probation == Probation::Held;
+        match random.below(5) {
+            0 | 1 => self.cancel(at),
+            2 if held => self.checked(Err("the test says so".to_owned())),
+            2 if !self.model.world.keeps && self.hung.is_none() => self.health(at, Deed::Fails),
+            _ => self.rollback(at),
+        }
+    }
+
+    /// Another one than the newest, mostly.
     fn version(&self, at: usize, random: &mut Random) -> u32 {
-        1 + random.below(scene::plugins(self.model.world)[at].1.len()) as u32
+        let versions = scene::plugins(self.model.world)[at].1.len();
+        let version = 1 + random.below(versions) as u32;
+        match self.model.newest(at).version == version && random.below(4) > 0 {
+            true => 1 + version % versions as u32,
+            false => version,
+        }
     }
 
     fn path(&self, at: usize, version: u32) -> PathBuf {
@@ -310,7 +335,7 @@ impl Run {
         match random.below(4) {
             0 => self.after_switch(at, deed, random),
             1 => self.on_return(at, deed, random),
-            2 if self.model.world.probation == Probation::Long => self.health(at, deed),
+            2 => self.health(at, deed),
             _ => {
                 let deed = if deed == Deed::Hangs { Deed::Fails } else { deed };
                 self.says(at, format!("before_switch {deed:?}"));
@@ -360,6 +385,9 @@ impl Run {
     }
 
     fn health(&mut self, at: usize, deed: Deed) {
+        if self.model.world.probation != Probation::Long {
+            return; // nobody asks, or the test says what it hears
+        }
         let builds = self.model.serving(at);
         let on_trial = self.model.is_on_trial(at);
         let asked = match builds[..] {

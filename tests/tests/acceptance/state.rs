@@ -822,3 +822,29 @@ fn j38_what_would_wait_for_the_very_call_is_refused_at_once() {
     assert_eq!((scene.slot.version(), scene.slot.sum()), (Ok(2), Ok(45)));
     scene.end();
 }
+
+#[test]
+fn j05_a_release_that_is_ready_while_another_goes_back_comes_after_it() {
+    let (scene, other) = Scene::of_two();
+    scene.apply(Fixture::KeepingV2);
+    scene.slot.name(0, "waits to be saved").expect("named");
+    scene.clerk.leave.close();
+    let path = scene.home.path().join("release.toml");
+    let file = Fixture::KeepingOtherV2.path();
+    let text =
+        format!("[[plugin]]\nname = \"keeping-other\"\nversion = \"2.0.0\"\nfile = {file:?}\n");
+    std::fs::write(&path, text).expect("a release file");
+    let [release, back] = [scene.host.clone(), scene.host.clone()];
+    let release = thread::spawn(move || release.apply_release(path).map(drop));
+    scene.log.wait("staged", 4);
+    let back = thread::spawn(move || back.cancel("keeping"));
+    scene.clerk.leave.until_somebody_stands();
+    scene.log.wait("prepared", 4);
+    scene.clerk.leave.open();
+    back.join().expect("no panic").expect("it went back");
+    release.join().expect("no panic").expect("applied");
+    assert_eq!((scene.slot.version(), other.version()), (Ok(1), Ok(2)));
+    assert_eq!((scene.slot.sum(), other.sum()), (Ok(100), Ok(100)));
+    assert_eq!(scene.log.count("state_lost"), 0);
+    scene.end();
+}
