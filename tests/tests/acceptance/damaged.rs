@@ -227,6 +227,33 @@ fn d06_a_libm_that_somebody_else_put_into_the_way() {
     }
 }
 
+/// Puts `new` where `old`, which is as long, stands once.
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    let mut places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(old));
+    let (Some(at), None) = (places.next(), places.next()) else { panic!("it stands there once") };
+    bytes[at..at + old.len()].copy_from_slice(new);
+}
+
+#[test]
+fn d01_a_symbol_that_nobody_has_is_the_loaders_to_refuse() {
+    let rig = Rig::serving(Fixture::V1);
+    let mut bytes = sound();
+    let (offset, size, _) = section(&bytes, ".dynstr");
+    replace(&mut bytes[offset..offset + size], b"\0lseek64\0", b"\0lseek6x\0");
+    check(&rig, &bytes, Code::LoadFailed, "undefined symbol: lseek6x");
+    rig.end();
+}
+
+#[test]
+fn d01_an_entry_of_another_version_than_the_manifests() {
+    let rig = Rig::serving(Fixture::V1);
+    let mut bytes = sound();
+    replace(&mut bytes, b"\nversion=2.0.0\n", b"\nversion=2.0.1\n");
+    let reason = "its entry says probe 2.0.0, its manifest says probe 2.0.1";
+    check(&rig, &bytes, Code::EntryInvalid, reason);
+    rig.end();
+}
+
 /// A library of that name whose constructor makes a file.
 fn build_evil(directory: &Path, mark: &Path) {
     fs::create_dir(directory).expect("a directory");
