@@ -19,7 +19,7 @@ typedef uintptr_t word;
     x(__register_atfork, 31000) x(dlsym, 32000) x(dlvsym, 33000) x(dl_iterate_phdr, 34000) \
     x(on_exit, 35000) x(register_printf_function, 35000) x(register_printf_specifier, 35000) \
     x(register_printf_type, 35000) x(mcheck, 35000) x(mcheck_pedantic, 35000) x(profil, 35000) \
-    x(sprofil, 35000)
+    x(sprofil, 35000) x(mmap, 36000) x(mmap64, 36000) x(munmap, 37000) x(mremap, 38000)
 
 #define DECLARE(name, number) extern __attribute__((weak)) word name(word, word, word, word);
 EACH(DECLARE)

@@ -31,8 +31,16 @@ pub mod arch {
 }
 
 #[rustc_builtin_macro]
-macro_rules! concat {
-    ($($part:expr),* $(,)?) => {};
+pub macro concat($($part:expr),* $(,)?) {}
+
+/// Where the macros of midflight-plugin look for what they need.
+pub mod rt {
+    pub mod core {
+        pub use crate::{arch, concat};
+    }
+    pub mod hooks {
+        pub struct OfExport;
+    }
 }
 
 // What the stubs jump to: in C here.
@@ -107,4 +115,10 @@ unsafe extern "C" {
     fn libraries();
     #[link_name = "answer_refuse"]
     fn refuse();
+    #[link_name = "answer_map"]
+    fn map();
+    #[link_name = "answer_unmap"]
+    fn unmap();
+    #[link_name = "answer_remap"]
+    fn remap();
 }

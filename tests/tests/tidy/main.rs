@@ -62,6 +62,28 @@ circle: files of host/src that import each other in a circle
 unprovoked: a refusal's code that no test names
 After a change for the better: TIDY=overwrite cargo test -p midflight-tests --test tidy";
 
+/// `.ci/aarch64` shows where each hook leads on another machine, on a list of its own.
+#[test]
+fn every_hook_is_shown_on_aarch64_too() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a source");
+    let hooks = read("plugin-api/src/hooks.rs");
+    let (_, rows) = hooks.split_once("macro_rules! __hook_rows {").expect("the hooks");
+    let (rows, _) = rows.split_once("\n}\n").expect("their end");
+    let rows = rows.lines().filter_map(|row| row.trim().strip_prefix('"')?.split_once("\" => "));
+    let [stubs, answers, references] = ["stubs.rs", "answers.c", "references.c"]
+        .map(|file| read(&format!("tests/aarch64/{file}")));
+    let mut count = 0;
+    for (symbol, target) in rows {
+        let target = target.trim_end_matches(';');
+        let is_there = stubs.contains(&format!("fn {target}();"))
+            && answers.contains(&format!("ANSWER({target}, "))
+            && references.contains(&format!(" x({symbol}, "));
+        assert!(is_there, "{symbol} => {target} is missing in tests/aarch64");
+        count += 1;
+    }
+    assert!(count > 50, "{count} rows were found");
+}
+
 fn exception(line: &str) -> Option<(String, usize)> {
     let (what, much) = line.rsplit_once(' ')?;
     Some((what.to_owned(), much.parse().ok()?))
