@@ -9,7 +9,7 @@ mod source;
 
 use midflight::Code;
 use source::{Source, functions, root, sources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 
@@ -61,6 +61,42 @@ upwards: a module of host/src imports one that stands above it (tests/tests/tidy
 circle: files of host/src that import each other in a circle
 unprovoked: a refusal's code that no test names
 After a change for the better: TIDY=overwrite cargo test -p midflight-tests --test tidy";
+
+/// A number in a test's name is a case of `tests/CASES.md`, and each case there has a test, but
+/// for those of a step that is to come.
+#[test]
+fn every_numbered_case_is_known_and_has_a_test() {
+    let sources = sources();
+    let cases = sources.iter().find(|source| source.path == "tests/CASES.md");
+    let cases = &*cases.expect("it is there").text;
+    let (here, owed) = cases.split_once("## Trust").expect("what is to come");
+    let rows = |text: &str| -> BTreeSet<String> {
+        let number = |line: &str| Some(line.strip_prefix("| ")?.split_once(" |")?.0.to_lowercase());
+        text.lines().filter_map(number).filter(|number| number != "#").collect()
+    };
+    let (here, owed) = (rows(here), rows(owed));
+    let code = sources.iter().filter(|source| source.is_rust());
+    let tested: BTreeSet<_> = code.flat_map(|source| numbers(&source.text)).collect();
+    let unknown: Vec<_> = tested.iter().filter(|it| !here.contains(*it)).collect();
+    let untested: Vec<_> = here.difference(&tested).collect();
+    assert!(unknown.is_empty(), "no case of tests/CASES.md: {unknown:?} (owed: {owed:?})");
+    assert!(untested.is_empty(), "no test has these numbers: {untested:?}");
+    assert!(here.len() > 150, "{} cases were found", here.len());
+}
+
+/// The numbers of the functions that are named after a case, as `a7`.
+fn numbers(text: &str) -> Vec<String> {
+    const KINDS: [&str; 12] = ["alloc", "a", "d", "g", "h", "j", "l", "n", "r", "s", "u", "w"];
+    let names = text.split("fn ").skip(1).filter_map(|rest| rest.split_once('_'));
+    let number = |(name, _): (&str, &str)| {
+        let kind = name.trim_end_matches(|one: char| one.is_ascii_digit());
+        let number: u32 = name[kind.len()..].parse().ok()?;
+        // Cases of the first list have two digits.
+        let width = if kind == "a" { 2 } else { 1 };
+        KINDS.contains(&kind).then(|| format!("{kind}{number:0width$}"))
+    };
+    names.filter_map(number).collect()
+}
 
 /// `.ci/aarch64` shows where each hook leads on another machine, on a list of its own.
 #[test]
