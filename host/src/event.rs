@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 ///
 /// Its text is the golden log's line: it holds no times, so that two runs of one script read the
 /// same.
+#[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Counts up by one, from 1 at the host's start.

@@ -17,6 +17,9 @@
 //!   back.
 //! - [`Event`] and [`Status`]: what happened, and what is.
 
+// What is public may get fields and variants.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
 mod command;
 mod contained;
 mod contracts;

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// A snapshot of a host, as of the last change that the control plane has made. It is put together
 /// when it is asked for, and kept until the next change.
+#[non_exhaustive]
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// Every plugin that was ever active, by name.
@@ -23,6 +24,7 @@ impl Status {
 }
 
 /// One plugin.
+#[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct PluginStatus {
     /// Its name.
@@ -40,6 +42,7 @@ pub struct PluginStatus {
 }
 
 /// One generation: a loaded copy of one version of a plugin.
+#[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct GenerationStatus {
     /// The plugin's name.
@@ -67,6 +70,7 @@ pub struct GenerationStatus {
 }
 
 /// What a generation's own allocator has given out, in bytes.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// Not freed.
@@ -76,6 +80,7 @@ pub struct Memory {
 }
 
 /// What a generation's own code has mapped and not unmapped, in bytes.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mapped {
     /// Of address space.
