@@ -714,7 +714,7 @@ impl HostBuilder {
     }
 
     /// The same of calls that return an error of the plugin's own
-    /// ([`CallError::Refused`](crate::CallError::Refused)). Errors that are ordinary answers count
+    /// ([`CallError::Declined`](crate::CallError::Declined)). Errors that are ordinary answers count
     /// as well, so leave room for as many as a probation sees. Default: any number.
     #[must_use]
     pub fn errors_max(mut self, count: u64) -> Self {

@@ -186,13 +186,13 @@ impl Library {
                 // owns both.
                 let start = || unsafe { (linked.start)(table, &self.image.plugin, config) };
                 caught(&origin, start).map_err(CallError::Fault).and_then(|started| {
-                    started.map_err(|error| CallError::Refused(error.to_string()))
+                    started.map_err(|error| CallError::Declined(error.to_string()))
                 })
             }
         };
         match started {
             Ok(instance) => Ok(Instance(instance)),
-            Err(CallError::Refused(reason)) => Err(NotStarted::Failed(reason)),
+            Err(CallError::Declined(reason)) => Err(NotStarted::Failed(reason)),
             Err(CallError::Fault(Fault::Panicked(report))) => Err(NotStarted::Panicked(report)),
             Err(CallError::Fault(other)) => Err(NotStarted::Failed(other.to_string())),
         }
@@ -548,7 +548,7 @@ const STATELESS: &str = "the plugin has no state to hand over";
 /// The plugin's own reason, or the panic's report.
 fn words(error: CallError<String>) -> String {
     match error {
-        CallError::Refused(reason) => reason,
+        CallError::Declined(reason) => reason,
         CallError::Fault(fault) => fault.to_string(),
     }
 }

@@ -278,7 +278,7 @@ pub fn with_cure(message: &str) -> Cow<'_, str> {
 /// fn status(answer: Result<u64, CallError<String>>) -> u16 {
 ///     match answer {
 ///         Ok(_) => 200,
-///         Err(CallError::Refused(_)) => 422, // the plugin's own answer
+///         Err(CallError::Declined(_)) => 422, // the plugin's own answer
 ///         Err(CallError::Fault(_)) => 503,   // no answer of the plugin's
 ///     }
 /// }
@@ -286,9 +286,9 @@ pub fn with_cure(message: &str) -> Cow<'_, str> {
 /// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<E> {
-    /// The method ran and returned this error.
-    #[error("refused: {0:?}")]
-    Refused(E),
+    /// The method ran and returned this error: the plugin's own answer.
+    #[error("declined: {0:?}")]
+    Declined(E),
     /// The method brought nothing.
     #[error(transparent)]
     Fault(Fault),
@@ -420,7 +420,7 @@ unsafe fn noted_panic(bound: &Bound) -> Fault {
 unsafe fn refused<E>(error: E, bound: &Bound) -> CallError<E> {
     // SAFETY: the origin is valid, by the promise of who calls this.
     unsafe { &*bound.origin }.tally.refused();
-    CallError::Refused(error)
+    CallError::Declined(error)
 }
 
 /// The callee's half of a call: nothing unwinds out of it. It covers the rebuilding of owned
@@ -477,7 +477,7 @@ pub unsafe fn defaulted_result<T, E>(
 ) -> Result<T, CallError<E>> {
     // SAFETY: `bound` lacks the method and is held, by the promise of who calls this.
     match unsafe { defaulted(bound, body) } {
-        Ok(answer) => answer.map_err(CallError::Refused),
+        Ok(answer) => answer.map_err(CallError::Declined),
         Err(fault) => Err(CallError::Fault(fault)),
     }
 }
@@ -490,7 +490,7 @@ pub fn bubble<T>(answer: Result<T, Fault>) -> T {
 /// The same of a method that returns a `Result`.
 pub fn bubble_result<T, E>(answer: Result<T, CallError<E>>) -> Result<T, E> {
     answer.map_err(|error| match error {
-        CallError::Refused(error) => error,
+        CallError::Declined(error) => error,
         CallError::Fault(fault) => resume_unwind(Box::new(fault)),
     })
 }

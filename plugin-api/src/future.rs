@@ -131,7 +131,7 @@ where
     fn of(wire: Self::Wire, tally: &Tally) -> Self::Output {
         Result::rebuild(wire).map_err(|error| {
             tally.refused();
-            CallError::Refused(error)
+            CallError::Declined(error)
         })
     }
 

@@ -428,8 +428,8 @@ fn a_methods_own_error_is_not_a_fault() {
     let served = instance();
     let every = calls(&served);
     assert_eq!(every.refused("fine"), Ok(trade()));
-    assert_eq!(every.refused("closed"), Err(CallError::Refused(Refused::Closed)));
-    assert_eq!(every.refused("X"), Err(CallError::Refused(Refused::Unknown("X".into()))));
+    assert_eq!(every.refused("closed"), Err(CallError::Declined(Refused::Closed)));
+    assert_eq!(every.refused("X"), Err(CallError::Declined(Refused::Unknown("X".into()))));
     let Err(CallError::Fault(fault)) = every.panics_refused() else { panic!("no fault") };
     assert_eq!(report(fault).message, "no answer");
 }
@@ -635,7 +635,7 @@ fn faults_speak_and_have_stable_codes() {
         flat,
         "plugin `flat-fees` is not in the group `risk`",
     );
-    assert_eq!(CallError::Refused(Refused::Closed).to_string(), "refused: Closed");
+    assert_eq!(CallError::Declined(Refused::Closed).to_string(), "declined: Closed");
 }
 
 #[test]

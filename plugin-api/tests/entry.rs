@@ -515,7 +515,7 @@ fn a_plugin_starts_serves_asks_its_host_and_stops() {
     // The host's objects fail as values, too.
     let service = format!("service `{}` panicked: the book is torn", <dyn Book>::NAME);
     check("in the service", &service, true);
-    check("refused by the service", "refused: \"nobody offers ?\"", true);
+    check("refused by the service", "declined: \"nobody offers ?\"", true);
 
     let before = STOPPED.load(SeqCst);
     assert_eq!(retiring(this), Ok(()));
@@ -529,7 +529,7 @@ fn a_start_that_fails_says_why() {
     let _alone = alone();
     let prices = Prices;
     let failed = |generation| start(table(&prices, generation)).unwrap_err().to_string();
-    assert_eq!(failed(101), "refused: \"invalid digit found in string\"");
+    assert_eq!(failed(101), "declined: \"invalid digit found in string\"");
     let panicked = failed(102);
     assert!(
         panicked.starts_with("plugin `flat-fees` 2.0.0 (generation 7) panicked at "),
@@ -537,7 +537,7 @@ fn a_start_that_fails_says_why() {
     );
     assert!(panicked.ends_with(": no start at 102"), "{panicked}");
     let missing = <dyn other::Missing>::NAME;
-    assert_eq!(failed(103), format!("refused: \"the host provides no {missing}\""));
+    assert_eq!(failed(103), format!("declined: \"the host provides no {missing}\""));
 }
 
 #[test]
@@ -574,7 +574,7 @@ fn each_hook_is_the_plugins_own_and_its_reason_comes_back() {
     stop(well).unwrap();
 
     let ill = start(table(&prices, 105)).unwrap();
-    let refused = |reason: &str| Err(CallError::Refused(reason.to_owned()));
+    let refused = |reason: &str| Err(CallError::Declined(reason.to_owned()));
     assert_eq!(hook(ill, BeforeSwitch), refused("invalid digit found in string"));
     assert_eq!(hook(ill, AfterSwitch), refused("no calls come"));
     assert_eq!(hook(ill, Health), refused("a fever"));
@@ -596,7 +596,7 @@ fn a_host_of_another_format_is_refused_before_anything_of_its_table_is_believed(
     };
     assert_eq!(
         started.unwrap_err().to_string(),
-        format!("refused: \"the host's table has format {format}, the plugin's is {FORMAT}\"")
+        format!("declined: \"the host's table has format {format}, the plugin's is {FORMAT}\"")
     );
 }
 

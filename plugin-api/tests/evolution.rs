@@ -219,7 +219,7 @@ fn an_older_plugin_is_asked_for_what_it_has_and_the_bodies_run_here() {
     let served = old(Err("closed".into()));
     // SAFETY: see the gate.
     let fees = unsafe { <dyn second::Fees>::proxy(&served) };
-    assert_eq!(fees.refused(1, String::new()), Err(CallError::Refused("closed".into())));
+    assert_eq!(fees.refused(1, String::new()), Err(CallError::Declined("closed".into())));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn an_async_method_that_came_later() {
     // SAFETY: made for this contract.
     let fees = unsafe { <dyn with_a_future::Fees>::proxy(&served) };
     assert_eq!(ready(fees.later(3)), Ok(4));
-    assert_eq!(ready(fees.refused_later("no")), Err(CallError::Refused("no".into())));
+    assert_eq!(ready(fees.refused_later("no")), Err(CallError::Declined("no".into())));
 
     let served = old(Ok(7));
     // SAFETY: see the gate.
@@ -276,7 +276,7 @@ fn a_newer_plugin_is_asked_for_all_and_serves_an_older_host() {
     assert_eq!(fees.rebate(3, "text"), Ok(7), "its own method");
     assert_eq!(fees.twice(3), Ok(6), "the trait's body, over there");
     assert_eq!(fees.no_body(), Ok(5));
-    assert_eq!(fees.no_body_refused(), Err(CallError::Refused("new".into())));
+    assert_eq!(fees.no_body_refused(), Err(CallError::Declined("new".into())));
     assert_eq!(served.called.get(), 4);
     // SAFETY: see the gate.
     let fees = unsafe { <dyn first::Fees>::proxy(&served) };
@@ -492,7 +492,7 @@ fn an_older_side_lacks_the_later_fields_and_defaults_stand_for_them() {
         let result = risk.result().unwrap();
         assert_eq!((result.name.as_str(), result.counted.0, result.small), ("wide", 10, 4));
         drop(result);
-        assert_eq!(risk.refused(), Err(CallError::Refused(narrow::Reason::Other)));
+        assert_eq!(risk.refused(), Err(CallError::Declined(narrow::Reason::Other)));
 
         // The caller is newer.
         let served = Served::new::<dyn narrow::Risk>(Instance);

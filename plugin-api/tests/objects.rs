@@ -286,8 +286,8 @@ fn an_object_answers_and_is_dropped_within_what_it_holds() {
 fn objects_in_options_and_results() {
     let (gateway, own, story) = gateway();
     assert!(gateway.find("").unwrap().is_none());
-    assert_eq!(gateway.check("").map(drop), Err(CallError::Refused("no name".to_owned())));
-    assert_eq!(gateway.look("?").map(drop), Err(CallError::Refused("no such name".to_owned())));
+    assert_eq!(gateway.check("").map(drop), Err(CallError::Declined("no name".to_owned())));
+    assert_eq!(gateway.look("?").map(drop), Err(CallError::Declined("no such name".to_owned())));
     assert!(gateway.look("").unwrap().is_none());
     assert_eq!(own.held(), 0, "nothing came, so nothing is held");
     let all = [
@@ -320,7 +320,7 @@ fn an_object_of_an_object_holds_both() {
     let later = child.later().unwrap().unwrap();
     assert_eq!(
         session.parent("kid").map(drop),
-        Err(CallError::Refused("kid is no parent".to_owned()))
+        Err(CallError::Declined("kid is no parent".to_owned()))
     );
     drop((session, child));
     story.is(&[]);
@@ -382,7 +382,7 @@ fn a_callback_answers_until_its_last_handle_is_dropped() {
     let own = listener(10);
     assert_eq!(own.tick(1), Ok(11), "where it was made, too");
     assert_eq!(own.twice(1), Ok(21));
-    assert_eq!(own.refused(), Err(CallError::Refused("refused".to_owned())));
+    assert_eq!(own.refused(), Err(CallError::Declined("refused".to_owned())));
     let Err(Fault::Panicked(report)) = own.panics() else { panic!("a fault") };
     assert_eq!(
         report.to_string(),
@@ -405,7 +405,7 @@ fn a_callback_answers_until_its_last_handle_is_dropped() {
 fn callbacks_in_tuples_options_and_results() {
     let (gateway, _, story) = gateway();
     let listener = Callback::<dyn Listener>::new(Adds { number: 1, story: Arc::clone(&story) });
-    assert_eq!(gateway.pair((9, None)).map(drop), Err(CallError::Refused(9)));
+    assert_eq!(gateway.pair((9, None)).map(drop), Err(CallError::Declined(9)));
     let back = gateway.pair((9, Some(listener))).unwrap();
     assert_eq!(back.tick(1), Ok(2));
     drop(back);

@@ -162,7 +162,7 @@ fn put_aside<P: Exported>(
 fn words(error: CallError<String>) -> String {
     rt::use_host_panics();
     match error {
-        CallError::Refused(reason) => reason,
+        CallError::Declined(reason) => reason,
         CallError::Fault(fault) => fault.to_string(),
     }
 }

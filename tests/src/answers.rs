@@ -43,9 +43,9 @@ pub(crate) fn check<G: Gate>(probe: &ProbeCalls<G>, version: u32, way: Way) {
     assert_eq!((quote.symbol.as_str(), quote.side, quote.quantity), ("XYZ", Side::Sell, version));
     assert_eq!((quote.price_ticks, quote.limit.into_option()), (-7, Some(i64::from(version))));
     assert_eq!(quote.tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>(), ["a", "tag"]);
-    assert_eq!(probe.quote("what?"), Err(CallError::Refused(Refused::Unknown("what?".into()))));
-    assert_eq!(probe.quote("ALL"), Err(CallError::Refused(Refused::TooLarge { limit: build })));
-    assert_eq!(probe.quote(""), Err(CallError::Refused(Refused::Closed)));
+    assert_eq!(probe.quote("what?"), Err(CallError::Declined(Refused::Unknown("what?".into()))));
+    assert_eq!(probe.quote("ALL"), Err(CallError::Declined(Refused::TooLarge { limit: build })));
+    assert_eq!(probe.quote(""), Err(CallError::Declined(Refused::Closed)));
     let generation = probe.generation().expect("a generation");
     assert_eq!(probe.nested(3), Ok(vec![generation; 4]));
     let fault =

@@ -93,7 +93,7 @@ async fn half_pinned(
                 fees.served_by()?,
                 fees.fee(&order)?,
                 r.generation(exchange.fees()),
-                r.release(),
+                r.release_number(),
             ))
         })?;
         exchange.settle(&order, new.settle_us);
@@ -105,7 +105,7 @@ async fn half_pinned(
             generation,
             served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
             release,
-            release_after: exchange.group().release(),
+            release_after: exchange.group().release_number(),
         })
     };
     block_in_place(half_pinned).map(Json).map_err(declined)
@@ -135,8 +135,8 @@ async fn kept(
             version: fees.label()?,
             generation: lease.generation(exchange.fees()),
             served_by: [Some(before), Some(fees.served_by()?), fees.served_by_through_the_book()?],
-            release: lease.release(),
-            release_after: exchange.group().release(),
+            release: lease.release_number(),
+            release_after: exchange.group().release_number(),
         })
     };
     block_in_place(from_the_lease).map(Json).map_err(declined)

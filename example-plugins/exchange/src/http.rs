@@ -57,7 +57,7 @@ async fn status(State(exchange): State<Exchange>) -> Json<Value> {
 /// client's business; a fault is 503 and the operator's, and says which plugin it was.
 pub fn declined(error: CallError<Refused>) -> Response {
     match error {
-        CallError::Refused(refused) => {
+        CallError::Declined(refused) => {
             (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "refused": refused.to_string() })))
                 .into_response()
         }

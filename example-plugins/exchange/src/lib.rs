@@ -87,8 +87,8 @@ impl Exchange {
                     Some(fees.served_by()?),
                     fees.served_by_through_the_book()?,
                 ],
-                release: r.release(),
-                release_after: self.group.release(),
+                release: r.release_number(),
+                release_after: self.group.release_number(),
             })
         })
     }

@@ -123,7 +123,7 @@ impl Group {
     }
 
     /// The number of the release that a new call would run on; 0 before the first.
-    pub fn release(&self) -> u64 {
+    pub fn release_number(&self) -> u64 {
         self.cell().map_or(0, GroupCell::release)
     }
 
@@ -239,7 +239,10 @@ impl Group {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("name", &self.name).field("release", &self.release()).finish()
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("release", &self.release_number())
+            .finish()
     }
 }
 
@@ -288,7 +291,7 @@ impl Request<'_> {
     }
 
     /// The release's number.
-    pub fn release(&self) -> u64 {
+    pub fn release_number(&self) -> u64 {
         self.release.number
     }
 
@@ -326,7 +329,7 @@ impl Lease {
     }
 
     /// The release's number.
-    pub fn release(&self) -> u64 {
+    pub fn release_number(&self) -> u64 {
         self.release.number
     }
 

@@ -139,7 +139,7 @@ fn s01_no_bound_reaches_behind_what_has_crossed(way: Way) {
     let mirror: Slot<dyn Mirror> = host.slot("evolving").expect("a slot");
     let sent = || List::from([Node::One(a_leaf()), Node::Empty, Node::One(a_leaf())]);
     let back = || match mirror.refused(sent()) {
-        Err(CallError::Refused(nodes)) => nodes,
+        Err(CallError::Declined(nodes)) => nodes,
         other => panic!("not refused: {other:?}"),
     };
     let (early, late) = (back(), back());
@@ -184,7 +184,7 @@ fn a11_what_has_crossed_outlives_a_fixed_object() {
             .slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref())
             .expect("no fault");
         let owned = keeper.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
-        let Err(CallError::Refused(refused)) = keeper.refused(sent.refused.clone()) else {
+        let Err(CallError::Declined(refused)) = keeper.refused(sent.refused.clone()) else {
             panic!("not refused")
         };
         keeper.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");
@@ -232,7 +232,7 @@ fn there_and_back(way: Way, sent: &Sent) {
         .slices(&sent.nodes, &sent.numbers, &sent.text, sent.maybe.as_deref())
         .expect("no fault");
     let owned = mirror.owned(sent.tree.clone(), sent.std.clone()).expect("no fault");
-    let Err(CallError::Refused(refused)) = mirror.refused(sent.refused.clone()) else {
+    let Err(CallError::Declined(refused)) = mirror.refused(sent.refused.clone()) else {
         panic!("not refused")
     };
     mirror.written(&sent.text, &sent.bytes, &mut text, &mut bytes).expect("no fault");

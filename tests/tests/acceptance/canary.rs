@@ -569,7 +569,7 @@ fn a32_a_version_that_is_no_slower_is_committed_and_not_timed_any_more() {
         times.latency_max(1_000.0)
     });
     rig.apply(Fixture::V1);
-    let before = rig.group.release();
+    let before = rig.group.release_number();
     let ask = || ask_by_slot(&rig);
     while_busy(ask, || {
         rig.host.configure("probe", "factor = 3").expect("it is switched in");
@@ -577,7 +577,7 @@ fn a32_a_version_that_is_no_slower_is_committed_and_not_timed_any_more() {
     });
     assert_eq!(rig.probe.fee(&trade(1)), Ok(3));
     // What serves is timed and then not, what comes is and then not.
-    assert_eq!(rig.group.release(), before + 4);
+    assert_eq!(rig.group.release_number(), before + 4);
     rig.end();
 }
 

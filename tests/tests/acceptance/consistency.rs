@@ -28,10 +28,10 @@ both_ways![
 fn a02_a_request_stands_between_its_two_calls() {
     let rig = Rig::serving(Fixture::V1);
     let seen = rig.group.request(|r| {
-        let (release, generation) = (r.release(), r.generation(&rig.probe));
+        let (release, generation) = (r.release_number(), r.generation(&rig.probe));
         let first = r.get(&rig.probe).version()?;
         rig.apply(Fixture::V2);
-        assert_eq!((r.release(), r.generation(&rig.probe)), (release, generation));
+        assert_eq!((r.release_number(), r.generation(&rig.probe)), (release, generation));
         check_answers(&r.get(&rig.probe), 1);
         Ok::<_, Fault>((first, r.get(&rig.probe).version()?))
     });
@@ -201,7 +201,7 @@ fn lease(rig: &Rig) -> Result<Vec<u64>, Fault> {
     let chain = lease.get(&rig.probe).nested(1)?;
     let quantity = match lease.get(&rig.probe).quote("ABC") {
         Ok(quote) => quote.quantity,
-        Err(CallError::Refused(_)) => 0,
+        Err(CallError::Declined(_)) => 0,
         Err(CallError::Fault(fault)) => return Err(fault),
     };
     Ok([vec![first, generation_of(quantity.into(), first)], chain].concat())
@@ -412,11 +412,11 @@ fn at_every_boundary((what, happen, serve): Kind, configure: fn(HostBuilder) -> 
 fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
     let rig = Rig::serving(Fixture::V1);
     let lease = rig.group.lease().expect("a lease");
-    let release = lease.release();
+    let release = lease.release_number();
     rig.apply(Fixture::V2);
     rig.apply(Fixture::V3);
     rig.log.wait("unmapped", 2);
-    assert_eq!((lease.release(), lease.generation(&rig.probe)), (release, Some(1)));
+    assert_eq!((lease.release_number(), lease.generation(&rig.probe)), (release, Some(1)));
     assert_eq!(
         lease.get(&rig.probe).nested(2),
         Ok(vec![1, 1, 1]),
@@ -446,7 +446,10 @@ fn a06_a_lease_keeps_its_release_for_what_is_called_through_it() {
 fn a06_a_lease_ends_on_another_thread(way: Way) {
     let rig = Rig::serving_by(way);
     let lease = rig.group.lease().expect("a lease");
-    assert_eq!((lease.release(), lease.generation(&rig.probe)), (rig.group.release(), Some(1)));
+    assert_eq!(
+        (lease.release_number(), lease.generation(&rig.probe)),
+        (rig.group.release_number(), Some(1))
+    );
     assert_eq!(
         lease.get(&rig.probe).nested(2),
         Ok(vec![1, 1, 1]),
@@ -522,7 +525,10 @@ fn a08_one_release_for_a_request_of_two_plugins(way: Way) {
     let other = rig.host.slot::<dyn Probe>("other").expect("a slot");
     let seen = rig.group.request(|r| {
         let generations = (r.generation(&rig.probe), r.generation(&other));
-        assert_eq!((r.release(), generations), (rig.group.release(), (Some(1), Some(2))));
+        assert_eq!(
+            (r.release_number(), generations),
+            (rig.group.release_number(), (Some(1), Some(2)))
+        );
         Ok::<_, Fault>((
             r.get(&rig.probe).nested(1)?,
             r.get(&other).generation()?,

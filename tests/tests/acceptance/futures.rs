@@ -256,12 +256,12 @@ fn a32_errors_of_futures_count_for_the_version_that_they_began_on() {
     scene.bells.ring(1);
     scene.begin(&mut of_one);
     scene.bells.ring(2);
-    assert_eq!(block_on(of_one), Err(CallError::Refused(refused.clone())));
+    assert_eq!(block_on(of_one), Err(CallError::Declined(refused.clone())));
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(scene.plugin.build(), Ok(2), "it was the old version's error");
     assert_eq!(
         block_on(scene.plugin.lend("", &[1, 2], Some(&refused))),
-        Err(CallError::Refused(refused))
+        Err(CallError::Declined(refused))
     );
     let returned = scene.log.wait("returned", 2).to_string();
     assert!(returned.contains("budget_exceeded: 1 of its calls returned errors"), "{returned}");
@@ -280,7 +280,7 @@ fn a09_what_is_lent_stays_until_the_answer_is_there() {
     scene.bells.ring(1);
     scene.begin(&mut future);
     scene.bells.ring(2);
-    assert_eq!(block_on(future), Err(CallError::Refused(refused.clone())));
+    assert_eq!(block_on(future), Err(CallError::Declined(refused.clone())));
     assert_eq!(block_on(scene.plugin.lend(&text, &numbers, None)), Ok("lent 2".to_owned()));
     scene.log.wait("unmapped", 1);
     scene.rig.end();

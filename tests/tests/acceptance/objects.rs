@@ -288,7 +288,7 @@ fn a10_a_callback_inside_of_calls_on_the_old_version() {
         // Through a lease on it, the old version calls what it had left, and gets itself.
         let refused = slot.call(old.clone()).unwrap_err().to_string();
         // Nobody has compared the contract of the two versions beyond what the host knows of it.
-        assert_eq!(refused, "refused: \"foreign_callback\"", "nor may the new version call it");
+        assert_eq!(refused, "declined: \"foreign_callback\"", "nor may the new version call it");
         assert_eq!(lease.get(&slot).call(old.clone()), Ok(1003));
         board.let_go(1);
         assert_eq!(waits.join().expect("no panic"), Ok(1));
@@ -549,8 +549,8 @@ fn a06_objects_in_options_and_results() {
         let handing = &scene.handing;
         assert!(handing.find(false).expect("an answer").is_none());
         assert!(handing.look(Some(false)).expect("an answer").is_none());
-        assert_eq!(handing.check(false).unwrap_err().to_string(), "refused: \"none\"");
-        assert_eq!(handing.look(None).unwrap_err().to_string(), "refused: \"not asked\"");
+        assert_eq!(handing.check(false).unwrap_err().to_string(), "declined: \"none\"");
+        assert_eq!(handing.look(None).unwrap_err().to_string(), "declined: \"not asked\"");
         let all = [
             handing.find(true).expect("an answer").expect("a session"),
             handing.check(true).expect("a session"),

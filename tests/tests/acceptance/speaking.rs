@@ -393,11 +393,11 @@ fn u09_a_plugin_that_needs_a_runtime_is_told_where_to_get_one() {
 fn u08_releases_are_counted_by_their_switches() {
     let rig = Rig::serving(Fixture::V1);
     let group = &rig.group;
-    assert_eq!(group.release(), 1);
+    assert_eq!(group.release_number(), 1);
     // One that nobody has asked for yet: it is bound in what serves.
     let risk = rig.host.slot::<dyn Risk>("probe").expect("a slot");
     risk.limit().expect("an answer");
-    assert_eq!(group.release(), 1, "the same release, with a slot more");
+    assert_eq!(group.release_number(), 1, "the same release, with a slot more");
     rig.apply(Fixture::V2);
     rig.apply(Fixture::V3);
     let active = |event: &Event| match event.kind {

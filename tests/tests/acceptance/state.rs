@@ -216,9 +216,9 @@ fn a32_what_is_refused_after_what_serves_was_timed_leaves_it_bare() {
         timed.probation(Duration::from_millis(50))
     });
     let group = scene.host.group("keeping");
-    let before = group.release();
+    let before = group.release_number();
     scene.refused(Fixture::KeepingStuck, Code::StateIncompatible);
-    assert_eq!(group.release(), before + 2, "one that measures, and one that does not");
+    assert_eq!(group.release_number(), before + 2, "one that measures, and one that does not");
     // A state goes along with what was timed as without.
     scene.slot.open(10).expect("opened");
     scene.apply(Fixture::KeepingV2);

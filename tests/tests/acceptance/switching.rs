@@ -78,9 +78,9 @@ fn a38_two_plugins_of_a_group_are_switched_with_one_store() {
             applied
         })
         .collect();
-    let before = group.release();
+    let before = group.release_number();
     assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
-    assert_eq!(group.release(), before + 1, "one release for both");
+    assert_eq!(group.release_number(), before + 1, "one release for both");
     for applied in applied {
         applied.join().expect("no panic").expect("applied");
     }

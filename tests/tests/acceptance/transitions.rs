@@ -91,13 +91,13 @@ fn a26_a_slot_from_before_its_plugin() {
     assert_eq!(probe.version(), Err(absent.clone()));
     assert_eq!(group.request(|r| r.get(&probe).version()), Err(absent.clone()));
     assert_eq!(group.lease().err(), Some(absent));
-    assert_eq!(group.release(), 0);
+    assert_eq!(group.release_number(), 0);
 
     rig.apply(Fixture::V1);
     check_answers(&probe, 1);
     assert_eq!(group.request(|r| r.get(&probe).version()), Ok(1));
     assert_eq!(group.lease().expect("a lease").get(&probe).version(), Ok(1));
-    assert!(group.release() > 0);
+    assert!(group.release_number() > 0);
     rig.end();
 }
 

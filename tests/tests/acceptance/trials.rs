@@ -133,7 +133,7 @@ fn a22_two_plugins_go_back_together_when_one_fails() {
     let other = thread::spawn(move || host.configure("other", "factor = 5"));
     rig.log.wait("prepared", 4);
     rig.desk.when_hooked(1, "after_switch", Begin::Fail);
-    let before = rig.host.group("desk").release();
+    let before = rig.host.group("desk").release_number();
     assert_eq!(rig.host.switch_point().expect("a switch point"), 2);
     for refused in [second, other] {
         let refusal = refused.join().expect("no panic").expect_err("it went back");
@@ -142,7 +142,7 @@ fn a22_two_plugins_go_back_together_when_one_fails() {
     }
     rig.log.wait("unmapped", 3);
     rig.log.wait("unmapped", 4);
-    assert_eq!(rig.host.group("desk").release(), before + 2, "one store there, one back");
+    assert_eq!(rig.host.group("desk").release_number(), before + 2, "one store there, one back");
     check_answers(&rig.probe, 1);
     let hooks = rig.desk.hooks();
     assert_eq!(
@@ -475,9 +475,9 @@ fn a22_a_release_is_switched_in_with_one_store() {
             ("other", "1.0.0", Fixture::Other, "config = { factor = 3 }"),
         ],
     );
-    let before = rig.host.group("desk").release();
+    let before = rig.host.group("desk").release_number();
     let applied = rig.host.apply_release(&file).expect("applied");
-    assert_eq!(rig.host.group("desk").release(), before + 1);
+    assert_eq!(rig.host.group("desk").release_number(), before + 1);
     assert!(applied.iter().all(|applied| applied.switched));
     let fees = rig.host.slot::<dyn Probe>("other").expect("a slot");
     assert_eq!(fees.fee(&trade(7)).expect("a fee"), 3 * rig.probe.fee(&trade(7)).expect("a fee"));
@@ -510,7 +510,7 @@ fn a22_a_release_of_which_the_second_refuses_changes_nothing() {
     );
     rig.desk.when_hooked(1, "before_switch", Begin::Fail);
     let hooks = rig.desk.hooks().len();
-    let before = rig.host.group("desk").release();
+    let before = rig.host.group("desk").release_number();
     let refusal =
         rig.refused(|host| host.apply_release(&file).map(|mut applied| applied.remove(0)));
     assert_eq!(
@@ -519,7 +519,7 @@ fn a22_a_release_of_which_the_second_refuses_changes_nothing() {
         "{refusal}"
     );
     rig.log.wait("unmapped", 3);
-    assert_eq!(rig.host.group("desk").release(), before, "no store");
+    assert_eq!(rig.host.group("desk").release_number(), before, "no store");
     assert_eq!(
         rig.desk.hooks()[hooks..],
         ["probe 2 before_switch", "other 1 before_switch", "probe 2 after_return"]

@@ -112,7 +112,7 @@ impl Mirror for TheEvolving {
         let drained = catch_unwind(AssertUnwindSafe(|| drop(nodes.drain(behind))));
         assert!(drained.is_err(), "nothing is behind a list");
         let kept = self.keeper.refused(nodes.clone()).map_err(|error| match error {
-            CallError::Refused(nodes) => nodes,
+            CallError::Declined(nodes) => nodes,
             CallError::Fault(fault) => panic!("{fault}"),
         });
         assert_eq!(kept, Err(nodes));
