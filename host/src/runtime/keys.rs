@@ -56,12 +56,38 @@ pub(super) unsafe extern "C" fn create(
     // SAFETY: the plugin passes what its table holds.
     let owner = unsafe { owner(of) };
     // SAFETY: the plugin passes a place to write to, as to the function that this stands for.
-    let made = unsafe { libc::pthread_key_create(key, None) };
+    let made = unsafe { create_above(locals::key(), key) };
     if made == 0 {
         // SAFETY: just written.
         let number = unsafe { *key };
         let serial = SERIALS.fetch_add(1, Relaxed);
         owner.keys.0.lock().insert(number, Key { serial, destructor });
+    }
+    made
+}
+
+/// Makes a key whose number is above `floor`'s, the host's own.
+///
+/// When a thread ends, glibc takes the values of all keys away in the order of their numbers, also
+/// of those that have no destructor. The plugin's destructors run when it comes to the host's key;
+/// what they read by another key of the plugin's has to be there still.
+///
+/// # Safety
+/// `key` is a place to write to.
+unsafe fn create_above(floor: u32, key: *mut u32) -> c_int {
+    let mut below = Vec::new();
+    let made = loop {
+        // SAFETY: the caller's promise.
+        let made = unsafe { libc::pthread_key_create(key, None) };
+        // SAFETY: just written, if it was made.
+        match (made, unsafe { *key }) {
+            (0, number) if number < floor => below.push(number),
+            _ => break made,
+        }
+    };
+    for number in below {
+        // SAFETY: made above, and nobody knows it.
+        unsafe { libc::pthread_key_delete(number) };
     }
     made
 }

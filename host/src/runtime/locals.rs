@@ -293,7 +293,8 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
     drop(unsafe { Box::from_raw(list) });
 }
 
-fn key() -> libc::pthread_key_t {
+/// The host's own, by which it hears of a thread's end.
+pub(super) fn key() -> libc::pthread_key_t {
     static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
     *KEY.get_or_init(|| {
         let mut key = 0;

@@ -904,6 +904,35 @@ fn destructors_that_leave_more_behind() {
     });
 }
 
+/// glibc takes the values of a thread that ends away in the order of their keys' numbers, and gives
+/// the lowest free number out: here one below that of the host's own key.
+#[test]
+#[allow(unsafe_code, reason = "keys of the program's, which Rust has no names for")]
+fn a_keys_destructor_finds_what_is_under_another_key() {
+    in_child(|| {
+        let low = [(); 4].map(|()| {
+            let mut key = 0;
+            // SAFETY: a place to write to.
+            assert_eq!(unsafe { libc::pthread_key_create(&mut key, None) }, 0);
+            key
+        });
+        let scene = Scene::impatient(Fixture::Nasty);
+        let (first, ends) = (Puppet::new("first"), Puppet::new("ends"));
+        first.commit(&scene, Deed::Local, 0);
+        first.end();
+        assert_eq!(scene.ledger.open(), 0);
+        for key in low {
+            // SAFETY: made above, and of no use to anybody.
+            assert_eq!(unsafe { libc::pthread_key_delete(key) }, 0);
+        }
+        ends.commit(&scene, Deed::KeyBesideKey, 0);
+        assert_eq!(scene.ledger.open(), 1);
+        ends.end();
+        assert_eq!(scene.ledger.open(), 0, "it was found");
+        scene.end();
+    });
+}
+
 #[test]
 fn a_keys_number_is_used_again() {
     const MAKE: u64 = 0;

@@ -47,6 +47,9 @@ pub enum Deed {
     /// system's number, 1 deletes it, 2 puts a value under it on this thread, 3 answers how many
     /// values this thread has there, 4 frees what a deleted key left on this thread.
     KeyAgain,
+    /// A value under a pthread key without a destructor, which the destructor of another key looks
+    /// for and frees.
+    KeyBesideKey,
     /// A handler for SIGUSR1, which counts; answers the count.
     Signal,
 

@@ -100,6 +100,7 @@ impl Nasty for TheNasty {
             Deed::Key => system::key(ledger),
             Deed::KeyTakenBack => system::key_taken_back(ledger),
             Deed::KeyAgain => system::key_again(ledger, number),
+            Deed::KeyBesideKey => system::key_beside_key(ledger),
             Deed::Signal => system::signal(),
             #[cfg(feature = "native")]
             Deed::CKey | Deed::CThread | Deed::Cxx => native::commit(deed, number),

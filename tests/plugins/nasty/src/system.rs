@@ -87,6 +87,38 @@ pub(crate) fn key_again(ledger: &Service<dyn Ledger>, step: u64) -> u64 {
     1
 }
 
+/// The key with the destructor, and the one with the value.
+static BESIDE: OnceLock<[libc::pthread_key_t; 2]> = OnceLock::new();
+
+unsafe extern "C" fn drop_beside(_: *mut c_void) {
+    let [_, bare] = BESIDE.get().expect("they were made");
+    // SAFETY: a key of ours; what is there was put there by `key_beside_key`, and is freed once.
+    unsafe {
+        let value = libc::pthread_getspecific(*bare);
+        if !value.is_null() {
+            drop(Box::from_raw(value.cast::<Value>()));
+        }
+    }
+}
+
+/// As OpenSSL has it for the state of its errors.
+pub(crate) fn key_beside_key(ledger: &Service<dyn Ledger>) -> u64 {
+    let make = |destructor| {
+        let mut key = 0;
+        // SAFETY: a place to write to, and a destructor for what is set.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, destructor) }, 0);
+        key
+    };
+    let [ends, bare] = *BESIDE.get_or_init(|| [make(Some(drop_beside)), make(None)]);
+    let value = Box::into_raw(Box::new(Value::new(ledger))).cast_const().cast();
+    // SAFETY: keys of ours. The value of the first is not used.
+    unsafe {
+        assert_eq!(libc::pthread_setspecific(ends, value), 0);
+        assert_eq!(libc::pthread_setspecific(bare, value), 0);
+    }
+    1
+}
+
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn count(_: c_int) {
