@@ -71,30 +71,32 @@ mod inner {
 #[cfg(feature = "openssl")]
 mod inner {
     use openssl::hash::{MessageDigest, hash};
-    /// There until it is dropped.
-    pub(crate) struct Inner(Option<openssl::ssl::SslContext>);
+    pub(crate) type Inner = openssl::ssl::SslContext;
     pub(crate) fn start() -> Inner {
+        #[cfg(feature = "cleanup")]
+        clean_up_at_the_end();
         let method = openssl::ssl::SslMethod::tls_client();
-        Inner(Some(openssl::ssl::SslContext::builder(method).expect("a context").build()))
+        openssl::ssl::SslContext::builder(method).expect("a context").build()
     }
-    pub(crate) fn work(Inner(context): &Inner, number: u64) -> u64 {
+    pub(crate) fn work(context: &Inner, number: u64) -> u64 {
         let digest = hash(MessageDigest::sha256(), &number.to_le_bytes()).expect("a digest");
-        let context = context.as_ref().expect("it is there");
         let session = openssl::ssl::Ssl::new(context).expect("a session");
         assert!(digest.len() == 32 && session.version_str() != "");
         number
     }
+
+    /// Not in `Drop`: what the threads that called have there is freed after that, and stays where
+    /// OpenSSL was cleaned up before.
     #[cfg(feature = "cleanup")]
-    impl Drop for Inner {
-        fn drop(&mut self) {
-            unsafe extern "C" {
-                fn OPENSSL_cleanup();
-            }
-            self.0 = None;
-            // SAFETY: nothing of OpenSSL's is used any more: the context is gone, and no call is
-            // inside.
-            unsafe { OPENSSL_cleanup() }
+    fn clean_up_at_the_end() {
+        unsafe extern "C" {
+            fn atexit(handler: unsafe extern "C" fn()) -> std::ffi::c_int;
+            fn OPENSSL_cleanup();
         }
+        // SAFETY: exit handlers of a plugin run when its library is closed; nothing uses OpenSSL
+        // then.
+        let registered = unsafe { atexit(OPENSSL_cleanup) };
+        assert_eq!(registered, 0, "there is room for a handler");
     }
 }
 
