@@ -6,6 +6,7 @@
 //! path from the process.
 #![allow(unsafe_code, reason = "one of the five places: calls into libraries")]
 
+mod maps;
 mod program;
 
 use crate::contained::say;
@@ -33,6 +34,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub(crate) use maps::Maps;
 pub(crate) use program::{
     ContractNumber, Maker, Program, SameProgram, THIS, close_inherited, contract_named,
     first_contracts, has_foreign_rights, listed,
@@ -626,46 +628,6 @@ pub(crate) fn signal_name(signal: c_int) -> String {
         Some((_, name)) => (*name).to_owned(),
         None => format!("number {signal}"),
     }
-}
-
-/// Which images have code in this process, at one moment.
-///
-/// Other mappings of a file don't count: a symboliser that maps it to read names can leave one
-/// behind, and nothing runs there.
-pub(crate) struct Maps {
-    /// As the system lists them; `None` where it does not tell.
-    maps: Option<Vec<u8>>,
-}
-
-impl Maps {
-    pub(crate) fn now() -> Self {
-        Maps { maps: std::fs::read("/proc/self/maps").ok() }
-    }
-
-    /// Does the system list nothing?
-    pub(crate) fn is_blind(&self) -> bool {
-        self.maps.is_none()
-    }
-
-    /// Is any code of the image at `path` there, or can't that be known?
-    pub(crate) fn has(&self, path: &Path) -> bool {
-        self.maps.as_ref().is_none_or(|maps| has_executable(maps, path)) || is_loaded(path)
-    }
-}
-
-/// The list is long where there are many libraries, and mostly the path is not in it: so it is
-/// looked for in all of it, and only what it is found in is taken apart.
-fn has_executable(maps: &[u8], path: &Path) -> bool {
-    let found = memchr::memmem::find_iter(maps, path.as_os_str().as_bytes());
-    let mut lines = found.map(|at| {
-        let begin = memchr::memrchr(b'\n', &maps[..at]).map_or(0, |end| end + 1);
-        &maps[begin..at]
-    });
-    // `7f0000000000-7f0000001000 r-xp …`
-    lines.any(|line| {
-        let permissions = line.split(|byte| *byte == b' ').nth(1);
-        permissions.is_none_or(|permissions| permissions.get(2) == Some(&b'x'))
-    })
 }
 
 /// The loaded file that holds `address`, and where it was loaded to. The path is empty for the
