@@ -194,8 +194,10 @@ impl JournalState {
         // What could not be brought back at the start is tried again at the next.
         let stays = replaced.iter().filter(|member| new(&member.plugin)).cloned();
         let next: Vec<_> = sorted(set.iter().cloned().chain(stays).collect());
-        let joined = self.take_over(set);
-        let fell = self.fallen.remove(group);
+        // A plugin is in one set: one that was in this group's is in no other.
+        let is_elsewhere = |it: &&Member| replaced.iter().all(|other| other.plugin != it.plugin);
+        let joined = self.take_over(set.iter().filter(is_elsewhere));
+        let (fell, has_moved) = (self.fallen.remove(group), !joined.is_empty());
         let good: Vec<_> = sorted(replaced.into_iter().chain(joined).collect());
         if good.iter().any(|member| self.held(&member.plugin, &member.digest).is_some()) {
             self.before.remove(group);
@@ -203,16 +205,28 @@ impl JournalState {
             self.before.insert(group.to_owned(), good);
         }
         self.committed.insert(group.to_owned(), next);
-        let committed = &self.committed;
-        self.before.retain(|group, set| {
-            let now = committed.get(group);
-            !set.is_empty() && !now.is_some_and(|now| is_same_set(now, set))
-        });
+        // A commit to one group must not cost a look at all of them.
+        if has_moved {
+            self.forget_same();
+        } else if self.before.get(group).is_some_and(|set| self.is_no_way_back(group, set)) {
+            self.before.remove(group);
+        }
+    }
+
+    /// Is there nothing in `set` to go back to, or what `group` is committed to?
+    fn is_no_way_back(&self, group: &str, set: &[Member]) -> bool {
+        set.is_empty() || self.committed.get(group).is_some_and(|now| is_same_set(now, set))
+    }
+
+    fn forget_same(&mut self) {
+        let mut before = std::mem::take(&mut self.before);
+        before.retain(|group, set| !self.is_no_way_back(group, set));
+        self.before = before;
     }
 
     /// Takes the plugins of `set` out of the sets of other groups, and gives what each could go
     /// back to.
-    fn take_over(&mut self, set: &[Member]) -> Vec<Member> {
+    fn take_over<'m>(&mut self, set: impl Iterator<Item = &'m Member>) -> Vec<Member> {
         let mut joined = Vec::new();
         for member in set {
             let take = |sets: &mut BTreeMap<String, Vec<Member>>| {
@@ -252,6 +266,7 @@ impl JournalState {
             set.sort_by(|one, other| one.plugin.cmp(&other.plugin));
         }
         self.committed.retain(|_, set| !set.is_empty());
+        self.forget_same();
         let held = self.held.entry(plugin.to_owned()).or_default();
         held.retain(|held| held.digest != digest);
         held.push(Held { digest, reason: self::reason(reason) });
@@ -295,8 +310,12 @@ impl JournalState {
     /// Plugins come and go: of those that are committed nowhere some are remembered, `last` among
     /// them.
     fn forget_strangers(&mut self, last: &str) {
-        let committed = self.committed.values().map(Vec::len).sum::<usize>();
         let most = self.held.len().max(self.known.len()).max(self.asked.len());
+        // No set is empty, so that mostly there is nothing to count.
+        if most <= self.committed.len() + STRANGERS_MAX {
+            return;
+        }
+        let committed = self.committed.values().map(Vec::len).sum::<usize>();
         if most <= committed + STRANGERS_MAX {
             return;
         }
