@@ -799,22 +799,33 @@ mod tests {
         const READERS: usize = 50;
         const EVENTS: usize = 20;
         let log = Arc::new(EventLog::new(EVENTS));
-        let readers: Vec<_> = (0..READERS).map(|_| log.follow()).collect();
-        std::thread::scope(|scope| {
-            for mut events in readers {
-                scope.spawn(move || {
-                    for seq in 1..=EVENTS as u64 {
-                        let event = events.next_timeout(Duration::MAX);
-                        assert_eq!(event.map(|event| event.seq), Some(seq));
+        let (send, ended) = std::sync::mpsc::channel();
+        for reader in 0..READERS {
+            let (mut events, send) = (log.follow(), send.clone());
+            // Some of them are not waiting when they might be woken, again and again.
+            let timeout = match reader % 3 {
+                0 => Duration::from_micros(50),
+                _ => Duration::MAX,
+            };
+            std::thread::spawn(move || {
+                let mut next = || loop {
+                    if let Some(event) = events.next_timeout(timeout) {
+                        return event.seq;
                     }
-                });
-            }
-            // Some wait already, some not yet: none of them waits for ever.
-            for _ in 0..EVENTS {
-                add(&log, EventKind::Loaded);
-                std::thread::yield_now();
-            }
-        });
+                };
+                let seen: Vec<_> = (0..EVENTS).map(|_| next()).collect();
+                send.send(seen).unwrap();
+            });
+        }
+        // Some wait already, some not yet: none of them waits for ever.
+        for _ in 0..EVENTS {
+            add(&log, EventKind::Loaded);
+            std::thread::yield_now();
+        }
+        for _ in 0..READERS {
+            let seen = ended.recv_timeout(Duration::from_secs(60));
+            assert_eq!(seen.as_deref(), Ok(&*(1..=EVENTS as u64).collect::<Vec<_>>()));
+        }
     }
 
     #[test]
