@@ -3,7 +3,7 @@
 use crate::contracts::{Known, Layout};
 use crate::image::{Image, Keep};
 use crate::layout::{self, Sides};
-use crate::library::{Allocated, Instance, Library};
+use crate::library::{Allocated, Instance, Library, Maps, is_loaded};
 use crate::permit::Permit;
 use crate::refusal::{Code, Refusal};
 use crate::runtime::Owner;
@@ -111,7 +111,7 @@ impl Stopped {
     pub(crate) fn close(mut self) -> Left {
         self.left.owner.close();
         self.left.memory = self.library.memory();
-        self.left.mapped = self.library.close(&self.left.owner);
+        (self.left.mapped, self.left.is_kept) = self.library.close(&self.left.owner);
         self.left
     }
 }
@@ -124,12 +124,21 @@ pub(crate) struct Left {
     pub(crate) memory: Option<Memory>,
     /// What it has left mapped beside its code.
     pub(crate) mapped: Mapped,
+    /// The loader had it when it was closed.
+    is_kept: bool,
 }
 
 impl Left {
     /// Of what is not closed yet.
     pub(crate) fn of(image: Arc<Image>, owner: Arc<Owner>) -> Self {
-        Left { image, owner, memory: None, mapped: Mapped::default() }
+        Left { image, owner, memory: None, mapped: Mapped::default(), is_kept: false }
+    }
+
+    /// Once it was closed: is its code there, by the `maps` or by the loader, or can't that be
+    /// known?
+    pub(crate) fn has_code(&self, maps: &Maps) -> bool {
+        let path = self.image.path();
+        maps.has(path) || self.is_kept && is_loaded(path)
     }
 }
 

@@ -31,8 +31,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use maps::Maps;
 pub(crate) use program::{
@@ -329,28 +329,31 @@ impl Library {
     }
 
     /// Closes the library. Its instance was stopped, or never was, and nothing will call into it:
-    /// what it never freed may go with it. Whether it is gone, [`Maps`] tells: neither an
-    /// error of dlclose is a proof of anything, nor its success.
+    /// what it never freed may go with it. Whether it is gone, [`Maps`] and the loader tell: neither
+    /// an error of dlclose is a proof of anything, nor its success.
     ///
-    /// Answers with what the code has left mapped beside itself, by the books of its `owner`.
-    pub(crate) fn close(self, owner: &Owner) -> Mapped {
+    /// Answers with what the code has left mapped beside itself, by the books of its `owner`, and
+    /// whether the loader has it still.
+    pub(crate) fn close(self, owner: &Owner) -> (Mapped, bool) {
         self.allocated.close();
-        let Body::Mapped { handle, entry, .. } = self.body else { return Mapped::default() };
+        let Body::Mapped { handle, entry, .. } = self.body else { return Default::default() };
+        let (at, path) = (entry.as_ptr().cast(), self.image.path());
         // SAFETY: by the invariant; mapped until it is closed below.
         let entry = unsafe { entry.as_ref() };
         let is_promised = entry.memory.reclaimed.load(Relaxed);
         // SAFETY: nothing of it runs from here on but its exit handlers.
         unsafe { entry.close() };
         let _ = ManuallyDrop::into_inner(handle).close();
+        let is_kept = is_loaded_at(at, path);
         // A look at the process's mappings is long where there are many, and mostly there is
         // nothing to give back.
         let mapped = owner.mapped();
-        if mapped.bytes == 0 || Maps::now().has(self.image.path()) {
-            return mapped;
+        if mapped.bytes == 0 || is_kept || Maps::now().has(path) {
+            return (mapped, is_kept);
         }
         // SAFETY: the code is gone, and its author promised (`Reclaimed`) that nobody else follows
         // a pointer into what it has mapped.
-        unsafe { owner.take_back(is_promised) }
+        (unsafe { owner.take_back(is_promised) }, false)
     }
 
     /// What its allocator has given out, if that counts.
@@ -666,6 +669,24 @@ pub(crate) fn file_at(address: usize) -> Option<(PathBuf, usize)> {
     // SAFETY: `visit` takes what it is given here.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
+}
+
+/// Does the loader have the file at `path`, which it had loaded around `at`?
+///
+/// It finds an address in a tree (from glibc 2.35 on), and a name in a list of all libraries alone.
+fn is_loaded_at(at: *mut c_void, path: &Path) -> bool {
+    type FindObject = unsafe extern "C" fn(*mut c_void, *mut [u64; 16]) -> c_int;
+    static FIND: LazyLock<Option<FindObject>> = LazyLock::new(|| {
+        // SAFETY: it looks a C string up in what is loaded.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+        // SAFETY: the C library's function of that name; of the struct that it writes, which has 12
+        // words at most, nothing is read.
+        (!found.is_null()).then(|| unsafe { std::mem::transmute::<*mut c_void, FindObject>(found) })
+    });
+    // SAFETY: any address may be asked for; it writes to the array alone.
+    let is_free = FIND.is_some_and(|find| unsafe { find(at, &mut [0; 16]) } != 0);
+    // What lies there may be another's by now.
+    !is_free && is_loaded(path)
 }
 
 /// Does the loader have the file at `path`?

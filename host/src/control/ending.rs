@@ -314,8 +314,7 @@ impl Phase {
             Phase::Leaving(stopped) => stopped.holds(),
             Phase::Closing => of(Duty::Close, "close"),
             Phase::Kept(left) => {
-                let path = left.image.path();
-                let look = |maps: &Maps| (maps.has(path), maps.is_blind());
+                let look = |maps: &Maps| (left.has_code(maps), maps.is_blind());
                 let reason = match maps.map_or_else(|| look(&Maps::now()), look) {
                     (false, _) => return Vec::new(),
                     (true, true) => {

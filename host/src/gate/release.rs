@@ -9,6 +9,7 @@ use crate::meter::{Meter, Meters};
 use midflight_plugin::ImplementedBy;
 use midflight_plugin::rt::{Bound, Origin, RawService};
 use std::any::Any;
+use std::iter;
 use std::ptr;
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub(crate) struct Release {
     /// each load waits for the one before. At its beginning, so that nothing is added to a slot's
     /// own distance.
     near: [Near; NEAR],
-    /// Those after, up to the last that is bound.
-    far: Vec<Bound>,
+    /// Those after, from the first to the last that is bound.
+    far: Entries,
     /// 0 where nothing was ever loaded.
     pub(crate) number: u64,
     generations: Box<[Arc<Generation>]>,
@@ -43,8 +44,8 @@ pub(crate) struct Release {
 
 /// The entries of a release that measures.
 struct Timed {
-    /// By a slot's index, up to the last that is bound.
-    entries: Box<[Bound]>,
+    /// By a slot's index.
+    entries: Entries,
     meters: Arc<Meters>,
 }
 
@@ -78,12 +79,34 @@ impl Near {
 /// What an entry holds for a slot that nothing here serves.
 const UNBOUND: Bound = Bound { this: ptr::null(), table: ptr::null(), origin: ptr::null() };
 
-/// Sets the entry at `index`, and makes those before that are not there.
-fn put(entries: &mut Vec<Bound>, index: usize, bound: Bound) {
-    if entries.len() <= index {
-        entries.resize(index + 1, UNBOUND);
+/// Entries by index, from the first that is bound on: of a thousand slots a release mostly binds a
+/// few, and is to be as long as they need.
+#[derive(Default)]
+struct Entries {
+    from: usize,
+    all: Vec<Bound>,
+}
+
+impl Entries {
+    fn put(&mut self, index: usize, bound: Bound) {
+        if self.all.is_empty() {
+            self.from = index;
+        }
+        let before = self.from.saturating_sub(index);
+        self.all.splice(..0, iter::repeat_n(UNBOUND, before));
+        self.from -= before;
+        let at = index - self.from;
+        if self.all.len() <= at {
+            self.all.resize(at + 1, UNBOUND);
+        }
+        self.all[at] = bound;
     }
-    entries[index] = bound;
+
+    #[inline(always)]
+    fn get(&self, index: usize) -> Option<&Bound> {
+        // Of one before the first, that is beyond every end.
+        self.all.get(index.wrapping_sub(self.from))
+    }
 }
 
 impl Release {
@@ -91,7 +114,7 @@ impl Release {
         Release {
             number: 0,
             near: [Near::new(UNBOUND); NEAR],
-            far: Vec::new(),
+            far: Entries::default(),
             generations: Box::default(),
             holds: Arc::default(),
             shares: Shares::new(),
@@ -111,12 +134,12 @@ impl Release {
         meters: Option<&Arc<Meters>>,
     ) -> Self {
         let mut release = Release { number, ..Release::vacant() };
-        let mut entries = Vec::new();
+        let mut entries = Entries::default();
         for generation in &generations {
             for (index, wanted) in slots.of(&generation.plugin) {
                 let Some(bound) = generation.bind(&wanted.contract) else { continue };
                 if meters.is_some() {
-                    put(&mut entries, index, bound);
+                    entries.put(index, bound);
                 }
                 if meters.is_none_or(|meters| meters.of(index).is_none()) {
                     release.bind(index, bound);
@@ -127,14 +150,14 @@ impl Release {
         if let Some(meters) = meters {
             release.detour = Some(Detour::Timed);
             let meters = Arc::clone(meters);
-            release.timed = Some(Timed { entries: entries.into(), meters });
+            release.timed = Some(Timed { entries, meters });
         }
         release
     }
 
     fn bind(&mut self, index: usize, bound: Bound) {
         match near(index) {
-            FAR => put(&mut self.far, index - usize::from(FAR), bound),
+            FAR => self.far.put(index, bound),
             entry => self.near[usize::from(entry)] = Near::new(bound),
         }
     }
@@ -177,9 +200,8 @@ impl Release {
     /// The same of those that are none of the first.
     #[inline(always)]
     pub(crate) fn far(&self, index: usize) -> &Bound {
-        // Of the first, that is beyond every end; and the last entry is never bound.
-        let bound = self.far.get(index.wrapping_sub(usize::from(FAR)));
-        bound.unwrap_or_else(|| self.entry(FAR))
+        // The last entry is never bound.
+        self.far.get(index).unwrap_or_else(|| self.entry(FAR))
     }
 
     /// What serves the slot.
@@ -232,5 +254,22 @@ impl Release {
             }
             Some(Detour::Shut(_) | Detour::Timed) | None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g03_far_slots_cost_a_release_what_it_binds() {
+        let bound = |at: usize| Bound { this: ptr::without_provenance(at), ..UNBOUND };
+        let mut entries = Entries::default();
+        assert!(entries.get(0).is_none());
+        for index in [999, 997, 1_001] {
+            entries.put(index, bound(index));
+        }
+        let all = (0..2_000).filter_map(|index| Some((index, entries.get(index)?.this.addr())));
+        assert!(all.eq([(997, 997), (998, 0), (999, 999), (1_000, 0), (1_001, 1_001)]));
     }
 }

@@ -5,7 +5,6 @@
 //! is executable and of a file, one mapping a question, and for the text where it can't be asked
 //! (before Linux 6.11).
 
-use super::is_loaded;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use std::fs::File;
 use std::io::{self, Read};
@@ -35,7 +34,7 @@ impl Maps {
 
     /// Is any code of the image at `path` there, or can't that be known?
     pub(crate) fn has(&self, path: &Path) -> bool {
-        self.code.as_ref().is_none_or(|code| names(code, path)) || is_loaded(path)
+        self.code.as_ref().is_none_or(|code| names(code, path))
     }
 }
 
@@ -66,8 +65,8 @@ struct Query {
 
 /// `PROCMAP_QUERY`.
 const QUERY: Opcode = opcode::read_write::<Query>(b'f', 17);
-/// `VMA_EXECUTABLE`, `COVERING_OR_NEXT_VMA`, `FILE_BACKED_VMA`: the first such mapping that does not
-/// end before the address.
+/// `VMA_EXECUTABLE`, `COVERING_OR_NEXT_VMA`, `FILE_BACKED_VMA`: the first such mapping that does
+/// not end before the address.
 const CODE_FROM: u64 = 0x04 | 0x10 | 0x20;
 
 /// The names, one by one.
