@@ -2,7 +2,8 @@
 //!
 //! Each measurement is a process of its own, which starts with nothing.
 
-use super::{Clock, Figures, LAST, look};
+use super::bare::{self, Bare, Shares};
+use super::{Clock, Figures, LAST, beside, median};
 use crate::numbered::Numbered;
 use bench_contracts::Work;
 use midflight::{EventKind, Events, Host, HostBuilder, Slot};
@@ -14,6 +15,9 @@ use std::{fs, thread};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What a stage leaves running in the background has ended by then.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// What one step leaves running in the background has mostly ended by then.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A host and the files for it.
 struct Growing<'n> {
@@ -29,60 +33,71 @@ struct Growing<'n> {
 pub fn plugins(numbered: &Numbered, directory: &Path, count: usize) -> Figures {
     let growing = Growing::start(numbered, directory, |builder| builder);
     let mut figures = Figures::new();
-    let loads: Vec<_> = (0..count).map(|number| growing.load(number)).collect();
-    figures.insert("load", last(&loads));
+    let mut loads = Shares::default();
+    for number in 0..count {
+        if is_last(number, count) {
+            bare::forget_caches();
+        }
+        let took = growing.load(number);
+        if is_last(number, count) {
+            let bare = growing.bare(count);
+            loads.add(took, bare.update);
+        }
+    }
+    put(&mut figures, "load", &loads);
     thread::sleep(SETTLE);
 
-    let mut slots = Vec::new();
-    let first_looks = (0..count).map(|number| {
+    let (mut slots, mut first_looks) = (Vec::new(), Shares::default());
+    for number in 0..count {
+        if !is_last(number, count) {
+            slots.push(growing.slot(number));
+            continue;
+        }
+        bare::forget_caches();
         let clock = Clock::process();
         slots.push(growing.slot(number));
-        clock.us()
-    });
-    let first_looks: Vec<_> = first_looks.collect();
-    figures.insert("slot", last(&first_looks));
+        let took = clock.us();
+        bare::forget_caches();
+        first_looks.add(took, bare::thread());
+    }
+    put(&mut figures, "slot", &first_looks);
     assert!(slots.iter().all(|slot| slot.version() == Ok(1)), "all of them answer");
     thread::sleep(SETTLE);
 
-    let (mut updates, mut drains, mut unmaps) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut updates, mut drains, mut unmaps] = [(); 3].map(|()| Shares::default());
+    let mut threads = Vec::new();
     for turn in 0..LAST {
         let (number, version) = (turn % count, 2 - turn / count % 2);
         let file = growing.file(number, version);
         let group = growing.host.group(&Numbered::name(number));
         let lease = group.lease().expect("it serves");
         let mut events = growing.host.events();
+        bare::forget_caches();
         let clock = Clock::process();
         growing.host.apply(&file).expect("the next version");
-        updates.push(clock.us());
+        let update = clock.us();
         remove(&file);
         assert_eq!(slots[number].version(), Ok(version as u64));
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(PAUSE);
         let clock = Clock::process();
         drop(lease);
         wait(&mut events, |kind| matches!(kind, EventKind::Drained));
-        drains.push(clock.us());
+        let drain = clock.us();
         let clock = Clock::process();
         wait(&mut events, |kind| matches!(kind, EventKind::Unmapped { .. }));
-        unmaps.push(clock.us());
+        let unmap = clock.us();
+        let bare = growing.bare(count);
+        updates.add(update, bare.update);
+        drains.add(drain, 0.0);
+        unmaps.add(unmap, bare.unmap);
+        threads.push(bare.thread);
     }
-    figures.insert("update", median(&updates));
-    figures.insert("drain", median(&drains));
-    figures.insert("unmap", median(&unmaps));
-    let absent = directory.join("absent.so");
-    let looks: Vec<_> = (0..LAST).map(|_| look(&absent)).collect();
-    let threads: Vec<_> = (0..LAST).map(|_| thread()).collect();
-    figures.insert("look", median(&looks));
-    figures.insert("thread", median(&threads));
-    figures.insert("shutdown", growing.shut_down());
+    figures.insert("thread".to_owned(), median(&threads));
+    put(&mut figures, "update", &updates);
+    put(&mut figures, "drain", &drains);
+    put(&mut figures, "unmap", &unmaps);
+    figures.insert("shutdown".to_owned(), growing.shut_down());
     figures
-}
-
-/// The start of a thread that does nothing, and its end: it gets room for the thread-locals of all
-/// libraries.
-fn thread() -> f64 {
-    let clock = Clock::process();
-    thread::spawn(|| ()).join().expect("it does nothing");
-    clock.us()
 }
 
 /// An update with a journal, and a restart by it.
@@ -97,22 +112,25 @@ pub fn journal(numbered: &Numbered, directory: &Path, count: usize) -> Figures {
     }
     thread::sleep(SETTLE);
     let mut figures = Figures::new();
-    let mut commits = Vec::new();
+    let mut commits = Shares::default();
     for turn in 0..LAST {
         let (number, version) = (turn % count, 2 - turn / count % 2);
         let file = growing.file(number, version);
         let mut events = growing.host.events();
+        bare::forget_caches();
         let clock = Clock::process();
         growing.host.apply(&file).expect("the next version");
-        commits.push(clock.us());
+        let took = clock.us();
         wait(&mut events, |kind| matches!(kind, EventKind::Unmapped { .. }));
         remove(&file);
+        let bare = growing.bare(count);
+        commits.add(took, bare.update);
     }
-    figures.insert("commit", median(&commits));
+    put(&mut figures, "commit", &commits);
     growing.shut_down();
     let clock = Clock::process();
     let growing = Growing::start(numbered, directory, with_journal);
-    figures.insert("restart", clock.us());
+    figures.insert("restart".to_owned(), clock.us());
     let status = growing.host.status();
     let serve = status.plugins.iter().filter(|plugin| plugin.active.is_some()).count();
     assert_eq!(serve, count, "the journal brings all of them back");
@@ -146,15 +164,14 @@ pub fn subscribers(numbered: &Numbered, directory: &Path, count: usize) -> Figur
             thread::Builder::new().stack_size(64 << 10).spawn(read).expect("a thread")
         })
         .collect();
-    let mut took = Vec::new();
+    let mut took = Shares::default();
     for turn in 0..LAST {
         let file = growing.file(0, 2 - turn % 2);
         let mut events = growing.host.events();
-        let (clock, control) = (Instant::now(), control_us());
+        let control = control_us();
         growing.host.apply(&file).expect("the next version");
-        let active = clock.elapsed().as_secs_f64() * 1e6;
         wait(&mut events, |kind| matches!(kind, EventKind::Unmapped { .. }));
-        took.push((control_us() - control, active));
+        took.add(control_us() - control, bare::look());
         remove(&file);
     }
     growing.load(1);
@@ -163,9 +180,7 @@ pub fn subscribers(numbered: &Numbered, directory: &Path, count: usize) -> Figur
     seen.dedup();
     assert_eq!(seen.len(), 1, "each reader was told of each event");
     let mut figures = Figures::new();
-    let (control, wall): (Vec<_>, Vec<_>) = took.into_iter().unzip();
-    figures.insert("subscribers", median(&control));
-    figures.insert("subscribers_wall", median(&wall));
+    put(&mut figures, "subscribers", &took);
     growing.shut_down();
     figures
 }
@@ -189,7 +204,7 @@ pub fn size(numbered: &Numbered, directory: &Path, bytes: usize) -> Figures {
         remove(&file);
     }
     growing.shut_down();
-    Figures::from([("size", median(&took))])
+    Figures::from([("size".to_owned(), median(&took))])
 }
 
 /// Calls through the first slot of a host and through its 256th, which answers for another plugin:
@@ -225,7 +240,10 @@ pub fn slots(numbered: &Numbered, directory: &Path) -> Figures {
     growing.shut_down();
     // What nothing has interrupted.
     let shortest = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
-    Figures::from([("first_slot", shortest(&firsts)), ("far_slot", shortest(&fars))])
+    Figures::from([
+        ("first_slot".to_owned(), shortest(&firsts)),
+        ("far_slot".to_owned(), shortest(&fars)),
+    ])
 }
 
 impl<'n> Growing<'n> {
@@ -259,6 +277,11 @@ impl<'n> Growing<'n> {
         self.host.slot(&Numbered::name(number)).expect("the contract fits")
     }
 
+    /// What is not the host's, right now. `number` is no plugin's of the host's.
+    fn bare(&self, number: usize) -> Bare {
+        Bare::now(self.numbered, number, self.directory, PAUSE)
+    }
+
     /// Microseconds.
     fn shut_down(self) -> f64 {
         let clock = Clock::process();
@@ -284,13 +307,15 @@ fn remove(file: &Path) {
     fs::remove_file(file).expect("it was written");
 }
 
-/// Of the last ones: those that came when all others were there.
-fn last(all: &[f64]) -> f64 {
-    median(&all[all.len().saturating_sub(LAST)..])
+fn put(figures: &mut Figures, name: &str, shares: &Shares) {
+    let [own, bare] = shares.medians();
+    figures.insert(name.to_owned(), own);
+    figures.insert(beside(name), bare);
 }
 
-fn median(all: &[f64]) -> f64 {
-    crate::rounds::quantile(all, 0.5).unwrap_or(f64::NAN)
+/// Of `count`, one of those that come when nearly all others are there.
+fn is_last(number: usize, count: usize) -> bool {
+    number + LAST >= count
 }
 
 /// What the host's control thread has run so far, in microseconds.

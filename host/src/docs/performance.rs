@@ -105,20 +105,20 @@
 //!
 //! `cargo run --release -p midflight-benches --bin growth` measures the host's own CPU time for
 //! what is done about one plugin, with 1 to 1,000 of them: the loader's and the kernel's share,
-//! whose lists are as long as there are libraries, is taken off. Medians of two rounds, on a
-//! machine on which fifteen other threads wanted its two cores:
+//! whose lists are as long as there are libraries, is taken off. Medians of five rounds, on a
+//! machine on which six other threads wanted its two cores, and with cold caches:
 //!
 //! | ms of CPU | 10 plugins | 100 | 1,000 | the loader's, at 1,000 |
 //! |---|---|---|---|---|
-//! | to load one | 0.9 | 1.1 | 1.5 | 0.7 |
-//! | to update one, until it is active | 1.8 | 1.3 | 1.6 | 0.7 |
-//! | the same with a journal, until it is committed | 2.1 | 1.9 | 1.8 | 0.7 |
-//! | to prove that the old version is gone | 0.3 | 0.4 | too little beside the loader's | 9.2 |
-//! | to end the host | 10 | 95 | 915 | 64 |
-//! | to start it by its journal | 23 | 229 | 3,167 | 201 |
+//! | to load one | 1.0 | 0.9 | 1.0 | 0.7 |
+//! | to update one, until it is active | 1.4 | 1.3 | 1.4 | 0.6 |
+//! | the same with a journal, until it is committed | 1.6 | 1.6 | 1.8 | 0.7 |
+//! | to prove that the old version is gone | 0.1 | 0.1 | 0.3 | 3.1 |
+//! | to end the host | 5.0 | 45 | 383 | 289 |
+//! | to start it by its journal | 16 | 174 | 1,910 | 316 |
 //!
-//! The loader's share of an unload is mostly one look at `/proc/self/maps`. A call through a host's
-//! 256th slot took 1.1 times one through its first (53 instructions, and 41).
+//! The loader's share of an unload is mostly one look at the code that is mapped. A call through a
+//! host's 256th slot took 1.1 times one through its first (53 instructions, and 41).
 //!
 //! # What is meant to hold
 //!
