@@ -416,7 +416,11 @@ fn a31_what_waits_for_a_canarys_end_is_overtaken_as_well() {
     let host = rig.host.clone();
     let behind = thread::spawn(move || host.configure("other", "factor = 7"));
     rig.log.wait("prepared", 4);
-    assert_eq!(rig.residency(4), Residency::Prepared, "it is in memory, and counts");
+    // It is in memory, and counts.
+    let prepared = |it: &midflight::GenerationStatus| {
+        it.generation == 4 && it.residency == Residency::Prepared
+    };
+    until(|| rig.host.status().generations.iter().any(prepared));
     let file = rig.path("release.toml");
     let plugin = |name: &str, version: u32, fixture: Fixture| {
         let file = fixture.path();
