@@ -430,6 +430,7 @@ fn a31_what_waits_for_a_canarys_end_is_overtaken_as_well() {
     std::fs::write(&file, text).expect("a release file");
     let host = rig.host.clone();
     let release = thread::spawn(move || host.apply_release(file));
+    rig.log.wait("refused", 4);
     for answer in [tried, behind] {
         let overtaken = answer.join().expect("no panic").expect_err("overtaken");
         assert_eq!(overtaken.code(), Code::Superseded, "{overtaken}");

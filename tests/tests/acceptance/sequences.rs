@@ -22,7 +22,7 @@ mod model;
 mod scene;
 
 use midflight::{Code, Host, Refusal, Residency};
-use midflight_tests::{Footprint, Log, Random, WITHIN, process, run_child, with_children};
+use midflight_tests::{Footprint, Log, Random, process, run_child, with_children};
 use model::{Answer, Asked, Build, Mind, Model};
 use scene::{Asker, Caller, Deed, Probation, Say, World};
 use std::fs;
@@ -33,6 +33,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
+/// How long anything may take: what is late on purpose is so by a second or two.
+const WITHIN: Duration = Duration::from_secs(30);
 /// Of one sequence.
 const OPERATIONS: usize = 25;
 
@@ -152,6 +154,20 @@ impl Run {
         answer
     }
 
+    fn cancelled(&self, at: usize) -> Result<(), Refusal> {
+        let name = self.name(at);
+        let answer = self.spawn(move |host| host.cancel(name));
+        answer.recv_timeout(WITHIN).expect("an answer")
+    }
+
+    /// How many were switched.
+    fn point(&self) -> usize {
+        let (send, answer) = sync_channel(1);
+        let host = self.host.clone();
+        thread::spawn(move || send.send(host.switch_point()));
+        answer.recv_timeout(WITHIN).expect("an answer").expect("a switch point")
+    }
+
     #[track_caller]
     fn until_prepared(&mut self, count: usize) {
         self.prepared += count;
@@ -245,7 +261,7 @@ impl Run {
 
     fn switch_point(&mut self) {
         self.done.push("switch point".to_owned());
-        let switched = self.host.switch_point().expect("a switch point");
+        let switched = self.point();
         let before = self.model.switched;
         self.model.switch_point();
         assert_eq!(switched, self.model.switched - before, "so many were switched");
@@ -253,7 +269,7 @@ impl Run {
 
     fn cancel(&mut self, at: usize) {
         self.says(at, "cancel".to_owned());
-        let cancelled = self.host.cancel(self.name(at));
+        let cancelled = self.cancelled(at);
         if self.model.withdraws(at, Code::Cancelled) {
             worked(&cancelled);
         } else if self.model.is_on_trial(at) {
@@ -354,7 +370,7 @@ impl Run {
         if world.manual && self.model.waits_for_all(at, version) {
             self.says(at, format!("after_switch {deed:?}, at a switch point"));
             self.say.when_hooked(name, version, "after_switch", deed);
-            let switched = self.host.switch_point().expect("a switch point");
+            let switched = self.point();
             let waiting = self.model.take_waiting();
             let members = waiting.iter().map(|asked| asked.members.len()).sum::<usize>();
             assert_eq!(switched, members, "so many were switched");
@@ -516,7 +532,7 @@ impl Run {
             _ if waits_behind => {
                 self.says(at, "configure, cancelled with one behind it".to_owned());
                 let behind = self.configures(1 - at);
-                worked(&self.host.cancel(self.name(at)));
+                worked(&self.cancelled(at));
                 asked.answered(Err(Code::Cancelled));
                 self.comes(behind);
                 self.say.open();
@@ -524,7 +540,7 @@ impl Run {
             }
             _ => {
                 self.says(at, "configure, cancelled in its copy ahead".to_owned());
-                worked(&self.host.cancel(self.name(at)));
+                worked(&self.cancelled(at));
                 asked.answered(Err(Code::Cancelled));
                 if locked {
                     self.say.open();
@@ -678,6 +694,7 @@ impl Drop for Said<'_> {
 
 fn run(seed: u64) {
     let world = World::of(seed);
+    println!("seed {seed} begins");
     let mut run = Run::new(world);
     let names = scene::plugins(world).map(|(name, _)| name);
     let asker = Asker::of(run.host.group("desk"), run.callers.clone());

@@ -845,6 +845,10 @@ fn j05_a_release_that_is_ready_while_another_goes_back_comes_after_it() {
     release.join().expect("no panic").expect("applied");
     assert_eq!((scene.slot.version(), other.version()), (Ok(1), Ok(2)));
     assert_eq!((scene.slot.sum(), other.sum()), (Ok(100), Ok(100)));
+    let active = scene.log.seen();
+    let active: Vec<_> = active.iter().filter(|it| it.kind.name() == "active").collect();
+    let last: Vec<_> = active.iter().rev().take(2).filter_map(|it| it.generation).collect();
+    assert_eq!(last, [4, 1], "first the one that was on its way back");
     assert_eq!(scene.log.count("state_lost"), 0);
     scene.end();
 }

@@ -82,7 +82,7 @@ impl Asked {
     /// It is told that, and nothing else comes.
     #[track_caller]
     pub(super) fn answered(self, expected: Result<(), Code>) {
-        let answer = self.answer.recv_timeout(midflight_tests::WITHIN).expect("an answer");
+        let answer = self.answer.recv_timeout(super::WITHIN).expect("an answer");
         match (&answer, expected) {
             (Ok(()), Ok(())) => {}
             (Err(refusal), Err(code)) if refusal.code() == code => {}

@@ -1,8 +1,10 @@
 //! What a sequence is run on: a host with two plugins of one group, and what the test says to them.
 
+use super::WITHIN;
 use keeping_contracts::{Clerk, Keeping};
 use midflight::{Event, EventKind, Fault, Group, Host, HostBuilder, Publish, Slot};
-use midflight_tests::{Fixture, Log, WITHIN, trade};
+
+use midflight_tests::{Fixture, Log, trade};
 use probe_contracts::{Begin, Desk, End, Probe};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
