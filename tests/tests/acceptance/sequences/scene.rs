@@ -365,24 +365,32 @@ fn served_together(events: &[Event], names: [&str; 2]) -> BTreeSet<[u64; 2]> {
     #[derive(PartialEq)]
     enum Store {
         Of(u64),
-        Canary,
+        /// One at a time, whose members are told of one after the other.
+        Canary(usize),
         Back,
     }
-    let store = |event: &Event| match event.kind {
+    let mut others = 0;
+    let mut store = |event: &Event| match event.kind {
         EventKind::Active { release, .. } => Some(Store::Of(release)),
-        EventKind::Canary { .. } => Some(Store::Canary),
+        EventKind::Canary { .. } => Some(Store::Canary(others)),
         EventKind::Refused(_) => Some(Store::Back),
-        _ => None,
+        _ => {
+            others += 1;
+            None
+        }
     };
     let switches: Vec<_> = events.iter().filter_map(|it| Some((store(it)?, it))).collect();
     let (mut active, mut canary) = ([0; 2], BTreeMap::new());
     let mut served = BTreeSet::new();
     for of_one in switches.chunk_by(|(one, _), (next, _)| one == next) {
+        if let [(Store::Canary(_), _), ..] = of_one {
+            canary.clear();
+        }
         for (store, event) in of_one {
             let at = names.iter().position(|name| **name == *event.plugin);
             let (Some(at), Some(generation)) = (at, event.generation) else { continue };
             match store {
-                Store::Canary => drop(canary.insert(at, generation)),
+                Store::Canary(_) => drop(canary.insert(at, generation)),
                 Store::Of(_) => {
                     active[at] = generation;
                     canary.retain(|_, of| *of != generation);
