@@ -13,7 +13,7 @@ use crate::refusal::{Code, Refusal};
 use crate::release_file;
 use crate::run::RunDirectory;
 use crate::runtime::attached::AttachedData;
-use crate::runtime::{Provided, logs};
+use crate::runtime::{Provided, locals, logs};
 use crate::settings::{Bounds, Publish, Share};
 use crate::shared::{Checks, Shared};
 use crate::stage::{Candidate, preflight, writers};
@@ -871,6 +871,7 @@ impl HostBuilder {
 
     fn check(&self) -> Result<(), HostError> {
         unwinds(cfg!(panic = "abort"))?;
+        locals::make_key().and_then(|()| gate::make_key()).map_err(HostError::Keys)?;
         let bounds = &self.bounds;
         let depth = bounds.calls_nested_max;
         if bounds.generations_max < 2 {
@@ -1006,6 +1007,8 @@ pub enum HostError {
     Linked(Refusal),
     /// No thread could be started.
     Thread(io::Error),
+    /// The process has no pthread key left, by which a host hears of the ends of threads.
+    Keys(io::Error),
 }
 
 impl HostError {
@@ -1028,6 +1031,7 @@ impl HostError {
             HostError::Journal(_) => "can't use the journal".to_owned(),
             HostError::Linked(_) => "a plugin that is linked in did not start".to_owned(),
             HostError::Thread(_) => "can't start the control thread".to_owned(),
+            HostError::Keys(_) => "the process has no pthread key left".to_owned(),
         }
     }
 
@@ -1047,6 +1051,10 @@ impl HostError {
             }
             HostError::ProvidedTwice(_) => Some("provide one, or an object that does both"),
             HostError::Thread(_) => Some("let the process have more threads (ulimit -u)"),
+            HostError::Keys(_) => Some(
+                "start the host before what makes so many (glibc gives a process 1,024), or find \
+                 what makes them and deletes none",
+            ),
             // The one names what to change; the others' sources say it.
             HostError::Bound { .. } | HostError::Journal(_) | HostError::Linked(_) => None,
         }
@@ -1080,7 +1088,7 @@ impl Error for HostError {
             }
             HostError::Journal(source) => Some(&**source),
             HostError::Linked(refusal) => Some(refusal),
-            HostError::Thread(source) => Some(source),
+            HostError::Thread(source) | HostError::Keys(source) => Some(source),
             HostError::Bound { .. } | HostError::PanicAbort | HostError::ProvidedTwice(_) => None,
         }
     }

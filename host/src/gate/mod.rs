@@ -36,6 +36,14 @@ use ways::{Fork, Settled};
 // What a host allows unless it is told otherwise is what there is room for.
 const _: () = assert!(crate::settings::CALLS_NESTED_MAX == pin::FRAMES);
 
+/// Makes the key by which the gate hears of a thread's end, if that is still to be done.
+///
+/// # Errors
+/// The process has none left.
+pub(crate) fn make_key() -> std::io::Result<()> {
+    sync::make_key(pin::ended)
+}
+
 /// The host of a handle, as a call that finds nothing asks it.
 pub(crate) trait Home: Send + Sync {
     /// The group of plugins that are not there: it never gets a release.

@@ -683,7 +683,7 @@ fn threads() -> impl Iterator<Item = &'static Thread> {
 /// Runs in the key phase of a thread's end. A thread that ends inside of a call keeps its record,
 /// and the record its hazard: better a release that never drains than one that is freed under a
 /// frame that may still be unwound.
-unsafe extern "C" fn ended(thread: *mut c_void) {
+pub(super) unsafe extern "C" fn ended(thread: *mut c_void) {
     // SAFETY: the value that `register` set, a record that is never freed.
     let thread: &Thread = unsafe { &*thread.cast::<Thread>() };
     THREAD.with(|this| this.set(null()));

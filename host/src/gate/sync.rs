@@ -4,8 +4,9 @@
 //! of the same names whose types are loom's, and whose faults can be planted. So each type here has
 //! one part in the protocol, and the file knows nothing else.
 
+use crate::runtime::host_key::HostKey;
 use std::ffi::c_void;
-use std::sync::OnceLock;
+use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -110,20 +111,23 @@ pub(super) fn tid() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
+static KEY: HostKey = HostKey::new();
+
+/// Makes the gate's key, if that is still to be done.
+///
+/// # Errors
+/// The process has none left.
+pub(super) fn make_key(ended: unsafe extern "C" fn(*mut c_void)) -> io::Result<()> {
+    KEY.make(ended).map(drop)
+}
+
 /// Has `ended` called with `record` in the key phase of this thread's end.
 ///
 /// A Rust thread-local's destructor would be too early: others that run after it may still call
 /// plugins. Keys come after all of them, and one that is set again in a destructor is asked again.
 /// `ended` is the same at each call.
 pub(super) fn at_thread_end<T>(record: &'static T, ended: unsafe extern "C" fn(*mut c_void)) {
-    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
-    let key = *KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: `key` is a place to write to, and `ended` is host code, which is never unloaded.
-        let made = unsafe { libc::pthread_key_create(&mut key, Some(ended)) };
-        assert_eq!(made, 0, "the process has no pthread key left for midflight's gate");
-        key
-    });
+    let key = KEY.make(ended).expect("a host's start has made it");
     // SAFETY: the key is ours; the value is only ever read back by `ended`.
     unsafe { libc::pthread_setspecific(key, std::ptr::from_ref(record).cast()) };
 }

@@ -11,13 +11,14 @@
 //! phase, the last that runs code. No reference into it lives while a destructor runs: destructors
 //! register more.
 
+use super::host_key::HostKey;
 use super::{DEAD, OPEN, Owner, owner, spans, threads};
 use midflight_plugin::rt::Destructor;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::io;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Rounds of a thread's end after which a plugin that registers in every destructor is given up.
@@ -293,15 +294,17 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
     drop(unsafe { Box::from_raw(list) });
 }
 
+static KEY: HostKey = HostKey::new();
+
+/// Makes the host's own key, if that is still to be done.
+///
+/// # Errors
+/// The process has none left.
+pub(crate) fn make_key() -> io::Result<()> {
+    KEY.make(thread_ends).map(drop)
+}
+
 /// The host's own, by which it hears of a thread's end.
 pub(super) fn key() -> libc::pthread_key_t {
-    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
-    *KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: `key` is a place to write to, and the destructor is host code, which is never
-        // unloaded.
-        let made = unsafe { libc::pthread_key_create(&mut key, Some(thread_ends)) };
-        assert_eq!(made, 0, "the process has no pthread key left for midflight's runtime");
-        key
-    })
+    KEY.make(thread_ends).expect("a host's start has made it")
 }

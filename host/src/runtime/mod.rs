@@ -13,6 +13,7 @@
 pub(crate) mod attached;
 mod callbacks;
 mod environment;
+pub(crate) mod host_key;
 pub(crate) mod keys;
 pub(crate) mod locals;
 pub(crate) mod logs;

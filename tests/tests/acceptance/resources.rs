@@ -2,11 +2,12 @@
 //! directories of a host it lives through.
 #![allow(unsafe_code, reason = "limits and users are those of the whole process")]
 
-use midflight::{Code, Host, HostBuilder, Publish, Residency, Stage};
+use midflight::{Code, Host, HostBuilder, HostError, Publish, Residency, Stage};
 use midflight_tests::{
     Apart, Fixture, Rig, WITHIN, check_answers, in_child, is_root_to, process, run_child_apart,
     run_child_with, with_children,
 };
+use probe_contracts::Probe;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -611,5 +612,34 @@ fn n05_updates_beside_loads_backtraces_and_processes() {
             assert!(calls.join().expect("no fault") > 0);
         });
         rig.end();
+    });
+}
+
+/// A program may have taken all keys that the C library gives.
+#[test]
+fn r19_a_host_without_a_key_does_not_start_and_says_so() {
+    in_child(|| {
+        let mut keys = Vec::new();
+        loop {
+            let mut key = 0;
+            // SAFETY: a place to write to.
+            match unsafe { libc::pthread_key_create(&mut key, None) } {
+                0 => keys.push(key),
+                error => break assert_eq!(error, libc::EAGAIN),
+            }
+        }
+        let start = || Host::builder().preflight(false).start();
+        let refused = start().expect_err("there is none left");
+        assert!(matches!(refused, HostError::Keys(_)), "{refused}");
+        assert!(refused.to_string().contains("no pthread key left"), "{refused}");
+        for _ in 0..2 {
+            start().expect_err("a host has two");
+            // SAFETY: made above, and of no use to anybody.
+            assert_eq!(unsafe { libc::pthread_key_delete(keys.pop().expect("a key")) }, 0);
+        }
+        let host = start().expect("two are enough");
+        let slot = host.slot::<dyn Probe>("probe").expect("a slot");
+        slot.version().expect_err("no plugin was loaded");
+        host.shutdown(WITHIN);
     });
 }
