@@ -1,8 +1,8 @@
 //! Growth: what the host takes for one plugin, by how many there are.
 //!
 //! It is CPU time, of the whole process, since waiting is not growth; and the host's own share:
-//! what is the loader's and the kernel's for a bare dlopen, call, dlclose, one look at the mappings and
-//! the starts of threads is measured beside it, turn by turn, and taken off.
+//! what is the loader's and the kernel's for a bare dlopen, call, dlclose, one look at the mappings
+//! and the starts of threads is measured beside it, turn by turn, and taken off.
 
 pub mod bare;
 pub mod host;

@@ -141,8 +141,8 @@
 //! | tikv-jemallocator 0.6 as its allocator | unmapped; its heap stays, unless `Reclaimed` is around it | 229, none with that |
 //! | signal-hook 0.3 | resident, `signal: SIGUSR1`: signals are the host's to handle | |
 //!
-//! A part of each is what the host keeps of its updates, which has a bound: in the later ones of 300
-//! and 600 updates rusqlite and openssl, cleaned up, left 2.
+//! A part of each is what the host keeps of its updates, which has a bound: in the later ones of
+//! 300 and 600 updates rusqlite and openssl, cleaned up, left 2.
 //!
 //! # What a caller may feel
 //!
