@@ -3,16 +3,20 @@
 //! The kernel lets a process have `vm.max_map_count`. At the limit no library can be mapped, which
 //! is a refusal; but no thread can be started either, and std ends the process where a new thread
 //! gets no stack for its signals. So an update is refused while there is still room, for its own
-//! threads and the service's.
+//! threads and the service's. Where the address space has a bound (`RLIMIT_AS`), it is the same with
+//! that.
 
 use crate::refusal::{Code, Refusal};
 use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 /// What must be left: an update needs some ten for a library and as many for each of its threads.
 const HEADROOM: usize = 256;
+/// And of a bounded address space: a library, and the stacks of threads.
+const BYTES_HEADROOM: u64 = 16 << 20;
 /// How long a count is believed: each costs a look at all mappings.
 const BELIEVED: Duration = Duration::from_secs(1);
 
@@ -24,7 +28,7 @@ struct Counted {
 }
 
 /// # Errors
-/// `too_many_mappings`. Where they can't be counted, nothing is refused.
+/// `too_many_mappings`, `thread_unavailable`. Where they can't be counted, nothing is refused.
 pub(crate) fn have_room() -> Result<(), Refusal> {
     static LAST: Mutex<Option<Counted>> = Mutex::new(None);
     let (Some(max), Some(pages)) =
@@ -32,6 +36,7 @@ pub(crate) fn have_room() -> Result<(), Refusal> {
     else {
         return Ok(());
     };
+    have_addresses(pages)?;
     let most = max.saturating_sub(HEADROOM.min(max / 4));
     if pages < most {
         return Ok(());
@@ -53,6 +58,21 @@ pub(crate) fn have_room() -> Result<(), Refusal> {
          that is started ends the process"
     );
     Err(Refusal::new(Code::TooManyMappings, reason))
+}
+
+fn have_addresses(pages: usize) -> Result<(), Refusal> {
+    let Some(may) = getrlimit(Resource::As).current else { return Ok(()) };
+    let has = pages as u64 * rustix::param::page_size() as u64;
+    if has.saturating_add(BYTES_HEADROOM) <= may {
+        return Ok(());
+    }
+    let reason = format!(
+        "this process has {} KiB of address space, and may have {} (RLIMIT_AS): at the limit a \
+         thread that is started ends the process",
+        has / 1024,
+        may / 1024
+    );
+    Err(Refusal::new(Code::ThreadUnavailable, reason))
 }
 
 fn first_number(path: &str) -> Option<usize> {

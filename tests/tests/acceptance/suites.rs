@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "circumstances of a process, and what C calls at its end")]
 
-use midflight::{Host, Residency, Slot};
+use midflight::{Code, Host, Residency, Slot};
 use midflight_tests::{
     Fixture, Rig, WITHIN, check_answers, in_child, process, run_child, run_child_with,
     with_children,
@@ -305,7 +305,7 @@ fn n22_what_a_killed_host_leaves_is_removed_at_the_next_start() {
 }
 
 /// How much more address space there may be than is used when an update comes, in KiB.
-const STEPS: [u64; 9] = [64, 512, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536, 131_072];
+const STEPS: [u64; 9] = [0, 64, 512, 2_048, 8_192, 16_000, 32_768, 65_536, 262_144];
 
 #[test]
 fn n27_an_update_without_address_space_is_refused_at_every_step() {
@@ -330,6 +330,11 @@ fn n27_an_update_without_address_space_is_refused_at_every_step() {
                 match outcome {
                     Ok(_) => applied += 1,
                     Err(refusal) => {
+                        let early = [Code::ThreadUnavailable, Code::FileUnreadable];
+                        let is_early = early.contains(&refusal.code());
+                        // Nothing begins where a thread could end the process.
+                        let may = is_early || step > 16_000 && refusal.code() == Code::LoadFailed;
+                        assert!(may, "{step} KiB: {refusal}");
                         refused.push(refusal.code());
                         assert_eq!(rig.probe.version(), version, "{refusal}");
                         println!("{step} KiB: {refusal}");
@@ -338,7 +343,7 @@ fn n27_an_update_without_address_space_is_refused_at_every_step() {
                 let now = rig.probe.version().expect("a version");
                 check_answers(&rig.probe, now);
             }
-            assert!(!refused.is_empty() && applied > 0, "{refused:?}, {applied} were applied");
+            assert!(refused.len() >= 6 && applied > 0, "{refused:?}, {applied} were applied");
             rig.apply(Fixture::V1);
             let began = Instant::now();
             let in_memory = || {
