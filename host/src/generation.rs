@@ -4,6 +4,7 @@ use crate::contracts::{Known, Layout};
 use crate::image::{Image, Keep};
 use crate::layout::{self, Sides};
 use crate::library::{Allocated, Instance, Library, Maps, is_loaded};
+use crate::mappings::have_room_for_a_thread;
 use crate::permit::Permit;
 use crate::refusal::{Code, Refusal};
 use crate::runtime::Owner;
@@ -410,7 +411,7 @@ impl Generation {
         // Where none is to be had on this one, whose end is then waited for.
         let result = std::thread::scope(|scope| {
             let own = std::thread::Builder::new().name("midflight-stop".to_owned());
-            match own.spawn_scoped(scope, stop) {
+            match have_room_for_a_thread().and_then(|()| own.spawn_scoped(scope, stop)) {
                 // A panic of ours: the instance is leaked.
                 Ok(own) => own.join().unwrap_or(Ok(())),
                 Err(_) => stop(),

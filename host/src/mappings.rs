@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const HEADROOM: usize = 256;
 /// And of a bounded address space: a library, and the stacks of threads.
 const BYTES_HEADROOM: u64 = 16 << 20;
+/// What is left for one thread: its stack, that for its signals, and what others take meanwhile.
+const BYTES_OF_A_THREAD: u64 = 4 << 20;
 /// How long a count is believed: each costs a look at all mappings.
 const BELIEVED: Duration = Duration::from_secs(1);
 
@@ -30,13 +32,13 @@ struct Counted {
 /// # Errors
 /// `too_many_mappings`, `thread_unavailable`. Where they can't be counted, nothing is refused.
 pub(crate) fn have_room() -> Result<(), Refusal> {
+    have_addresses()?;
     static LAST: Mutex<Option<Counted>> = Mutex::new(None);
     let (Some(max), Some(pages)) =
         (first_number("/proc/sys/vm/max_map_count"), first_number("/proc/self/statm"))
     else {
         return Ok(());
     };
-    have_addresses(pages)?;
     let most = max.saturating_sub(HEADROOM.min(max / 4));
     if pages < most {
         return Ok(());
@@ -60,19 +62,29 @@ pub(crate) fn have_room() -> Result<(), Refusal> {
     Err(Refusal::new(Code::TooManyMappings, reason))
 }
 
-fn have_addresses(pages: usize) -> Result<(), Refusal> {
+fn have_addresses() -> Result<(), Refusal> {
+    let reason = |told| format!("{told}: at the limit a thread that is started ends the process");
+    are_left(BYTES_HEADROOM).map_err(|told| Refusal::new(Code::ThreadUnavailable, reason(told)))
+}
+
+/// Asked before each thread of the host's that may begin at any time: one that gets the stack of
+/// another that has ended, and none for its signals, ends the process.
+pub(crate) fn have_room_for_a_thread() -> io::Result<()> {
+    are_left(BYTES_OF_A_THREAD).map_err(io::Error::other)
+}
+
+fn are_left(bytes: u64) -> Result<(), String> {
     let Some(may) = getrlimit(Resource::As).current else { return Ok(()) };
+    let Some(pages) = first_number("/proc/self/statm") else { return Ok(()) };
     let has = pages as u64 * rustix::param::page_size() as u64;
-    if has.saturating_add(BYTES_HEADROOM) <= may {
-        return Ok(());
+    match has.saturating_add(bytes) <= may {
+        true => Ok(()),
+        false => Err(format!(
+            "this process has {} KiB of address space, and may have {} (RLIMIT_AS)",
+            has / 1024,
+            may / 1024
+        )),
     }
-    let reason = format!(
-        "this process has {} KiB of address space, and may have {} (RLIMIT_AS): at the limit a \
-         thread that is started ends the process",
-        has / 1024,
-        may / 1024
-    );
-    Err(Refusal::new(Code::ThreadUnavailable, reason))
 }
 
 fn first_number(path: &str) -> Option<usize> {

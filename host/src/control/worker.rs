@@ -8,6 +8,7 @@
 
 use super::Control;
 use crate::event::EventKind;
+use crate::mappings::have_room_for_a_thread;
 use crate::refusal::{Code, Refusal};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -31,8 +32,12 @@ pub(super) fn spawn(
     name: &str,
     job: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, Refusal> {
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
-    spawned.map_err(|error| Refusal::new(Code::ThreadUnavailable, told(&error)))
+    start(name, job).map_err(|error| Refusal::new(Code::ThreadUnavailable, told(&error)))
+}
+
+fn start(name: &str, job: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    have_room_for_a_thread()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(job)
 }
 
 fn told(error: &io::Error) -> String {
@@ -127,8 +132,7 @@ impl Control {
                 let job = taken.lock().take();
                 job.into_iter().for_each(|job| job());
             };
-            let builder = std::thread::Builder::new().name(duty.thread().to_owned());
-            let Err(error) = builder.spawn(work) else { continue };
+            let Err(error) = start(duty.thread(), work) else { continue };
             let job = job.lock().take();
             self.workless.waiting.extend(job.map(|job| (duty, number, job)));
             self.workless.waiting.rotate_right(1);

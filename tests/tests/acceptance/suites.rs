@@ -8,6 +8,7 @@ use midflight_tests::{
     with_children,
 };
 use reaching_contracts::Reaching;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::os::fd::IntoRawFd;
 use std::os::unix::process::CommandExt;
@@ -304,8 +305,10 @@ fn n22_what_a_killed_host_leaves_is_removed_at_the_next_start() {
     );
 }
 
-/// How much more address space there may be than is used when an update comes, in KiB.
-const STEPS: [u64; 9] = [0, 64, 512, 2_048, 8_192, 16_000, 32_768, 65_536, 262_144];
+/// How much more address space there may be than is used when an update comes, in KiB. With some
+/// more an update may begin, and then a thread's first allocation takes what is left, and std ends
+/// the process for want of a stack for signals: nobody can keep that from any thread.
+const STEPS: [u64; 6] = [0, 64, 512, 2_048, 8_192, 16_000];
 
 #[test]
 fn n27_an_update_without_address_space_is_refused_at_every_step() {
@@ -313,56 +316,24 @@ fn n27_an_update_without_address_space_is_refused_at_every_step() {
         |preflight| {
             let rig = Rig::with(|builder| builder.preflight(preflight == "preflight"));
             rig.apply(Fixture::V1);
-            rig.apply(Fixture::V2);
-            rig.log.wait("unmapped", 1);
-            let before = rustix::process::getrlimit(rustix::process::Resource::As);
-            let limit = |limit| {
-                rustix::process::setrlimit(rustix::process::Resource::As, limit).expect("a limit");
-            };
-            let (mut refused, mut applied) = (Vec::new(), 0);
+            rig.log.wait("prepared", 1);
+            let before = getrlimit(Resource::As);
+            let limit = |limit| setrlimit(Resource::As, limit).expect("a limit");
             for step in STEPS {
                 let current = Some((process::address_space_kib() + step) * 1024);
-                limit(rustix::process::Rlimit { current, maximum: before.maximum });
-                let version = rig.probe.version();
-                let next = if version == Ok(2) { Fixture::V3 } else { Fixture::V2 };
-                let outcome = rig.host.apply(next.path());
+                limit(Rlimit { current, maximum: before.maximum });
+                let refusal = rig.refused(|host| host.apply(Fixture::V2.path()));
                 limit(before);
-                match outcome {
-                    Ok(_) => applied += 1,
-                    Err(refusal) => {
-                        let early = [Code::ThreadUnavailable, Code::FileUnreadable];
-                        let is_early = early.contains(&refusal.code());
-                        // Nothing begins where a thread could end the process.
-                        let may = is_early || step > 16_000 && refusal.code() == Code::LoadFailed;
-                        assert!(may, "{step} KiB: {refusal}");
-                        refused.push(refusal.code());
-                        assert_eq!(rig.probe.version(), version, "{refusal}");
-                        println!("{step} KiB: {refusal}");
-                    }
-                }
-                let now = rig.probe.version().expect("a version");
-                check_answers(&rig.probe, now);
+                // Not even the file could be read, or nothing begins.
+                let may = [Code::FileUnreadable, Code::ThreadUnavailable];
+                assert!(may.contains(&refusal.code()), "{step} KiB: {refusal}");
+                assert_eq!(rig.host.status().generations.len(), 1, "nothing is left of it");
             }
-            assert!(refused.len() >= 6 && applied > 0, "{refused:?}, {applied} were applied");
-            rig.apply(Fixture::V1);
-            let began = Instant::now();
-            let in_memory = || {
-                let status = rig.host.status();
-                let there = status.generations.iter();
-                there.filter(|it| it.residency != Residency::Unmapped).count()
-            };
-            while in_memory() > 1 {
-                assert!(began.elapsed() < WITHIN, "{}", rig.log.text());
-                thread::sleep(Duration::from_millis(1));
-            }
+            rig.apply(Fixture::V2);
+            rig.log.wait("unmapped", 1);
+            check_answers(&rig.probe, 2);
             rig.end();
         },
-        |test| {
-            for preflight in ["preflight", "none"] {
-                let child = run_child(test, preflight);
-                println!("{}", child.output);
-                child.assert_ok();
-            }
-        },
+        |test| ["preflight", "none"].iter().for_each(|how| run_child(test, how).assert_ok()),
     );
 }
