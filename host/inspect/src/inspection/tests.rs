@@ -461,7 +461,7 @@ impl File {
 
 #[track_caller]
 fn check(bytes: &[u8], code: Code, reason: &str) {
-    let refusal = inspect(bytes).expect_err("accepted");
+    let Err(refusal) = inspect(bytes) else { panic!("accepted, and not {code}: {reason}") };
     assert_eq!(refusal.code(), code, "{refusal}");
     assert!(refusal.reason().contains(reason), "{refusal}");
 }
