@@ -2,7 +2,9 @@
 //! how many there are.
 
 use clap::{Parser, ValueEnum};
-use midflight_benches::growth::report::{Curve, Kind, PLUGINS, Point, Report, SUBSCRIBERS, Step};
+use midflight_benches::growth::report::{
+    Curve, Kind, PLUGINS, Point, Promise, Report, SUBSCRIBERS, Step,
+};
 use midflight_benches::growth::{self, Figures, host, loader};
 use midflight_benches::numbered::Numbered;
 use midflight_benches::rounds::quantile;
@@ -55,6 +57,8 @@ const SLOT_RATIO_MAX: f64 = 1.3;
 /// What a busy machine adds to a slope that is measured less often. With fewer plugins it would be
 /// as much as what a look at all of them adds.
 const SLACK: f64 = 0.1;
+/// The same of what is in proportion: at the end of a host the loader's share is most of it.
+const SLACK_LINEAR: f64 = 0.2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -176,6 +180,10 @@ impl Measured {
             };
             let thread = if kind.has_edge { beside("thread") } else { 0.0 };
             Point { count, own, loader, thread }
+        };
+        let slack = match kind.promise {
+            Promise::Linear if slack > 0.0 => SLACK_LINEAR,
+            Promise::Linear | Promise::Flat => slack,
         };
         Curve::new(kind, &counts.iter().map(point).collect::<Vec<_>>(), slack)
     }
